@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Log lines for people: time, level, component, sentence; one line each, to standard error. Library code (base,
+ * wire, net, type, store, auth) returns errors instead of logging; the outermost function logs once.
+ */
+#pragma once
+
+#include "base/base.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
+
+void log_set_level(enum log_level level); /* default LOG_INFO */
+bool log_enabled(enum log_level level);
+void log_line(enum log_level level, const char *component, const char *fmt, ...) PRINTF(3, 4);
+
+#define log_error(component, ...) log_line(LOG_ERROR, component, __VA_ARGS__)
+#define log_warn(component, ...) log_line(LOG_WARN, component, __VA_ARGS__)
+#define log_info(component, ...) log_line(LOG_INFO, component, __VA_ARGS__)
+#define log_debug(component, ...)                                                                            \
+    do {                                                                                                     \
+        if (log_enabled(LOG_DEBUG))                                                                          \
+            log_line(LOG_DEBUG, component, __VA_ARGS__);                                                     \
+    } while (0)
