@@ -92,8 +92,11 @@ enum type_flags {
 
 /* All compiled-in types. Index 0 is unused. T_xxx indices are in types.h (made by gen/). */
 extern const struct type types[];
-extern const unsigned n_types;
+extern const unsigned n_types; /* with the unused 0 */
 extern const struct field_extra type_extras[];
+/* All names of members, by name_id; 0 is the empty name. Each stands there once. */
+extern const struct str name_table[];
+extern const unsigned n_names; /* with the unused 0 */
 
 static inline const struct type *type_at(unsigned index)
 {

@@ -95,6 +95,8 @@ static inline struct str val_getstr(const struct val *v, name_id name)
 /* The same content? Members and map entries in any order; INT and FLOAT differ; NULL equals VAL_NULL, and an
  * absent member equals a null, an empty OBJ, an empty MAP and an empty LIST. */
 bool val_equal(const struct val *a, const struct val *b);
+/* As val_equal, but an absent member equals a null only: `emptyDir: {}` is not the same as no emptyDir. */
+bool val_same(const struct val *a, const struct val *b);
 uint64_t val_hash(const struct val *v); /* equal values hash alike */
 
 /* ---- making ------------------------------------------------------------------------------------------- */
