@@ -54,6 +54,14 @@ struct resource {
 extern const struct resource resources[];
 extern const unsigned n_resources;
 
+/* Served group versions in the order of discovery; the priorities are those of the APIService made for each. */
+struct group_version {
+    const char *group, *version;
+    unsigned group_priority, version_priority;
+};
+extern const struct group_version group_versions[];
+extern const unsigned n_group_versions;
+
 const struct resource *resource_find(struct str group, struct str version, struct str plural);
 const struct resource *resource_find_kind(struct str group, struct str version, struct str kind);
 const struct subresource *resource_subresource(const struct resource *r, struct str name);

@@ -24,8 +24,15 @@ enum field_kind {
     K_MICROTIME,   /* metav1.MicroTime: the same with microseconds in JSON (protobuf nanos) */
     K_DURATION,    /* metav1.Duration: VAL_STR as Go prints; protobuf message { int64 nanoseconds = 1 } */
     K_INTORSTRING, /* VAL_INT or VAL_STR; protobuf message { int64 type = 1; int32 intVal = 2; string strVal = 3 } */
-    K_RAW,         /* runtime.RawExtension, apiextensions JSON, FieldsV1: VAL_RAW; protobuf message { bytes raw = 1 } */
-    K_JSON_OR,     /* apiextensions JSONSchemaPropsOrBool/Array/StringArray: VAL_RAW-free; see `type` and wire/README */
+    K_RAW,         /* runtime.RawExtension, apiextensions JSON, FieldsV1: VAL_RAW; protobuf message { bytes raw = 1 };
+                      field.type tells which of them (a TYPE_LEAF without fields), for OpenAPI only */
+    K_JSON_OR,     /* one of several forms without a tag (apiextensions JSONSchemaPropsOrBool, ...OrArray,
+                      ...OrStringArray); field.type is a TYPE_OR. In memory and in JSON: the value itself, as VAL_BOOL,
+                      VAL_OBJ (of the K_MESSAGE alternative) or VAL_LIST. In protobuf: a message with one field an
+                      alternative, found in the type's proto_fields (fields is empty): a bool goes to the K_BOOL one, an
+                      OBJ to the K_MESSAGE CARD_ONE one, a LIST to the CARD_LIST one. A K_BOOL alternative is always
+                      written: its own value, or true beside an OBJ. Decoding prefers the message, then a list that is
+                      not empty, then the bool; a message with none of them is absent. */
     K_ANY,         /* untyped: whatever JSON holds, as MAP, LIST and scalars; no protobuf */
 };
 
@@ -47,6 +54,7 @@ enum field_flags {
     FIELD_PATCH_MERGE = 1 << 12, /* strategic merge patch: merge (by the patch merge key, or as a set of scalars) */
     FIELD_PATCH_RETAINKEYS = 1 << 13,
     FIELD_MICRO = 1 << 14,    /* reserved */
+    FIELD_NONEMPTY = 1 << 15, /* validation refuses it when absent or empty ("Required value") */
 };
 
 /* What few fields have. Texts are NULL when there is none. */
@@ -75,6 +83,7 @@ struct type {
     const char *name; /* upstream's Go name without prefix: "core.v1.PodSpec", "runtime.v1.PodSandbox" (CRI) */
     const char *openapi; /* OpenAPI definition name "io.k8s.api.core.v1.PodSpec", NULL for none */
     const char *doc;
+    const char *api_version; /* of a TYPE_ROOT: "apps/v1"; its kind is the last part of name. NULL for others */
     const struct field *fields;       /* JSON view, flattened, in Go declaration order = member order in memory */
     const struct field *proto_fields; /* protobuf view, by number; inlined messages as one FIELD_INLINE entry */
     uint16_t n_fields, n_proto_fields;
@@ -88,6 +97,8 @@ enum type_flags {
     TYPE_UNION = 1 << 2,
     TYPE_ATOMIC = 1 << 3, /* x-kubernetes-map-type: atomic */
     TYPE_LIST = 1 << 4,   /* XxxList: ListMeta and items */
+    TYPE_OR = 1 << 5,     /* see K_JSON_OR */
+    TYPE_LEAF = 1 << 6,   /* no struct: name, openapi and doc of a leaf such as Quantity or RawExtension */
 };
 
 /* All compiled-in types. Index 0 is unused. T_xxx indices are in types.h (made by gen/). */
@@ -115,3 +126,14 @@ const struct type *type_find(struct str name);
 /* The JSON field with that name. hint (may be NULL): index to try first, moved on for the next call. */
 const struct field *type_field(const struct type *t, name_id name, unsigned *hint);
 const struct field *type_field_str(const struct type *t, struct str name, unsigned *hint);
+
+/* ---- gRPC services (api/grpc/): G_xxx indices are in grpc.h (made by gen/), index 0 is unused ---------- */
+
+struct grpc_method {
+    const char *path; /* "/runtime.v1.RuntimeService/Version" */
+    const struct type *request, *response;
+    bool client_stream, server_stream;
+};
+
+extern const struct grpc_method grpc_methods[];
+extern const unsigned n_grpc_methods;
