@@ -7,7 +7,7 @@
  * when the fiber was cancelled. Cancellation is sticky: every later wait of that fiber fails at once, so a
  * cancelled fiber unwinds; clean-up code must not need to wait (or uses fiber_shield).
  *
- * Stacks are 64 KiB (fiber_spawn) with a guard page: no deep recursion, no large arrays on the stack.
+ * Stacks are 128 KiB with a guard page: no deep recursion, no large arrays on the stack.
  */
 #pragma once
 
@@ -31,17 +31,6 @@ bool fiber_cancelled(void);
 /* Between shield(true) and shield(false) cancellation does not interrupt this fiber's waits. Nests. */
 void fiber_shield(bool on);
 
-/* A set of fibers that end together. Zero-initialised is empty. */
-struct group {
-    struct list fibers;
-    struct list waiters;
-    unsigned n;
-};
-void group_spawn(struct group *g, const char *name, fiber_fn *fn, void *arg);
-void group_cancel(struct group *g);           /* cancels all; does not wait */
-int group_wait(struct group *g, struct mono deadline); /* until all have ended */
-void group_stop(struct group *g);             /* cancels and waits, shielded */
-
 /* A place to wait at. Zero-initialised is ready. Wake-ups are not remembered: check the condition in a loop. */
 struct waitq {
     struct list waiters;
@@ -49,6 +38,17 @@ struct waitq {
 int waitq_wait(struct waitq *q, struct mono deadline);
 void waitq_wake_one(struct waitq *q);
 void waitq_wake_all(struct waitq *q);
+
+/* A set of fibers that end together. Zero-initialised is empty. */
+struct group {
+    struct list fibers;
+    struct waitq ended;
+    unsigned n;
+};
+void group_spawn(struct group *g, const char *name, fiber_fn *fn, void *arg);
+void group_cancel(struct group *g);           /* cancels all; does not wait */
+int group_wait(struct group *g, struct mono deadline); /* until all have ended */
+void group_stop(struct group *g);             /* cancels and waits, shielded */
 
 /* A mutex between fibers of one thread, for critical sections that wait inside. */
 struct fmutex {

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/os_offload.h"
+
+#include "base/fiber.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { MAX_HELPERS = 4 };
+
+struct call {
+    struct list link;
+    void (*fn)(void *arg);
+    void *arg;
+    struct fiber *fiber;
+    struct mailbox *home;
+    bool done;
+};
+
+/* One a loop thread: ended calls come back here. */
+struct mailbox {
+    pthread_mutex_t lock;
+    struct list ended;
+    int event;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct list calls;
+    int idle, helpers;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+
+static _Thread_local struct mailbox mailbox = {.event = -1};
+
+int offload_event_fd(void)
+{
+    if (mailbox.event < 0) {
+        mailbox.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        pthread_mutex_init(&mailbox.lock, NULL);
+        list_init(&mailbox.ended);
+    }
+    return mailbox.event;
+}
+
+static struct call *next_call(void)
+{
+    pthread_mutex_lock(&pool.lock);
+    pool.idle++;
+    struct list *l;
+    while (!(l = list_pop_front(&pool.calls)))
+        pthread_cond_wait(&pool.more, &pool.lock);
+    pool.idle--;
+    pthread_mutex_unlock(&pool.lock);
+    return LIST_ENTRY(l, struct call, link);
+}
+
+static void *helper(void *arg UNUSED)
+{
+    for (;;) {
+        struct call *c = next_call();
+        struct mailbox *home = c->home;
+        c->fn(c->arg);
+        pthread_mutex_lock(&home->lock);
+        list_push_back(&home->ended, &c->link);
+        pthread_mutex_unlock(&home->lock);
+        uint64_t one = 1;
+        ssize_t r UNUSED = write(home->event, &one, sizeof(one));
+    }
+    return NULL;
+}
+
+static void start_helper(void)
+{
+    sigset_t all, old;
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, 256 << 10);
+    if (pthread_create(&thread, &attr, helper, NULL) == 0)
+        pool.helpers++;
+    else if (!pool.helpers)
+        panic("cannot start a helper thread");
+    pthread_attr_destroy(&attr);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void offload_run(void (*fn)(void *arg), void *arg)
+{
+    offload_event_fd();
+    struct call c = {.fn = fn, .arg = arg, .fiber = fiber_self(), .home = &mailbox};
+    pthread_mutex_lock(&pool.lock);
+    list_push_back(&pool.calls, &c.link);
+    if (!pool.idle && pool.helpers < MAX_HELPERS)
+        start_helper();
+    pthread_cond_signal(&pool.more);
+    pthread_mutex_unlock(&pool.lock);
+    fiber_shield(true);
+    while (!c.done)
+        fiber_park(MONO_NEVER);
+    fiber_shield(false);
+}
+
+void offload_finish(void)
+{
+    uint64_t n;
+    ssize_t r UNUSED = read(mailbox.event, &n, sizeof(n));
+    pthread_mutex_lock(&mailbox.lock);
+    struct list *l;
+    while ((l = list_pop_front(&mailbox.ended))) {
+        struct call *c = LIST_ENTRY(l, struct call, link);
+        c->done = true;
+        fiber_ready(c->fiber);
+    }
+    pthread_mutex_unlock(&mailbox.lock);
+}

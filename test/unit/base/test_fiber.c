@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "../testing.h"
+
+static struct buf trace;
+
+static void say_and_sleep(void *arg)
+{
+    long ms = (long)(intptr_t)arg;
+    fiber_sleep(MILLISECONDS(ms));
+    buf_printf(&trace, "%ld ", ms);
+}
+
+FIBER_TEST(sleepers_wake_in_order_of_time)
+{
+    buf_clear(&trace);
+    struct group g = {0};
+    for (intptr_t i = 5; i > 0; i--)
+        group_spawn(&g, "sleeper", say_and_sleep, (void *)(i * 4));
+    assert_int_equal(group_wait(&g, MONO_NEVER), 0);
+    assert_string_equal(trace.p, "4 8 12 16 20 ");
+    buf_done(&trace);
+}
+
+static void sleep_long(void *arg)
+{
+    *(int *)arg = fiber_sleep(SECONDS(1000));
+}
+
+FIBER_TEST(cancelled_fibers_unwind)
+{
+    int r[3] = {1, 1, 1};
+    struct group g = {0};
+    for (int i = 0; i < 3; i++)
+        group_spawn(&g, "long", sleep_long, &r[i]);
+    fiber_yield();
+    group_stop(&g);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(r[i], -ECANCELED);
+}
+
+FIBER_TEST(cancelled_before_it_ran_too)
+{
+    int r = 1;
+    struct group g = {0};
+    group_spawn(&g, "long", sleep_long, &r);
+    group_stop(&g);
+    assert_int_equal(r, -ECANCELED);
+}
+
+FIBER_TEST(group_wait_times_out)
+{
+    int r = 1;
+    struct group g = {0};
+    group_spawn(&g, "long", sleep_long, &r);
+    assert_int_equal(group_wait(&g, mono_add(os_mono(), MILLISECONDS(5))), -ETIMEDOUT);
+    group_stop(&g);
+}
+
+static void produce(void *arg)
+{
+    struct queue *q = arg;
+    for (intptr_t i = 1; i <= 100; i++)
+        queue_push(q, (void *)i, MONO_NEVER);
+    queue_close(q);
+}
+
+FIBER_TEST(queues_bound_and_close)
+{
+    struct queue q;
+    struct group g = {0};
+    queue_init(&q, 3);
+    group_spawn(&g, "producer", produce, &q);
+    void *item;
+    intptr_t n = 0;
+    while (queue_pop(&q, &item, MONO_NEVER) == 0)
+        assert_int_equal((intptr_t)item, ++n);
+    assert_int_equal(n, 100);
+    group_wait(&g, MONO_NEVER);
+    queue_done(&q);
+}
+
+struct locked {
+    struct fmutex m;
+    int inside, most;
+};
+
+static void enter(void *arg)
+{
+    struct locked *l = arg;
+    fmutex_lock(&l->m);
+    l->most = MAX(l->most, ++l->inside);
+    fiber_sleep(MILLISECONDS(1));
+    l->inside--;
+    fmutex_unlock(&l->m);
+}
+
+FIBER_TEST(a_mutex_admits_one)
+{
+    struct locked l = {0};
+    struct group g = {0};
+    for (int i = 0; i < 10; i++)
+        group_spawn(&g, "enter", enter, &l);
+    group_wait(&g, MONO_NEVER);
+    assert_int_equal(l.most, 1);
+}
+
+static void add_one(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void offload_some(void *arg)
+{
+    for (int i = 0; i < 50; i++)
+        fiber_offload(add_one, arg);
+}
+
+FIBER_TEST(offloaded_calls_come_back)
+{
+    int n[8] = {0};
+    struct group g = {0};
+    for (int i = 0; i < 8; i++)
+        group_spawn(&g, "offload", offload_some, &n[i]);
+    group_wait(&g, MONO_NEVER);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(n[i], 50);
+}
+
+static int ended;
+
+static void forever(void *arg UNUSED)
+{
+    while (fiber_sleep(SECONDS(1000)) == 0)
+        ;
+    ended++;
+}
+
+static void leave_many(void *arg UNUSED)
+{
+    for (int i = 0; i < 1000; i++)
+        fiber_spawn("forever", forever, NULL);
+    fiber_yield();
+}
+
+static void the_end_of_main_ends_all(void **state UNUSED)
+{
+    ended = 0;
+    loop_run(leave_many, NULL);
+    assert_int_equal(ended, 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sleepers_wake_in_order_of_time), cmocka_unit_test(cancelled_fibers_unwind),
+        cmocka_unit_test(cancelled_before_it_ran_too),    cmocka_unit_test(group_wait_times_out),
+        cmocka_unit_test(queues_bound_and_close),         cmocka_unit_test(a_mutex_admits_one),
+        cmocka_unit_test(offloaded_calls_come_back),      cmocka_unit_test(the_end_of_main_ends_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
