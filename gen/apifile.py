@@ -25,7 +25,8 @@ KIND_ATTRS = {
     "stored-as": 1, "atomic": 0, "union": 0,
 }
 COLUMN_TYPES = ("string", "integer", "number", "boolean", "date")
-STATEMENTS = ("package", "group", "openapi", "import", "proto3", "nodocs", "kind", "type", "leaf", "enum", "service")
+STATEMENTS = ("package", "group", "openapi", "import", "proto3", "nodocs", "values", "kind", "type", "leaf", "enum",
+              "service")
 BLOCKS = ("kind", "type", "enum", "service")
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
@@ -149,6 +150,7 @@ class Package:
     proto3: bool = False
     nodocs: bool = False
     items: dict = dc_field(default_factory=dict)  # name -> Type, Leaf, Enum
+    values: dict = dc_field(default_factory=dict)  # name -> "A|B|C"
     services: list = dc_field(default_factory=list)
 
     @property
@@ -252,6 +254,12 @@ class Parser:
         self.want(tokens, 1, "nodocs")
         self.package.nodocs = True
 
+    def do_values(self, line, tokens, starts):
+        self.want(tokens, 3, "values NAME A|B|C")
+        if tokens[1] in self.package.values:
+            raise ApiError("values `%s` are already there" % tokens[1])
+        self.package.values[tokens[1]] = tokens[2]
+
     def add_item(self, item):
         old = self.package.items.get(item.name)
         if old:
@@ -354,6 +362,10 @@ class Parser:
             if not 1 <= number <= 65535:
                 raise ApiError("protobuf number %d out of range" % number)
         attrs, doc = self.attributes(line, tokens, starts, i, FIELD_ATTRS)
+        if attrs.get("enum", "").startswith("@"):
+            if attrs["enum"][1:] not in self.package.values:
+                raise ApiError("no line `values %s ...` above" % attrs["enum"][1:])
+            attrs["enum"] = self.package.values[attrs["enum"][1:]]
         f = Field(name, m[2], m[1] or "", bool(m[3]), bool(m[4]), number, attrs, doc, self.lineno)
         if self.package.proto3 and (f.ptr or f.always or not number):
             raise ApiError("field of a proto3 package needs a number and neither ? nor !")
@@ -554,7 +566,9 @@ class Api:
 
 # ---- lining columns up ----
 
-CAPS = (34, 40, 4, 34)  # widest name, type, number, attributes that still push the columns of their block
+# The widest name, type, number and attributes that still push the columns of their block.
+CAPS = (34, 40, 4, 34)
+COLUMN_CAPS = (40, 40, 4, 60)
 
 
 def split_line(line):
@@ -589,7 +603,8 @@ def format_block(lines):
             continue
         is_column = row[0].startswith("column ")
         peers = [r for r in rows if r and r[0].startswith("column ") == is_column]
-        widths = [max([len(r[c]) for r in peers if len(r[c]) <= CAPS[c]], default=0) for c in range(4)]
+        caps = COLUMN_CAPS if is_column else CAPS
+        widths = [max([len(r[c]) for r in peers if len(r[c]) <= caps[c]], default=0) for c in range(4)]
         text = "    "
         for c in range(4):
             if widths[c] or row[c]:
