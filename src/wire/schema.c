@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/schema.h"
 
+#include "wire/schema-internal.h"
+#include "wire/value-internal.h"
+
 #include <pthread.h>
 
 /* ---- names: text to id ------------------------------------------------------------------------------------ */
@@ -99,4 +102,53 @@ const struct field *type_field_str(const struct type *t, struct str name, unsign
         }
     }
     return type_field(t, name_find(name), hint);
+}
+
+/* ---- fields ----------------------------------------------------------------------------------------------- */
+
+bool field_is_zero(const struct field *f, const struct val *v)
+{
+    if (f->flags & (FIELD_PTR | FIELD_ONEOF) || f->kind == K_ANY)
+        return false;
+    switch ((enum val_kind)v->kind) {
+    case VAL_NULL:
+        return true;
+    case VAL_BOOL:
+        return !v->b;
+    case VAL_INT:
+        return v->i == 0;
+    case VAL_FLOAT:
+        return v->f == 0;
+    case VAL_STR:
+        if (f->kind == K_QUANTITY)
+            return str_is(val_text(v), "0");
+        if (f->kind == K_DURATION)
+            return str_is(val_text(v), "0s");
+        return v->n == 0 && f->kind != K_INTORSTRING;
+    case VAL_LIST: /* in a configuration file (no protobuf) an empty list is not the same as none */
+        return v->n == 0 && !(f->flags & FIELD_NOPROTO);
+    case VAL_OBJ: /* messages of proto3 have presence */
+        return v->n == 0 && !(f->flags & FIELD_PROTO3);
+    case VAL_BYTES:
+    case VAL_RAW:
+    case VAL_MAP:
+        return v->n == 0;
+    }
+    return false;
+}
+
+const struct field *field_alternative(const struct field *f, enum field_card card)
+{
+    const struct type *t = field_type(f);
+    for (unsigned i = 0; t && i < t->n_proto_fields; i++)
+        if (t->proto_fields[i].card == card && t->proto_fields[i].kind != K_BOOL)
+            return &t->proto_fields[i];
+    return NULL;
+}
+
+const struct type *field_object_type(const struct field *f)
+{
+    if (!f)
+        return NULL;
+    return field_type(f->kind == K_JSON_OR ? field_alternative(f, CARD_ONE) : f);
 }

@@ -18,7 +18,8 @@ enum field_kind {
     K_BYTES,       /* JSON: base64 */
     K_ENUM,        /* protobuf enum: VAL_INT; only in gRPC messages */
     K_MESSAGE,     /* another struct type: field.type */
-    K_STRINGS,     /* map[string][]string values only: list of strings, in protobuf a message { repeated string = 1 } */
+    K_STRINGS,     /* list of strings that is one in JSON, but in protobuf a message { repeated string = 1 }: the values of
+                      a map[string][]string (CARD_MAP), and metav1.Verbs (CARD_ONE) */
     K_QUANTITY,    /* resource.Quantity: VAL_STR canonical; protobuf message { string = 1 } */
     K_TIME,        /* metav1.Time: VAL_STR; protobuf message { int64 seconds = 1; int32 nanos = 2 } */
     K_MICROTIME,   /* metav1.MicroTime: the same with microseconds in JSON (protobuf nanos) */

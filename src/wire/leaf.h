@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The leaf forms that JSON, YAML and protobuf share: canonical times and durations, base64. Private to this folder. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/err.h"
+
+/* A moment as protobuf has it. Years 1 to 9999, which struct wall does not reach. */
+struct moment {
+    int64_t seconds; /* since 1970 */
+    int32_t nanos;
+};
+
+#define MOMENT_TEXT_MAX 48
+
+/* RFC 3339. 0 or -EINVAL. */
+int moment_parse(struct str s, struct moment *ret);
+/* "2006-01-02T15:04:05Z", with six digits of a fraction when micro. */
+struct str moment_text(struct moment m, bool micro, char ret[static MOMENT_TEXT_MAX]);
+/* Go's zero time, which the API writes as null: 1 January of the year 1. */
+bool moment_is_zero(struct moment m);
+
+/* The canonical text of s, from the arena unless it is s itself; empty for the zero time. The sentences are Go's. */
+int time_canonical(struct arena *a, struct str s, bool micro, struct str *ret, struct err *e);
+int duration_canonical(struct arena *a, struct str s, struct str *ret, struct err *e);
+
+/* Standard alphabet with padding; line ends inside are skipped as Go does. */
+int base64_decode(struct arena *a, struct str s, struct str *ret);
+size_t base64_size(size_t n);
+void base64_encode(struct str s, char *to); /* base64_size(s.n) bytes */
