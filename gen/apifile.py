@@ -8,7 +8,8 @@ import json
 import re
 from dataclasses import dataclass, field as dc_field
 
-SCALARS = ("bool", "int32", "int64", "uint32", "uint64", "float64", "string", "bytes", "any")
+SCALARS = ("bool", "int32", "int64", "uint32", "uint64", "float64", "string", "bytes", "strings",
+           "any")
 LEAF_KINDS = ("quantity", "time", "microtime", "duration", "intorstring", "raw")
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 STANDARD_VERBS = VERBS
@@ -535,7 +536,7 @@ class Api:
         text = f.attrs["default"]
         if text.startswith('"') and f.kind not in ("string", "intorstring", "duration", "quantity"):
             text = unquote(text)  # quoted JSON that holds blanks
-        if f.card or f.kind in ("message", "bool", "any", "raw") or f.kind in SCALARS and f.kind != "string":
+        if f.card or f.kind in ("message", "strings", "bool", "any", "raw") or f.kind in SCALARS and f.kind != "string":
             try:
                 value = json.loads(text)
             except ValueError:
@@ -545,7 +546,7 @@ class Api:
         fits = {"bool": bool, "int32": int, "int64": int, "uint32": int, "uint64": int}.get(f.kind)
         if fits and not f.card and type(value) is not fits:
             raise ValueError("default `%s` does not fit %s" % (text, f.kind))
-        if "enum" in f.attrs and not f.card and value not in f.attrs["enum"].split("|"):
+        if "enum" in f.attrs and not f.card and value and value not in f.attrs["enum"].split("|"):
             raise ValueError("default `%s` is not in the enum" % text)
         return json.dumps(value, separators=(",", ":"))
 
