@@ -38,6 +38,7 @@ enum json_encode_flags {
     JSON_NO_HTML = 1 << 1, /* write <, > and & as they are: Go with SetEscapeHTML(false) */
     JSON_PRETTY2 = 1 << 2, /* 2 spaces a level */
     JSON_SORTED = 1 << 3,  /* members by name, as Go writes what went through a map (kubectl) */
+    JSON_NO_TYPE = 1 << 4, /* without the object's own kind and apiVersion: an item of a typed list */
 };
 
 /* Appends v as Go's encoder writes type: declared order, zero values of fields without omitempty, <, > and &

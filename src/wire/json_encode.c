@@ -11,7 +11,8 @@
 struct writer {
     struct buf *b;
     unsigned flags;
-    unsigned level; /* of indentation */
+    unsigned level; /* of indentation, and of nesting */
+    name_id kind, api_version; /* of the root, what JSON_NO_TYPE leaves out */
 };
 
 static void put_field(struct writer *w, const struct field *f, const struct val *v);
@@ -424,6 +425,8 @@ static void put_member(struct writer *w, const struct field *f, const struct val
 {
     if (f->flags & FIELD_OMITEMPTY && (!v || field_is_zero(f, v)))
         return;
+    if (w->flags & JSON_NO_TYPE && w->level == 1 && (f->name == w->kind || f->name == w->api_version))
+        return;
     put_name(w, f->name, first);
     put_field(w, f, v);
 }
@@ -508,6 +511,10 @@ static void put_object(struct writer *w, const struct type *t, const struct val 
 void json_encode(struct buf *b, const struct type *type, const struct val *v, unsigned flags)
 {
     struct writer w = {.b = b, .flags = flags};
+    if (type && type->flags & TYPE_ROOT && type->n_fields >= 2) {
+        w.kind = type->fields[0].name;
+        w.api_version = type->fields[1].name;
+    }
     if (!v)
         PUT(b, "null");
     else if (v->kind == VAL_OBJ)
