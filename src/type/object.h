@@ -17,6 +17,7 @@ struct object {
     const struct val *meta;      /* its metadata; never NULL */
     struct str name, namespace_, uid; /* into the tree */
     _Atomic(struct encoding *) encodings[2]; /* made at most once each: see object_encoded */
+    char revision_text[24]; /* what metadata.resourceVersion points to once stamped */
 };
 
 enum encoding_kind { ENC_JSON, ENC_PROTO };
