@@ -89,15 +89,16 @@ class Generator:
     # ---- names ----
 
     def collect_names(self):
-        names = {"kind", "apiVersion"}
+        where = {"kind": None, "apiVersion": None}  # name -> a package and line that has it
         for t in self.types:
-            if isinstance(t, Type):
-                names.update(f.name for f in t.fields if f.name)
-        self.names = [""] + sorted(names, key=lambda n: n.encode())
+            for f in t.fields if isinstance(t, Type) else ():
+                if f.name:
+                    where.setdefault(f.name, (t.package, f.line))
+        self.names = [""] + sorted(where, key=lambda n: n.encode())
         seen = {}
         for n in self.names:
             if seen.setdefault(ident(n), n) != n:
-                self.errors.append("names `%s` and `%s` make the same C name N_%s" % (n, seen[ident(n)], ident(n)))
+                self.error(*where[n], "names `%s` and `%s` make the same C name N_%s" % (seen[ident(n)], n, ident(n)))
         if len(self.names) > MAX_INDEX:
             self.errors.append("more than %d names" % MAX_INDEX)
 
