@@ -9,6 +9,8 @@
 #include "net/http.h"
 #include "wire/schema.h"
 
+struct grpc_method; /* wire/schema.h: path, request and response type */
+
 enum grpc_code {
     GRPC_OK = 0,
     GRPC_CANCELLED = 1,

@@ -48,8 +48,6 @@ struct http_exchange {
     void *user;                /* the handler's own */
     int status;                /* of the response, 0 until it was started */
     uint64_t bytes_written;    /* body bytes of the response so far */
-    struct http_conn *conn;    /* private, as all below */
-    struct http_private *priv;
 };
 
 typedef void http_handler(void *ctx, struct http_exchange *x);
@@ -164,9 +162,7 @@ struct http_call {
     int version;        /* 11 or 20 */
     struct http_headers headers, trailers; /* trailers: after the body's end */
     int64_t content_length;                /* -1 unknown */
-    const struct tls_peer *tls;
-    struct http_conn *conn; /* private, as below */
-    struct http_private *priv;
+    const struct tls_peer *tls; /* of the server; NULL for plain */
 };
 
 /* Sends the request and waits for the response's status and headers. 0, or -errno with a sentence in e

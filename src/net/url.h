@@ -20,8 +20,7 @@ uint16_t url_port(const struct url *u);          /* the given one, or the scheme
 bool query_next(struct arena *a, struct str *rest, struct str *ret_key, struct str *ret_value);
 /* The first value of key; false when absent. */
 bool query_get(struct arena *a, struct str query, const char *key, struct str *ret);
-/* "", "1", "t", "true" ... as strconv.ParseBool; absent gives `absent`; the empty value gives true when
- * the key is there (as Go's conversion of ?watch= does for bools: empty is true, "0" and "false" are false). */
+/* As upstream reads bools in queries: absent gives `absent`, "0" and "false" are false, all else (also "") true. */
 bool query_bool(struct arena *a, struct str query, const char *key, bool absent);
 /* Appends key=value, with '&' before it unless b is empty or ends with '?'. Both are escaped. */
 void query_add(struct buf *b, const char *key, struct str value);
