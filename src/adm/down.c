@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cube down: ends the cluster's process, on request its pods, on request every trace of it. */
+#include "adm/adm.h"
+#include "adm/options.h"
+
+#include "base/fiber.h"
+#include "base/os.h"
+#include "grpc.h"
+#include "names.h"
+#include "net/grpc.h"
+#include "proxy/proxy.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- pods, through CRI ---------------------------------------------------------------------------------- */
+
+static struct val *sandbox_request(struct arena *a, struct str id)
+{
+    struct val *v = val_new(a, VAL_OBJ);
+    val_set_str(a, v, N_pod_sandbox_id, id);
+    return v;
+}
+
+static int stop_sandbox(struct grpc_client *g, struct arena *a, struct str id, struct err *e)
+{
+    const struct val *answer;
+    struct mono deadline = mono_add(os_mono(), SECONDS(60));
+    int r = grpc_call(g, &grpc_methods[G_runtime_v1_RuntimeService_StopPodSandbox], sandbox_request(a, id), deadline, a,
+                      &answer, e);
+    if (r == 0)
+        r = grpc_call(g, &grpc_methods[G_runtime_v1_RuntimeService_RemovePodSandbox], sandbox_request(a, id), deadline, a,
+                      &answer, e);
+    return r == 0 || r == GRPC_NOT_FOUND ? 0 : -EIO;
+}
+
+int cluster_stop_pods(const struct cluster_config *c, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *socket = containerd_socket(&a, c);
+    int fd = os_connect(arena_printf(&a, "unix:%s", socket).p, mono_add(os_mono(), SECONDS(1)));
+    if (fd < 0)
+        return 0; /* no runtime, no pods */
+    os_close(fd);
+    struct grpc_client_config config = {.address = arena_printf(&a, "unix:%s", socket).p};
+    struct grpc_client *g = grpc_client_new(&config);
+    const struct val *list = NULL;
+    int r = grpc_call(g, &grpc_methods[G_runtime_v1_RuntimeService_ListPodSandbox], val_new(&a, VAL_OBJ),
+                      mono_add(os_mono(), SECONDS(30)), &a, &list, e);
+    r = r > 0 ? err_wrap(e, -EIO, "cannot list the pods of %s", socket) : r;
+    VAL_EACH(val_get(list, N_items), sandbox)
+    {
+        if (r == 0)
+            r = stop_sandbox(g, &a, val_getstr(sandbox, N_id), e);
+    }
+    grpc_client_free(g);
+    return r;
+}
+
+/* ---- every trace ---------------------------------------------------------------------------------------- */
+
+static bool is_below(struct str path, const char *dir)
+{
+    size_t n = strlen(dir);
+    return str_starts(path, str_n(dir, n)) && (path.n == n || path.p[n] == '/');
+}
+
+/* Mounts below dir, the deepest (latest) first; lazily, so that a stray process cannot keep them. */
+static void unmount_below(struct arena *a, const char *dir)
+{
+    struct str text, rest, line;
+    if (os_read_file(a, "/proc/self/mountinfo", 16 << 20, &text) < 0)
+        return;
+    struct str *points = ARENA_ARRAY(a, struct str, text.n / 20 + 1);
+    size_t n = 0;
+    for (rest = text; str_next(&rest, '\n', &line);) {
+        struct str field = STR_NULL;
+        for (int i = 0; i < 5 && str_next(&line, ' ', &field); i++)
+            ;
+        if (field.p && is_below(field, dir))
+            points[n++] = field;
+    }
+    while (n--)
+        umount2(arena_cstr(a, points[n]), MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
+static int remove_entry(const char *path, const struct stat *st UNUSED, int type UNUSED, struct FTW *ftw UNUSED)
+{
+    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+}
+
+static int remove_tree(const char *dir, struct err *e)
+{
+    struct stat st;
+    if (lstat(dir, &st) < 0)
+        return 0;
+    if (nftw(dir, remove_entry, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
+        return err_set(e, -errno, "cannot remove all of %s: %s", dir, strerror(errno));
+    return 0;
+}
+
+static void run_quietly(const char *const *argv)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    os_run(&a, argv, NULL, NULL, mono_add(os_mono(), SECONDS(10)));
+}
+
+/* The bridge, the addresses on it, and namespaces of pods that CRI did not know any more. */
+static void remove_network(struct arena *a, const struct cluster_config *c)
+{
+    struct err ignored = {0};
+    proxy_cleanup(c->proxy_table, &ignored);
+    run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});
+    run_quietly((const char *[]){"ip", "addr", "delete", arena_printf(a, "%s/32", c->dns_ip).p, "dev", "lo", NULL});
+}
+
+/* iptables rules of the CNI plug-ins (port mapping, masquerading) that stay when a pod was not taken down by CNI. */
+static void remove_cni_rules(void)
+{
+    static const char script[] =
+        "for t in nat filter; do iptables-save -t $t 2>/dev/null | grep -q CNI- || continue;"
+        " iptables-save -t $t | grep -v -e '-j CNI-' -e '^-A CNI-' -e '^:CNI-' | iptables-restore -T $t; done";
+    run_quietly((const char *[]){"sh", "-c", script, NULL});
+}
+
+/* Removes a pod cgroup tree in one hierarchy, leaves first; only empty groups can go. */
+static int remove_group(const char *path, const struct stat *st UNUSED, int type, struct FTW *ftw UNUSED)
+{
+    if (type == FTW_DP || type == FTW_D)
+        rmdir(path);
+    return 0;
+}
+
+static void remove_cgroups(struct arena *a, const struct cluster_config *c)
+{
+    char **names;
+    const char *root = strcmp(c->cgroup_root, "/") ? c->cgroup_root : "";
+    nftw(arena_printf(a, "/sys/fs/cgroup%s/kubepods", root).p, remove_group, 16, FTW_DEPTH | FTW_PHYS);
+    if (os_list_dir(a, "/sys/fs/cgroup", &names) < 0)
+        return;
+    for (; *names; names++)
+        nftw(arena_printf(a, "/sys/fs/cgroup/%s%s/kubepods", *names, root).p, remove_group, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static int remove_config(struct arena *a, const struct cluster_config *c, struct err *e)
+{
+    static const char *const files[] = {"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf",
+                                        "kubelet.conf"};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        os_unlink(arena_printf(a, "%s/%s", c->conf_dir, files[i]).p);
+    int r = remove_tree(arena_printf(a, "%s/pki", c->conf_dir).p, e);
+    rmdir(arena_printf(a, "%s/manifests", c->conf_dir).p);
+    rmdir(c->conf_dir); /* only when nothing else is in it */
+    return r;
+}
+
+int cluster_purge(const struct cluster_config *c, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    unmount_below(&a, c->data_dir);
+    unmount_below(&a, c->run_dir);
+    remove_network(&a, c);
+    remove_cni_rules();
+    remove_cgroups(&a, c);
+    int r = remove_config(&a, c, e);
+    if (r == 0)
+        r = remove_tree(c->run_dir, e);
+    return r < 0 ? r : remove_tree(c->data_dir, e);
+}
+
+/* ---- the command ---------------------------------------------------------------------------------------- */
+
+struct down {
+    struct cluster_config config;
+    bool pods, purge;
+    int code;
+};
+
+static int stop_process(struct down *d, struct err *e)
+{
+    pid_t pid = cluster_pid(&d->config);
+    int status;
+    if (!pid) {
+        puts("The cluster is not running.");
+        return 0;
+    }
+    os_kill(pid, SIGTERM);
+    if (os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(30))) == -ETIMEDOUT)
+        return err_set(e, -ETIMEDOUT, "the cluster's process (pid %d) did not end within 30 s; see %s/log/cube.log", (int)pid,
+                       d->config.data_dir);
+    puts("The cluster has stopped.");
+    return 0;
+}
+
+static void take_down(void *arg)
+{
+    struct down *d = arg;
+    struct err e = {0};
+    int r = stop_process(d, &e);
+    if (r == 0 && (d->pods || d->purge)) {
+        r = cluster_stop_pods(&d->config, &e);
+        if (r == 0 && !d->config.cri_socket)
+            r = containerd_stop(&d->config, &e);
+        if (r == 0)
+            puts("Its pods have ended.");
+    }
+    if (r == 0 && d->purge) {
+        r = cluster_purge(&d->config, &e);
+        if (r == 0)
+            puts("Everything it left is removed.");
+    }
+    if (r < 0)
+        d->code = complain(&e, r);
+    else if (!d->pods && !d->purge)
+        puts("Pods go on running; \"cube up\" takes them over again, \"cube down --pods\" ends them.");
+}
+
+int down_main(int argc, char **argv)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct down d = {0};
+    struct err e = {0};
+    int operands;
+    struct flag flags[] = {
+        CLUSTER_FLAGS(&d.config),
+        {"pods", 0, FLAG_BOOL, &d.pods, "End the pods and containerd too; objects and images are kept"},
+        {"purge", 0, FLAG_BOOL, &d.purge, "End the pods and remove all state, as if there had never been a cluster"},
+        {0},
+    };
+    int r = cluster_flags("cube down [flags]", "Stops the cluster of this machine.", flags, argc, argv, &operands);
+    if (r)
+        return r - 1;
+    if ((r = require_root("down")))
+        return r;
+    r = cluster_config_complete(&a, &d.config, &e);
+    if (r < 0)
+        return complain(&e, r);
+    loop_run(take_down, &d);
+    return d.code;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The flags that up, down, status and image share: which cluster is meant. */
+#pragma once
+
+#include "adm/cluster.h"
+#include "base/flags.h"
+
+#define CLUSTER_FLAGS(c)                                                                                     \
+    {"data-dir", 0, FLAG_STRING, &(c)->data_dir, "Objects, images, pods and logs (/var/lib/cube)"},          \
+        {"run-dir", 0, FLAG_STRING, &(c)->run_dir, "Sockets and process ids (/run/cube)"},                   \
+        {"config-dir", 0, FLAG_STRING, &(c)->conf_dir, "Certificates and kubeconfigs (/etc/kubernetes)"},    \
+        {"cri-socket", 0, FLAG_STRING, &(c)->cri_socket,                                                     \
+         "A running container runtime's socket; without it containerd is started"},                          \
+        {"bridge", 0, FLAG_STRING, &(c)->bridge, "Name of the pods' bridge (cni0)"},                         \
+        {"cgroup-root", 0, FLAG_STRING, &(c)->cgroup_root, "Where pods' cgroups go (/)"},                    \
+        {"proxy-table", 0, FLAG_STRING, &(c)->proxy_table, "nftables table of the service proxy (cube-proxy)"}, \
+        {"node-name", 0, FLAG_STRING, &(c)->node_name, "Name of this node (the host name)"},                 \
+        {"port", 0, FLAG_INT, &(c)->port, "Port of the API (6443)"},                                         \
+        {"advertise-address", 0, FLAG_STRING, &(c)->advertise, "Address of this node (found)"},              \
+        {"service-cidr", 0, FLAG_STRING, &(c)->service_cidr, "Addresses of Services (10.96.0.0/12)"},        \
+        {"pod-cidr", 0, FLAG_STRING, &(c)->pod_cidr, "Addresses of pods (10.244.0.0/16)"},                   \
+        {"dns-ip", 0, FLAG_STRING, &(c)->dns_ip, "Address of the cluster's DNS (10.96.0.10)"},               \
+        {"cluster-domain", 0, FLAG_STRING, &(c)->cluster_domain, "DNS domain of the cluster (cluster.local)"}, \
+        {"kubelet-port", 0, FLAG_INT, &(c)->kubelet_port, "Port of the node agent (10250)"},                 \
+        {"service-node-port-range", 0, FLAG_STRING, &(c)->node_ports, "Ports of NodePort Services (30000-32767)"}
+
+/* Parses, prints help or the mistake: 0 to go on, else the exit code + 1. usage: "cube up [flags]". */
+int cluster_flags(const char *usage, const char *about, struct flag *flags, int argc, char **argv, int *ret_operands);
+/* Root is needed: says so and returns an exit code, else 0. */
+int require_root(const char *command);
+/* Prints "cube: " and the sentence; returns 1. */
+int complain(const struct err *e, int r);
