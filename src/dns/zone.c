@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dns/zone.h"
 
-#include "base/map.h"
+#include "client/services.h"
 #include "resources.h"
 #include "type/meta.h"
 
@@ -10,18 +10,11 @@
 
 static const struct str service_name_label = {"kubernetes.io/service-name", 26};
 
-/* Everything about one "ns/name": the Service and its slices. It exists while one of them does. */
-struct entry {
-    const struct object *service;
-    const struct object **slices;
-    size_t n_slices;
-};
-
 struct zone {
     char domain[DNS_NAME_MAX];
     uint32_t ttl, serial;
-    struct map entries;    /* "ns/name" -> struct entry */
-    struct map by_ip;      /* cluster IP -> struct object * of the Service (referenced by its entry) */
+    struct service_index services;
+    struct map by_ip;      /* cluster IP -> the Service, referenced by the index */
     struct map endpoints;  /* endpoint IP -> xstrdup'd "ns/name" of a headless Service that names it */
     struct map namespaces; /* name -> the namespace object, referenced */
 };
@@ -37,16 +30,6 @@ struct zone *zone_new(const char *domain, uint32_t ttl)
     return z;
 }
 
-static void entry_free(void *p)
-{
-    struct entry *e = p;
-    object_unref((struct object *)e->service);
-    for (size_t i = 0; i < e->n_slices; i++)
-        object_unref((struct object *)e->slices[i]);
-    free(e->slices);
-    free(e);
-}
-
 static void unref_any(void *p)
 {
     object_unref(p);
@@ -58,35 +41,19 @@ void zone_free(struct zone *z)
         return;
     map_done(&z->by_ip);
     map_done_with(&z->endpoints, free);
-    map_done_with(&z->entries, entry_free);
+    service_index_done(&z->services);
     map_done_with(&z->namespaces, unref_any);
     free(z);
-}
-
-static struct entry *entry_at(struct zone *z, struct str ns, struct str name, bool make)
-{
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct str key = obj_key(&a, ns, name);
-    struct entry *e = map_get(&z->entries, key);
-    if (!e && make) {
-        e = NEW(struct entry);
-        map_put(&z->entries, key, e);
-    }
-    return e;
-}
-
-static void entry_drop_if_empty(struct zone *z, struct str ns, struct str name, struct entry *e)
-{
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    if (e->service || e->n_slices)
-        return;
-    map_del(&z->entries, obj_key(&a, ns, name));
-    entry_free(e);
 }
 
 static bool is_headless(const struct val *service)
 {
     return str_is(val_getstr(val_get(service, N_spec), N_clusterIP), "None");
+}
+
+static bool same_object(const struct object *a, const struct object *b)
+{
+    return a && str_eq(a->uid, b->uid);
 }
 
 static void index_cluster_ips(struct zone *z, const struct object *service, bool add)
@@ -98,26 +65,9 @@ static void index_cluster_ips(struct zone *z, const struct object *service, bool
             continue;
         if (add)
             map_put(&z->by_ip, text, (void *)service);
-        else if (map_get(&z->by_ip, text) == service)
+        else if (same_object(map_get(&z->by_ip, text), service))
             map_del(&z->by_ip, text);
     }
-}
-
-static void service_changed(struct zone *z, const struct object *old, const struct object *new_)
-{
-    const struct object *any = new_ ? new_ : old;
-    struct entry *e = entry_at(z, any->namespace_, any->name, new_ != NULL);
-    if (!e)
-        return;
-    if (e->service) {
-        index_cluster_ips(z, e->service, false);
-        e->service = object_unref((struct object *)e->service);
-    }
-    if (new_) {
-        e->service = object_ref(new_);
-        index_cluster_ips(z, e->service, true);
-    }
-    entry_drop_if_empty(z, any->namespace_, any->name, e);
 }
 
 static void index_endpoints(struct zone *z, const struct object *slice, struct str service, bool add)
@@ -137,39 +87,6 @@ static void index_endpoints(struct zone *z, const struct object *slice, struct s
     }
 }
 
-static void slice_remove(struct entry *e, struct str name)
-{
-    for (size_t i = 0; i < e->n_slices; i++) {
-        if (!str_eq(e->slices[i]->name, name))
-            continue;
-        object_unref((struct object *)e->slices[i]);
-        e->slices[i] = e->slices[--e->n_slices];
-        return;
-    }
-}
-
-static void slice_changed(struct zone *z, const struct object *old, const struct object *new_)
-{
-    if (old) {
-        struct str service = obj_label(old->val, service_name_label);
-        struct entry *e = entry_at(z, old->namespace_, service, false);
-        index_endpoints(z, old, service, false);
-        if (e) {
-            slice_remove(e, old->name);
-            entry_drop_if_empty(z, old->namespace_, service, e);
-        }
-    }
-    if (new_) {
-        struct str service = obj_label(new_->val, service_name_label);
-        if (!service.n)
-            return;
-        struct entry *e = entry_at(z, new_->namespace_, service, true);
-        e->slices = xrealloc(e->slices, (e->n_slices + 1) * sizeof(*e->slices));
-        e->slices[e->n_slices++] = object_ref(new_);
-        index_endpoints(z, new_, service, true);
-    }
-}
-
 static void namespace_changed(struct zone *z, const struct object *old, const struct object *new_)
 {
     const struct object *any = new_ ? new_ : old;
@@ -180,12 +97,18 @@ void zone_changed(void *zone, const struct resource *res, const struct object *o
 {
     struct zone *z = zone;
     z->serial++;
-    if (res->index == RES_SERVICES)
-        service_changed(z, old, new_);
-    else if (res->index == RES_ENDPOINTSLICES)
-        slice_changed(z, old, new_);
-    else if (res->index == RES_NAMESPACES)
+    bool service = res->index == RES_SERVICES, slice = res->index == RES_ENDPOINTSLICES;
+    if (res->index == RES_NAMESPACES)
         namespace_changed(z, old, new_);
+    if (service && old)
+        index_cluster_ips(z, old, false);
+    if (slice && old)
+        index_endpoints(z, old, obj_label(old->val, service_name_label), false);
+    service_index_changed(&z->services, res, old, new_, NULL, NULL);
+    if (service && new_)
+        index_cluster_ips(z, new_, true);
+    if (slice && new_)
+        index_endpoints(z, new_, obj_label(new_->val, service_name_label), true);
 }
 
 /* ---- answering ---------------------------------------------------------------------------------------- */
@@ -246,7 +169,7 @@ static bool endpoint_ready(const struct val *ep)
 
 typedef void endpoint_visit(const struct ask *k, const struct val *slice, const struct val *ep, struct str ip, void *arg);
 
-static size_t each_endpoint(const struct ask *k, const struct entry *e, struct str only_label, endpoint_visit *fn,
+static size_t each_endpoint(const struct ask *k, const struct service_entry *e, struct str only_label, endpoint_visit *fn,
                             void *arg)
 {
     size_t found = 0;
@@ -325,7 +248,7 @@ static void put_service_srv(const struct ask *k, const struct val *service, cons
             put_address(k, DNS_ADDITIONAL, target, val_str(ip), true);
 }
 
-static void put_srv(const struct ask *k, const struct entry *e, struct srv_ask *w)
+static void put_srv(const struct ask *k, const struct service_entry *e, struct srv_ask *w)
 {
     if (!is_headless(e->service->val)) {
         put_service_srv(k, e->service->val, w);
@@ -339,9 +262,8 @@ static void put_srv(const struct ask *k, const struct entry *e, struct srv_ask *
 /* <service>.<ns>.svc and the names before it; k->labels ends with "svc". */
 static int answer_service(const struct ask *k, enum dns_code *ret_code, char ret_alias[static DNS_NAME_MAX])
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str ns = k->labels[k->n - 2], name = k->labels[k->n - 3];
-    const struct entry *e = map_get(&k->z->entries, obj_key(&a, ns, name));
+    const struct service_entry *e = service_index_get(&k->z->services, ns, name);
     struct srv_ask w = {.ns = ns, .service = name};
     if (!e || !e->service)
         return *ret_code = DNS_NXDOMAIN, ZONE_ANSWERED;
@@ -507,7 +429,7 @@ static int answer_reverse(const struct ask *k, const char *ip)
         return ZONE_NOT_OURS;
     struct reverse w = {.ip = str_of(ip)};
     str_cut(str_of(owner), '/', &w.ns, &w.service);
-    const struct entry *e = map_get(&k->z->entries, str_of(owner));
+    const struct service_entry *e = service_index_get(&k->z->services, w.ns, w.service);
     if (e && wants(k, DNS_PTR))
         each_endpoint(k, e, STR_NULL, visit_reverse, &w);
     return ZONE_ANSWERED;

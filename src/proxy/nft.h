@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One transaction of nft commands to the kernel, by libnftables. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* All of it or nothing. Waits (helper thread). 0 or -EIO with nft's first complaint. */
+int nft_apply(struct str commands, struct err *e);
