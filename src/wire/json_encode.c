@@ -149,22 +149,17 @@ static void put_int(struct buf *b, int64_t i)
 /* ECMAScript's form, as Go: digits unless the exponent is below -6 or at least 21; no leading zero in exponents. */
 void json_encode_float(struct buf *b, double f)
 {
-    char text[40];
+    char text[FLOAT_TEXT_MAX];
     if (f - f != 0) {
         PUT(b, "null");
         return;
     }
-    int precision = 0;
-    do
-        snprintf(text, sizeof(text), "%.*e", precision, f);
-    while (strtod(text, NULL) != f && ++precision < 17);
-    int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
-    if (f != 0 && (exponent < -6 || exponent >= 21)) {
-        *strchr(text, 'e') = '\0';
-        buf_printf(b, "%se%s%d", text, exponent < 0 ? "-" : "+", abs(exponent));
-    } else {
-        buf_printf(b, "%.*f", MAX(precision - exponent, 0), f);
-    }
+    struct str s = float_text(f, -6, 21, false, text);
+    bool zero = s.n > 4 && s.p[s.n - 4] == 'e' && s.p[s.n - 3] == '-' && s.p[s.n - 2] == '0';
+    put(b, s.p, zero ? s.n - 2 : s.n);
+    if (zero)
+        putch(b, s.p[s.n - 1]);
+    *room(b, 0) = '\0';
 }
 
 static void put_bytes(struct buf *b, struct str s)

@@ -217,3 +217,37 @@ void base64_encode(struct str s, char *to)
     *to++ = s.n > 1 ? base64_digits[(second & 15) << 2] : '=';
     *to = '=';
 }
+
+/* ---- numbers ---------------------------------------------------------------------------------------------- */
+
+/* The shortest of "d.ddde-xx" that gives f back. */
+static void shortest(double f, bool single, char ret[static 40])
+{
+    int precision = 0;
+    do
+        snprintf(ret, 40, "%.*e", precision, f);
+    while ((single ? strtof(ret, NULL) != (float)f : strtod(ret, NULL) != f) && ++precision < 17);
+}
+
+struct str float_text(double f, int low, int high, bool single, char ret[static FLOAT_TEXT_MAX])
+{
+    char digits[40];
+    shortest(f, single, digits);
+    char *e = strchr(digits, 'e'), *to = ret, *p = digits;
+    int exponent = (int)strtol(e + 1, NULL, 10);
+    if (f != 0 && (exponent < low || exponent >= high))
+        return str_n(ret, (size_t)snprintf(ret, FLOAT_TEXT_MAX, "%s", digits));
+    if (*p == '-')
+        *to++ = *p++;
+    if (exponent < 0)
+        to += snprintf(to, 24, "0.%.*s", -exponent - 1, "00000000000000000000");
+    for (; p < e || exponent >= 0; exponent--) {
+        if (p < e && *p == '.')
+            p++;
+        *to++ = p < e ? *p++ : '0';
+        if (exponent == 0 && p < e)
+            *to++ = '.';
+    }
+    *to = '\0';
+    return str_n(ret, (size_t)(to - ret));
+}

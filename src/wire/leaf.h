@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The leaf forms that JSON, YAML and protobuf share: canonical times and durations, base64. Private to this folder. */
+/* The leaf forms that JSON, YAML and protobuf share: canonical times and durations, base64, numbers. Private to this folder. */
 #pragma once
 
 #include "base/arena.h"
@@ -28,3 +28,9 @@ int duration_canonical(struct arena *a, struct str s, struct str *ret, struct er
 int base64_decode(struct arena *a, struct str s, struct str *ret);
 size_t base64_size(size_t n);
 void base64_encode(struct str s, char *to); /* base64_size(s.n) bytes */
+
+#define FLOAT_TEXT_MAX 64
+
+/* A finite number with the fewest digits that give it back (as a float when single). With an exponent, of at least two
+ * digits, when that is below `low` or not below `high` (at most 21), else without. */
+struct str float_text(double f, int low, int high, bool single, char ret[static FLOAT_TEXT_MAX]);

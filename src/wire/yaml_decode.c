@@ -8,7 +8,6 @@
 #include "base/map.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <yaml.h>
 
 /*
@@ -80,20 +79,12 @@ static void push(struct decoder *d, struct val v)
     d->slots[d->n_slots++] = v;
 }
 
-/* A float as go-yaml writes it: %g of the shortest digits. */
-static struct str float_text(struct arena *a, double f, bool single)
+static struct str float_key(struct arena *a, double f)
 {
+    char text[FLOAT_TEXT_MAX];
     if (f - f != 0)
         return isnan(f) ? STR(".nan") : f > 0 ? STR(".inf") : STR("-.inf");
-    char text[40];
-    int precision = 0;
-    do
-        snprintf(text, sizeof(text), "%.*e", precision, f);
-    while ((single ? strtof(text, NULL) != (float)f : strtod(text, NULL) != f) && ++precision < 17);
-    int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
-    if (exponent >= -4 && exponent < 6)
-        snprintf(text, sizeof(text), "%.*f", MAX(precision - exponent, 0), f);
-    return arena_str(a, str_of(text));
+    return arena_str(a, float_text(f, -4, 6, true, text));
 }
 
 /* A scalar as a key of a JSON object. */
@@ -110,7 +101,7 @@ static int key_text(struct decoder *d, const struct val *v, struct str *ret)
         *ret = arena_printf(d->a, "%lld", (long long)v->i);
         return 0;
     case VAL_FLOAT:
-        *ret = float_text(d->a, v->f, true);
+        *ret = float_key(d->a, v->f);
         return 0;
     case VAL_LIST:
     case VAL_MAP:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/yaml.h"
 
+#include "wire/leaf.h"
 #include "wire/value-internal.h"
 #include "wire/yaml-internal.h"
 
@@ -57,7 +58,7 @@ static bool differs_less(struct str a, struct str b, size_t i)
     uint64_t weight = weight_of_zeros(a, b, i);
     uint64_t xn = number_at(a, i, weight, &xe), yn = number_at(b, i, weight, &ye);
     if (xn != yn)
-        return xn < yn;
+        return (int64_t)xn < (int64_t)yn; /* Go's wrap around, too */
     return xe != ye ? xe < ye : x < y;
 }
 
@@ -101,10 +102,17 @@ static void put_scalar(struct writer *w, struct str s, yaml_scalar_style_t style
     emit(w, &event);
 }
 
+/* Line ends other than \n and byte order marks, which only escapes bring over. */
+static bool has_odd_breaks(struct str s)
+{
+    return str_contains(s, STR("\xc2\x85")) || str_contains(s, STR("\xe2\x80\xa8")) ||
+           str_contains(s, STR("\xe2\x80\xa9")) || str_contains(s, STR("\xef\xbb\xbf"));
+}
+
 static void put_text(struct writer *w, struct str s)
 {
     struct val v;
-    bool plain = yaml_resolve(s, &v) == YAML_STR && !yaml_is_base60(s);
+    bool plain = yaml_resolve(s, &v) == YAML_STR && !yaml_is_base60(s) && !has_odd_breaks(s);
     if (str_find(s, '\n') >= 0)
         put_scalar(w, s, YAML_LITERAL_SCALAR_STYLE);
     else
@@ -114,20 +122,9 @@ static void put_text(struct writer *w, struct str s)
 /* Go's %g with the shortest digits; a whole number that 64 bits can hold as such. */
 static void put_float(struct writer *w, double f)
 {
-    char text[40];
-    int precision = 0;
-    if (f == (double)(int64_t)0 || (f > -9.3e18 && f < 18446744073709551616.0 && f == __builtin_trunc(f))) {
-        snprintf(text, sizeof(text), "%.0f", f);
-        put_scalar(w, str_of(text), YAML_PLAIN_SCALAR_STYLE);
-        return;
-    }
-    do
-        snprintf(text, sizeof(text), "%.*e", precision, f);
-    while (strtod(text, NULL) != f && ++precision < 17);
-    int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
-    if (exponent >= -4 && exponent < 6)
-        snprintf(text, sizeof(text), "%.*f", MAX(precision - exponent, 0), f);
-    put_scalar(w, str_of(text), YAML_PLAIN_SCALAR_STYLE);
+    char text[FLOAT_TEXT_MAX];
+    bool whole = f > -9.3e18 && f < 18446744073709551616.0 && f == __builtin_trunc(f);
+    put_scalar(w, float_text(f, -4, whole ? 21 : 6, false, text), YAML_PLAIN_SCALAR_STYLE);
 }
 
 /* ---- values ----------------------------------------------------------------------------------------------- */
@@ -224,4 +221,8 @@ void yaml_encode(struct buf *b, const struct type *type, const struct val *v)
     yaml_emitter_set_unicode(&w.emitter, 1);
     put_document(&w, plain);
     yaml_emitter_delete(&w.emitter);
+    if (str_ends(buf_str(b), STR("\n...\n"))) { /* libyaml ends a document so that ends in a text with empty lines */
+        b->n -= 4;
+        b->p[b->n] = '\0';
+    }
 }
