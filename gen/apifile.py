@@ -25,6 +25,8 @@ KIND_ATTRS = {
     "namespaced": 0, "cluster": 0, "short": 1, "in": 1, "verbs": 1, "status": 0, "scale": 0, "unstored": 0,
     "stored-as": 1, "atomic": 0, "union": 0,
 }
+FORMATS = ("dns-label", "dns-label-1035", "dns-subdomain", "qualified-name", "label-key", "label-value", "labels",
+           "env-name", "config-key", "port-name", "ip", "cidr", "cron", "path-segment", "absolute-path")
 COLUMN_TYPES = ("string", "integer", "number", "boolean", "date")
 STATEMENTS = ("package", "group", "openapi", "import", "proto3", "nodocs", "values", "kind", "type", "leaf", "enum",
               "service")
@@ -516,6 +518,8 @@ class Api:
         if ("min" in a or "max" in a) and f.kind not in ("int32", "int64", "uint32", "uint64", "intorstring",
                                                         "float64"):
             self.error(p, f.line, "`min` and `max` are for numbers; minlen and maxlen are for strings and lists")
+        if a.get("format", FORMATS[0]) not in FORMATS:
+            self.error(p, f.line, "format `%s`; known: %s" % (a["format"], ", ".join(FORMATS)))
         if "enum" in a and f.kind != "string":
             self.error(p, f.line, "`enum` is for strings")
         if ("set" in a or "keys" in a or "mergeset" in a) and f.card != "[]":

@@ -158,6 +158,13 @@ class Broken(unittest.TestCase):
     def test_bounds_of_text(self):
         self.refused(HEAD + "type A  An A.\n x string 1 min 1 An x.\n", "p.api:5: `min` and `max` are for numbers")
 
+    def test_unknown_format(self):
+        self.refused(HEAD + "type A  An A.\n x string 1 format ipv5 An x.\n", "p.api:5: format `ipv5`; known: dns-label")
+
+    def test_named_values(self):
+        self.refused(HEAD + "type A  An A.\n x string 1 enum @S An x.\n", "p.api:5: no line `values S ...` above")
+        self.assertEqual(model(HEAD + "values S A|B\ntype A  An A.\n x string 1 enum @S An x.\n").errors, [])
+
     def test_missing_docs(self):
         self.refused(HEAD + "type A\n x int32 1\n", "p.api:4: type A has no doc", "p.api:5: field A.x has no doc")
 
