@@ -9,8 +9,8 @@
  * back, whatever crashes; a watch delivers all events of a revision together and none twice, or ends with
  * STORE_COMPACTED; after a crash at any byte everything acknowledged is there.
  *
- * All calls are made from fibers of one loop; "waits" marks those that suspend. Three backends (embedded log, memory;
- * etcd later) stand behind `struct store_ops`; callers see only this header.
+ * All calls are made from fibers of one loop; "waits" marks those that suspend. Two backends, an append log on disk
+ * and the same in memory, are one engine over two kinds of segment (README.md); etcd comes later behind this header.
  */
 #pragma once
 
@@ -45,6 +45,8 @@ struct store_options {
     int64_t history_ns;     /* how long revisions are kept before automatic compaction; 0: 5 minutes */
     int64_t history_events; /* and at most that many; 0: 100,000 */
     uint64_t max_bytes;     /* refuse writes (not deletes) beyond; 0: 8 GiB */
+    int64_t lazy_ns;        /* how long a lazy write may be in memory only; 0: 30 seconds */
+    uint32_t segment_bytes; /* size of one file of the log; 0: 16 MiB; smaller only in tests */
     bool durable;           /* false only in tests and simulation without faults */
 };
 
@@ -59,15 +61,23 @@ revision store_revision(const struct store *s);  /* latest committed */
 revision store_compacted(const struct store *s); /* oldest readable - 1 */
 struct store_stats {
     uint64_t keys, bytes_live, bytes_disk, writes, syncs, watches;
+    uint64_t bytes_written; /* to disk, since opening */
+    uint64_t bytes_index;   /* of memory, roughly */
+    uint64_t segments;
+    bool full; /* puts are refused for want of space */
 };
 void store_stats(const struct store *s, struct store_stats *ret);
+/* What went wrong underneath since opening, naming file and offset: writes have stopped (all of them fail until the
+ * store is opened anew) or stored bytes are damaged. Empty when nothing has. For health checks. */
+const char *store_fault(const struct store *s);
 
 /* ---- reading ---------------------------------------------------------------------------------------- */
 
 /* The entry at a revision (0: latest). 0, -ENOENT, STORE_COMPACTED, STORE_FUTURE. Text in the arena. May wait. */
 int store_get(struct store *s, struct str key, revision at, struct arena *a, struct store_entry *ret);
 /* Keys in [from, to) in order, at most limit (0: all); calls fn until it returns nonzero (which is returned). The
- * entry lives during the call. *ret_at (may be NULL) is the revision read. May wait. */
+ * entry lives during the call. *ret_at (may be NULL) is the revision read. An empty `to` has no end. May wait;
+ * STORE_COMPACTED also in the middle, when the revision is compacted meanwhile. */
 typedef int store_visit(void *arg, const struct store_entry *entry);
 int store_range(struct store *s, struct str from, struct str to, revision at, size_t limit, store_visit *fn, void *arg,
                 revision *ret_at);
@@ -89,7 +99,8 @@ struct store_op {
      * revision into what the cookie points to. May be NULL. Must not wait. */
     void (*committing)(void *cookie, revision rev);
 };
-/* All or nothing, in one revision. 0, STORE_CONFLICT (*ret_conflict, may be NULL: index of the first op that did not
+/* All or nothing, in one revision; no key twice. A transaction that changes nothing (deletions of what is not there)
+ * makes no revision: *ret_rev is the latest. -E2BIG beyond 1024 operations, 4 KiB of key or half a segment. 0, STORE_CONFLICT (*ret_conflict, may be NULL: index of the first op that did not
  * match), STORE_FULL, or a fatal error: then nothing was acknowledged. Waits. */
 int store_txn(struct store *s, const struct store_op *ops, size_t n, revision *ret_rev, size_t *ret_conflict);
 
@@ -115,5 +126,6 @@ int store_watch_next(struct store_watch *w, struct mono deadline, const struct s
                      revision *ret_progress);
 void store_watch_close(struct store_watch *w);
 
-/* Forgets revisions up to and including `upto` (never the latest of a live key). */
+/* Forgets revisions up to and including `upto` (never the latest of a live key). STORE_COMPACTED when that was done
+ * before, STORE_FUTURE. */
 int store_compact(struct store *s, revision upto);

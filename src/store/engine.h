@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The insides of the log engine, shared by its files only:
+ *
+ *   store.c    opening, closing, reading
+ *   recover.c  from the segments of a folder to the index
+ *   commit.c   the writer: one fiber that turns what waits into one group, one write, one sync
+ *   clean.c    forgetting old revisions, giving their space back, keeping room for deletes
+ *   watch.c    events
+ *
+ * All of it runs in fibers of one loop, so state changes only where somebody waits.
+ */
+#pragma once
+
+#include "base/fiber.h"
+#include "store/index.h"
+#include "store/segment.h"
+#include "store/store.h"
+
+enum {
+    GROUP_BYTES = 1 << 20,   /* a group is closed beyond this */
+    TAIL_KEPT = 256 << 10,   /* of the newest bytes, for watches */
+    LAZY_BYTES = 256 << 10,  /* lazy writes waiting in memory */
+    CONTROL_ROOM = 256,      /* of a segment, for the frames that steer */
+    DELETE_ROOM = 4096,      /* and for dropping segments when deletes have used up the rest */
+    CEILING_STEP = 4096,     /* revisions reserved for lazy writes */
+    FIRST_REVISION = 1,      /* of an empty store, as etcd has it */
+};
+
+/* An event that somebody may still want: a pointer to where its version is. */
+struct ref {
+    int64_t revision;
+    struct node *node;
+    void *cookie;
+};
+/* Numbered from the start of the process; [head, tail) are there. */
+struct refs {
+    struct ref *ring;
+    size_t cap; /* a power of two */
+    uint64_t head, tail;
+};
+
+enum request_kind { REQUEST_TXN, REQUEST_MOVE, REQUEST_DROP };
+
+/* An operation found in a segment that is being emptied. */
+struct moving {
+    struct op op;
+    uint32_t off;     /* where it lies */
+    uint32_t new_off; /* where it went; 0 when it was not needed */
+};
+
+/* Something for the writer to do; lives on the stack of who waits for it. */
+struct request {
+    struct list link;
+    enum request_kind kind;
+    const struct store_op *ops; /* TXN */
+    struct moving *moving;      /* MOVE */
+    struct segment *from;       /* MOVE, DROP */
+    size_t n, bytes;
+    bool lazy, puts;
+    bool taken, done;
+    int result;
+    int64_t revision;
+    size_t conflict;
+    struct waitq wait;
+};
+
+/* How far history had come at a time: for forgetting by age. */
+struct mark {
+    struct mono at;
+    int64_t revision;
+};
+enum { MARKS = 16 };
+
+struct store {
+    struct files files;
+    uint64_t id;
+    struct store_options options; /* with the defaults filled in */
+    struct segment **segments;    /* by slot, with holes */
+    size_t n_slots;
+    struct segment *active, *spare;
+    struct index index;
+    struct refs refs;
+    uint64_t published; /* refs before this one are committed */
+
+    /* Newest bytes of the active segment: what is not written yet, and what watches are likely to ask for. */
+    struct buf tail;
+    uint32_t tail_at;
+    uint32_t durable; /* the active segment is durable up to here */
+    struct mono lazy_since;
+
+    int64_t assigned, committed; /* revisions: last handed out, last visible */
+    int64_t compacted; /* nobody may read at or before this */
+    int64_t forgotten; /* versions are dropped up to here; follows compacted in slices */
+    int64_t compacted_logged;
+    int64_t ceiling; /* durable: lazy writes may use revisions up to this */
+    uint32_t batch;
+
+    struct list queue;
+    struct waitq work, chores, unused;
+    struct group writer, cleaner;
+    bool stop_writer, chores_due;
+    bool closing;
+    unsigned users; /* calls under way */
+    bool full;      /* no spare can be had: puts are refused */
+    int broken;     /* a write failed in a way that cannot be trusted again: -errno */
+    struct err fault;
+
+    struct mark marks[MARKS];
+    size_t n_marks;
+    struct list watches;
+    uint64_t writes, n_watches;
+};
+
+/* store.c */
+struct store *engine_new(const struct store_options *o);
+void engine_free(struct store *s);
+void engine_start(struct store *s);
+uint64_t engine_disk_bytes(const struct store *s);
+void engine_add_segment(struct store *s, struct segment *seg);
+/* The operation behind a version. Slices point into b, which is overwritten. */
+int engine_read(struct store *s, struct str key, const struct item *it, struct buf *b, struct op *ret);
+/* Notes the first thing that went wrong for store_fault() and returns r. */
+int engine_fault(struct store *s, int r, const char *what, const struct segment *seg, uint32_t at);
+
+/* refs, in watch.c */
+static inline struct ref *ref_at(const struct refs *r, uint64_t i)
+{
+    return &r->ring[i & (r->cap - 1)];
+}
+void refs_push(struct refs *r, int64_t rev, struct node *n, void *cookie);
+/* Tells the watches about what was committed since last time. */
+void watch_publish(struct store *s);
+void watch_close_all(struct store *s);
+
+/* commit.c */
+int request_run(struct store *s, struct request *r); /* waits */
+void writer_main(void *arg);
+/* Makes a spare when there is none. urgent: for deletes and cleaning, beyond max_bytes. 0, STORE_FULL or an error. */
+int writer_spare(struct store *s, bool urgent);
+int writer_next_segment(struct store *s, uint32_t number); /* waits */
+
+/* clean.c */
+void cleaner_main(void *arg);
+void cleaner_wake(struct store *s);
+void cleaner_forget(struct store *s, int64_t upto);
+
+/* recover.c */
+/* numbers: of the segments in the folder, ascending, at least one. Waits. */
+int recover(struct store *s, const uint32_t *numbers, size_t n, bool spare, struct str *ret_note, struct arena *a,
+            struct err *e);
