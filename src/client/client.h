@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "base/time.h"
 #include "type/object.h"
 #include "type/resource.h"
 #include "type/status.h"
@@ -45,6 +46,9 @@ int client_patch(struct client *c, const struct call *call, enum patch_kind kind
                  const struct val **ret, struct status *s);
 int client_delete(struct client *c, const struct call *call, struct arena *a, const struct val **ret,
                   struct status *s);
+/* Deletes what the call's namespace and selectors match. */
+int client_delete_collection(struct client *c, const struct call *call, struct arena *a, const struct val **ret,
+                             struct status *s);
 /* A page; *ret is the XxxList value. */
 int client_list(struct client *c, const struct call *call, struct arena *a, const struct val **ret, struct status *s);
 
@@ -62,6 +66,8 @@ int client_watch(struct client *c, const struct call *call, int64_t revision, st
 /* 0; -ETIMEDOUT; -EPIPE when the server ended it (watch again); 410 in s: list again. */
 int client_watch_next(struct client_watch *w, struct mono deadline, struct watch_event *ret, struct status *s);
 void client_watch_close(struct client_watch *w); /* NULL is fine; wakes client_watch_next in another fiber */
+/* What a WATCH_BOOKMARK event carries: an object of the kind with nothing but its revision. */
+struct object *watch_bookmark(const struct resource *res, int64_t revision);
 
 /* ---- what stands behind -------------------------------------------------------------------------------- */
 
@@ -88,7 +94,8 @@ void client_free(struct client *c);
 /* ---- events -------------------------------------------------------------------------------------------- */
 
 /* Records an Event about an object (core/v1 Event; repeated ones are counted, a burst from one source is limited:
- * client-go's correlator). Never fails; waits shortly at most. component: "kubelet", "deployment-controller". */
+ * client-go's correlator). Never fails and never waits: a fiber of the recorder's writes them. component: "kubelet",
+ * "deployment-controller". about: the object, or an ObjectReference when a part of it is meant (fieldPath). */
 struct event_recorder;
 struct event_recorder *event_recorder_new(struct client *c, const char *component, const char *host);
 void event_recorder_free(struct event_recorder *r);
