@@ -44,7 +44,15 @@ struct decoder {
     struct frame frames[WIRE_MAX_DEPTH];
 };
 
-static const struct field text_field = {.kind = K_STRING};
+static const struct field text_field = {.kind = K_STRING}, float_field = {.kind = K_FLOAT64};
+
+/* The field kind of a scalar that is wanted here; K_ANY when anything goes, 0 when a container is wanted. */
+static unsigned wanted_kind(const struct want *w)
+{
+    if (!w->field)
+        return w->type ? 0 : K_ANY;
+    return w->item || w->field->card == CARD_ONE ? w->field->kind : 0;
+}
 
 /* ---- paths and problems ----------------------------------------------------------------------------------- */
 
@@ -69,11 +77,22 @@ static void path_step(const struct decoder *d, unsigned i, struct buf *path)
         buf_putstr(path, val_text(&d->slots[inner->base - 1]));
 }
 
+/* Upstream reads the alternatives of a K_JSON_OR with a decoder that is not strict: nothing in there is a problem. */
+static bool within_alternative(const struct decoder *d)
+{
+    for (unsigned i = 0; i < d->depth; i++) {
+        const struct want *w = &d->frames[i].self;
+        if (w->field && w->field->kind == K_JSON_OR && (w->item || w->field->card == CARD_ONE))
+            return true;
+    }
+    return false;
+}
+
 /* `<what> "<path of the open container>.<key>"`, once. */
 static void complain(struct decoder *d, const char *what, struct str key)
 {
     struct json_report *report = d->report;
-    if (!report || report->n == JSON_REPORT_MAX)
+    if (!report || report->n == JSON_REPORT_MAX || within_alternative(d))
         return;
     CLEANUP_BUF struct buf path = BUF_INIT, text = BUF_INIT;
     for (unsigned i = 0; i + 1 < d->depth; i++)
@@ -116,8 +135,8 @@ static const char *go_kind_name(const struct field *f)
     static const char *const names[] = {
         [K_BOOL] = "bool",          [K_INT32] = "int32",      [K_INT64] = "int64",     [K_UINT32] = "uint32",
         [K_UINT64] = "uint64",      [K_FLOAT64] = "float64",  [K_STRING] = "string",   [K_BYTES] = "[]uint8",
-        [K_ENUM] = "int32",         [K_STRINGS] = "[]string", [K_TIME] = "v1.Time",    [K_MICROTIME] = "v1.MicroTime",
-        [K_DURATION] = "v1.Duration", [K_QUANTITY] = "resource.Quantity", [K_INTORSTRING] = "intstr.IntOrString",
+        [K_ENUM] = "int32",         [K_STRINGS] = "[]string", [K_TIME] = "string",     [K_MICROTIME] = "string",
+        [K_DURATION] = "string",    [K_QUANTITY] = "resource.Quantity", [K_INTORSTRING] = "intstr.IntOrString",
     };
     return f->kind < ARRAY_SIZE(names) && names[f->kind] ? names[f->kind] : "interface {}";
 }
@@ -156,6 +175,10 @@ static void type_error(struct decoder *d, struct str what, const struct want *w)
     if (d->type_failed)
         return;
     d->type_failed = true;
+    if (wanted_kind(w) == K_QUANTITY) { /* upstream parses whatever text stands there */
+        quantity_parse(STR(""), &(struct quantity){0}, d->e);
+        return;
+    }
     CLEANUP_BUF struct buf path = BUF_INIT, go = BUF_INIT;
     const struct type *owner = NULL;
     for (unsigned i = 0; i < d->depth; i++)
@@ -182,13 +205,21 @@ static void push(struct decoder *d, struct val v)
     d->slots[d->n_slots++] = v;
 }
 
+/* In a type without protobuf (configuration files) Go's nil and empty lists stay apart. */
+static bool keeps_empty(const struct frame *f, const struct val *v)
+{
+    return v->kind == VAL_LIST && !f->type->n_proto_fields;
+}
+
 /* A value is done: it becomes a slot of the open container, or the root. */
 static void done(struct decoder *d, const struct want *w, struct val v)
 {
     v.name = w->name;
+    if (v.kind == VAL_LIST && !v.n && wanted_kind(w) == K_JSON_OR)
+        v.kind = VAL_NULL; /* an empty list is none of the alternatives: protobuf would lose it */
     if (w->name) {
         const struct field *f = w->field;
-        if (v.kind == VAL_NULL || field_is_zero(f, &v)) {
+        if (v.kind == VAL_NULL || (field_is_zero(f, &v) && !keeps_empty(top(d), &v))) {
             v.kind = VAL_NULL;
             top(d)->nulls++;
         }
@@ -223,14 +254,6 @@ static struct val zero_of(const struct want *w)
             v.s = "";
         return v;
     }
-}
-
-/* The field kind of a scalar that is wanted here; K_ANY when anything goes, 0 when a container is wanted. */
-static unsigned wanted_kind(const struct want *w)
-{
-    if (!w->field)
-        return w->type ? 0 : K_ANY;
-    return w->item || w->field->card == CARD_ONE ? w->field->kind : 0;
 }
 
 static int leaf_text(struct decoder *d, unsigned kind, struct str s, struct val *ret)
@@ -382,10 +405,20 @@ static int number_value(struct decoder *d, const struct want *w)
     } else if (!numeric) {
         type_error(d, STR("number"), w);
     } else if (!number_as(kind, &n, &v)) {
-        type_error(d, arena_printf(d->a, "number " STR_FMT, STR_ARG(n.text)), w);
+        const struct want number = {.field = w->field ? w->field : &float_field, .name = w->name, .item = true};
+        type_error(d, arena_printf(d->a, "number " STR_FMT, STR_ARG(n.text)), &number);
     }
     done(d, w, v);
     return 0;
+}
+
+static bool may_be_bool(const struct field *f)
+{
+    const struct type *t = field_type(f);
+    for (unsigned i = 0; t && i < t->n_proto_fields; i++)
+        if (t->proto_fields[i].kind == K_BOOL)
+            return true;
+    return false;
 }
 
 static int bool_value(struct decoder *d, const struct want *w)
@@ -395,7 +428,7 @@ static int bool_value(struct decoder *d, const struct want *w)
     if (r < 0)
         return r;
     unsigned kind = wanted_kind(w);
-    if (kind != K_BOOL && kind != K_ANY && kind != K_JSON_OR)
+    if (kind != K_BOOL && kind != K_ANY && !(kind == K_JSON_OR && may_be_bool(w->field)))
         type_error(d, STR("bool"), w);
     done(d, w, val_of_bool(b));
     return 0;

@@ -22,6 +22,8 @@ static const char *quoted(const char *p, char ret[static 16])
         return "'\\''";
     if (c == '"')
         return "'\"'";
+    if (c == '\\')
+        return "'\\\\'";
     if (c == '\n' || c == '\r' || c == '\t')
         snprintf(ret, 16, "'\\%c'", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
     else if (c < 0x20 || c == 0x7f)

@@ -125,12 +125,11 @@ bool field_is_zero(const struct field *f, const struct val *v)
         if (f->kind == K_DURATION)
             return str_is(val_text(v), "0s");
         return v->n == 0 && f->kind != K_INTORSTRING;
-    case VAL_LIST: /* in a configuration file (no protobuf) an empty list is not the same as none */
-        return v->n == 0 && !(f->flags & FIELD_NOPROTO);
     case VAL_OBJ: /* messages of proto3 have presence */
         return v->n == 0 && !(f->flags & FIELD_PROTO3);
     case VAL_BYTES:
     case VAL_RAW:
+    case VAL_LIST:
     case VAL_MAP:
         return v->n == 0;
     }
