@@ -179,7 +179,7 @@ static void test_strategic_lists(void **state)
     };
     run_cases(PATCH_STRATEGIC, type_at(T_core_v1_PodSpec), cases, ARRAY_SIZE(cases));
     static const struct patch_case metas[] = {
-        {"{'finalizers':['a','b']}", "{'finalizers':['c','a']}", "{'finalizers':['b','c','a']}", 0},
+        {"{'finalizers':['a','b']}", "{'finalizers':['c','a']}", "{'finalizers':['c','a','b']}", 0},
         {"{'finalizers':['a','b','c']}", "{'$deleteFromPrimitiveList/finalizers':['b']}", "{'finalizers':['a','c']}", 0},
         {"{'finalizers':['a']}", "{'$setElementOrder/finalizers':['b','a'],'finalizers':['b']}", "{'finalizers':['b','a']}", 0},
         {"{'ownerReferences':[{'uid':'1','kind':'','name':'','apiVersion':''}]}",
