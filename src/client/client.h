@@ -10,12 +10,11 @@
 
 #include "base/time.h"
 #include "type/object.h"
+#include "type/patch.h"
 #include "type/resource.h"
 #include "type/status.h"
 
 struct client;
-
-enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
 
 struct call {
     const struct resource *res;

@@ -10,45 +10,74 @@
 #pragma once
 
 #include "client/replica.h"
+#include "base/list.h"
 
 struct key {
     struct str ns, name;
 };
 
+/* ---- what a reconcile returns ----------------------------------------------------------------------------- */
+
 enum write_verb { WRITE_CREATE, WRITE_UPDATE, WRITE_UPDATE_STATUS, WRITE_PATCH, WRITE_PATCH_STATUS, WRITE_DELETE, WRITE_EVENT };
 
-/* One thing to do. Carried out in order; a failure stops the rest of the list unless `may_fail` names its code. */
+/* What to tell users about a create or delete: an event about `about`, whose text is followed by the name of the
+ * object written or by why it was refused. */
+struct telling {
+    const char *reason, *text;               /* "SuccessfulCreate", "Created pod: " */
+    const char *failed_reason, *failed_text; /* "FailedCreate", "Error creating: "; NULL for none */
+};
+
+/* One thing to do. Carried out in order; a failure stops the rest of the list unless `may_fail` names its code.
+ * Creates of one kind that follow each other run at once, in batches of 1, 2, 4 ... (deletes likewise), so that a
+ * refusal that concerns them all costs one request. */
 struct write {
     struct list link;
     enum write_verb verb;
     const struct resource *res;
-    struct str ns, name;
+    struct str ns, name;      /* delete with an empty name: all of the namespace */
     const char *subresource;  /* NULL, or "status", "scale", "eviction" ... beyond what the verb says */
     const struct val *body;   /* create, update; about whom for an event */
     struct str patch;         /* merge patch, JSON text */
     struct str uid;           /* delete and patch precondition */
+    struct str revision;      /* delete precondition */
     int64_t grace_seconds;    /* delete: -1 default */
     const char *propagation;  /* delete */
     int may_fail;             /* an HTTP code that is as good as success (404 of a delete, 409 of a create) */
+    bool strategic;           /* the patch is a strategic merge patch */
     bool warning;             /* event */
     const char *reason;       /* event */
     struct str message;       /* event */
+    const struct telling *telling;    /* NULL: nothing to tell */
+    const struct resource *about_res; /* of telling */
+    const struct val *about;
 };
 
+struct controllers_config;
 struct writes {
     struct arena *arena;
     struct list list;
     int64_t again_ns; /* reconcile the key again after so long even if nothing changes; 0: no */
+    const struct controllers_config *config;
+    void *state; /* of the controller, see below */
 };
 struct write *writes_add(struct writes *w, enum write_verb verb, const struct resource *res, struct str ns,
                          struct str name);
+/* The object itself, or its status, as it shall be: with its resourceVersion, so a write in between is a conflict. */
+struct write *writes_update(struct writes *w, const struct resource *res, const struct val *v);
+struct write *writes_update_status(struct writes *w, const struct resource *res, const struct val *v);
+/* Deletes that very object (uid); that it is gone already is fine. */
+struct write *writes_delete(struct writes *w, const struct object *o);
 void writes_event(struct writes *w, const struct resource *res, const struct val *about, bool warning,
                   const char *reason, const char *fmt, ...) PRINTF(6, 7);
 void writes_again(struct writes *w, int64_t ns); /* the soonest wins */
 
+/* ---- a controller -------------------------------------------------------------------------------------------- */
+
 typedef void key_sink(void *arg, struct key key);
 struct controller {
-    const char *name;             /* "deployment-controller": user agent, event source, log */
+    const char *name;             /* upstream's name in --controllers: "deployment-controller" */
+    const char *alias;            /* its former name there ("deployment"), NULL: none */
+    const char *source;           /* of its events; NULL: name */
     const uint16_t *reads;        /* RES_xxx, ends with 0 */
     unsigned workers;             /* 0: 1 (keys in flight at once) */
     /* Which keys a changed object concerns. old or new may be NULL. */
@@ -56,10 +85,45 @@ struct controller {
                     const struct object *new_, key_sink *sink, void *arg);
     /* 0, or negative when the world makes no sense (retried). now: wall for what is written, mono for waiting. */
     int (*reconcile)(const struct snapshot *world, struct key key, struct wall now, struct writes *ret);
+    /* What else to write when w was refused with s (conditions that tell why); NULL: nothing. The key is retried. */
+    void (*refused)(const struct snapshot *world, struct key key, const struct write *w, const struct status *s,
+                    struct wall now, struct writes *ret);
     int64_t resync_ns;            /* run once with an empty key every so long (garbage collector sweeps); 0: no */
+    /* What it remembers between reconciles (when a node was last heard of); in ret->state. NULL: nothing. */
+    void *(*state_new)(const struct controllers_config *config);
+    void (*state_free)(void *state);
+    /* Needs settings that are missing (--cluster-cidr)? Then it is left out. NULL: never. */
+    bool (*enabled)(const struct controllers_config *config);
+    bool off; /* not among "*" */
 };
 
 extern const struct controller *const controllers[]; /* ends with NULL: everything the controller manager runs */
 
+/* ---- running --------------------------------------------------------------------------------------------------- */
+
+/* Settings that come from flags. Zero means upstream's default in brackets. */
+struct controllers_config {
+    const char *names;               /* --controllers: "*", "x", "-x"; NULL: all */
+    struct str root_ca;              /* PEM for kube-root-ca.crt; empty: that controller is off */
+    const char *cluster_cidr;        /* pod networks of nodes are cut from these (comma list); NULL: no node IPAM */
+    const char *service_cidr;        /* left out of them */
+    unsigned node_mask_ipv4;         /* [24] */
+    unsigned node_mask_ipv6;         /* [64] */
+    int64_t node_monitor_grace;      /* [50 s] silence after which a node is Unknown */
+    int64_t node_monitor_period;     /* [5 s] */
+    int64_t node_startup_grace;      /* [60 s] */
+    double node_eviction_rate;       /* [0.1] nodes a second */
+    int64_t terminated_pod_threshold; /* [12500] */
+    int64_t endpoints_per_slice;     /* [100] */
+    struct str signing_cert, signing_key; /* PEM: signer of CertificateSigningRequests; empty: off */
+    int64_t signing_duration;             /* [1 year] */
+};
+
 /* Runs controllers until the fiber is cancelled. names: comma list as --controllers ("*", "-name"), NULL: all. */
 int controllers_run(struct client *c, const char *names, struct err *e);
+int controllers_run_with(struct client *c, const struct controllers_config *config, struct err *e);
+/* One controller alone; for tests. */
+int controller_run(struct client *c, const struct controller *controller, const struct controllers_config *config,
+                   struct err *e);
+/* The subcommand with upstream's flags (kube-controller-manager). Returns the exit code. */
+int controller_manager_main(int argc, char **argv);

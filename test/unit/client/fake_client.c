@@ -71,9 +71,19 @@ static const char *quoted(struct buf *b, const char *p)
     return *p ? p + 1 : p;
 }
 
+static bool trailing_comma(const char *p)
+{
+    size_t n = *p == ',' ? 1 + strspn(p + 1, " \t\r\n") : 0;
+    return n > 0 && (p[n] == '}' || p[n] == ']');
+}
+
 static void strict_json(struct buf *b, const char *p)
 {
     while (*p) {
+        if (trailing_comma(p)) {
+            p++;
+            continue;
+        }
         if (*p == '\'' || *p == '"') {
             p = quoted(b, p);
             continue;

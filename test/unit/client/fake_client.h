@@ -46,7 +46,8 @@ struct str fake_log(struct fake_client *f, struct arena *a);
 
 /* ---- texts ------------------------------------------------------------------------------------------------------- */
 
-/* JSON with less noise: words without blanks and {}[],:'" need no quotes, and ' is as good as ". Fails the test when
+/* JSON with less noise: words without blanks and {}[],:'" need no quotes, ' is as good as ", a comma may be
+ * one too many. Fails the test when
  * it does not parse. type NULL: untyped. */
 struct val *val_relaxed(struct arena *a, const struct type *type, const char *text);
 /* An object of a kind that nobody stores. */

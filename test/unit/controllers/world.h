@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A cluster made of texts, for table tests of reconcile functions: what is, and what it makes a controller write. */
+#pragma once
+
+#include "client/fake_client.h"
+#include "controllers/engine.h"
+
+struct world;
+
+struct world *world_new(void);
+void world_free(struct world *w);
+/* Puts an object (relaxed JSON, see fake_client.h); the same name replaces it. uid and resourceVersion are made up
+ * when missing. */
+const struct object *world_add(struct world *w, uint16_t res_index, const char *text);
+const struct object *world_addf(struct world *w, uint16_t res_index, const char *fmt, ...) PRINTF(3, 4);
+void world_remove(struct world *w, uint16_t res_index, const char *ns, const char *name);
+const struct object *world_get(struct world *w, uint16_t res_index, const char *ns, const char *name);
+const struct snapshot *world_snapshot(struct world *w);
+extern struct wall world_now; /* 2026-01-01T00:00:00Z */
+struct wall world_time(const char *text);
+
+/* Reconciles a key and says what it returned, one write a line, valid until the next call:
+ *     create pods default/            status replicasets default/web {"replicas":1}
+ *     patch pods default/a {"x":1}    delete pods default/a
+ *     event Normal Reason text        again 5s
+ *     error -22 */
+const char *world_reconcile(struct world *w, const struct controller *c, const char *key);
+/* The same when a write was refused: the index-th write of the last reconcile. */
+const char *world_refuse(struct world *w, const struct controller *c, const char *key, size_t index, int code,
+                         const char *message);
+/* The writes of the last call. */
+const struct write *world_write(struct world *w, size_t index);
+/* Carries out the writes of the last call on the world, as a server would (no watches, no finalizers). */
+void world_apply(struct world *w);
+struct controllers_config *world_config(struct world *w);
+/* The keys that a change concerns, in order of their finding, each once: "default/a default/b". */
+const char *world_keys(struct world *w, const struct controller *c, const struct object *old, const struct object *new_);
