@@ -237,6 +237,7 @@ static void take_txn(struct store *s, struct batch *b, struct request *r)
         return;
     }
     struct frame f;
+    r->effect = true;
     r->revision = ++s->assigned;
     frame_begin(s, &f, FRAME_TXN, s->assigned);
     for (size_t i = 0; i < r->n; i++)
@@ -385,7 +386,7 @@ static void commit(struct store *s, struct batch *b)
             moved(s, r);
         if (r->kind == REQUEST_DROP)
             r->from->dropped = true;
-        if (r->kind != REQUEST_TXN || r->result != 0)
+        if (r->kind != REQUEST_TXN || !r->effect)
             continue;
         s->writes++;
         for (size_t i = 0; i < r->n; i++)

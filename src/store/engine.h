@@ -58,7 +58,7 @@ struct request {
     struct segment *from;       /* MOVE, DROP */
     size_t n, bytes;
     bool lazy, puts;
-    bool taken, done;
+    bool taken, done, effect; /* effect: it made a revision */
     int result;
     int64_t revision;
     size_t conflict;

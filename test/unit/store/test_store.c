@@ -536,6 +536,11 @@ STORE_TEST(cookies)
     op.expect = 1;
     assert_int_equal(store_txn(s, &op, 1, NULL, NULL), STORE_CONFLICT);
     assert_int_equal(stamps, 1);
+    op.kind = STORE_DELETE;
+    op.key = STR("nothing");
+    op.expect = STORE_ANY;
+    assert_int_equal(store_txn(s, &op, 1, NULL, NULL), 0); /* makes no revision */
+    assert_int_equal(stamps, 1);
     struct store_watch *late = watch(s, "", "", 1);
     const struct store_event *ev;
     size_t n;
