@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine a node is: its size, its cgroups, and the files and mounts that volumes are made of. Everything of the
+ * kubelet that is Linux stands behind this interface (host_linux.c, host_volume.c, cgroup.c); a hollow node has a
+ * machine of the mind (hollow.h).
+ *
+ * Functions wait where the disk may be slow. 0 or -errno with a sentence.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/time.h"
+#include "node/qos.h"
+
+struct host;
+
+struct host_facts {
+    int64_t cpus;
+    int64_t memory, swap;         /* bytes */
+    int64_t fs_bytes, fs_inodes;  /* of the file system with the kubelet's folder */
+    int64_t max_pids;
+    struct str machine_id, system_uuid, boot_id, kernel, os_image, arch;
+    bool cgroup2;
+};
+
+/* What is in use now; -1 unknown. */
+struct host_usage {
+    struct wall at;
+    struct wall booted;
+    int64_t cpu_ns;               /* since boot */
+    int64_t memory_available, memory_working_set, memory_usage, memory_rss;
+    int64_t page_faults, major_page_faults;
+    int64_t fs_bytes, fs_available, fs_inodes, fs_inodes_free;
+    int64_t pids, max_pids;
+    int64_t swap_total, swap_free;
+    int64_t rx_bytes, tx_bytes, rx_errors, tx_errors;
+    char interface[32]; /* that of the default route */
+};
+
+/* One file of a projected volume. path is relative and may have folders. */
+struct payload_file {
+    struct str path, content;
+    unsigned mode;
+    int64_t uid; /* owner; -1: root */
+};
+struct payload {
+    const struct payload_file *files;
+    size_t n;
+    int64_t gid; /* fsGroup: all files become readable for it; -1: none */
+};
+
+struct host_ops {
+    int (*facts)(struct host *h, struct arena *a, struct host_facts *ret, struct err *e);
+    int (*usage)(struct host *h, struct host_usage *ret);
+
+    int (*make_dir)(struct host *h, const char *path, unsigned mode, struct err *e); /* with parents; 0 when it is there */
+    /* Unmounts what is mounted at and below it, then removes it all; 0 when there is nothing. */
+    int (*remove_tree)(struct host *h, const char *path, struct err *e);
+    int (*write_file)(struct host *h, const char *path, struct str content, unsigned mode, struct err *e);
+    int (*read_file)(struct host *h, struct arena *a, const char *path, size_t max, struct str *ret, struct err *e);
+    int (*read_tail)(struct host *h, struct arena *a, const char *path, size_t max, struct str *ret);
+    int (*list_dir)(struct host *h, struct arena *a, const char *path, char ***ret);
+    int (*symlink)(struct host *h, const char *target, const char *path); /* replaces what is there */
+
+    /* Makes dir hold exactly these files, all at once for whoever looks (..data symlink). *ret_changed may be NULL. */
+    int (*payload)(struct host *h, const char *dir, const struct payload *p, bool *ret_changed, struct err *e);
+    /* A tmpfs at path, once; size 0: the kernel's default. */
+    int (*tmpfs)(struct host *h, const char *path, int64_t size, struct err *e);
+    /* Gives the tree to a group (fsGroup). always false: only when its top is not that group's already. */
+    int (*own)(struct host *h, const char *path, int64_t gid, bool always, struct err *e);
+    /* Is it of that hostPath type ("Directory", "FileOrCreate" ...)? Makes it where the type says so. */
+    int (*host_path)(struct host *h, const char *path, const char *type, struct err *e);
+    /* Mounts volume/sub at target, without ever leaving volume by a symlink; makes a missing sub. */
+    int (*subpath)(struct host *h, const char *volume, const char *sub, const char *target, struct err *e);
+
+    int (*cgroup_set)(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
+    int (*cgroup_remove)(struct host *h, const char *path, struct err *e); /* ends processes left in it */
+    bool (*cgroup_exists)(struct host *h, const char *path);
+    int (*cgroup_list)(struct host *h, struct arena *a, const char *path, char ***ret); /* names of children */
+
+    /* Waits until that process has ended: 0; -ESRCH at once when there is none, -ETIMEDOUT, -ECANCELED. */
+    int (*wait_process)(struct host *h, int pid, struct mono deadline);
+    /* Waits until something in the folder changed: 0, -ETIMEDOUT, -ECANCELED. */
+    int (*watch_dir)(struct host *h, const char *path, struct mono deadline);
+    void (*free)(struct host *h);
+};
+
+struct host {
+    const struct host_ops *ops;
+};
+
+/* root_dir: the kubelet's folder, whose file system is the node's. cgroup_mount: "/sys/fs/cgroup". */
+struct host *host_linux_new(const char *root_dir);
+static inline void host_free(struct host *h)
+{
+    if (h)
+        h->ops->free(h);
+}
+
+/* ---- the Linux machine's parts, private to host_*.c and cgroup.c ------------------------------------------- */
+
+int linux_payload(struct host *h, const char *dir, const struct payload *p, bool *ret_changed, struct err *e);
+int linux_tmpfs(struct host *h, const char *path, int64_t size, struct err *e);
+int linux_own(struct host *h, const char *path, int64_t gid, bool always, struct err *e);
+int linux_host_path(struct host *h, const char *path, const char *type, struct err *e);
+int linux_subpath(struct host *h, const char *volume, const char *sub, const char *target, struct err *e);
+int linux_remove_tree(struct host *h, const char *path, struct err *e);
+int linux_make_dir(struct host *h, const char *path, unsigned mode, struct err *e);
+int linux_write_file(struct host *h, const char *path, struct str content, unsigned mode, struct err *e);
+int linux_read_file(struct host *h, struct arena *a, const char *path, size_t max, struct str *ret, struct err *e);
+int linux_cgroup_set(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
+int linux_cgroup_remove(struct host *h, const char *path, struct err *e);
+bool linux_cgroup_exists(struct host *h, const char *path);
+int linux_cgroup_list(struct host *h, struct arena *a, const char *path, char ***ret);
+bool linux_cgroup2(void);

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/podstate.h"
+
+#include "grpc.h"
+#include "names.h"
+
+struct podstate *podstate_new(struct str uid, struct str name, struct str namespace_)
+{
+    struct podstate *s = NEW(struct podstate);
+    s->refs = 1;
+    s->uid = arena_str(&s->arena, uid);
+    s->name = arena_str(&s->arena, name);
+    s->namespace_ = arena_str(&s->arena, namespace_);
+    return s;
+}
+
+struct podstate *podstate_ref(const struct podstate *s)
+{
+    struct podstate *mine = (struct podstate *)s; /* the count is the one part that changes */
+    if (mine)
+        mine->refs++;
+    return mine;
+}
+
+struct podstate *podstate_unref(struct podstate *s)
+{
+    if (s && --s->refs == 0) {
+        arena_done(&s->arena);
+        free(s);
+    }
+    return NULL;
+}
+
+static int sandbox_order(const void *pa, const void *pb)
+{
+    const struct rt_sandbox *a = pa, *b = pb;
+    if (a->attempt != b->attempt)
+        return a->attempt > b->attempt ? -1 : 1;
+    return a->created.ns > b->created.ns ? -1 : a->created.ns < b->created.ns;
+}
+
+static int container_order(const void *pa, const void *pb)
+{
+    const struct rt_container *a = pa, *b = pb;
+    if (a->created.ns != b->created.ns)
+        return a->created.ns > b->created.ns ? -1 : 1;
+    return a->attempt > b->attempt ? -1 : a->attempt < b->attempt;
+}
+
+void podstate_sort(struct podstate *s)
+{
+    if (s->n_sandboxes)
+        qsort(s->sandboxes, s->n_sandboxes, sizeof(*s->sandboxes), sandbox_order);
+    if (s->n_containers)
+        qsort(s->containers, s->n_containers, sizeof(*s->containers), container_order);
+}
+
+void rt_sandbox_from_val(struct arena *a, const struct val *v, struct rt_sandbox *ret)
+{
+    const struct val *net = val_get(v, N_network), *more = val_get(net, N_additional_ips);
+    struct rt_sandbox s = {
+        .id = arena_str(a, val_getstr(v, N_id)),
+        .ready = val_int(val_get(v, N_state), 0) == E_runtime_v1_SANDBOX_READY,
+        .host_network = val_int(val_at(v, N_linux, N_namespaces, N_options, N_network), 0) == E_runtime_v1_NODE,
+        .attempt = (uint32_t)val_int(val_at(v, N_metadata, N_attempt), 0),
+        .created = {val_int(val_get(v, N_created_at), 0)},
+    };
+    struct str ip = val_getstr(net, N_ip);
+    if (ip.n) {
+        s.ips = ARENA_ARRAY(a, struct str, 1 + val_len(more));
+        s.ips[s.n_ips++] = arena_str(a, ip);
+        VAL_EACH (more, m)
+            s.ips[s.n_ips++] = arena_str(a, val_getstr(m, N_ip));
+    }
+    *ret = s;
+}
+
+static struct str note(const struct val *status, const char *key)
+{
+    return val_str(val_key(val_get(status, N_annotations), str_of(key)));
+}
+
+static int64_t note_int(const struct val *status, const char *key, int64_t absent)
+{
+    int64_t n;
+    return str_to_i64(note(status, key), &n) == 0 ? n : absent;
+}
+
+/* The file that the container sees at its terminationMessagePath. */
+static struct str message_host_path(const struct val *status)
+{
+    struct str path = note(status, CRI_NOTE_MESSAGE_PATH);
+    if (path.n)
+        VAL_EACH (val_get(status, N_mounts), m)
+            if (str_eq(val_getstr(m, N_container_path), path))
+                return val_getstr(m, N_host_path);
+    return STR_NULL;
+}
+
+void rt_container_from_val(struct arena *a, const struct val *v, struct rt_container *ret)
+{
+    const struct val *user = val_at(v, N_user, N_linux);
+    struct rt_container c = {
+        .id = arena_str(a, val_getstr(v, N_id)),
+        .name = arena_str(a, val_str(val_key(val_get(v, N_labels), STR(CRI_LABEL_CONTAINER)))),
+        .image = arena_str(a, val_str(val_at(v, N_image, N_image))),
+        .image_ref = arena_str(a, val_getstr(v, N_image_ref)),
+        .state = (enum rt_state)MIN(val_int(val_get(v, N_state), 0), (int64_t)RT_UNKNOWN),
+        .attempt = (uint32_t)val_int(val_at(v, N_metadata, N_attempt), 0),
+        .restarts = (uint32_t)note_int(v, CRI_NOTE_RESTARTS, 0),
+        .created = {val_int(val_get(v, N_created_at), 0)},
+        .started = {val_int(val_get(v, N_started_at), 0)},
+        .finished = {val_int(val_get(v, N_finished_at), 0)},
+        .exit_code = (int32_t)val_int(val_get(v, N_exit_code), 0),
+        .reason = arena_str(a, val_getstr(v, N_reason)),
+        .message = arena_str(a, val_getstr(v, N_message)),
+        .hash = arena_str(a, note(v, CRI_NOTE_HASH)),
+        .log_path = arena_str(a, val_getstr(v, N_log_path)),
+        .message_host_path = arena_str(a, message_host_path(v)),
+        .message_policy = arena_str(a, note(v, CRI_NOTE_MESSAGE_POLICY)),
+        .grace = note_int(v, CRI_NOTE_GRACE, -1),
+        .has_user = user != NULL,
+        .uid = val_int(val_get(user, N_uid), 0),
+        .gid = val_int(val_get(user, N_gid), 0),
+        .groups = val_copy(a, val_get(user, N_supplemental_groups)),
+    };
+    if (!c.name.n)
+        c.name = arena_str(a, val_str(val_at(v, N_metadata, N_name)));
+    /* Runtimes without user_specified_image report the name they resolved. */
+    struct str asked = val_str(val_at(v, N_image, N_user_specified_image));
+    if (asked.n)
+        c.image = arena_str(a, asked);
+    *ret = c;
+}
+
+const struct rt_container *podstate_find(const struct podstate *s, struct str name)
+{
+    for (size_t i = 0; s && i < s->n_containers; i++)
+        if (str_eq(s->containers[i].name, name))
+            return &s->containers[i];
+    return NULL;
+}
+
+const struct rt_sandbox *podstate_active_sandbox(const struct podstate *s)
+{
+    return s && s->n_sandboxes && s->sandboxes[0].ready ? &s->sandboxes[0] : NULL;
+}
+
+const struct rt_container *podstate_find_active(const struct podstate *s, struct str name)
+{
+    const struct rt_sandbox *box = podstate_active_sandbox(s);
+    for (size_t i = 0; box && i < s->n_containers; i++)
+        if (str_eq(s->containers[i].name, name) && str_eq(s->containers[i].sandbox_id, box->id))
+            return &s->containers[i];
+    return NULL;
+}
+
+const struct rt_container *podstate_find_id(const struct podstate *s, struct str id)
+{
+    for (size_t i = 0; s && i < s->n_containers; i++)
+        if (str_eq(s->containers[i].id, id))
+            return &s->containers[i];
+    return NULL;
+}
+
+bool podstate_any_running(const struct podstate *s)
+{
+    for (size_t i = 0; s && i < s->n_containers; i++)
+        if (s->containers[i].state == RT_RUNNING || s->containers[i].state == RT_UNKNOWN)
+            return true;
+    return false;
+}
+
+bool podstate_any_ready_sandbox(const struct podstate *s)
+{
+    for (size_t i = 0; s && i < s->n_sandboxes; i++)
+        if (s->sandboxes[i].ready)
+            return true;
+    return false;
+}
+
+size_t podstate_ips(const struct podstate *s, const struct str **ret)
+{
+    if (!s || !s->n_sandboxes)
+        return 0;
+    *ret = s->sandboxes[0].ips;
+    return s->sandboxes[0].n_ips;
+}
