@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "auth/seal.h"
+
+#include "auth/crypto.h"
+#include "base/os.h"
+
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+
+/* ---- AES-GCM ------------------------------------------------------------------------------------------ */
+
+enum { GCM_NONCE = 12, TAG = 16, CBC_IV = 16, BOX_NONCE = 24, BOX_KEY = 32 };
+
+static const EVP_CIPHER *gcm_of(size_t n)
+{
+    return n == 16 ? EVP_aes_128_gcm() : n == 24 ? EVP_aes_192_gcm() : n == 32 ? EVP_aes_256_gcm() : NULL;
+}
+
+static const EVP_CIPHER *cbc_of(size_t n)
+{
+    return n == 16 ? EVP_aes_128_cbc() : n == 24 ? EVP_aes_192_cbc() : n == 32 ? EVP_aes_256_cbc() : NULL;
+}
+
+static const uint8_t *bytes(struct str s)
+{
+    return (const uint8_t *)(s.p ? s.p : "");
+}
+
+static int gcm_encrypt(struct str key, struct str aad, struct str plain, struct buf *b)
+{
+    uint8_t *p = (uint8_t *)buf_grow(b, GCM_NONCE + plain.n + TAG);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n, m = 0;
+    os_random(p, GCM_NONCE);
+    bool ok = EVP_EncryptInit_ex(ctx, gcm_of(key.n), NULL, bytes(key), p) == 1 &&
+              EVP_EncryptUpdate(ctx, NULL, &n, bytes(aad), (int)aad.n) == 1 &&
+              EVP_EncryptUpdate(ctx, p + GCM_NONCE, &m, bytes(plain), (int)plain.n) == 1 &&
+              EVP_EncryptFinal_ex(ctx, p + GCM_NONCE + m, &n) == 1 &&
+              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG, p + GCM_NONCE + plain.n) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (ok)
+        b->n += GCM_NONCE + plain.n + TAG;
+    return ok ? 0 : -EIO;
+}
+
+static int gcm_decrypt(struct str key, struct str aad, struct str sealed, struct buf *b)
+{
+    if (sealed.n < GCM_NONCE + TAG)
+        return -EBADMSG;
+    size_t len = sealed.n - GCM_NONCE - TAG;
+    uint8_t *p = (uint8_t *)buf_grow(b, len + TAG), tag[TAG];
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n, m = 0;
+    memcpy(tag, sealed.p + GCM_NONCE + len, TAG);
+    bool ok = EVP_DecryptInit_ex(ctx, gcm_of(key.n), NULL, bytes(key), bytes(sealed)) == 1 &&
+              EVP_DecryptUpdate(ctx, NULL, &n, bytes(aad), (int)aad.n) == 1 &&
+              EVP_DecryptUpdate(ctx, p, &m, bytes(sealed) + GCM_NONCE, (int)len) == 1 &&
+              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG, tag) == 1 && EVP_DecryptFinal_ex(ctx, p + m, &n) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (ok)
+        b->n += len;
+    return ok ? 0 : -EBADMSG;
+}
+
+/* ---- AES-CBC ------------------------------------------------------------------------------------------ */
+
+static int cbc_encrypt(struct str key, struct str plain, struct buf *b)
+{
+    uint8_t *p = (uint8_t *)buf_grow(b, CBC_IV + plain.n + 16);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0, m = 0;
+    os_random(p, CBC_IV);
+    bool ok = EVP_EncryptInit_ex(ctx, cbc_of(key.n), NULL, bytes(key), p) == 1 &&
+              EVP_EncryptUpdate(ctx, p + CBC_IV, &m, bytes(plain), (int)plain.n) == 1 &&
+              EVP_EncryptFinal_ex(ctx, p + CBC_IV + m, &n) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (ok)
+        b->n += (size_t)(CBC_IV + m + n);
+    return ok ? 0 : -EIO;
+}
+
+static int cbc_decrypt(struct str key, struct str sealed, struct buf *b)
+{
+    if (sealed.n < 2 * CBC_IV || sealed.n % 16)
+        return -EBADMSG;
+    uint8_t *p = (uint8_t *)buf_grow(b, sealed.n);
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    int n = 0, m = 0;
+    bool ok = EVP_DecryptInit_ex(ctx, cbc_of(key.n), NULL, bytes(key), bytes(sealed)) == 1 &&
+              EVP_DecryptUpdate(ctx, p, &m, bytes(sealed) + CBC_IV, (int)(sealed.n - CBC_IV)) == 1 &&
+              EVP_DecryptFinal_ex(ctx, p + m, &n) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    if (ok)
+        b->n += (size_t)(m + n);
+    return ok ? 0 : -EBADMSG;
+}
+
+/* ---- XSalsa20-Poly1305, which OpenSSL has not ---------------------------------------------------------- */
+
+static uint32_t load32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static void store32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> 8 * i);
+}
+
+static uint32_t rotl(uint32_t v, int n)
+{
+    return v << n | v >> (32 - n);
+}
+
+static void quarter(uint32_t *x, int a, int b, int c, int d)
+{
+    x[b] ^= rotl(x[a] + x[d], 7);
+    x[c] ^= rotl(x[b] + x[a], 9);
+    x[d] ^= rotl(x[c] + x[b], 13);
+    x[a] ^= rotl(x[d] + x[c], 18);
+}
+
+/* Salsa20's state for a key and 16 bytes of input, and its 20 rounds. */
+static void salsa_rounds(uint32_t in[16], uint32_t x[16], const uint8_t key[32], const uint8_t input[16])
+{
+    static const uint32_t sigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
+    for (int i = 0; i < 4; i++) {
+        in[5 * i] = sigma[i];
+        in[1 + i] = load32(key + 4 * i);
+        in[6 + i] = load32(input + 4 * i);
+        in[11 + i] = load32(key + 16 + 4 * i);
+    }
+    memcpy(x, in, 16 * sizeof(*x));
+    for (int i = 0; i < 10; i++) {
+        quarter(x, 0, 4, 8, 12);
+        quarter(x, 5, 9, 13, 1);
+        quarter(x, 10, 14, 2, 6);
+        quarter(x, 15, 3, 7, 11);
+        quarter(x, 0, 1, 2, 3);
+        quarter(x, 5, 6, 7, 4);
+        quarter(x, 10, 11, 8, 9);
+        quarter(x, 15, 12, 13, 14);
+    }
+}
+
+static void hsalsa20(uint8_t ret[32], const uint8_t key[32], const uint8_t nonce[16])
+{
+    static const int at[8] = {0, 5, 10, 15, 6, 7, 8, 9};
+    uint32_t in[16], x[16];
+    salsa_rounds(in, x, key, nonce);
+    for (int i = 0; i < 8; i++)
+        store32(ret + 4 * i, x[at[i]]);
+}
+
+/* XORs the key stream, from its byte `skip` on, into n bytes. */
+static void xsalsa20(uint8_t *p, size_t n, size_t skip, const uint8_t key[32], const uint8_t nonce[24])
+{
+    uint8_t sub[32], input[16] = {0}, block[64];
+    uint32_t in[16], x[16];
+    hsalsa20(sub, key, nonce);
+    memcpy(input, nonce + 16, 8);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = skip + i;
+        if (i == 0 || at % 64 == 0) {
+            store32(input + 8, (uint32_t)(at / 64));
+            store32(input + 12, (uint32_t)((uint64_t)(at / 64) >> 32));
+            salsa_rounds(in, x, sub, input);
+            for (int j = 0; j < 16; j++)
+                store32(block + 4 * j, x[j] + in[j]);
+        }
+        p[i] ^= block[at % 64];
+    }
+    secret_wipe(sub, sizeof(sub));
+    secret_wipe(block, sizeof(block));
+}
+
+static int poly1305(const uint8_t key[32], struct str s, uint8_t ret[TAG])
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "POLY1305", NULL);
+    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    size_t n = 0;
+    bool ok = ctx && EVP_MAC_init(ctx, key, 32, NULL) == 1 && EVP_MAC_update(ctx, bytes(s), s.n) == 1 &&
+              EVP_MAC_final(ctx, ret, &n, TAG) == 1;
+    EVP_MAC_CTX_free(ctx);
+    EVP_MAC_free(mac);
+    return ok ? 0 : -EIO;
+}
+
+static int box_tag(struct str key, const uint8_t *nonce, struct str cipher, uint8_t ret[TAG])
+{
+    uint8_t first[32] = {0};
+    xsalsa20(first, sizeof(first), 0, bytes(key), nonce);
+    int r = poly1305(first, cipher, ret);
+    secret_wipe(first, sizeof(first));
+    return r;
+}
+
+static int box_encrypt(struct str key, struct str plain, struct buf *b)
+{
+    uint8_t *p = (uint8_t *)buf_grow(b, BOX_NONCE + TAG + plain.n);
+    uint8_t *cipher = p + BOX_NONCE + TAG;
+    os_random(p, BOX_NONCE);
+    memcpy(cipher, bytes(plain), plain.n);
+    xsalsa20(cipher, plain.n, 32, bytes(key), p);
+    int r = box_tag(key, p, str_n((char *)cipher, plain.n), p + BOX_NONCE);
+    if (r == 0)
+        b->n += BOX_NONCE + TAG + plain.n;
+    return r;
+}
+
+static int box_decrypt(struct str key, struct str sealed, struct buf *b)
+{
+    if (sealed.n < BOX_NONCE + TAG)
+        return -EBADMSG;
+    struct str cipher = str_from(sealed, BOX_NONCE + TAG);
+    uint8_t tag[TAG];
+    if (box_tag(key, bytes(sealed), cipher, tag) < 0 ||
+        !secret_eq(str_n((char *)tag, TAG), str_slice(sealed, BOX_NONCE, TAG)))
+        return -EBADMSG;
+    uint8_t *p = (uint8_t *)buf_grow(b, cipher.n);
+    memcpy(p, bytes(cipher), cipher.n);
+    xsalsa20(p, cipher.n, 32, bytes(key), bytes(sealed));
+    b->n += cipher.n;
+    return 0;
+}
+
+/* ---- providers ---------------------------------------------------------------------------------------- */
+
+static const char *const kind_names[] = {
+    [SEAL_IDENTITY] = "identity", [SEAL_AESGCM] = "aesgcm", [SEAL_AESCBC] = "aescbc", [SEAL_SECRETBOX] = "secretbox"};
+static const struct str any_prefix = {"k8s:enc:", 8};
+
+int seal_check(const struct seal_key *k, struct err *e)
+{
+    size_t n = k->secret.n;
+    if (k->kind == SEAL_IDENTITY)
+        return 0;
+    if (k->kind == SEAL_SECRETBOX ? n != BOX_KEY : n != 16 && n != 24 && n != 32)
+        return err_set(e, -EINVAL, "%s key \"%s\": %zu bytes; %s", kind_names[k->kind], k->name, n,
+                       k->kind == SEAL_SECRETBOX ? "it must be 32" : "it must be 16, 24 or 32");
+    if (!k->name || !k->name[0] || strchr(k->name, ':'))
+        return err_set(e, -EINVAL, "%s key: a name without colons is needed", kind_names[k->kind]);
+    return 0;
+}
+
+static struct str prefix_of(struct arena *a, const struct seal_key *k)
+{
+    return arena_printf(a, "k8s:enc:%s:v1:%s:", kind_names[k->kind], k->name);
+}
+
+static int encrypt_with(const struct seal_key *k, struct str path, struct str plain, struct buf *b)
+{
+    switch (k->kind) {
+    case SEAL_IDENTITY:
+        buf_putstr(b, plain);
+        return 0;
+    case SEAL_AESGCM:
+        return gcm_encrypt(k->secret, path, plain, b);
+    case SEAL_AESCBC:
+        return cbc_encrypt(k->secret, plain, b);
+    case SEAL_SECRETBOX:
+        return box_encrypt(k->secret, plain, b);
+    }
+    return -EINVAL;
+}
+
+static int decrypt_with(const struct seal_key *k, struct str path, struct str sealed, struct buf *b)
+{
+    switch (k->kind) {
+    case SEAL_IDENTITY:
+        buf_putstr(b, sealed);
+        return 0;
+    case SEAL_AESGCM:
+        return gcm_decrypt(k->secret, path, sealed, b);
+    case SEAL_AESCBC:
+        return cbc_decrypt(k->secret, sealed, b);
+    case SEAL_SECRETBOX:
+        return box_decrypt(k->secret, sealed, b);
+    }
+    return -EINVAL;
+}
+
+int seal_encrypt(const struct seal *s, struct str path, struct str plain, struct buf *b, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    size_t start = b->n;
+    if (s->n == 0) {
+        buf_putstr(b, plain);
+        return 0;
+    }
+    if (plain.n > INT32_MAX / 2)
+        return err_set(e, -EFBIG, "too large to encrypt");
+    if (s->keys[0].kind != SEAL_IDENTITY)
+        buf_putstr(b, prefix_of(&a, &s->keys[0]));
+    int r = encrypt_with(&s->keys[0], path, plain, b);
+    ERR_clear_error();
+    if (r == 0)
+        return 0;
+    b->n = start;
+    return err_set(e, r, "encrypting with key \"%s\" failed", s->keys[0].name);
+}
+
+static bool opens(struct arena *a, const struct seal_key *k, struct str sealed, struct str *ret_rest)
+{
+    if (k->kind == SEAL_IDENTITY) {
+        *ret_rest = sealed;
+        return !str_starts(sealed, any_prefix);
+    }
+    struct str prefix = prefix_of(a, k);
+    *ret_rest = str_from(sealed, prefix.n);
+    return str_starts(sealed, prefix);
+}
+
+int seal_decrypt(const struct seal *s, struct str path, struct str sealed, struct buf *b, bool *ret_stale,
+                 struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str rest;
+    if (sealed.n > INT32_MAX / 2)
+        return err_set(e, -EBADMSG, "too large to decrypt");
+    for (size_t i = 0; i < s->n; i++) {
+        if (!opens(&a, &s->keys[i], sealed, &rest) || decrypt_with(&s->keys[i], path, rest, b) < 0)
+            continue;
+        ERR_clear_error();
+        if (ret_stale)
+            *ret_stale = i != 0;
+        return 0;
+    }
+    ERR_clear_error();
+    if (s->n || str_starts(sealed, any_prefix))
+        return err_set(e, -EBADMSG, "no configured key decrypts " STR_FMT, STR_ARG(path));
+    buf_putstr(b, sealed);
+    if (ret_stale)
+        *ret_stale = false;
+    return 0;
+}
