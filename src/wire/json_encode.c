@@ -415,10 +415,13 @@ static void put_any(struct writer *w, const struct field *f, const struct val *v
 
 /* ---- members ---------------------------------------------------------------------------------------------- */
 
+/* gRPC messages have no JSON form of their own here: theirs leaves out what is absent. */
+enum { MAY_BE_ABSENT = FIELD_OMITEMPTY | FIELD_PROTO3 };
+
 /* A field with its value, or the zero value, or nothing. */
 static void put_member(struct writer *w, const struct field *f, const struct val *v, bool *first)
 {
-    if (f->flags & FIELD_OMITEMPTY && (!v || field_is_zero(f, v)))
+    if (f->flags & MAY_BE_ABSENT && (!v || field_is_zero(f, v)))
         return;
     if (w->flags & JSON_NO_TYPE && w->level == 1 && (f->name == w->kind || f->name == w->api_version))
         return;
@@ -455,7 +458,7 @@ static bool put_members_in_order(struct writer *w, const struct type *t, const s
     for (const struct field *f = t->fields, *last = f + t->n_fields; f < last; f++) {
         if (m < end && m->name == f->name)
             put_member(w, f, m++, first);
-        else if (!(f->flags & FIELD_OMITEMPTY))
+        else if (!(f->flags & MAY_BE_ABSENT))
             put_member(w, f, NULL, first);
     }
     return m == end;
