@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/own.h"
 
+#include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
 #include "wire/json.h"
@@ -17,12 +18,6 @@ int owner_selector(struct arena *a, const struct object *owner, struct selector 
 
 /* ---- adoption and release ------------------------------------------------------------------------------------- */
 
-static const char *api_version_of(struct arena *a, const struct resource *res)
-{
-    char buf[256];
-    return arena_cstr(a, str_of(resource_api_version(res, buf, sizeof(buf))));
-}
-
 static struct write *metadata_patch(struct writes *w, const struct object *child, struct str owner_refs)
 {
     struct write *x = writes_add(w, WRITE_PATCH, child->res, child->namespace_, child->name);
@@ -35,7 +30,7 @@ static struct write *metadata_patch(struct writes *w, const struct object *child
 static void adopt(struct writes *w, const struct object *child, const struct object *owner)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
-    struct val ref = obj_owner_ref(w->arena, api_version_of(w->arena, owner->res), owner->res->kind, owner->val);
+    struct val ref = obj_owner_ref(w->arena, api_version(w->arena, owner->res).p, owner->res->kind, owner->val);
     json_encode(&b, NULL, &ref, 0);
     metadata_patch(w, child, arena_str(w->arena, buf_str(&b)));
 }

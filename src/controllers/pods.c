@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/pods.h"
 
+#include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
 
@@ -192,12 +193,6 @@ static struct str name_prefix(struct arena *a, struct str owner)
     return owner.n + 1 > 253 ? owner : arena_printf(a, STR_FMT "-", STR_ARG(owner));
 }
 
-static const char *api_version_of(struct arena *a, const struct resource *res)
-{
-    char buf[256];
-    return arena_cstr(a, str_of(resource_api_version(res, buf, sizeof(buf))));
-}
-
 struct val *pod_from_template(struct arena *a, const struct val *template, const struct resource *owner_res,
                               const struct object *owner)
 {
@@ -209,7 +204,7 @@ struct val *pod_from_template(struct arena *a, const struct val *template, const
     for (size_t i = 0; i < ARRAY_SIZE(copied); i++)
         val_set_ref(a, meta, copied[i], val_at(template, N_metadata, copied[i]));
     val_add(a, val_sub_list(a, meta, N_ownerReferences),
-            obj_owner_ref(a, api_version_of(a, owner_res), owner_res->kind, owner->val));
+            obj_owner_ref(a, api_version(a, owner_res).p, owner_res->kind, owner->val));
     val_set_ref(a, pod, N_spec, val_get(template, N_spec));
     return pod;
 }

@@ -3,6 +3,7 @@
 #include "controllers/replicaset.h"
 
 #include "controllers/own.h"
+#include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
 
@@ -80,10 +81,7 @@ static void set_failure(struct sync *s, struct val *status, const char *reason, 
     const struct val *old = val_get(status, N_conditions);
     if ((condition_find(old, STR("ReplicaFailure")) != NULL) == (reason != NULL))
         return;
-    struct val *list = val_new(a, VAL_LIST);
-    VAL_EACH (old, c)
-        if (!str_is(val_getstr(c, N_type), "ReplicaFailure"))
-            val_add(a, list, *c);
+    struct val *list = conditions_without(a, old, STR("ReplicaFailure"));
     if (reason)
         condition_set(a, list, STR("ReplicaFailure"), "True", reason, message, s->now);
     val_set_ref(a, status, N_conditions, list);
@@ -102,10 +100,10 @@ static struct val *make_status(struct sync *s, const char *reason, struct str me
     }
     const struct val *old = val_get(s->set->val, N_status);
     struct val *status = old ? val_copy_shallow(a, old) : val_new(a, VAL_OBJ);
-    val_set_int(a, status, N_replicas, (int64_t)s->pods.n);
-    val_set_int(a, status, N_fullyLabeledReplicas, labelled);
-    val_set_int(a, status, N_readyReplicas, ready);
-    val_set_int(a, status, N_availableReplicas, available);
+    set_count(a, status, N_replicas, (int64_t)s->pods.n);
+    set_count(a, status, N_fullyLabeledReplicas, labelled);
+    set_count(a, status, N_readyReplicas, ready);
+    set_count(a, status, N_availableReplicas, available);
     if (s->set->res == &resources[RES_REPLICASETS])
         val_set_int(a, status, N_terminatingReplicas, s->terminating);
     val_set_ref(a, status, N_observedGeneration, val_get(s->set->meta, N_generation));
@@ -115,25 +113,10 @@ static struct val *make_status(struct sync *s, const char *reason, struct str me
     return status;
 }
 
-static bool same_count(const struct val *a, const struct val *b, name_id name)
-{
-    return val_int(val_get(a, name), 0) == val_int(val_get(b, name), 0);
-}
-
-static bool same_status(const struct val *a, const struct val *b)
-{
-    static const name_id counts[] = {N_replicas,          N_fullyLabeledReplicas, N_readyReplicas,
-                                     N_availableReplicas, N_terminatingReplicas,  N_observedGeneration};
-    for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
-        if (!same_count(a, b, counts[i]))
-            return false;
-    return val_equal(val_get(a, N_conditions), val_get(b, N_conditions));
-}
-
 static void write_status(struct sync *s, const char *reason, struct str message)
 {
     struct val *status = make_status(s, reason, message);
-    if (same_status(status, val_get(s->set->val, N_status)))
+    if (val_equal(status, val_get(s->set->val, N_status)))
         return;
     struct val *v = val_copy_shallow(s->w->arena, s->set->val);
     val_set_ref(s->w->arena, v, N_status, status);

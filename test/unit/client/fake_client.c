@@ -303,7 +303,9 @@ static struct val *merge_update(struct arena *a, const struct call *c, const str
     if (status) {
         v = val_copy_shallow(a, old->val);
         val_set_ref(a, v, N_status, val_get(body, N_status));
-        own_meta(a, v);
+        struct val *meta = own_meta(a, v);
+        if (val_get(obj_meta(body), N_annotations)) /* upstream's status strategies let them through */
+            val_set_ref(a, meta, N_annotations, val_get(obj_meta(body), N_annotations));
         return v;
     }
     v = val_copy_shallow(a, body);

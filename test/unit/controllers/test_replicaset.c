@@ -41,7 +41,7 @@ static void leaves_alone_what_is_right(void **state)
 {
     struct world *w = world_new();
     world_addf(w, RES_REPLICASETS, RS, 1, ", status: {replicas: 1, fullyLabeledReplicas: 1, readyReplicas: 1, "
-               "availableReplicas: 1, observedGeneration: 1}");
+               "availableReplicas: 1, terminatingReplicas: 0, observedGeneration: 1}");
     add_pod(w, "a", OWNED, READY);
     assert_string_equal(world_reconcile(w, &replicaset_controller, "x/rs"), "");
     assert_string_equal(world_reconcile(w, &replicaset_controller, "x/gone"), "");

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controllers/util.h"
+
+#include "type/meta.h"
+
+void set_count(struct arena *a, struct val *obj, name_id name, int64_t n)
+{
+    if (n)
+        val_set_int(a, obj, name, n);
+    else
+        val_del(obj, name);
+}
+
+void set_flag(struct arena *a, struct val *obj, name_id name, bool b)
+{
+    if (b)
+        val_set_bool(a, obj, name, true);
+    else
+        val_del(obj, name);
+}
+
+void set_text(struct arena *a, struct val *obj, name_id name, struct str s)
+{
+    if (!str_empty(s))
+        val_set_str(a, obj, name, s);
+    else
+        val_del(obj, name);
+}
+
+int64_t intstr_scaled(const struct val *v, int64_t total, bool round_up, int64_t absent)
+{
+    if (val_is(v, VAL_INT))
+        return v->i;
+    struct str s = val_str(v);
+    int64_t percent;
+    if (!str_ends(s, STR("%")) || str_to_i64(str_slice(s, 0, s.n - 1), &percent) < 0)
+        return absent;
+    return (percent * total + (round_up ? 99 : 0)) / 100;
+}
+
+struct val *with_status(struct arena *a, const struct object *o, struct val **ret_status)
+{
+    struct val *v = val_copy_shallow(a, o->val);
+    const struct val *old = val_get(o->val, N_status);
+    *ret_status = val_set(a, v, N_status, old ? *val_copy_shallow(a, old) : *val_new(a, VAL_OBJ));
+    return v;
+}
+
+struct val *with_meta(struct arena *a, const struct object *o, struct val **ret_meta)
+{
+    struct val *v = val_copy_shallow(a, o->val);
+    *ret_meta = val_set(a, v, N_metadata, *val_copy_shallow(a, o->meta));
+    return v;
+}
+
+struct val *own_map(struct arena *a, struct val *obj, name_id name)
+{
+    const struct val *old = val_get(obj, name);
+    return val_set(a, obj, name, old ? *val_copy_shallow(a, old) : *val_new(a, VAL_MAP));
+}
+
+struct val *own_list(struct arena *a, struct val *obj, name_id name)
+{
+    const struct val *old = val_get(obj, name);
+    return val_set(a, obj, name, old ? *val_copy_shallow(a, old) : *val_new(a, VAL_LIST));
+}
+
+struct str api_version(struct arena *a, const struct resource *res)
+{
+    char buf[256];
+    return arena_str(a, str_of(resource_api_version(res, buf, sizeof(buf))));
+}
+
+struct val *conditions_without(struct arena *a, const struct val *conditions, struct str type)
+{
+    struct val *list = val_new(a, VAL_LIST);
+    VAL_EACH (conditions, c)
+        if (!str_eq(val_getstr(c, N_type), type))
+            val_add(a, list, *c);
+    return list;
+}
+
+struct str short_hash(struct arena *a, struct str text, int64_t salt)
+{
+    static const char letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* upstream's alphabet of generated names */
+    uint32_t h = UINT32_C(2166136261);                          /* FNV-1a */
+    for (size_t i = 0; i < text.n; i++)
+        h = (h ^ (unsigned char)text.p[i]) * UINT32_C(16777619);
+    for (int i = 0; i < 8; i++)
+        h = (h ^ (unsigned char)(salt >> (8 * i))) * UINT32_C(16777619);
+    struct str digits = arena_printf(a, "%u", h);
+    char *out = arena_bytes(a, digits.n + 1);
+    for (size_t i = 0; i < digits.n; i++)
+        out[i] = letters[(unsigned char)digits.p[i] % (sizeof(letters) - 1)];
+    out[digits.n] = 0;
+    return str_n(out, digits.n);
+}
