@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/base64.h"
 
 void sha256(struct str s, uint8_t ret[static 32]);
 /* Lower-case hexadecimal of SHA-256 with NUL: 65 bytes. */
@@ -16,8 +17,3 @@ void secret_wipe(void *p, size_t n);
 char *random_name(struct arena *a, size_t n);
 /* n random characters of [0-9a-z] (bootstrap tokens, kubeadm's alphabet). */
 char *random_token(struct arena *a, size_t n);
-
-void base64_encode(struct buf *b, struct str s);
-int base64_decode(struct buf *b, struct str s);    /* padded, standard alphabet, line ends skipped; -EINVAL */
-void base64url_encode(struct buf *b, struct str s); /* RFC 7515: no padding */
-int base64url_decode(struct buf *b, struct str s);

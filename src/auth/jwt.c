@@ -68,7 +68,7 @@ static char *key_id(const struct x509_key *k)
     uint8_t hash[32];
     x509_key_public_der(k, &der);
     sha256(buf_str(&der), hash);
-    base64url_encode(&id, str_n((char *)hash, sizeof(hash)));
+    base64url_put(&id, str_n((char *)hash, sizeof(hash)));
     return id.p;
 }
 
@@ -129,7 +129,7 @@ static void put_number(struct buf *b, const char *name, EVP_PKEY *evp, const cha
     }
     int len = BN_bn2binpad(n, bytes, width ? (int)width : BN_num_bytes(n));
     buf_printf(b, ",\"%s\":\"", name);
-    base64url_encode(b, str_n((char *)bytes, len > 0 ? (size_t)len : 0));
+    base64url_put(b, str_n((char *)bytes, len > 0 ? (size_t)len : 0));
     buf_putc(b, '"');
     BN_free(n);
 }
@@ -191,12 +191,12 @@ static int sign_bytes(const struct jwt_key *k, struct str s, struct buf *b)
     if (!ok)
         return -EIO;
     if (k->family == FAMILY_RSA) {
-        base64url_encode(b, str_n((char *)der, n));
+        base64url_put(b, str_n((char *)der, n));
         return 0;
     }
     int r = raw_signature(der, n, k->part, raw);
     if (r == 0)
-        base64url_encode(b, str_n((char *)raw, 2 * k->part));
+        base64url_put(b, str_n((char *)raw, 2 * k->part));
     return r;
 }
 
@@ -207,11 +207,11 @@ int jwt_sign(const struct jwt_key *k, const struct val *claims, struct buf *b, s
     if (!k->alg || !x509_key_is_private(k->key))
         return err_set(e, -EINVAL, "signing a token: the key is not private, or of no kind that signs tokens");
     buf_printf(&json, "{\"alg\":\"%s\",\"kid\":\"%s\"}", k->alg->name, k->id);
-    base64url_encode(b, buf_str(&json));
+    base64url_put(b, buf_str(&json));
     buf_putc(b, '.');
     buf_clear(&json);
     json_encode(&json, NULL, claims, JSON_NO_HTML);
-    base64url_encode(b, buf_str(&json));
+    base64url_put(b, buf_str(&json));
     int r = sign_bytes(k, str_n(b->p + start, b->n - start), &sig);
     if (r < 0) {
         b->n = start;
@@ -249,7 +249,7 @@ static int part_value(struct arena *a, struct str part, const struct val **ret, 
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
     struct val *v;
-    if (base64url_decode(&b, part) < 0)
+    if (base64url_take(&b, part) < 0)
         return err_set(e, -EINVAL, "token: bad base64");
     int r = json_decode(a, NULL, buf_str(&b), JSON_DECODE_DEFAULT, NULL, &v, e);
     if (r < 0)
@@ -346,7 +346,7 @@ int jwt_verify(struct arena *a, const struct jwt_keys *ks, struct str token, con
     if (r < 0)
         return r;
     split(token, &t);
-    if (base64url_decode(&sig, t.signature) < 0)
+    if (base64url_take(&sig, t.signature) < 0)
         return err_set(e, -EINVAL, "token: bad base64");
     if (!verify_any(ks, header, &t, buf_str(&sig)))
         return err_set(e, -EACCES, "token: no key of ours verifies the signature");

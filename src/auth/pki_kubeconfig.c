@@ -10,7 +10,7 @@ enum { FILE_MAX = 1 << 20 };
 static struct str base64_of(struct arena *a, struct str s)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
-    base64_encode(&b, s);
+    base64_put(&b, s);
     return arena_str(a, buf_str(&b));
 }
 
@@ -65,7 +65,7 @@ static struct str scalar_of(struct str text, const char *key)
 static struct str data_of(struct arena *a, struct str text, const char *key)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
-    if (base64_decode(&b, scalar_of(text, key)) < 0)
+    if (base64_take(&b, scalar_of(text, key)) < 0)
         return STR_NULL;
     return arena_str(a, buf_str(&b));
 }

@@ -86,7 +86,7 @@ static struct str basic_auth(struct https *h, struct arena *a)
     if (!h->config.username.n)
         return STR_NULL;
     buf_puts(&b, "Basic ");
-    base64_encode(&b, arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(h->config.username), STR_ARG(h->config.password)));
+    base64_put(&b, arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(h->config.username), STR_ARG(h->config.password)));
     return arena_str(a, buf_str(&b));
 }
 
