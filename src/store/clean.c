@@ -26,7 +26,10 @@ void cleaner_wake(struct store *s)
 
 void cleaner_forget(struct store *s, int64_t upto)
 {
-    s->compacted = MAX(s->compacted, MIN(upto, s->committed));
+    upto = MIN(upto, s->committed);
+    if (upto <= s->compacted)
+        return;
+    s->compacted = upto;
     cleaner_wake(s);
 }
 
@@ -109,11 +112,11 @@ static struct segment *choose_segment(const struct store *s)
         if (!best || garbage_of(s, seg) > garbage_of(s, best))
             best = seg;
     }
-    uint64_t two = 2 * (uint64_t)s->options.segment_bytes;
-    uint64_t allowed = s->full ? s->options.segment_bytes / 2 : MAX(used, two);
-    if (!best || (garbage < allowed && index_used(&s->index, best->slot)))
-        return NULL;
-    return best;
+    if (!best || !index_used(&s->index, best->slot))
+        return best;
+    uint64_t size = s->options.segment_bytes;
+    uint64_t allowed = s->full ? size / 2 : MAX(used, 2 * size), worth = s->full ? 2 * DELETE_ROOM : 0;
+    return garbage < allowed || garbage_of(s, best) < worth ? NULL : best;
 }
 
 /* A slice of a segment: copies of its operations, so that the window they were read into may go. */
@@ -201,6 +204,7 @@ static int drop_segment(struct store *s, struct segment *seg)
     if (index_used(&s->index, seg->slot)) {
         /* It was read whole, yet something in it is still needed: never throw that away. */
         seg->damaged = true;
+        s->emptying = NULL;
         return engine_fault(s, -EBADMSG, "cleaning", seg, seg->end);
     }
     struct request r = {.kind = REQUEST_DROP, .from = seg, .bytes = frame_size(0)};
@@ -208,12 +212,12 @@ static int drop_segment(struct store *s, struct segment *seg)
     if (result != 0)
         return result;
     s->segments[seg->slot] = NULL;
-    bool wanted = !s->spare && seg->size == s->options.segment_bytes && s->files.dir;
-    struct segment *spare;
-    segment_retire(&s->files, seg, wanted, &spare);
+    s->emptying = NULL;
+    enum spare_name name = !s->spares[RESERVE] ? RESERVE : !s->spares[SPARE] ? SPARE : SPARES;
+    struct segment *spare = segment_retire(&s->files, seg, seg->size == s->options.segment_bytes ? name : SPARES);
     if (spare)
-        s->spare = spare;
-    writer_spare(s, false);
+        s->spares[name] = spare;
+    writer_spares(s, false);
     return 0;
 }
 
@@ -223,12 +227,14 @@ static int empty_segment(struct store *s, struct segment *seg, struct slice *sl)
     struct scan CLEANUP(scan_done) c = {.segment = seg, .at = seg->gc_at, .prev = seg->gc_prev};
     if (!seg->gc_at)
         c.at = seg->gc_at = SEGMENT_HEADER;
+    s->emptying = seg;
     bool end = false;
     while (!end) {
         slice_clear(sl);
         int r = slice_read(s, sl, &c, seg, &end);
         if (r < 0) {
             seg->damaged = true;
+            s->emptying = NULL;
             return engine_fault(s, r, "cleaning", seg, c.at);
         }
         r = slice_move(s, sl, seg);
@@ -260,7 +266,7 @@ static int clean(struct store *s)
 /* Without a spare puts are refused: give up all history for room, and look for a spare now and then. */
 static void make_room(struct store *s)
 {
-    writer_spare(s, false);
+    writer_spares(s, false);
     if (s->full)
         cleaner_forget(s, s->committed);
 }

@@ -90,6 +90,7 @@ static int flush(struct store *s)
     if (r < 0)
         return fail_stop(s, r, "syncing");
     s->durable = end;
+    s->unproven = true;
     s->lazy_since = MONO_NEVER;
     if (s->tail.n > 2 * TAIL_KEPT) {
         s->tail_at += (uint32_t)(s->tail.n - TAIL_KEPT);
@@ -98,24 +99,27 @@ static int flush(struct store *s)
     return 0;
 }
 
-int writer_spare(struct store *s, bool urgent)
+static int make_spare(struct store *s, enum spare_name name, bool urgent)
 {
-    if (s->spare) {
-        s->full = false;
-        return 0;
-    }
     uint32_t size = s->options.segment_bytes;
-    if (!urgent && engine_disk_bytes(s) + size > s->options.max_bytes) {
-        s->full = true;
+    if (s->spares[name])
+        return 0;
+    if (!urgent && engine_disk_bytes(s) + size > s->options.max_bytes)
         return STORE_FULL;
-    }
-    int r = segment_spare(&s->files, size, false, &s->spare);
-    s->full = r != 0;
+    int r = segment_spare(&s->files, name, size, &s->spares[name]);
     return out_of_space(r) ? STORE_FULL : r;
 }
 
-/* The spare becomes the active segment. */
-int writer_next_segment(struct store *s, uint32_t number)
+int writer_spares(struct store *s, bool urgent)
+{
+    int r = make_spare(s, RESERVE, urgent);
+    if (r == 0)
+        r = make_spare(s, SPARE, urgent);
+    s->full = r != 0;
+    return r;
+}
+
+int writer_next_segment(struct store *s, enum spare_name name, uint32_t number)
 {
     CLEANUP_FREE char *list = xmalloc((s->n_slots + 1) * sizeof(uint32_t));
     uint32_t *others = (uint32_t *)list;
@@ -130,49 +134,87 @@ int writer_next_segment(struct store *s, uint32_t number)
         .compacted = s->compacted_logged,
         .ceiling = s->ceiling,
     };
-    int r = segment_begin(&s->files, s->spare, &h, others, n);
+    int r = segment_begin(&s->files, s->spares[name], &h, others, n);
     if (r < 0)
         return r;
-    s->active = TAKE_PTR(s->spare);
+    s->active = TAKE_PTR(s->spares[name]);
     engine_add_segment(s, s->active);
     buf_done(&s->tail);
     s->tail_at = s->durable = s->active->end;
     return 0;
 }
 
-/* Ends the active segment and begins the next. Nothing is pending. 0, STORE_FULL or an error. */
-static int rotate(struct store *s, bool urgent)
+static int seal(struct store *s)
 {
-    int r = writer_spare(s, urgent);
+    uint32_t end = s->active->end, prev = s->active->prev;
+    size_t tail = s->tail.n;
+    if (s->active->sealed)
+        return 0;
+    frame_bare(s, NULL, FRAME_SEAL, 0);
+    int r = flush(s);
+    if (r == 0) {
+        s->active->sealed = true;
+        return 0;
+    }
+    s->active->end = end;
+    s->active->prev = prev;
+    s->tail.n = tail;
+    return r;
+}
+
+/* Ends the active segment and begins the next. Nothing is pending. Only cleaning may use the reserve: it gives back more
+ * than it takes. 0, STORE_FULL or an error. */
+static int rotate(struct store *s, const struct request *q)
+{
+    bool put = q->kind == REQUEST_TXN && q->puts;
+    enum spare_name name = SPARE;
+    int r = writer_spares(s, !put);
+    if (!s->spares[SPARE] && s->spares[RESERVE] && q->kind != REQUEST_TXN)
+        name = RESERVE;
+    else if (!s->spares[SPARE])
+        return r;
+    r = seal(s);
     if (r != 0)
         return r;
-    if (!s->active->sealed) {
-        uint32_t end = s->active->end, prev = s->active->prev;
-        size_t tail = s->tail.n;
-        frame_bare(s, NULL, FRAME_SEAL, 0);
-        r = flush(s);
-        if (r != 0) {
-            s->active->end = end;
-            s->active->prev = prev;
-            s->tail.n = tail;
-            return r;
-        }
-        s->active->sealed = true;
-    }
-    r = writer_next_segment(s, s->active->number + 1);
+    r = writer_next_segment(s, name, s->active->number + 1);
     if (out_of_space(r))
         return STORE_FULL;
     if (r < 0)
         return fail_stop(s, r, "beginning a segment after");
-    writer_spare(s, false);
+    writer_spares(s, false);
     cleaner_wake(s);
     return 0;
 }
 
+/* The least that cleaning must be able to copy to get anywhere. */
+static uint64_t room_for_cleaning(const struct store *s)
+{
+    if (s->emptying)
+        return index_used(&s->index, s->emptying->slot);
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (s->segments[i] && s->segments[i] != s->active && !s->segments[i]->damaged)
+            least = MIN(least, index_used(&s->index, (uint16_t)i));
+    return least == UINT64_MAX ? 0 : least;
+}
+
+/* What a request must leave of the segment. A full disk is a matter of who may use the last of it: cleaning leaves a
+ * quarter for deletes while it has the reserve to go to, and deletes leave cleaning what it needs once it has not. */
+static uint64_t room_to_leave(const struct store *s, const struct request *r)
+{
+    if (r->kind == REQUEST_DROP)
+        return CONTROL_ROOM;
+    uint64_t room = CONTROL_ROOM + DELETE_ROOM;
+    if (s->full && r->kind == REQUEST_MOVE && s->spares[RESERVE])
+        room += s->active->size / 4;
+    else if (s->full && r->kind == REQUEST_TXN && !s->spares[RESERVE])
+        room += room_for_cleaning(s);
+    return room;
+}
+
 static bool fits(const struct store *s, const struct request *r)
 {
-    size_t room = r->bytes + CONTROL_ROOM + (r->kind == REQUEST_DROP ? 0 : DELETE_ROOM);
-    return !s->active->sealed && s->active->end + room <= s->active->size;
+    return !s->active->sealed && s->active->end + r->bytes + room_to_leave(s, r) <= s->active->size;
 }
 
 /* ---- transactions ------------------------------------------------------------------------------------- */
@@ -317,9 +359,9 @@ static bool make_room(struct store *s, struct request *r)
 {
     int result = s->broken;
     if (!result && !fits(s, r))
-        result = rotate(s, !r->puts || r->kind != REQUEST_TXN);
+        result = rotate(s, r);
     if (!result && !fits(s, r))
-        result = -E2BIG;
+        result = s->full ? STORE_FULL : -E2BIG;
     if (!result)
         return true;
     list_remove(&r->link);
@@ -457,10 +499,11 @@ static void wait_for_work(struct store *s)
     }
 }
 
-/* So that the next start goes on with the next revision instead of above the ceiling. */
-static void lower_ceiling(struct store *s)
+/* The last frame of a closed store: the next start goes on with the next revision instead of above the ceiling, and
+ * everything before this frame is known to have been durable, so damage to it cannot be mistaken for a torn write. */
+static void say_goodbye(struct store *s)
 {
-    if (s->broken || s->active->sealed || s->ceiling <= s->committed)
+    if (s->broken || s->active->sealed || flush(s) != 0 || !s->unproven)
         return;
     s->batch++;
     frame_bare(s, NULL, FRAME_CEILING, s->committed);
@@ -482,9 +525,7 @@ void writer_main(void *arg)
             break;
     }
     fiber_shield(true);
-    if (!s->broken)
-        flush(s);
-    lower_ceiling(s);
+    say_goodbye(s);
     fiber_shield(false);
 }
 

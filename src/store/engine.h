@@ -78,7 +78,9 @@ struct store {
     struct store_options options; /* with the defaults filled in */
     struct segment **segments;    /* by slot, with holes */
     size_t n_slots;
-    struct segment *active, *spare;
+    struct segment *active;
+    struct segment *spares[SPARES]; /* SPARE: the next segment; RESERVE: so that cleaning finds room when nobody else does */
+    struct segment *emptying;       /* being cleaned */
     struct index index;
     struct refs refs;
     uint64_t published; /* refs before this one are committed */
@@ -102,7 +104,8 @@ struct store {
     bool stop_writer, chores_due;
     bool closing;
     unsigned users; /* calls under way */
-    bool full;      /* no spare can be had: puts are refused */
+    bool unproven;  /* no later frame says yet that the last group is durable */
+    bool full;      /* a spare is missing and cannot be had: puts are refused */
     int broken;     /* a write failed in a way that cannot be trusted again: -errno */
     struct err fault;
 
@@ -136,9 +139,10 @@ void watch_close_all(struct store *s);
 /* commit.c */
 int request_run(struct store *s, struct request *r); /* waits */
 void writer_main(void *arg);
-/* Makes a spare when there is none. urgent: for deletes and cleaning, beyond max_bytes. 0, STORE_FULL or an error. */
-int writer_spare(struct store *s, bool urgent);
-int writer_next_segment(struct store *s, uint32_t number); /* waits */
+/* Makes the spares that are missing. urgent: for deletes and cleaning, beyond max_bytes. 0, STORE_FULL or an error. */
+int writer_spares(struct store *s, bool urgent);
+/* Makes this spare the active segment. Waits. */
+int writer_next_segment(struct store *s, enum spare_name name, uint32_t number);
 
 /* clean.c */
 void cleaner_main(void *arg);
@@ -147,5 +151,4 @@ void cleaner_forget(struct store *s, int64_t upto);
 
 /* recover.c */
 /* numbers: of the segments in the folder, ascending, at least one. Waits. */
-int recover(struct store *s, const uint32_t *numbers, size_t n, bool spare, struct str *ret_note, struct arena *a,
-            struct err *e);
+int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a, struct err *e);

@@ -240,6 +240,7 @@ static int secure_tail(struct recovery *rc)
     struct store *s = rc->s;
     struct segment *seg = rc->newest;
     uint32_t from = MAX(rc->durable, (uint32_t)SEGMENT_HEADER);
+    s->unproven = seg->end > from + frame_size(0);
     if (from >= seg->end)
         return 0;
     struct buf CLEANUP_BUF b = {0};
@@ -305,15 +306,7 @@ static void rebuild_refs(struct store *s)
     s->published = s->refs.tail;
 }
 
-static void adopt_spare(struct store *s, bool spare)
-{
-    if (spare)
-        segment_spare(&s->files, s->options.segment_bytes, true, &s->spare);
-    writer_spare(s, false);
-}
-
-int recover(struct store *s, const uint32_t *numbers, size_t n, bool spare, struct str *ret_note, struct arena *a,
-            struct err *e)
+int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a, struct err *e)
 {
     struct recovery rc = {.s = s, .a = a, .e = e, .note = ret_note};
     int r = read_newest(&rc, numbers[n - 1]);
@@ -330,6 +323,6 @@ int recover(struct store *s, const uint32_t *numbers, size_t n, bool spare, stru
     s->compacted_logged = s->forgotten = s->compacted;
     s->tail_at = s->durable = s->active->end;
     rebuild_refs(s);
-    adopt_spare(s, spare);
+    writer_spares(s, false);
     return 0;
 }

@@ -12,12 +12,16 @@ enum { PATH_SIZE = 4200, WINDOW = 256 << 10 };
 
 static const char magic[8] = "cubelog\n";
 
-void segment_path(const struct files *f, uint32_t number, char *ret, size_t size)
+static const char *const spare_names[SPARES] = {[SPARE] = "spare", [RESERVE] = "reserve"};
+
+static void number_path(const struct files *f, uint32_t number, char ret[static PATH_SIZE])
 {
-    if (number)
-        snprintf(ret, size, "%s/%010u.log", f->dir, number);
-    else
-        snprintf(ret, size, "%s/spare", f->dir);
+    snprintf(ret, PATH_SIZE, "%s/%010u.log", f->dir, number);
+}
+
+static void spare_path(const struct files *f, enum spare_name name, char ret[static PATH_SIZE])
+{
+    snprintf(ret, PATH_SIZE, "%s/%s", f->dir, spare_names[name]);
 }
 
 /* ---- the folder --------------------------------------------------------------------------------------- */
@@ -82,7 +86,7 @@ static uint32_t number_of(const char *name)
     return (uint32_t)n;
 }
 
-int files_list(const struct files *f, struct arena *a, uint32_t **ret, size_t *ret_n, bool *ret_spare)
+int files_list(const struct files *f, struct arena *a, uint32_t **ret, size_t *ret_n)
 {
     char **names;
     int r = os_list_dir(a, f->dir, &names);
@@ -92,13 +96,11 @@ int files_list(const struct files *f, struct arena *a, uint32_t **ret, size_t *r
     while (names[n])
         n++;
     uint32_t *numbers = ARENA_ARRAY(a, uint32_t, n);
-    *ret_spare = false;
     *ret_n = 0;
     for (size_t i = 0; i < n; i++) { /* sorted by name, so by number */
         uint32_t number = number_of(names[i]);
         if (number)
             numbers[(*ret_n)++] = number;
-        *ret_spare |= strcmp(names[i], "spare") == 0;
     }
     *ret = numbers;
     return 0;
@@ -107,7 +109,7 @@ int files_list(const struct files *f, struct arena *a, uint32_t **ret, size_t *r
 int files_remove(const struct files *f, uint32_t number)
 {
     char path[PATH_SIZE];
-    segment_path(f, number, path, sizeof(path));
+    number_path(f, number, path);
     return os_unlink(path);
 }
 
@@ -149,19 +151,16 @@ static int allocate(int fd, uint32_t size)
     return r;
 }
 
-int segment_spare(struct files *f, uint32_t size, bool reuse, struct segment **ret)
+static int spare_in_file(struct files *f, enum spare_name name, uint32_t size, struct segment **ret)
 {
-    if (!f->dir)
-        return spare_in_memory(size, ret);
     char path[PATH_SIZE];
-    segment_path(f, 0, path, sizeof(path));
+    spare_path(f, name, path);
     off_t now = 0;
     int fd = os_open(path, O_RDWR | O_CREAT, 0600);
     if (fd < 0)
         return fd;
     int r = os_fsize(fd, &now);
-    bool keep = reuse && now == (off_t)size;
-    if (r == 0 && !keep)
+    if (r == 0 && now > (off_t)size)
         r = os_ftruncate(fd, 0);
     if (r == 0)
         r = allocate(fd, size);
@@ -172,6 +171,14 @@ int segment_spare(struct files *f, uint32_t size, bool reuse, struct segment **r
     }
     *ret = segment_new(fd, size);
     return 0;
+}
+
+int segment_spare(struct files *f, enum spare_name name, uint32_t size, struct segment **ret)
+{
+    int r = f->dir ? spare_in_file(f, name, size, ret) : spare_in_memory(size, ret);
+    if (r == 0)
+        (*ret)->spare = name;
+    return r;
 }
 
 static void put(char **p, const void *v, size_t n)
@@ -239,8 +246,8 @@ static int give_number(struct files *f, const struct segment *s, uint32_t number
     char from[PATH_SIZE], to[PATH_SIZE];
     if (s->memory)
         return 0;
-    segment_path(f, 0, from, sizeof(from));
-    segment_path(f, number, to, sizeof(to));
+    spare_path(f, s->spare, from);
+    number_path(f, number, to);
     int r = os_rename(from, to);
     return r < 0 || !f->durable ? r : os_sync_dir(f->dir);
 }
@@ -288,7 +295,7 @@ int segment_open(struct files *f, uint32_t number, struct segment **ret, struct 
                  struct err *e)
 {
     char path[PATH_SIZE], header[SEGMENT_HEADER];
-    segment_path(f, number, path, sizeof(path));
+    number_path(f, number, path);
     int fd = os_open(path, O_RDWR, 0);
     if (fd < 0)
         return err_wrap(e, fd, "cannot open %s", path);
@@ -317,26 +324,28 @@ int segment_open(struct files *f, uint32_t number, struct segment **ret, struct 
     return 0;
 }
 
-void segment_retire(struct files *f, struct segment *s, bool wanted, struct segment **ret_spare)
+struct segment *segment_retire(struct files *f, struct segment *s, enum spare_name name)
 {
     char from[PATH_SIZE], to[PATH_SIZE];
-    *ret_spare = NULL;
-    if (!s->memory) {
-        segment_path(f, s->number, from, sizeof(from));
-        segment_path(f, 0, to, sizeof(to));
+    bool wanted = name != SPARES && f->dir;
+    if (f->dir) {
+        number_path(f, s->number, from);
+        if (wanted)
+            spare_path(f, name, to);
         /* Neither has to succeed: the log says that the segment is gone, so the next start removes it. */
         if (!wanted || os_rename(from, to) < 0) {
             os_unlink(from);
             wanted = false;
         }
     }
-    if (!wanted || s->memory) {
-        segment_free(s);
-        return;
+    struct segment *spare = NULL;
+    if (wanted) {
+        spare = segment_new(TAKE_FD(s->fd), s->size);
+        spare->spare = name;
+        spare->zeroed = s->size;
     }
-    *ret_spare = segment_new(s->fd, s->size);
-    (*ret_spare)->zeroed = s->size;
-    free(s);
+    segment_free(s);
+    return spare;
 }
 
 /* ---- bytes -------------------------------------------------------------------------------------------- */

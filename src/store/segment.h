@@ -3,8 +3,8 @@
  * One file of the log: preallocated, begun with a durable header, appended to, and later removed whole. In a store
  * without a folder a segment is a piece of memory; nothing above can tell.
  *
- * A file is prepared under the name "spare" and gets its number only when its header is durable, so every numbered file
- * has a header. Files of removed segments become the spare: their blocks are allocated and written already,
+ * A file is prepared under the name "spare" or "reserve" and gets its number only when its header is durable, so every
+ * numbered file has a header. Files of removed segments become spares: their blocks are allocated and written already,
  * which saves the file system its own bookkeeping at each sync.
  */
 #pragma once
@@ -18,6 +18,8 @@ enum {
     SEGMENT_HEADER = 64,
     SEGMENT_ZERO_AHEAD = 256 << 10, /* fresh blocks are written with zeros this far ahead of the log's end */
 };
+
+enum spare_name { SPARE, RESERVE, SPARES };
 
 struct files {
     char *dir;    /* NULL: segments are pieces of memory */
@@ -35,6 +37,7 @@ struct segment {
     uint32_t zeroed; /* blocks up to here have been written before */
     uint32_t gc_at, gc_prev; /* cleaning has got so far: where, and the checksum of the frame before */
     uint16_t slot;
+    enum spare_name spare; /* its name while number is 0 */
     bool sealed, damaged, dropped; /* dropped: the log says durably that it is gone */
     int fd;
     char *memory;
@@ -49,19 +52,19 @@ struct segment_header {
 void files_done(struct files *f);
 /* Opens the folder for this process alone. */
 int files_lock(struct files *f, const char *dir, struct err *e);
-/* The numbers of the segments there, ascending; *ret_spare: there is a spare. */
-int files_list(const struct files *f, struct arena *a, uint32_t **ret, size_t *ret_n, bool *ret_spare);
+/* The numbers of the segments there, ascending. */
+int files_list(const struct files *f, struct arena *a, uint32_t **ret, size_t *ret_n);
 int files_remove(const struct files *f, uint32_t number);
 
-/* A spare with its space allocated (-ENOSPC, -EDQUOT when there is none). reuse: the file is there already. Waits. */
-int segment_spare(struct files *f, uint32_t size, bool reuse, struct segment **ret);
+/* A spare with its space allocated: what a former process left under that name, or a new file. -ENOSPC, -EDQUOT. */
+int segment_spare(struct files *f, enum spare_name name, uint32_t size, struct segment **ret);
 /* Makes the spare a segment, durably; others are the numbers of the other segments of the log. Waits. On failure it
  * is still the spare. */
 int segment_begin(struct files *f, struct segment *s, const struct segment_header *h, const uint32_t *others, size_t n);
 int segment_open(struct files *f, uint32_t number, struct segment **ret, struct segment_header *ret_header,
                  struct err *e);
-/* Takes a segment's file out of the log: *ret_spare is what became of it, or NULL when it was not wanted. */
-void segment_retire(struct files *f, struct segment *s, bool wanted, struct segment **ret_spare);
+/* A segment's file, no longer part of the log, becomes the spare of that name, or goes (SPARES; returns NULL). */
+struct segment *segment_retire(struct files *f, struct segment *s, enum spare_name name);
 void segment_free(struct segment *s); /* closes; the file stays */
 
 int segment_read(const struct segment *s, void *p, size_t n, uint32_t at); /* all n bytes, or an error */
@@ -70,7 +73,6 @@ int segment_sync(struct files *f, struct segment *s); /* waits */
 /* Whole again after a crash in the middle of segment_cut(). */
 int segment_extend(struct segment *s, uint32_t size);
 int segment_cut(struct files *f, struct segment *s);  /* nothing of an unfinished write stays beyond s->end; waits */
-void segment_path(const struct files *f, uint32_t number, char *ret, size_t size); /* 0: the spare */
 
 /* ---- walking through the frames of a segment ---------------------------------------------------------- */
 

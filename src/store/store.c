@@ -7,10 +7,10 @@
 #include <stdio.h>
 
 enum {
-    SEGMENT_DEFAULT = 16 << 20,
+    SEGMENT_DEFAULT = 8 << 20,
     SEGMENT_IN_MEMORY = 8 << 20,
     SEGMENT_SMALLEST = 32 << 10,
-    SEGMENTS_WANTED = 512, /* open files of a store at its largest */
+    SEGMENTS_WANTED = 1024, /* open files of a store at its largest */
     RANGE_ENTRIES = 64,    /* of a range, between two yields */
 };
 
@@ -52,7 +52,8 @@ void engine_free(struct store *s)
 {
     for (size_t i = 0; i < s->n_slots; i++)
         segment_free(s->segments[i]);
-    segment_free(s->spare);
+    for (int i = 0; i < SPARES; i++)
+        segment_free(s->spares[i]);
     free(s->segments);
     index_done(&s->index);
     free(s->refs.ring);
@@ -82,7 +83,9 @@ void engine_add_segment(struct store *s, struct segment *seg)
 
 uint64_t engine_disk_bytes(const struct store *s)
 {
-    uint64_t n = s->spare ? s->spare->size : 0;
+    uint64_t n = 0;
+    for (int i = 0; i < SPARES; i++)
+        n += s->spares[i] ? s->spares[i]->size : 0;
     for (size_t i = 0; i < s->n_slots; i++)
         n += s->segments[i] ? s->segments[i]->size : 0;
     return n;
@@ -117,12 +120,14 @@ int engine_read(struct store *s, struct str key, const struct item *it, struct b
 
 static int begin_fresh(struct store *s)
 {
-    int r = writer_spare(s, true);
-    if (r != 0)
-        return r < 0 ? r : -ENOSPC;
+    int r = segment_spare(&s->files, SPARE, s->options.segment_bytes, &s->spares[SPARE]);
+    if (r < 0)
+        return r;
     s->id = os_random_u64();
     s->assigned = s->committed = s->ceiling = FIRST_REVISION;
-    r = writer_next_segment(s, 1);
+    r = writer_next_segment(s, SPARE, 1);
+    if (r == 0)
+        writer_spares(s, false);
     return r;
 }
 
@@ -147,7 +152,6 @@ static int open_fresh(struct store *s, struct err *e)
     int r = begin_fresh(s);
     if (r < 0)
         return err_wrap(e, r, "cannot begin a store in %s", s->files.dir);
-    writer_spare(s, false);
     return 0;
 }
 
@@ -158,15 +162,14 @@ int store_open_log(const struct store_options *o, struct store **ret, struct str
     struct str note = STR_NULL;
     uint32_t *numbers;
     size_t n;
-    bool spare;
     int r = files_lock(&s->files, o->dir, e);
     if (r == 0) {
-        r = files_list(&s->files, a, &numbers, &n, &spare);
+        r = files_list(&s->files, a, &numbers, &n);
         if (r < 0)
             err_wrap(e, r, "cannot list %s", o->dir);
     }
     if (r == 0)
-        r = n ? recover(s, numbers, n, spare, &note, a, e) : open_fresh(s, e);
+        r = n ? recover(s, numbers, n, &note, a, e) : open_fresh(s, e);
     if (r < 0) {
         engine_free(s);
         return r;

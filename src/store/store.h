@@ -46,7 +46,7 @@ struct store_options {
     int64_t history_events; /* and at most that many; 0: 100,000 */
     uint64_t max_bytes;     /* refuse writes (not deletes) beyond; 0: 8 GiB */
     int64_t lazy_ns;        /* how long a lazy write may be in memory only; 0: 30 seconds */
-    uint32_t segment_bytes; /* size of one file of the log; 0: 16 MiB; smaller only in tests */
+    uint32_t segment_bytes; /* size of one file of the log; 0: 8 MiB; smaller only in tests */
     bool durable;           /* false only in tests and simulation without faults */
 };
 

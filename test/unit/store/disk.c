@@ -16,6 +16,7 @@ struct change {
     char *bytes;
     size_t n;
     char *name, *to;
+    bool doomed;
 };
 
 struct file {
@@ -42,8 +43,11 @@ struct disk {
     unsigned fds[MAX_FDS]; /* file + 1 */
     uint64_t random, space;
     int64_t clock;
-    unsigned fail_after, sync_yields;
-    int fail_error;
+    unsigned sync_yields;
+    struct fault {
+        unsigned after;
+        int error;
+    } sync_fault, write_fault;
 };
 
 static struct disk *in_use;
@@ -209,6 +213,8 @@ static bool on_directory(const struct change *c)
 static bool synced(const struct disk *d, size_t i, size_t n)
 {
     const struct change *c = &d->changes[i];
+    if (c->doomed)
+        return false;
     for (size_t k = i + 1; k < n; k++) {
         const struct change *s = &d->changes[k];
         if (on_directory(c) ? s->kind == SYNC_DIR : s->kind == SYNC && s->file == c->file)
@@ -247,10 +253,44 @@ struct disk *disk_cut(const struct disk *d, size_t n, uint64_t seed, unsigned ki
     return cut;
 }
 
+struct disk *disk_kill(const struct disk *d, size_t n, uint64_t seed)
+{
+    struct disk *next = disk_new(seed);
+    next->clock = d->clock + SECONDS(10);
+    next->start = image_copy(&d->start);
+    while (next->start.n_files < d->now.n_files)
+        file_add(&next->start);
+    next->now = image_copy(&next->start);
+    for (size_t i = 0; i < n; i++) {
+        struct change c = d->changes[i];
+        if (c.bytes) {
+            c.bytes = xmalloc(c.n + 1);
+            memcpy(c.bytes, d->changes[i].bytes, c.n);
+        }
+        c.name = c.name ? xstrdup(c.name) : NULL;
+        c.to = c.to ? xstrdup(c.to) : NULL;
+        record(next, c);
+    }
+    return next;
+}
+
 void disk_fail_sync(struct disk *d, unsigned after, int error)
 {
-    d->fail_after = after;
-    d->fail_error = error;
+    d->sync_fault = (struct fault){after, error};
+}
+
+void disk_fail_write(struct disk *d, unsigned after, int error)
+{
+    d->write_fault = (struct fault){after, error};
+}
+
+static int fault_now(struct fault *f)
+{
+    if (!f->error || f->after-- > 0)
+        return 0;
+    int error = f->error;
+    f->error = 0;
+    return error;
 }
 
 void disk_set_space(struct disk *d, uint64_t bytes)
@@ -363,7 +403,8 @@ static ssize_t d_pwrite(int fd, const void *p, size_t n, off_t at)
     char *copy = xmalloc(n + 1);
     memcpy(copy, p, n);
     record(in_use, (struct change){.kind = WRITE, .file = *fd_slot(fd) - 1, .at = at, .bytes = copy, .n = n});
-    return (ssize_t)n;
+    int r = fault_now(&in_use->write_fault);
+    return r < 0 ? r : (ssize_t)n;
 }
 
 static int d_fdatasync(int fd)
@@ -372,11 +413,14 @@ static int d_fdatasync(int fd)
         return -EBADF;
     for (unsigned i = 0; i < in_use->sync_yields && fiber_self(); i++)
         fiber_yield();
-    if (in_use->fail_error && in_use->fail_after-- == 0) {
-        int r = in_use->fail_error;
-        in_use->fail_error = 0;
-        return r;
+    int r = fault_now(&in_use->sync_fault);
+    for (size_t i = 0; r < 0 && i < in_use->n_changes; i++) {
+        struct change *c = &in_use->changes[i];
+        if (c->kind == WRITE && c->file == *fd_slot(fd) - 1 && !synced(in_use, i, in_use->n_changes))
+            c->doomed = true;
     }
+    if (r < 0)
+        return r;
     record(in_use, (struct change){.kind = SYNC, .file = *fd_slot(fd) - 1});
     return 0;
 }

@@ -20,8 +20,14 @@ size_t disk_changes(const struct disk *d);
 /* What the disk holds after a power cut behind the first n changes. kindness 0..100: how much of what was not synced
  * survives. A new disk without record. */
 struct disk *disk_cut(const struct disk *d, size_t n, uint64_t seed, unsigned kindness);
+/* The same after the process, not the power, went: the kernel still has what was not synced, and a later power cut may
+ * take it. The new disk's record begins with the first n changes. */
+struct disk *disk_kill(const struct disk *d, size_t n, uint64_t seed);
 
-void disk_fail_sync(struct disk *d, unsigned after, int error); /* the sync after that many fails; once */
+/* The sync after that many fails, once; what it should have made durable never will be, though reads still show it. */
+void disk_fail_sync(struct disk *d, unsigned after, int error);
+/* The write after that many fails, once, yet its bytes are there. */
+void disk_fail_write(struct disk *d, unsigned after, int error);
 void disk_set_space(struct disk *d, uint64_t bytes);            /* for all files; UINT64_MAX: plenty */
 void disk_set_sync_yields(struct disk *d, unsigned n);          /* how long a sync takes, in turns of the loop */
 uint64_t disk_used(const struct disk *d);

@@ -80,8 +80,23 @@ static int64_t guess(struct model *m, const char *key)
     return now && now->version ? now->modified : STORE_ABSENT;
 }
 
+static void make_uniform(struct model *m, struct model_txn *t)
+{
+    static char value[1000];
+    memset(value, 'v', sizeof(value));
+    t->n = 1;
+    strcpy(t->keys[0], model_random(m, 4) ? "/k/00" : "/k/01");
+    snprintf(t->values[0], sizeof(t->values[0]), "%.*s", (int)sizeof(value), value);
+    t->ops[0] = (struct store_op){
+        .kind = STORE_PUT, .key = str_of(t->keys[0]), .value = str_of(t->values[0]), .expect = STORE_ANY};
+}
+
 void model_txn_make(struct model *m, struct model_txn *t)
 {
+    if (m->uniform) {
+        make_uniform(m, t);
+        return;
+    }
     t->n = model_random(m, 5) ? 1 : 1 + model_random(m, MODEL_OPS);
     uint64_t first = model_random(m, MODEL_KEYS);
     bool lazy = m->lazy && model_random(m, 4) == 0;

@@ -14,7 +14,8 @@ struct model {
     int64_t revision; /* the latest that anybody has seen */
     int64_t compacted;
     uint64_t random;
-    bool lazy; /* work includes lazy writes */
+    bool lazy;    /* work includes lazy writes */
+    bool uniform; /* all writes look the same: leftovers of lost ones fit exactly behind later ones */
 };
 
 uint64_t model_random(struct model *m, uint64_t below);

@@ -12,8 +12,6 @@
 
 #include <stdio.h>
 
-enum { WRITERS = 4 };
-
 struct done {
     int64_t rev;
     size_t changes; /* of the disk, when it was acknowledged */
@@ -27,7 +25,11 @@ struct life {
     int64_t seen;         /* highest revision anybody saw before */
     int64_t sure;         /* revisions up to there must be there */
     int64_t found;        /* revision the store began with */
+    int64_t is;           /* the last of the model's revisions that was there */
+    size_t opened;        /* changes of the disk until the store was open */
     unsigned txns;        /* still to do */
+    unsigned writers;
+    size_t began;         /* changes of the disk before */
     bool close, verify_only;
     struct done *done;
     size_t n_done;
@@ -71,6 +73,8 @@ static void verify(struct life *l)
     }
     model_truncate(&l->m, is);
     l->m.revision = l->found;
+    l->is = is;
+    l->opened = disk_changes(l->d);
 }
 
 static void note_effect(void *cookie, revision r UNUSED)
@@ -111,10 +115,12 @@ static void live(void *arg)
     verify(l);
     if (!l->verify_only) {
         struct group g = {0};
-        for (int i = 0; i < WRITERS; i++)
+        for (int i = 0; i < (int)l->writers; i++)
             group_spawn(&g, "writer", write_some, l);
         group_wait(&g, MONO_NEVER);
+        fiber_sleep(MILLISECONDS(1));
     }
+    assert_string_equal(store_fault(l->s), "");
     if (l->close)
         store_close(l->s);
 }
@@ -149,19 +155,25 @@ static void life_done(struct life *l)
     disk_free(l->d);
 }
 
-/* The next life, after the power went behind the first `changes` of this one. */
+enum { KILLED = 1000 };
+static const unsigned kindnesses[] = {0, 20, 50, 80, 100, KILLED};
+
+/* The next life, after the process was killed (kindness KILLED) or the power went behind so many changes. */
 static struct life after_cut(const struct life *l, size_t changes, uint64_t seed, unsigned kindness)
 {
     struct life next = {
-        .d = disk_cut(l->d, changes, seed, kindness),
+        .d = kindness == KILLED ? disk_kill(l->d, changes, seed) : disk_cut(l->d, changes, seed, kindness),
         .m = model_copy(&l->m),
-        .seen = MAX(l->found, l->seen),
+        .seen = l->seen,
         .sure = l->sure,
         .close = true,
     };
-    if (changes < 1) /* nothing of this life: not even what it found need be there again */
-        next.seen = l->seen;
+    if (changes >= l->opened) { /* what it found was shown to others */
+        next.seen = MAX(l->found, l->seen);
+        next.sure = MAX(l->is, l->sure);
+    }
     next.m.random = seed;
+    next.began = disk_changes(next.d);
     for (size_t i = 0; i < l->n_done; i++) {
         const struct done *d = &l->done[i];
         if (d->changes > changes)
@@ -175,27 +187,21 @@ static struct life after_cut(const struct life *l, size_t changes, uint64_t seed
 
 static struct life first_life(uint64_t seed, unsigned txns)
 {
-    struct life l = {.d = disk_new(seed), .m = {.random = seed, .lazy = true}, .txns = txns, .seen = 1, .close = true};
+    struct life l = {.d = disk_new(seed), .m = {.random = seed, .lazy = true}, .txns = txns, .writers = 4, .seen = 1, .close = true};
     disk_set_sync_yields(l.d, (unsigned)seed % 4);
     return l;
 }
 
-static const unsigned kindnesses[] = {0, 20, 50, 80, 100};
-
 /* The cut, opened; and a second cut in the middle of that opening, opened again. */
 static void check_cut(const struct life *l, size_t changes, uint64_t seed)
 {
-    struct life next = after_cut(l, changes, seed, kindnesses[seed % 5]);
+    struct life next = after_cut(l, changes, seed, kindnesses[seed % 6]);
     next.verify_only = true;
     run_life(&next);
-    if (seed % 3 == 0 && disk_changes(next.d)) {
-        struct life again = after_cut(&next, seed / 3 % (disk_changes(next.d) + 1), seed + 1, kindnesses[seed / 5 % 5]);
+    size_t more = disk_changes(next.d) - next.began;
+    if (seed % 3 == 0 || next.began) {
+        struct life again = after_cut(&next, next.began + seed / 3 % (more + 1), seed + 1, kindnesses[seed / 5 % 5]);
         again.verify_only = true;
-        /* What the first opening found was shown to nobody. */
-        again.seen = l->seen;
-        for (size_t i = 0; i < l->n_done; i++)
-            if (l->done[i].changes <= changes)
-                again.seen = MAX(again.seen, l->done[i].rev);
         run_life(&again);
         life_done(&again);
     }
@@ -215,17 +221,18 @@ static void a_cut_after_every_change(void **state UNUSED)
 }
 
 /* Life after life on the same disk, each ended by a cut at some point. */
-static void many_lives(uint64_t seed, unsigned lives)
+static void many_lives(uint64_t seed, unsigned lives, bool uniform)
 {
     struct life l = first_life(seed, 150);
+    l.m.uniform = uniform;
     for (unsigned i = 0; i < lives; i++) {
         run_life(&l);
         uint64_t r = model_random(&l.m, UINT32_MAX);
-        size_t n = disk_changes(l.d);
-        size_t at = r % 3 ? r % (n + 1) : n - r % MIN(n, (size_t)10);
-        struct life next = after_cut(&l, at, seed * 100 + i, kindnesses[r % 5]);
-        next.m.lazy = true;
-        next.txns = 30 + (unsigned)(r % 150);
+        size_t n = disk_changes(l.d) - l.began;
+        size_t at = l.began + (r % 3 ? r % (n + 1) : n - r % (MIN(n, (size_t)10) + 1));
+        struct life next = after_cut(&l, at, seed * 100 + i, kindnesses[r / 3 % 6]);
+        next.txns = r / 7 % 2 ? 1 + (unsigned)(r % 5) : 30 + (unsigned)(r % 150);
+        next.writers = 1 + (unsigned)(r / 11 % 4);
         next.close = r % 2;
         disk_set_sync_yields(next.d, (unsigned)(r % 5));
         life_done(&l);
@@ -241,7 +248,7 @@ static void lives_ended_by_cuts(void **state UNUSED)
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         if (more && seed % 100 == 0)
             print_message("seed %d\n", (int)seed);
-        many_lives(seed, 8);
+        many_lives(seed, 8, seed % 2);
     }
 }
 

@@ -242,6 +242,7 @@ static void run_main(void *arg)
     for (int i = 0; i < r->steps; i++)
         step(r);
     CHECK(r, model_same(&r->m, r->s, 0, r->m.revision, &r->why));
+    assert_string_equal(store_fault(r->s), "");
     close_watches(r);
     store_close(r->s);
 }

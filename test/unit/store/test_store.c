@@ -688,6 +688,27 @@ STORE_TEST(space_is_reclaimed)
     }
 }
 
+/* What is left of a key that is gone goes too, once its puts have gone. */
+STORE_TEST(deleted_keys_leave_nothing)
+{
+    options.history_events = 20;
+    s = reopen(s);
+    for (int i = 0; i < 6000; i++) {
+        char key[32];
+        snprintf(key, sizeof(key), "gone%05d", i);
+        put(s, key, "some value or other");
+        del(s, key);
+    }
+    fiber_sleep(SECONDS(2));
+    struct store_stats st;
+    store_stats(s, &st);
+    assert_int_equal(st.keys, 0);
+    /* At most what lies in the segments that may wait for cleaning. */
+    assert_true(st.bytes_live < 64 << 10);
+    assert_true(st.bytes_index < 300 << 10);
+    assert_string_equal(store_fault(s), "");
+}
+
 /* ---- starting again ----------------------------------------------------------------------------------- */
 
 STORE_TEST(everything_is_there_after_reopening)
@@ -810,6 +831,7 @@ int main(void)
         BOTH(history_is_bounded_by_number),
         BOTH(history_is_bounded_by_age),
         BOTH(space_is_reclaimed),
+        BOTH(deleted_keys_leave_nothing),
         BOTH(everything_is_there_after_reopening),
         BOTH(compaction_survives_reopening),
         BOTH(lazy_writes_wait_for_company),
