@@ -199,7 +199,7 @@ static void type_error(struct decoder *d, struct str what, const struct want *w)
 static void push(struct decoder *d, struct val v)
 {
     if (d->n_slots == d->cap_slots) {
-        d->cap_slots = MAX(2 * d->cap_slots, (uint32_t)256);
+        d->cap_slots *= 2;
         d->slots = xrealloc(d->slots, d->cap_slots * sizeof(*d->slots));
     }
     d->slots[d->n_slots++] = v;
@@ -710,6 +710,8 @@ int json_decode(struct arena *a, const struct type *type, struct str text, unsig
     d->a = a;
     d->report = report;
     d->e = e;
+    d->cap_slots = 64;
+    d->slots = xmalloc(d->cap_slots * sizeof(*d->slots));
     int r = decode(d, type);
     if (r == 0) {
         *ret = ARENA_NEW(a, struct val);

@@ -29,7 +29,9 @@ static inline char *room(struct buf *b, size_t n)
 
 static inline void put(struct buf *b, const char *p, size_t n)
 {
-    memcpy(room(b, n), p, n);
+    char *to = room(b, n);
+    if (n)
+        memcpy(to, p, n);
     b->n += n;
 }
 
@@ -454,14 +456,15 @@ static bool in_order(const struct type *t, const struct val *v)
 /* Fields and members side by side. False when some members were of no field that was still to come. */
 static bool put_members_in_order(struct writer *w, const struct type *t, const struct val *v, bool *first)
 {
-    const struct val *m = v->items, *end = m + v->n;
-    for (const struct field *f = t->fields, *last = f + t->n_fields; f < last; f++) {
-        if (m < end && m->name == f->name)
-            put_member(w, f, m++, first);
+    uint32_t at = 0;
+    for (unsigned i = 0; i < t->n_fields; i++) {
+        const struct field *f = &t->fields[i];
+        if (at < v->n && v->items[at].name == f->name)
+            put_member(w, f, &v->items[at++], first);
         else if (!(f->flags & MAY_BE_ABSENT))
             put_member(w, f, NULL, first);
     }
-    return m == end;
+    return at == v->n;
 }
 
 static void put_members_by_name(struct writer *w, const struct type *t, const struct val *v, bool *first)
@@ -469,9 +472,11 @@ static void put_members_by_name(struct writer *w, const struct type *t, const st
     name_id last = 0;
     for (unsigned i = 0; i < t->n_fields; i++) {
         const struct field *next_field = NULL; /* name ids ascend as their texts do */
-        for (const struct field *f = t->fields; f < t->fields + t->n_fields; f++)
+        for (unsigned j = 0; j < t->n_fields; j++) {
+            const struct field *f = &t->fields[j];
             if (f->name > last && (!next_field || f->name < next_field->name))
                 next_field = f;
+        }
         last = next_field->name;
         put_member(w, next_field, val_get(v, last), first);
     }
@@ -488,8 +493,8 @@ static void put_members(struct writer *w, const struct type *t, const struct val
         return;
     w->b->n = start;
     *first = true;
-    for (const struct field *f = t->fields; f < t->fields + t->n_fields; f++)
-        put_member(w, f, val_get(v, f->name), first);
+    for (unsigned i = 0; i < t->n_fields; i++)
+        put_member(w, &t->fields[i], val_get(v, t->fields[i].name), first);
 }
 
 static void put_object(struct writer *w, const struct type *t, const struct val *v)

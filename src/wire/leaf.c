@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/leaf.h"
 
+#include "wire/json_scan.h"
+
 #include "base/time.h"
 
 #include <stdio.h>
@@ -216,6 +218,34 @@ void base64_encode(struct str s, char *to)
     *to++ = base64_digits[(p[0] & 3) << 4 | second >> 4];
     *to++ = s.n > 1 ? base64_digits[(second & 15) << 2] : '=';
     *to = '=';
+}
+
+/* ---- text ------------------------------------------------------------------------------------------------- */
+
+/* The first byte at or behind `at` that is no UTF-8. */
+static size_t utf8_end(struct str s, size_t at)
+{
+    for (size_t n = 1; at < s.n && n; at += n) {
+        n = (unsigned char)s.p[at] < 0x80 ? 1 : utf8_len((const unsigned char *)s.p + at);
+        if (!n || at + n > s.n)
+            break;
+    }
+    return at;
+}
+
+struct str utf8_repair(struct arena *a, struct str s)
+{
+    size_t good = utf8_end(s, 0), at = 0;
+    if (good == s.n)
+        return s;
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    for (; at < s.n; good = utf8_end(s, at)) {
+        buf_put(&b, s.p + at, good - at);
+        if (good < s.n)
+            buf_puts(&b, "\xef\xbf\xbd");
+        at = good + 1;
+    }
+    return arena_str(a, buf_str(&b));
 }
 
 /* ---- numbers ---------------------------------------------------------------------------------------------- */

@@ -29,6 +29,9 @@ int base64_decode(struct arena *a, struct str s, struct str *ret);
 size_t base64_size(size_t n);
 void base64_encode(struct str s, char *to); /* base64_size(s.n) bytes */
 
+/* s with U+FFFD in place of each byte that is no UTF-8, from the arena unless it is s itself. s is NUL-terminated. */
+struct str utf8_repair(struct arena *a, struct str s);
+
 #define FLOAT_TEXT_MAX 64
 
 /* A finite number with the fewest digits that give it back (as a float when single). With an exponent, of at least two

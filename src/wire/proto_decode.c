@@ -257,7 +257,7 @@ static struct frame *top(struct decoder *d)
 static void push(struct decoder *d, struct val v)
 {
     if (d->n_slots == d->cap_slots) {
-        d->cap_slots = MAX(2 * d->cap_slots, (uint32_t)256);
+        d->cap_slots *= 2;
         d->slots = xrealloc(d->slots, d->cap_slots * sizeof(*d->slots));
     }
     d->slots[d->n_slots++] = v;
@@ -633,6 +633,8 @@ int proto_decode(struct arena *a, const struct type *type, struct str data, stru
     memset(d, 0, offsetof(struct decoder, frames));
     d->a = a;
     d->e = e;
+    d->cap_slots = 64;
+    d->slots = xmalloc(d->cap_slots * sizeof(*d->slots));
     int r = decode(d, type, data.p ? data : STR(""));
     if (r == 0) {
         *ret = ARENA_NEW(a, struct val);

@@ -26,7 +26,8 @@ static void grow(struct rev *r, size_t n)
 {
     size_t used = r->cap - r->at, cap = MAX(2 * r->cap, used + n + 1024);
     char *p = xmalloc(cap);
-    memcpy(p + cap - used, r->p + r->at, used);
+    if (used)
+        memcpy(p + cap - used, r->p + r->at, used);
     free(r->p);
     *r = (struct rev){p, cap, cap - used};
 }

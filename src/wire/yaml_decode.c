@@ -73,7 +73,7 @@ static int next_event(struct yaml_stream *s, yaml_event_t *ret, struct err *e)
 static void push(struct decoder *d, struct val v)
 {
     if (d->n_slots == d->cap_slots) {
-        d->cap_slots = MAX(2 * d->cap_slots, (uint32_t)256);
+        d->cap_slots *= 2;
         d->slots = xrealloc(d->slots, d->cap_slots * sizeof(*d->slots));
     }
     d->slots[d->n_slots++] = v;
@@ -274,7 +274,7 @@ static int scalar_of(struct decoder *d, const yaml_event_t *event, struct val *r
     if (tag_is(tag, "binary")) {
         if (base64_decode(d->a, text, &bytes) < 0)
             return err_set(d->e, -EINVAL, "yaml: !!binary value contains invalid base64 data");
-        *ret = val_of_str(bytes);
+        *ret = val_of_str(utf8_repair(d->a, bytes));
         return 0;
     }
     if (tag && *tag)
@@ -412,6 +412,8 @@ static int document(struct yaml_stream *s, struct arena *a, struct json_report *
     d->a = a;
     d->e = e;
     d->strict = report != NULL;
+    d->cap_slots = 64;
+    d->slots = xmalloc(d->cap_slots * sizeof(*d->slots));
     int r = read_document(d);
     if (r == 0) {
         *ret = ARENA_NEW(a, struct val);

@@ -113,6 +113,7 @@ static void put_text(struct writer *w, struct str s)
 {
     struct val v;
     bool plain = yaml_resolve(s, &v) == YAML_STR && !yaml_is_base60(s) && !has_odd_breaks(s);
+    plain &= !str_is(s, "<<"); /* go-yaml writes it plain and then takes it for a merge */
     if (str_find(s, '\n') >= 0)
         put_scalar(w, s, YAML_LITERAL_SCALAR_STYLE);
     else
