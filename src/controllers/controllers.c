@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything the controller manager runs. */
+#include "controllers/deployment.h"
+#include "controllers/endpoints.h"
 #include "controllers/engine.h"
+#include "controllers/namespace.h"
 #include "controllers/replicaset.h"
 
 const struct controller *const controllers[] = {
+    &namespace_controller,
+    &serviceaccount_controller,
+    &root_ca_controller,
+    &deployment_controller,
     &replicaset_controller,
     &replicationcontroller_controller,
+    &endpoints_controller,
+    &endpointslice_controller,
     NULL,
 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/engine.h"
 
+#include <pthread.h>
+
 #include "base/fiber.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -340,7 +342,7 @@ static void work_on(struct runner *r, struct workq_item *item)
     struct job j = {.runner = r, .item = item, .key = key_parse(item)};
     if (wait_for_own_writes(r, item) < 0)
         return;
-    snapshot_take_kinds(r->engine->replica, r->controller->reads, &j.world);
+    snapshot_take_kinds(r->engine->replica, controller_reads(r->controller), &j.world);
     j.writes = (struct writes){.arena = &j.arena, .config = r->engine->config, .state = r->state};
     list_init(&j.writes.list);
     bool well = reconcile(&j);
@@ -375,9 +377,28 @@ static void add_key(void *arg, struct key key)
     waitq_wake_one(&r->more);
 }
 
+static uint16_t every_kind[256];
+static pthread_once_t every_kind_once = PTHREAD_ONCE_INIT;
+
+static void find_every_kind(void)
+{
+    size_t n = 0;
+    for (unsigned i = 1; i < n_resources && n + 1 < ARRAY_SIZE(every_kind); i++) {
+        const struct resource *r = &resources[i];
+        if (r->stored && r->storage == i && (r->verbs & VERB_WATCH) && i != RES_EVENTS && i != RES_EVENTS_EVENTS_K8S_IO)
+            every_kind[n++] = (uint16_t)i;
+    }
+}
+
+const uint16_t *controller_reads(const struct controller *c)
+{
+    pthread_once(&every_kind_once, find_every_kind);
+    return c->reads ? c->reads : every_kind;
+}
+
 static bool reads(const struct controller *c, const struct resource *res)
 {
-    for (const uint16_t *k = c->reads; *k; k++)
+    for (const uint16_t *k = controller_reads(c); *k; k++)
         if (&resources[*k] == res)
             return true;
     return false;
@@ -390,7 +411,7 @@ static void on_change(void *arg, const struct resource *res, const struct object
         struct runner *r = &e->runners[i];
         if (!reads(r->controller, res) || !r->controller->keys_of)
             continue;
-        snapshot_borrow(e->replica, r->controller->reads, &r->live);
+        snapshot_borrow(e->replica, controller_reads(r->controller), &r->live);
         r->controller->keys_of(&r->live, res, old, new_, add_key, r);
     }
 }
@@ -435,11 +456,11 @@ static void runner_done(struct runner *r)
 /* The kinds that the chosen controllers read, each once. */
 static struct replica *make_replica(struct engine *e)
 {
-    bool wanted[128] = {false};
-    struct replica_kind kinds[128];
+    bool wanted[256] = {false};
+    struct replica_kind kinds[256];
     size_t n = 0;
     for (size_t i = 0; i < e->n_runners; i++)
-        for (const uint16_t *k = e->runners[i].controller->reads; *k; k++)
+        for (const uint16_t *k = controller_reads(e->runners[i].controller); *k; k++)
             if (!wanted[*k]) {
                 wanted[*k] = true;
                 kinds[n++] = (struct replica_kind){.res = &resources[*k]};

@@ -78,7 +78,7 @@ struct controller {
     const char *name;             /* upstream's name in --controllers: "deployment-controller" */
     const char *alias;            /* its former name there ("deployment"), NULL: none */
     const char *source;           /* of its events; NULL: name */
-    const uint16_t *reads;        /* RES_xxx, ends with 0 */
+    const uint16_t *reads;        /* RES_xxx, ends with 0; NULL: every stored kind but Events */
     unsigned workers;             /* 0: 1 (keys in flight at once) */
     /* Which keys a changed object concerns. old or new may be NULL. */
     void (*keys_of)(const struct snapshot *world, const struct resource *res, const struct object *old,
@@ -97,6 +97,8 @@ struct controller {
     bool off; /* not among "*" */
 };
 
+/* What a controller reads: its `reads`, or every stored kind that can be watched. */
+const uint16_t *controller_reads(const struct controller *c);
 extern const struct controller *const controllers[]; /* ends with NULL: everything the controller manager runs */
 
 /* ---- running --------------------------------------------------------------------------------------------------- */

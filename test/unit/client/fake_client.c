@@ -48,11 +48,20 @@ static bool is_word(char c)
     return c && !strchr("{}[],:'\" \t\r\n", c);
 }
 
+static bool is_number(struct str w)
+{
+    size_t dots = 0, i = w.p[0] == '-';
+    for (; i < w.n; i++) {
+        dots += w.p[i] == '.';
+        if (w.p[i] != '.' && (w.p[i] < '0' || w.p[i] > '9'))
+            return false;
+    }
+    return dots <= 1 && w.p[w.n - 1] >= '0' && w.p[w.n - 1] <= '9';
+}
+
 static bool is_bare_value(struct str w)
 {
-    return strchr("-0123456789", w.p[0]) ? w.p[w.n - 1] >= '0' && w.p[w.n - 1] <= '9' &&
-                                               strspn(w.p + 1, "0123456789.") >= w.n - 1
-                                         : str_is(w, "true") || str_is(w, "false") || str_is(w, "null");
+    return is_number(w) || str_is(w, "true") || str_is(w, "false") || str_is(w, "null");
 }
 
 /* Copies a quoted text up to its end; returns what follows. */
