@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a pod goes: upstream's default predicates and scores over the table. Pure: table, pod and a random number in,
+ * a node or the reasons out.
+ *
+ * Predicates run in upstream's order (NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts,
+ * NodeResourcesFit, PodTopologySpread, InterPodAffinity) and the first that refuses a node names its reason. Scores and
+ * weights are those of the default profile: TaintToleration 3, NodeAffinity 2, PodTopologySpread 2, InterPodAffinity 2,
+ * NodeResourcesFit (LeastAllocated) 1, NodeResourcesBalancedAllocation 1, ImageLocality 1.
+ */
+#pragma once
+
+#include "scheduler/match.h"
+
+/* What the decision may look at besides the table. */
+struct world {
+    struct table *table; /* lifted from and dropped to only by preemption's what-if, and left as it was */
+    namespace_labels *namespace_labels;
+    /* Selectors of Services, ReplicaSets ... that select the pod, for default spreading; fills at most max. */
+    size_t (*default_selectors)(void *ctx, const struct object *pod, struct arena *a, struct selector *ret, size_t max);
+    void *ctx;
+};
+
+struct reason {
+    struct str text;
+    size_t n;          /* nodes */
+};
+
+struct decision {
+    int node;          /* -1: fits nowhere */
+    struct reason reasons[32];
+    size_t n_reasons;
+    size_t n_resolvable; /* refusing nodes where fewer pods would help */
+};
+
+void decide(const struct world *w, struct needs *pod, uint64_t random, struct decision *ret);
+/* "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint(s)." */
+struct str decision_message(struct arena *a, const struct decision *d, size_t n_nodes);
+
+/* ---- the parts, for preemption and tests ------------------------------------------------------------------------ */
+
+/* What is computed once a pod before nodes are looked at. */
+struct look;
+struct look *look_new(const struct world *w, struct needs *pod, struct arena *a);
+void look_done(struct look *l);
+/* Why the node refuses the pod: STR_NULL when it takes it. *ret_resolvable: taking pods away might help. *ret_more
+ * (may be NULL): a further reason (several resources may be short), to be asked for with at = 1, 2 ... */
+struct str look_filter(const struct look *l, int node, size_t at, bool *ret_resolvable);
+/* Total score of each node listed. */
+void look_score(const struct look *l, const int *nodes, size_t n, int64_t *ret);
