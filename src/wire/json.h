@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * JSON in and out, by the type tables. Decoding follows Go's encoding/json as the API server uses it
- * (sigs.k8s.io/json): names match exactly, null is absent, whole numbers of untyped data are INT, an integer field
- * takes no "1.0" and no "1e3", the last of duplicate fields wins. Two things are stricter: invalid UTF-8 is an
- * error, and nesting ends at 128 levels. The result is normal as value.h says: what a Go client could not tell from
- * absent is absent, members stand in declared order, maps are sorted, leaves are in canonical form.
+ * (sigs.k8s.io/json): names match exactly, null is absent, whole numbers of untyped data are INT, an integer
+ * field takes no "1.0" and no "1e3", the last of duplicate fields wins. Two things are stricter: invalid
+ * UTF-8 is an error, and nesting ends at 128 levels. The result is normal as value.h says: what a Go client
+ * could not tell from absent is absent, members stand in declared order, maps are sorted, leaves are in
+ * canonical form.
  */
 #pragma once
 
@@ -13,8 +14,9 @@
 
 /* What field validation (Strict, Warn) complains about. Collected, not fatal: the caller decides. */
 struct json_report {
-    struct str *problems; /* `unknown field "spec.foo"`, `duplicate field "spec.x"`, in the arena; each once */
-    unsigned n;           /* at most JSON_REPORT_MAX are kept */
+    struct str
+        *problems; /* `unknown field "spec.foo"`, `duplicate field "spec.x"`, in the arena; each once */
+    unsigned n;    /* at most JSON_REPORT_MAX are kept */
 };
 
 enum { JSON_REPORT_MAX = 100 };
@@ -22,13 +24,15 @@ enum { JSON_REPORT_MAX = 100 };
 /* Flags of decoding; none so far. */
 enum json_decode_flags { JSON_DECODE_DEFAULT = 0 };
 
-/* One JSON text. type NULL gives MAP, LIST and scalars (null gives VAL_NULL). report may be NULL. 0 or -EINVAL with
- * upstream's sentence in e. Text of 4 GiB and more is -E2BIG. */
-int json_decode(struct arena *a, const struct type *type, struct str text, unsigned flags, struct json_report *report,
-                struct val **ret, struct err *e);
+/* One JSON text. type NULL gives MAP, LIST and scalars (null gives VAL_NULL). report may be NULL. 0 or
+ * -EINVAL with upstream's sentence in e. Text of 4 GiB and more is -E2BIG. */
+int json_decode(struct arena *a, const struct type *type, struct str text, unsigned flags,
+                struct json_report *report, struct val **ret, struct err *e);
 
-/* The kind and apiVersion of an object, from its text alone; empty when it has none. They are copied to the arena. */
-int json_type_meta(struct arena *a, struct str text, struct str *ret_api_version, struct str *ret_kind, struct err *e);
+/* The kind and apiVersion of an object, from its text alone; empty when it has none. They are copied to the
+ * arena. */
+int json_type_meta(struct arena *a, struct str text, struct str *ret_api_version, struct str *ret_kind,
+                   struct err *e);
 
 /* JSON text without the space between its parts, in the arena: the form of VAL_RAW. 0 or -EINVAL. */
 int json_compact(struct arena *a, struct str text, struct str *ret, struct err *e);

@@ -8,9 +8,9 @@
 #include "wire/value-internal.h"
 
 /*
- * The decoder keeps two stacks: frames, one for each container that is open, and slots, the values that are done
- * but whose container is still open. When a container ends, its slots move to the arena and become one slot of the
- * container around it. No recursion, so the depth costs no stack.
+ * The decoder keeps two stacks: frames, one for each container that is open, and slots, the values that are
+ * done but whose container is still open. When a container ends, its slots move to the arena and become one
+ * slot of the container around it. No recursion, so the depth costs no stack.
  */
 
 /* What the next value has to be. */
@@ -22,12 +22,12 @@ struct want {
 };
 
 struct frame {
-    const struct type *type;  /* OBJ: what it is */
-    struct want self, child;  /* the container, and what its items are (LIST, MAP) */
-    uint32_t base;            /* its first slot */
-    uint32_t n;               /* values begun */
-    uint32_t nulls;           /* OBJ: slots that are no members after all */
-    unsigned hint;            /* OBJ: the field after the last one */
+    const struct type *type; /* OBJ: what it is */
+    struct want self, child; /* the container, and what its items are (LIST, MAP) */
+    uint32_t base;           /* its first slot */
+    uint32_t n;              /* values begun */
+    uint32_t nulls;          /* OBJ: slots that are no members after all */
+    unsigned hint;           /* OBJ: the field after the last one */
     uint8_t kind;
     bool disorder; /* OBJ: members did not come in declared order */
 };
@@ -54,7 +54,7 @@ static unsigned wanted_kind(const struct want *w)
     return w->item || w->field->card == CARD_ONE ? w->field->kind : 0;
 }
 
-/* ---- paths and problems ----------------------------------------------------------------------------------- */
+/* ---- paths and problems --------------------------------------------------------------------------- */
 
 static struct frame *top(struct decoder *d)
 {
@@ -77,7 +77,8 @@ static void path_step(const struct decoder *d, unsigned i, struct buf *path)
         buf_putstr(path, val_text(&d->slots[inner->base - 1]));
 }
 
-/* Upstream reads the alternatives of a K_JSON_OR with a decoder that is not strict: nothing in there is a problem. */
+/* Upstream reads the alternatives of a K_JSON_OR with a decoder that is not strict: nothing in there is a
+ * problem. */
 static bool within_alternative(const struct decoder *d)
 {
     for (unsigned i = 0; i < d->depth; i++) {
@@ -133,10 +134,21 @@ static struct str go_type_name(const struct type *t)
 static const char *go_kind_name(const struct field *f)
 {
     static const char *const names[] = {
-        [K_BOOL] = "bool",          [K_INT32] = "int32",      [K_INT64] = "int64",     [K_UINT32] = "uint32",
-        [K_UINT64] = "uint64",      [K_FLOAT64] = "float64",  [K_STRING] = "string",   [K_BYTES] = "[]uint8",
-        [K_ENUM] = "int32",         [K_STRINGS] = "[]string", [K_TIME] = "string",     [K_MICROTIME] = "string",
-        [K_DURATION] = "string",    [K_QUANTITY] = "resource.Quantity", [K_INTORSTRING] = "intstr.IntOrString",
+        [K_BOOL] = "bool",
+        [K_INT32] = "int32",
+        [K_INT64] = "int64",
+        [K_UINT32] = "uint32",
+        [K_UINT64] = "uint64",
+        [K_FLOAT64] = "float64",
+        [K_STRING] = "string",
+        [K_BYTES] = "[]uint8",
+        [K_ENUM] = "int32",
+        [K_STRINGS] = "[]string",
+        [K_TIME] = "string",
+        [K_MICROTIME] = "string",
+        [K_DURATION] = "string",
+        [K_QUANTITY] = "resource.Quantity",
+        [K_INTORSTRING] = "intstr.IntOrString",
     };
     return f->kind < ARRAY_SIZE(names) && names[f->kind] ? names[f->kind] : "interface {}";
 }
@@ -169,7 +181,8 @@ static void put_members(const struct decoder *d, struct buf *b, name_id name)
         b->p[--b->n] = '\0';
 }
 
-/* Remembers the first value of a wrong type. Decoding goes on, because a syntax error behind it counts for more. */
+/* Remembers the first value of a wrong type. Decoding goes on, because a syntax error behind it counts for
+ * more. */
 static void type_error(struct decoder *d, struct str what, const struct want *w)
 {
     if (d->type_failed)
@@ -187,14 +200,17 @@ static void type_error(struct decoder *d, struct str what, const struct want *w)
     put_go_type(&go, w);
     put_members(d, &path, w->name);
     if (owner)
-        err_set(d->e, 0, "json: cannot unmarshal " STR_FMT " into Go struct field " STR_FMT "." STR_FMT " of type " STR_FMT,
-                STR_ARG(what), STR_ARG(short_type_name(owner)), STR_ARG(buf_str(&path)), STR_ARG(buf_str(&go)));
+        err_set(d->e, 0,
+                "json: cannot unmarshal " STR_FMT " into Go struct field " STR_FMT "." STR_FMT
+                " of type " STR_FMT,
+                STR_ARG(what), STR_ARG(short_type_name(owner)), STR_ARG(buf_str(&path)),
+                STR_ARG(buf_str(&go)));
     else
         err_set(d->e, 0, "json: cannot unmarshal " STR_FMT " into Go value of type " STR_FMT, STR_ARG(what),
                 STR_ARG(buf_str(&go)));
 }
 
-/* ---- slots ------------------------------------------------------------------------------------------------ */
+/* ---- slots ---------------------------------------------------------------------------------------- */
 
 static void push(struct decoder *d, struct val v)
 {
@@ -227,16 +243,16 @@ static void done(struct decoder *d, const struct want *w, struct val v)
     push(d, v);
 }
 
-/* ---- scalars ---------------------------------------------------------------------------------------------- */
+/* ---- scalars -------------------------------------------------------------------------------------- */
 
 /* What null means as an item of a list or a value of a map: Go's zero value. */
 static struct val zero_of(const struct want *w)
 {
     static const uint8_t kinds[] = {
-        [K_BOOL] = VAL_BOOL,     [K_INT32] = VAL_INT,  [K_INT64] = VAL_INT,         [K_UINT32] = VAL_INT,
-        [K_UINT64] = VAL_INT,    [K_ENUM] = VAL_INT,   [K_FLOAT64] = VAL_FLOAT,     [K_STRING] = VAL_STR,
-        [K_BYTES] = VAL_BYTES,   [K_MESSAGE] = VAL_OBJ, [K_STRINGS] = VAL_LIST,     [K_QUANTITY] = VAL_STR,
-        [K_DURATION] = VAL_STR,  [K_INTORSTRING] = VAL_INT, [K_RAW] = VAL_RAW,      [K_ANY] = VAL_NULL,
+        [K_BOOL] = VAL_BOOL,    [K_INT32] = VAL_INT,       [K_INT64] = VAL_INT,     [K_UINT32] = VAL_INT,
+        [K_UINT64] = VAL_INT,   [K_ENUM] = VAL_INT,        [K_FLOAT64] = VAL_FLOAT, [K_STRING] = VAL_STR,
+        [K_BYTES] = VAL_BYTES,  [K_MESSAGE] = VAL_OBJ,     [K_STRINGS] = VAL_LIST,  [K_QUANTITY] = VAL_STR,
+        [K_DURATION] = VAL_STR, [K_INTORSTRING] = VAL_INT, [K_RAW] = VAL_RAW,       [K_ANY] = VAL_NULL,
     };
     struct val v = {0};
     if (!w->field || !w->item)
@@ -397,15 +413,16 @@ static int number_value(struct decoder *d, const struct want *w)
     if (r < 0)
         return r;
     unsigned kind = wanted_kind(w);
-    bool numeric = kind == K_INT32 || kind == K_INT64 || kind == K_UINT32 || kind == K_UINT64 || kind == K_ENUM ||
-                   kind == K_INTORSTRING || kind == K_ANY || kind == K_FLOAT64;
+    bool numeric = kind == K_INT32 || kind == K_INT64 || kind == K_UINT32 || kind == K_UINT64 ||
+                   kind == K_ENUM || kind == K_INTORSTRING || kind == K_ANY || kind == K_FLOAT64;
     if (kind == K_QUANTITY) {
         if (!d->type_failed && leaf_text(d, kind, n.text, &v) < 0)
             d->type_failed = true;
     } else if (!numeric) {
         type_error(d, STR("number"), w);
     } else if (!number_as(kind, &n, &v)) {
-        const struct want number = {.field = w->field ? w->field : &float_field, .name = w->name, .item = true};
+        const struct want number = {
+            .field = w->field ? w->field : &float_field, .name = w->name, .item = true};
         type_error(d, arena_printf(d->a, "number " STR_FMT, STR_ARG(n.text)), &number);
     }
     done(d, w, v);
@@ -434,7 +451,7 @@ static int bool_value(struct decoder *d, const struct want *w)
     return 0;
 }
 
-/* ---- containers ------------------------------------------------------------------------------------------- */
+/* ---- containers ----------------------------------------------------------------------------------- */
 
 /* Fills in what an object is here: OBJ of a type, or MAP. False when none is wanted. */
 static bool frame_object(struct frame *f, const struct want *w)
@@ -554,7 +571,7 @@ static void close_container(struct decoder *d)
     done(d, &f->self, v);
 }
 
-/* ---- the walk --------------------------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------------------- */
 
 static int raw_value(struct decoder *d, const struct want *w)
 {
@@ -698,8 +715,8 @@ static int decode(struct decoder *d, const struct type *type)
     return d->type_failed ? -EINVAL : 0;
 }
 
-int json_decode(struct arena *a, const struct type *type, struct str text, unsigned flags, struct json_report *report,
-                struct val **ret, struct err *e)
+int json_decode(struct arena *a, const struct type *type, struct str text, unsigned flags,
+                struct json_report *report, struct val **ret, struct err *e)
 {
     (void)flags;
     if (text.n >= UINT32_MAX)
@@ -724,7 +741,7 @@ int json_decode(struct arena *a, const struct type *type, struct str text, unsig
     return r;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------ */
+/* ---- parts ---------------------------------------------------------------------------------------- */
 
 /* The value of one top-level pair, when it is one of the two wanted ones. */
 static int meta_pair(struct json_scan *s, struct str key, struct str *ret_api_version, struct str *ret_kind,
@@ -737,7 +754,8 @@ static int meta_pair(struct json_scan *s, struct str key, struct str *ret_api_ve
     return json_take_string(s, to, e);
 }
 
-int json_type_meta(struct arena *a, struct str text, struct str *ret_api_version, struct str *ret_kind, struct err *e)
+int json_type_meta(struct arena *a, struct str text, struct str *ret_api_version, struct str *ret_kind,
+                   struct err *e)
 {
     struct json_scan s = json_scan_start(a, text);
     struct str api_version = STR(""), kind = STR(""), key;

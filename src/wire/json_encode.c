@@ -6,12 +6,10 @@
 #include "wire/schema-internal.h"
 #include "wire/value-internal.h"
 
-#include <stdio.h>
-
 struct writer {
     struct buf *b;
     unsigned flags;
-    unsigned level; /* of indentation, and of nesting */
+    unsigned level;            /* of indentation, and of nesting */
     name_id kind, api_version; /* of the root, what JSON_NO_TYPE leaves out */
 };
 
@@ -19,7 +17,7 @@ static void put_field(struct writer *w, const struct field *f, const struct val 
 static void put_any(struct writer *w, const struct field *f, const struct val *v);
 static void put_object(struct writer *w, const struct type *t, const struct val *v);
 
-/* ---- text ------------------------------------------------------------------------------------------------- */
+/* ---- text ----------------------------------------------------------------------------------------- */
 
 /* Where n bytes (and a NUL) can go; the caller counts them. */
 static inline char *room(struct buf *b, size_t n)
@@ -44,11 +42,12 @@ static inline void putch(struct buf *b, char c)
 #define PUT(b, lit) put((b), "" lit, sizeof(lit) - 1)
 #define BYTES(c) (UINT64_C(0x0101010101010101) * (c))
 
-/* High bits where a byte may need more than copying: " \ < > & controls and what is not ASCII. Bytes behind the
- * first such one may be marked in error. */
+/* High bits where a byte may need more than copying: " \ < > & controls and what is not ASCII. Bytes behind
+ * the first such one may be marked in error. */
 static inline uint64_t special(uint64_t w)
 {
-    uint64_t quote = w ^ BYTES('"'), slash = w ^ BYTES('\\'), angle = (w | BYTES(2)) ^ BYTES('>'), amp = w ^ BYTES('&');
+    uint64_t quote = w ^ BYTES('"'), slash = w ^ BYTES('\\'), angle = (w | BYTES(2)) ^ BYTES('>'),
+             amp = w ^ BYTES('&');
     return (((quote - BYTES(1)) & ~quote) | ((slash - BYTES(1)) & ~slash) | ((angle - BYTES(1)) & ~angle) |
             ((amp - BYTES(1)) & ~amp) | (w - BYTES(0x20)) | w) &
            BYTES(0x80);
@@ -74,7 +73,12 @@ static inline size_t plain(const char *p, size_t n)
 
 static void put_u(struct buf *b, unsigned c)
 {
-    sprintf(room(b, 7), "\\u%04x", c);
+    static const char hex[] = "0123456789abcdef";
+    char *to = room(b, 6);
+    to[0] = '\\';
+    to[1] = 'u';
+    for (int i = 0; i < 4; i++)
+        to[2 + i] = hex[c >> (12 - 4 * i) & 15];
     b->n += 6;
 }
 
@@ -93,8 +97,8 @@ static void put_ascii(struct buf *b, char c, unsigned flags)
     }
 }
 
-/* One character beyond ASCII: as it is, but for the line ends that JavaScript knows and what is no UTF-8. p[0..n) is
- * NUL-terminated or ends in its text's last byte. Returns how many bytes it was. */
+/* One character beyond ASCII: as it is, but for the line ends that JavaScript knows and what is no UTF-8.
+ * p[0..n) is NUL-terminated or ends in its text's last byte. Returns how many bytes it was. */
 static size_t put_wide(struct buf *b, const char *p, size_t n)
 {
     char c[4] = {0};
@@ -148,7 +152,8 @@ static void put_int(struct buf *b, int64_t i)
     put_uint(b, i < 0 ? 0 - (uint64_t)i : (uint64_t)i);
 }
 
-/* ECMAScript's form, as Go: digits unless the exponent is below -6 or at least 21; no leading zero in exponents. */
+/* ECMAScript's form, as Go: digits unless the exponent is below -6 or at least 21; no leading zero in
+ * exponents. */
 void json_encode_float(struct buf *b, double f)
 {
     char text[FLOAT_TEXT_MAX];
@@ -174,7 +179,7 @@ static void put_bytes(struct buf *b, struct str s)
     b->n += n + 2;
 }
 
-/* ---- layout ----------------------------------------------------------------------------------------------- */
+/* ---- layout --------------------------------------------------------------------------------------- */
 
 static bool pretty(const struct writer *w)
 {
@@ -233,7 +238,7 @@ static void put_name(struct writer *w, name_id id, bool *first)
     colon(w);
 }
 
-/* ---- raw JSON --------------------------------------------------------------------------------------------- */
+/* ---- raw JSON ------------------------------------------------------------------------------------- */
 
 /* Over a string of checked JSON, s on its opening quote. */
 static size_t raw_string_len(struct str s)
@@ -252,7 +257,8 @@ static void put_raw_string(struct writer *w, struct str s)
         if (s.p[i] == '\\' || s.p[i] == '"')
             putch(w->b, s.p[i]);
         else if ((unsigned char)s.p[i] < 0x80)
-            (s.p[i] == '<' || s.p[i] == '>' || s.p[i] == '&') ? put_ascii(w->b, s.p[i], w->flags) : putch(w->b, s.p[i]);
+            (s.p[i] == '<' || s.p[i] == '>' || s.p[i] == '&') ? put_ascii(w->b, s.p[i], w->flags)
+                                                              : putch(w->b, s.p[i]);
         else
             n = put_wide(w->b, s.p + i, s.n - i);
         i += n;
@@ -314,15 +320,15 @@ static void put_raw(struct writer *w, struct str s)
     }
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------------------------- */
 
 /* Go's zero value of a field that is not left out. */
 static void put_zero(struct writer *w, const struct field *f)
 {
     static const char *const zeros[] = {
-        [K_BOOL] = "false",  [K_INT32] = "0",   [K_INT64] = "0",       [K_UINT32] = "0",      [K_UINT64] = "0",
-        [K_FLOAT64] = "0",   [K_STRING] = "\"\"", [K_ENUM] = "0",      [K_QUANTITY] = "\"0\"",
-        [K_DURATION] = "\"0s\"", [K_INTORSTRING] = "0",
+        [K_BOOL] = "false",     [K_INT32] = "0",         [K_INT64] = "0",       [K_UINT32] = "0",
+        [K_UINT64] = "0",       [K_FLOAT64] = "0",       [K_STRING] = "\"\"",   [K_ENUM] = "0",
+        [K_QUANTITY] = "\"0\"", [K_DURATION] = "\"0s\"", [K_INTORSTRING] = "0",
     };
     bool nil = f->card != CARD_ONE || f->flags & FIELD_PTR;
     if (!nil && f->kind == K_MESSAGE)
@@ -415,7 +421,7 @@ static void put_any(struct writer *w, const struct field *f, const struct val *v
     }
 }
 
-/* ---- members ---------------------------------------------------------------------------------------------- */
+/* ---- members -------------------------------------------------------------------------------------- */
 
 /* gRPC messages have no JSON form of their own here: theirs leaves out what is absent. */
 enum { MAY_BE_ABSENT = FIELD_OMITEMPTY | FIELD_PROTO3 };

@@ -45,7 +45,7 @@ int json_scan_bad(const struct json_scan *s, const char *where, struct err *e)
     return err_set(e, -EINVAL, "invalid character %s %s", quoted(s->p, c), where);
 }
 
-/* ---- strings ---------------------------------------------------------------------------------------------- */
+/* ---- strings -------------------------------------------------------------------------------------- */
 
 #define BYTES(c) (UINT64_C(0x0101010101010101) * (c))
 
@@ -53,7 +53,8 @@ int json_scan_bad(const struct json_scan *s, const char *where, struct err *e)
 static inline uint64_t stops(uint64_t w)
 {
     uint64_t quote = w ^ BYTES('"'), slash = w ^ BYTES('\\');
-    return (((quote - BYTES(1)) & ~quote) | ((slash - BYTES(1)) & ~slash) | (w - BYTES(0x20)) | w) & BYTES(0x80);
+    return (((quote - BYTES(1)) & ~quote) | ((slash - BYTES(1)) & ~slash) | (w - BYTES(0x20)) | w) &
+           BYTES(0x80);
 }
 
 static inline char *plain_run(char *p)
@@ -168,7 +169,8 @@ static char *put_utf8(char *to, uint32_t c)
     return to;
 }
 
-/* The character of a checked \u escape, p behind its u. A surrogate without its other half is U+FFFD as in Go. */
+/* The character of a checked \u escape, p behind its u. A surrogate without its other half is U+FFFD as in
+ * Go. */
 static const char *unescape_u(const char *p, const char *end, uint32_t *ret)
 {
     uint32_t c = hex4(p);
@@ -221,7 +223,7 @@ int json_take_string(struct json_scan *s, struct str *ret, struct err *e)
     return 0;
 }
 
-/* ---- numbers and words ------------------------------------------------------------------------------------ */
+/* ---- numbers and words ---------------------------------------------------------------------------- */
 
 static inline bool digit(char c)
 {
@@ -281,10 +283,11 @@ int json_scan_word(struct json_scan *s, struct str word, struct err *e)
 
 double json_number_float(struct str digits)
 {
-    return strtod(digits.p, NULL); /* the grammar was checked, and what follows a number is none of its letters */
+    return strtod(digits.p,
+                  NULL); /* the grammar was checked, and what follows a number is none of its letters */
 }
 
-/* ---- whole values ----------------------------------------------------------------------------------------- */
+/* ---- whole values --------------------------------------------------------------------------------- */
 
 static int skip_scalar(struct json_scan *s, struct err *e)
 {

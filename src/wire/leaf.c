@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* ---- times ------------------------------------------------------------------------------------------------ */
+/* ---- times ---------------------------------------------------------------------------------------- */
 
 /* Days since 1970-01-01 of a day of the proleptic Gregorian calendar; years count from March. */
 static int64_t days_of(int64_t year, int month, int day)
@@ -83,8 +83,8 @@ int moment_parse(struct str s, struct moment *ret)
         return -EINVAL;
     int year = number_at(s.p, 4), month = number_at(s.p + 5, 2), day = number_at(s.p + 8, 2);
     int hour = number_at(s.p + 11, 2), minute = number_at(s.p + 14, 2), second = number_at(s.p + 17, 2);
-    if (year < 0 || month < 1 || month > 12 || day < 1 || day > days_in(year, month) || hour < 0 || hour > 23 ||
-        minute < 0 || minute > 59 || second < 0 || second > 59)
+    if (year < 0 || month < 1 || month > 12 || day < 1 || day > days_in(year, month) || hour < 0 ||
+        hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
         return -EINVAL;
     struct moment m = {.nanos = 0};
     int zone;
@@ -105,19 +105,37 @@ bool moment_is_zero(struct moment m)
     return m.seconds == year_one && m.nanos == 0;
 }
 
+static char *put_digits(char *to, int x, int n, char after)
+{
+    for (int i = n; i-- > 0; x /= 10)
+        to[i] = (char)('0' + x % 10);
+    to[n] = after;
+    return to + n + 1;
+}
+
 struct str moment_text(struct moment m, bool micro, char ret[static MOMENT_TEXT_MAX])
 {
     int64_t seconds = MIN(MAX(m.seconds, year_one), year_10000 - 1);
     int64_t days = (seconds - (seconds < 0 ? 86399 : 0)) / 86400;
     int year, month, day, of_day = (int)(seconds - days * 86400);
     date_of(days, &year, &month, &day);
-    int n = snprintf(ret, MOMENT_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d", year, month, day, of_day / 3600,
-                     of_day / 60 % 60, of_day % 60);
+    char *to = put_digits(ret, year, 4, '-');
+    to = put_digits(to, month, 2, '-');
+    to = put_digits(to, day, 2, 'T');
+    to = put_digits(to, of_day / 3600, 2, ':');
+    to = put_digits(to, of_day / 60 % 60, 2, ':');
+    to = put_digits(to, of_day % 60, 2, micro ? '.' : 'Z');
     if (micro)
-        n += snprintf(ret + n, MOMENT_TEXT_MAX - (size_t)n, ".%06d", (int)(m.nanos / 1000));
-    ret[n++] = 'Z';
-    ret[n] = '\0';
-    return str_n(ret, (size_t)n);
+        to = put_digits(to, m.nanos / 1000, 6, 'Z');
+    *to = '\0';
+    return str_n(ret, (size_t)(to - ret));
+}
+
+/* Whether a moment's text that moment_parse took is as moment_text would write it: UTC and the digits of the
+ * form. */
+static bool is_canonical(struct str s, bool micro)
+{
+    return s.p[s.n - 1] == 'Z' && (micro ? s.n == 27 && s.p[19] == '.' : s.n == 20) && number_at(s.p, 4) > 0;
 }
 
 int time_canonical(struct arena *a, struct str s, bool micro, struct str *ret, struct err *e)
@@ -125,7 +143,8 @@ int time_canonical(struct arena *a, struct str s, bool micro, struct str *ret, s
     struct moment m;
     if (moment_parse(s, &m) < 0) {
         const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00";
-        return err_set(e, -EINVAL, "parsing time \"" STR_FMT "\" as \"%s\": cannot parse \"" STR_FMT "\" as \"2006\"",
+        return err_set(e, -EINVAL,
+                       "parsing time \"" STR_FMT "\" as \"%s\": cannot parse \"" STR_FMT "\" as \"2006\"",
                        STR_ARG(s), layout, STR_ARG(s));
     }
     if (moment_is_zero(m)) {
@@ -133,8 +152,7 @@ int time_canonical(struct arena *a, struct str s, bool micro, struct str *ret, s
         return 0;
     }
     char text[MOMENT_TEXT_MAX];
-    struct str canonical = moment_text(m, micro, text);
-    *ret = str_eq(canonical, s) ? s : arena_str(a, canonical);
+    *ret = is_canonical(s, micro) ? s : arena_str(a, moment_text(m, micro, text));
     return 0;
 }
 
@@ -149,7 +167,7 @@ int duration_canonical(struct arena *a, struct str s, struct str *ret, struct er
     return 0;
 }
 
-/* ---- base64 ----------------------------------------------------------------------------------------------- */
+/* ---- base64 --------------------------------------------------------------------------------------- */
 
 static const char base64_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -220,7 +238,7 @@ void base64_encode(struct str s, char *to)
     *to = '=';
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------- */
+/* ---- text ----------------------------------------------------------------------------------------- */
 
 /* The first byte at or behind `at` that is no UTF-8. */
 static size_t utf8_end(struct str s, size_t at)
@@ -248,7 +266,7 @@ struct str utf8_repair(struct arena *a, struct str s)
     return arena_str(a, buf_str(&b));
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------------------------------------- */
 
 /* The shortest of "d.ddde-xx" that gives f back. */
 static void shortest(double f, bool single, char ret[static 40])

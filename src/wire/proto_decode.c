@@ -11,8 +11,9 @@
 #include "base/time.h"
 
 /*
- * As in json_decode.c: a stack of open containers and a stack of finished values, no recursion. A list or map stays
- * open while the same field number follows; when one is interrupted by other fields, its parts are joined.
+ * As in json_decode.c: a stack of open containers and a stack of finished values, no recursion. A list or map
+ * stays open while the same field number follows; when one is interrupted by other fields, its parts are
+ * joined.
  */
 
 /* What a container is in its parent. */
@@ -25,15 +26,15 @@ struct frame {
     const struct type *type;   /* OBJ, INLINE: whose fields come */
     const struct field *child; /* LIST, MAP: what its items are; its number is the one that goes on */
     struct place self;
-    const uint8_t *end;        /* of the bytes it may take */
-    const uint8_t *resume;     /* where the parent goes on */
-    uint32_t base;             /* first slot */
-    unsigned hint;             /* OBJ: declared index behind the last member; INLINE, OBJ: see last */
-    uint16_t last;             /* highest field number so far: a lower one may come twice */
-    uint16_t next_field;       /* index into proto_fields to try first */
-    uint8_t kind;              /* VAL_OBJ, VAL_LIST, VAL_MAP, or FRAME_INLINE */
-    bool disorder;             /* OBJ: members are to be sorted */
-    uint8_t obj;               /* OBJ, INLINE: the frame that collects the members */
+    const uint8_t *end;    /* of the bytes it may take */
+    const uint8_t *resume; /* where the parent goes on */
+    uint32_t base;         /* first slot */
+    unsigned hint;         /* OBJ: declared index behind the last member; INLINE, OBJ: see last */
+    uint16_t last;         /* highest field number so far: a lower one may come twice */
+    uint16_t next_field;   /* index into proto_fields to try first */
+    uint8_t kind;          /* VAL_OBJ, VAL_LIST, VAL_MAP, or FRAME_INLINE */
+    bool disorder;         /* OBJ: members are to be sorted */
+    uint8_t obj;           /* OBJ, INLINE: the frame that collects the members */
 };
 
 enum { FRAME_INLINE = 100 };
@@ -56,7 +57,7 @@ struct wire {
     struct str bytes;
 };
 
-/* ---- bytes ------------------------------------------------------------------------------------------------ */
+/* ---- bytes ---------------------------------------------------------------------------------------- */
 
 static int cut_short(struct err *e)
 {
@@ -151,7 +152,7 @@ static const uint8_t *end_of(struct str s)
     return (const uint8_t *)s.p + s.n;
 }
 
-/* ---- small messages --------------------------------------------------------------------------------------- */
+/* ---- small messages ------------------------------------------------------------------------------- */
 
 /* The numbers 1 and 2 of a message, and its text 1 or 3: enough for all leaves that are messages. */
 struct small {
@@ -247,7 +248,7 @@ static int leaf_message(struct decoder *d, const struct field *f, struct str byt
     }
 }
 
-/* ---- slots ------------------------------------------------------------------------------------------------ */
+/* ---- slots ---------------------------------------------------------------------------------------- */
 
 static struct frame *top(struct decoder *d)
 {
@@ -324,7 +325,7 @@ static void done(struct decoder *d, const struct place *at, struct val v)
     f->last = MAX(f->last, at->field->number);
 }
 
-/* ---- containers ------------------------------------------------------------------------------------------- */
+/* ---- containers ----------------------------------------------------------------------------------- */
 
 static struct frame *open_frame(struct decoder *d, uint8_t kind, const struct place *at, const uint8_t *end)
 {
@@ -333,7 +334,8 @@ static struct frame *open_frame(struct decoder *d, uint8_t kind, const struct pl
         return NULL;
     }
     struct frame *f = &d->frames[d->depth++];
-    *f = (struct frame){.kind = kind, .self = *at, .end = end, .base = d->n_slots, .obj = (uint8_t)(d->depth - 1)};
+    *f = (struct frame){
+        .kind = kind, .self = *at, .end = end, .base = d->n_slots, .obj = (uint8_t)(d->depth - 1)};
     return f;
 }
 
@@ -403,12 +405,13 @@ static void close_frame(struct decoder *d)
     done(d, &f->self, v);
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------------------------- */
 
 static int wrong_type(struct decoder *d, const struct field *f, enum wire_type got)
 {
     struct str name = name_str(f->name);
-    return err_set(d->e, -EINVAL, "proto: wrong wireType = %u for field " STR_FMT, (unsigned)got, STR_ARG(name));
+    return err_set(d->e, -EINVAL, "proto: wrong wireType = %u for field " STR_FMT, (unsigned)got,
+                   STR_ARG(name));
 }
 
 static struct val number_of(const struct field *f, uint64_t x)
@@ -438,7 +441,8 @@ struct alternatives {
     bool has_bool, b;
 };
 
-static int find_alternatives(struct decoder *d, const struct field *f, struct str bytes, struct alternatives *ret)
+static int find_alternatives(struct decoder *d, const struct field *f, struct str bytes,
+                             struct alternatives *ret)
 {
     const struct type *t = field_type(f);
     const uint8_t *p = start_of(bytes), *end = end_of(bytes);
@@ -468,7 +472,8 @@ static int find_alternatives(struct decoder *d, const struct field *f, struct st
     return 0;
 }
 
-static int alternative_value(struct decoder *d, const struct field *f, const struct place *at, struct str bytes)
+static int alternative_value(struct decoder *d, const struct field *f, const struct place *at,
+                             struct str bytes)
 {
     struct alternatives alt;
     int r = find_alternatives(d, f, bytes, &alt);
@@ -552,7 +557,7 @@ static int pair(struct decoder *d, const struct field *f, struct str bytes)
     return value(d, f, &(struct place){.field = f}, &v);
 }
 
-/* ---- the walk --------------------------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------------------- */
 
 static const struct field *field_numbered(struct frame *f, unsigned number)
 {
@@ -645,7 +650,7 @@ int proto_decode(struct arena *a, const struct type *type, struct str data, stru
     return r;
 }
 
-/* ---- envelopes -------------------------------------------------------------------------------------------- */
+/* ---- envelopes ------------------------------------------------------------------------------------ */
 
 bool proto_is_envelope(struct str data)
 {
@@ -671,8 +676,9 @@ static int open_type_meta(struct str bytes, struct proto_envelope *env, struct e
 int proto_open(struct str data, struct proto_envelope *ret, struct err *e)
 {
     if (!proto_is_envelope(data))
-        return err_set(e, -EINVAL,
-                       "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+        return err_set(
+            e, -EINVAL,
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
     struct proto_envelope env = {STR(""), STR(""), STR(""), STR(""), STR("")};
     struct str *const texts[] = {NULL, NULL, &env.raw, &env.content_encoding, &env.content_type};
     const uint8_t *p = start_of(data) + 4, *end = end_of(data);
@@ -691,7 +697,8 @@ int proto_open(struct str data, struct proto_envelope *ret, struct err *e)
 }
 
 /* kind and apiVersion come first among the members of a root type. */
-static void put_type_first(struct arena *a, const struct type *type, struct val *v, const struct proto_envelope *env)
+static void put_type_first(struct arena *a, const struct type *type, struct val *v,
+                           const struct proto_envelope *env)
 {
     struct val *items = ARENA_ARRAY(a, struct val, v->n + 2);
     uint32_t n = 0;
@@ -710,7 +717,8 @@ static void put_type_first(struct arena *a, const struct type *type, struct val 
     v->n += n;
 }
 
-int proto_decode_object(struct arena *a, const struct type *type, struct str data, struct val **ret, struct err *e)
+int proto_decode_object(struct arena *a, const struct type *type, struct str data, struct val **ret,
+                        struct err *e)
 {
     struct proto_envelope env;
     struct val *v;

@@ -9,18 +9,18 @@
 #include "base/time.h"
 
 /*
- * Messages are written from their end to their start: the length of a part is known when its head is written, and
- * nothing is measured or moved.
+ * Messages are written from their end to their start: the length of a part is known when its head is written,
+ * and nothing is measured or moved.
  */
 struct rev {
-    char *p;    /* start of the memory */
+    char *p; /* start of the memory */
     size_t cap;
-    size_t at;  /* what is written is p[at..cap) */
+    size_t at; /* what is written is p[at..cap) */
 };
 
 static void put_message(struct rev *r, const struct type *t, const struct val *v);
 
-/* ---- bytes ------------------------------------------------------------------------------------------------ */
+/* ---- bytes ---------------------------------------------------------------------------------------- */
 
 static void grow(struct rev *r, size_t n)
 {
@@ -95,7 +95,7 @@ static void put_fixed64(struct rev *r, double f)
         to[i] = (char)(bits >> 8 * i);
 }
 
-/* ---- leaves that are messages ----------------------------------------------------------------------------- */
+/* ---- leaves that are messages --------------------------------------------------------------------- */
 
 static void put_moment(struct rev *r, struct str text, bool micro)
 {
@@ -151,7 +151,7 @@ static void put_alternatives(struct rev *r, const struct field *f, const struct 
     }
 }
 
-/* ---- fields ----------------------------------------------------------------------------------------------- */
+/* ---- fields --------------------------------------------------------------------------------------- */
 
 /* What stands inside of the length of a field of such a kind. */
 static void put_inside(struct rev *r, const struct field *f, const struct val *v)
@@ -322,7 +322,7 @@ static void put_message(struct rev *r, const struct type *t, const struct val *v
     }
 }
 
-/* ---- entry points ----------------------------------------------------------------------------------------- */
+/* ---- entry points --------------------------------------------------------------------------------- */
 
 static void rev_done(struct rev *r, struct buf *b)
 {

@@ -7,7 +7,7 @@ enum { MAX_DIGITS = 38 }; /* that surely fit 127 bits, less one */
 
 static const __int128 nano_per_unit = 1000000000;
 
-/* ---- the parts of the text -------------------------------------------------------------------------------- */
+/* ---- the parts of the text ------------------------------------------------------------------------ */
 
 struct parts {
     bool negative;
@@ -29,8 +29,8 @@ static struct str take_digits(struct str *s)
     return digits;
 }
 
-/* ([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*) as upstream's scanner takes it: one point, digits on either side or
- * none at all. */
+/* ([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*) as upstream's scanner takes it: one point, digits on either side
+ * or none at all. */
 static bool split(struct str s, struct parts *ret)
 {
     struct parts parts = {0};
@@ -60,7 +60,7 @@ struct suffix {
     int8_t exponent;
 };
 
-static const struct suffix decimal_suffixes[] = {{"n", -9}, {"u", -6}, {"m", -3}, {"", 0},  {"k", 3},
+static const struct suffix decimal_suffixes[] = {{"n", -9}, {"u", -6}, {"m", -3}, {"", 0},   {"k", 3},
                                                  {"M", 6},  {"G", 9},  {"T", 12}, {"P", 15}, {"E", 18}};
 static const struct suffix binary_suffixes[] = {{"Ki", 10}, {"Mi", 20}, {"Gi", 30},
                                                 {"Ti", 40}, {"Pi", 50}, {"Ei", 60}};
@@ -100,7 +100,7 @@ static bool suffix_parse(struct str s, int64_t *ret_exponent, enum quantity_form
     return true;
 }
 
-/* ---- the value -------------------------------------------------------------------------------------------- */
+/* ---- the value ------------------------------------------------------------------------------------ */
 
 static bool times(__int128 *x, __int128 by)
 {
@@ -153,7 +153,8 @@ static __int128 binary_nano(const struct parts *p, int64_t exponent)
     return MIN(whole * unit * nano_per_unit + fraction, limit);
 }
 
-static int parse(struct str s, struct parts *ret_parts, int64_t *ret_exponent, struct quantity *ret, struct err *e)
+static int parse(struct str s, struct parts *ret_parts, int64_t *ret_exponent, struct quantity *ret,
+                 struct err *e)
 {
     struct quantity q = {0};
     if (!s.n || !split(s, ret_parts))
@@ -191,7 +192,8 @@ static bool keeps_text(const struct parts *p, int64_t exponent, enum quantity_fo
                (value & 7);
     }
     size_t n = p->whole.n + p->fraction.n;
-    bool thousands = n >= 3 && digit_at(p, n - 1) == '0' && digit_at(p, n - 2) == '0' && digit_at(p, n - 3) == '0';
+    bool thousands =
+        n >= 3 && digit_at(p, n - 1) == '0' && digit_at(p, n - 2) == '0' && digit_at(p, n - 3) == '0';
     int64_t scale = exponent - fraction;
     return 18 - whole - fraction >= 0 && scale >= -9 && scale % 3 == 0 && p->whole.n && !thousands;
 }
@@ -208,7 +210,7 @@ int quantity_canonical(struct str s, char ret[static QUANTITY_TEXT_MAX], struct 
     return 0;
 }
 
-/* ---- the text --------------------------------------------------------------------------------------------- */
+/* ---- the text ------------------------------------------------------------------------------------- */
 
 static char *put_int(char *to, __int128 x)
 {
@@ -272,7 +274,7 @@ char *quantity_text(struct quantity q, char ret[static QUANTITY_TEXT_MAX])
     return decimal_text(q, ret);
 }
 
-/* ---- counting --------------------------------------------------------------------------------------------- */
+/* ---- counting ------------------------------------------------------------------------------------- */
 
 struct quantity quantity_of(int64_t units, enum quantity_format format)
 {

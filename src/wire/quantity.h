@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * resource.Quantity: a fixed-point number with the suffix its owner likes ("100m", "1536Mi", "12e6"). Held in
- * billionths (the API's finest unit) in 128 bits, so sums over a cluster do not overflow; beyond 1.7e29 is -ERANGE.
+ * billionths (the API's finest unit) in 128 bits, so sums over a cluster do not overflow; beyond 1.7e29 is
+ * -ERANGE.
  */
 #pragma once
 

@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-/* ---- names: text to id ------------------------------------------------------------------------------------ */
+/* ---- names: text to id ---------------------------------------------------------------------------- */
 
 static uint16_t *name_index; /* open addressing; 0 is free */
 static uint32_t name_mask;
@@ -57,7 +57,7 @@ name_id name_find(struct str s)
     return 0;
 }
 
-/* ---- types ------------------------------------------------------------------------------------------------ */
+/* ---- types ---------------------------------------------------------------------------------------- */
 
 const struct type *type_find(struct str name)
 {
@@ -75,36 +75,82 @@ const struct type *type_find(struct str name)
     return NULL;
 }
 
-const struct field *type_field(const struct type *t, name_id name, unsigned *hint)
+/* ---- fields of a type: by name -------------------------------------------------------------------- */
+
+static uint32_t *field_index; /* open addressing: type's index << 16 | field's index + 1; 0 is free */
+static uint32_t field_mask;
+static pthread_once_t field_once = PTHREAD_ONCE_INIT;
+
+static uint32_t field_hash(unsigned type, name_id name)
 {
-    unsigned at = hint && *hint < t->n_fields ? *hint : 0;
-    for (unsigned i = 0; name && i < t->n_fields; i++) {
-        if (t->fields[at].name == name) {
-            if (hint)
-                *hint = at + 1;
-            return &t->fields[at];
+    return (uint32_t)((type << 16 | name) * UINT64_C(0x9e3779b97f4a7c15) >> 40);
+}
+
+/* Lives as long as the process. */
+static void field_index_make(void)
+{
+    uint32_t fields = 0, slots = 64;
+    for (unsigned t = 1; t < n_types; t++)
+        fields += types[t].n_fields;
+    while (slots < 2 * fields)
+        slots *= 2;
+    field_index = xcalloc(slots, sizeof(*field_index));
+    field_mask = slots - 1;
+    for (unsigned t = 1; t < n_types; t++) {
+        for (unsigned f = 0; f < types[t].n_fields; f++) {
+            uint32_t i = field_hash(t, types[t].fields[f].name) & field_mask;
+            while (field_index[i])
+                i = (i + 1) & field_mask;
+            field_index[i] = t << 16 | (f + 1);
         }
-        if (++at == t->n_fields)
-            at = 0;
+    }
+}
+
+static const struct field *compiled_in_field(const struct type *t, name_id name)
+{
+    pthread_once(&field_once, field_index_make);
+    for (uint32_t i = field_hash(t->index, name) & field_mask; field_index[i]; i = (i + 1) & field_mask) {
+        const struct field *f = t->fields + (field_index[i] & 0xffff) - 1;
+        if (field_index[i] >> 16 == t->index && f->name == name)
+            return f;
     }
     return NULL;
 }
 
+static const struct field *scanned_field(const struct type *t, name_id name)
+{
+    for (unsigned i = 0; i < t->n_fields; i++)
+        if (t->fields[i].name == name)
+            return &t->fields[i];
+    return NULL;
+}
+
+const struct field *type_field(const struct type *t, name_id name, unsigned *hint)
+{
+    const struct field *f = NULL;
+    if (hint && *hint < t->n_fields && t->fields[*hint].name == name)
+        f = &t->fields[*hint];
+    else if (name)
+        f = t >= types && t < types + n_types ? compiled_in_field(t, name) : scanned_field(t, name);
+    if (f && hint)
+        *hint = (unsigned)(f - t->fields) + 1;
+    return f;
+}
+
 const struct field *type_field_str(const struct type *t, struct str name, unsigned *hint)
 {
+    /* Writers keep the declared order: the field is often the next one. */
     unsigned at = hint ? *hint : 0;
-    /* Writers keep the declared order and leave out what is empty: the field is often one of the next few. */
-    for (unsigned i = at; i < t->n_fields && i < at + 4; i++) {
-        if (str_eq(name_table[t->fields[i].name], name)) {
-            if (hint)
-                *hint = i + 1;
-            return &t->fields[i];
-        }
+    if (at < t->n_fields && str_eq(name_table[t->fields[at].name], name)) {
+        if (hint)
+            *hint = at + 1;
+        return &t->fields[at];
     }
     return type_field(t, name_find(name), hint);
 }
 
-/* ---- fields ----------------------------------------------------------------------------------------------- */
+/* ---- what may stand in a field
+ * ----------------------------------------------------------------------------- */
 
 bool field_is_zero(const struct field *f, const struct val *v)
 {

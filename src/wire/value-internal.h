@@ -9,7 +9,8 @@ enum val_flags {
     VAL_ORDERED = 1 << 1,  /* OBJ: members in declared order, none null; MAP: keys ascending, none twice */
 };
 
-/* How deep values may be nested where they come from outside. Fibers have small stacks and walkers recurse. */
+/* How deep values may be nested where they come from outside. Fibers have small stacks and walkers recurse.
+ */
 #define WIRE_MAX_DEPTH 128
 
 /* How many struct val one item (LIST), member (OBJ) or pair (MAP) takes. */
@@ -30,6 +31,6 @@ static inline struct str val_text(const struct val *v)
     return (struct str){v->s, v->n};
 }
 
-/* Puts the pairs of a map in the order of their keys and drops all but the last of equal ones. Returns the new
- * number of pairs. Calls twice(arg, key) for each pair dropped when twice is not NULL. */
+/* Puts the pairs of a map in the order of their keys and drops all but the last of equal ones. Returns the
+ * new number of pairs. Calls twice(arg, key) for each pair dropped when twice is not NULL. */
 uint32_t val_sort_pairs(struct val *pairs, uint32_t n, void (*twice)(void *arg, struct str key), void *arg);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "wire/value-internal.h"
 
-/* ---- reading -------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------------- */
 
 static struct val *member_of(const struct val *obj, name_id name)
 {
@@ -91,11 +91,11 @@ const struct val *val_item(const struct val *v, size_t i)
     return val_is(v, VAL_LIST) && i < v->n ? &v->items[i] : NULL;
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------ */
+/* ---- comparing ------------------------------------------------------------------------------------ */
 
 /* How much of nothing counts as nothing. */
 enum sameness {
-    SAME_LOOSE, /* an absent member equals an empty container */
+    SAME_LOOSE,  /* an absent member equals an empty container */
     SAME_STRICT, /* an absent member equals null alone */
 };
 
@@ -256,7 +256,7 @@ uint64_t val_hash(const struct val *v)
     return 1;
 }
 
-/* ---- making --------------------------------------------------------------------------------------------- */
+/* ---- making --------------------------------------------------------------------------------------- */
 
 struct val *val_new(struct arena *a, enum val_kind kind)
 {
@@ -308,7 +308,8 @@ struct val *val_copy_shallow(struct arena *a, const struct val *v)
         size_t n = (size_t)v->n * val_stride(v);
         to->items = ARENA_ARRAY(a, struct val, n);
         memcpy(to->items, v->items, n * sizeof(*v));
-        for (size_t i = 0; i < n; i++) /* an append to a child must not write into the original's spare room */
+        for (size_t i = 0; i < n;
+             i++) /* an append to a child must not write into the original's spare room */
             to->items[i].flags &= (uint8_t)~VAL_GROWABLE;
     }
     return to;
@@ -479,7 +480,7 @@ struct val *val_mut(struct val *v, name_id name)
     return k ? k + 1 : NULL;
 }
 
-/* ---- order of maps -------------------------------------------------------------------------------------- */
+/* ---- order of maps -------------------------------------------------------------------------------- */
 
 struct pair {
     struct val key, value;

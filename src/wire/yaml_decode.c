@@ -11,8 +11,8 @@
 #include <yaml.h>
 
 /*
- * Events of libyaml become values by way of two stacks, as in json_decode.c. An alias is the anchored value again,
- * shared; how often that may multiply a document is counted as go-yaml does.
+ * Events of libyaml become values by way of two stacks, as in json_decode.c. An alias is the anchored value
+ * again, shared; how often that may multiply a document is counted as go-yaml does.
  */
 
 struct anchor {
@@ -50,7 +50,7 @@ struct decoder {
     struct frame frames[WIRE_MAX_DEPTH];
 };
 
-/* ---- errors ----------------------------------------------------------------------------------------------- */
+/* ---- errors --------------------------------------------------------------------------------------- */
 
 static int parser_error(struct yaml_stream *s, struct err *e)
 {
@@ -60,7 +60,8 @@ static int parser_error(struct yaml_stream *s, struct err *e)
     s->ended = true;
     if (!line)
         line = p->context_mark.line;
-    return line ? err_set(e, -EINVAL, "yaml: line %zu: %s", line, problem) : err_set(e, -EINVAL, "yaml: %s", problem);
+    return line ? err_set(e, -EINVAL, "yaml: line %zu: %s", line, problem)
+                : err_set(e, -EINVAL, "yaml: %s", problem);
 }
 
 static int next_event(struct yaml_stream *s, yaml_event_t *ret, struct err *e)
@@ -68,7 +69,7 @@ static int next_event(struct yaml_stream *s, yaml_event_t *ret, struct err *e)
     return yaml_parser_parse(&s->parser, ret) ? 0 : parser_error(s, e);
 }
 
-/* ---- slots ------------------------------------------------------------------------------------------------ */
+/* ---- slots ---------------------------------------------------------------------------------------- */
 
 static void push(struct decoder *d, struct val v)
 {
@@ -139,7 +140,8 @@ static int merge_map(struct decoder *d, const struct val *v, size_t line)
     return 0;
 }
 
-/* The value of a "<<" key: its pairs stand where it stood. Of a list the first map counts most, so it comes last. */
+/* The value of a "<<" key: its pairs stand where it stood. Of a list the first map counts most, so it comes
+ * last. */
 static int merge(struct decoder *d, const struct val *v, size_t line)
 {
     if (v->kind != VAL_LIST)
@@ -180,7 +182,7 @@ static int done(struct decoder *d, struct val v, size_t line)
     return 0;
 }
 
-/* ---- anchors ---------------------------------------------------------------------------------------------- */
+/* ---- anchors -------------------------------------------------------------------------------------- */
 
 static struct anchor *new_anchor(struct decoder *d, const yaml_char_t *name)
 {
@@ -215,17 +217,18 @@ static int alias_event(struct decoder *d, const yaml_event_t *event)
     return done(d, a->v, event->start_mark.line);
 }
 
-/* ---- scalars ---------------------------------------------------------------------------------------------- */
+/* ---- scalars -------------------------------------------------------------------------------------- */
 
 static const char tag_prefix[] = "tag:yaml.org,2002:";
 
 static bool tag_is(const char *tag, const char *name)
 {
-    return tag && strncmp(tag, tag_prefix, strlen(tag_prefix)) == 0 && strcmp(tag + strlen(tag_prefix), name) == 0;
+    return tag && strncmp(tag, tag_prefix, strlen(tag_prefix)) == 0 &&
+           strcmp(tag + strlen(tag_prefix), name) == 0;
 }
 
 static const char *const kind_names[] = {
-    [YAML_STR] = "str", [YAML_NULL] = "null", [YAML_BOOL] = "bool",
+    [YAML_STR] = "str", [YAML_NULL] = "null",   [YAML_BOOL] = "bool",
     [YAML_INT] = "int", [YAML_FLOAT] = "float", [YAML_TIME] = "timestamp",
 };
 
@@ -238,7 +241,10 @@ static int finish_number(struct decoder *d, struct val *v)
     if (f && f->kind == VAL_MAP && f->at_key)
         return 0;
     if (v->f - v->f != 0)
-        return err_set(d->e, -EINVAL, "json: unsupported value: %s", isnan(v->f) ? "NaN" : v->f > 0 ? "+Inf" : "-Inf");
+        return err_set(d->e, -EINVAL, "json: unsupported value: %s",
+                       isnan(v->f) ? "NaN"
+                       : v->f > 0  ? "+Inf"
+                                   : "-Inf");
     if (v->f == trunc(v->f) && fabs(v->f) < 9223372036854775808.0)
         *v = val_of_int((int64_t)v->f);
     return 0;
@@ -261,14 +267,15 @@ static int tagged_scalar(struct decoder *d, const char *tag, struct str text, st
     }
     if (tag_is(tag, "float") && what == YAML_INT)
         return 0;
-    return err_set(d->e, -EINVAL, "yaml: cannot decode !!%s `" STR_FMT "` as a !!%s", kind_names[what], STR_ARG(text),
-                   tag + strlen(tag_prefix));
+    return err_set(d->e, -EINVAL, "yaml: cannot decode !!%s `" STR_FMT "` as a !!%s", kind_names[what],
+                   STR_ARG(text), tag + strlen(tag_prefix));
 }
 
 static int scalar_of(struct decoder *d, const yaml_event_t *event, struct val *ret)
 {
     const char *tag = (const char *)event->data.scalar.tag;
-    struct str text = arena_str(d->a, str_n((const char *)event->data.scalar.value, event->data.scalar.length));
+    struct str text =
+        arena_str(d->a, str_n((const char *)event->data.scalar.value, event->data.scalar.length));
     struct str bytes;
     *ret = val_of_str(text);
     if (tag_is(tag, "binary")) {
@@ -315,7 +322,7 @@ static int scalar_event(struct decoder *d, const yaml_event_t *event)
     return done(d, v, event->start_mark.line);
 }
 
-/* ---- containers ------------------------------------------------------------------------------------------- */
+/* ---- containers ----------------------------------------------------------------------------------- */
 
 static int open_container(struct decoder *d, uint8_t kind, const yaml_char_t *anchor)
 {
@@ -351,7 +358,7 @@ static int close_container(struct decoder *d, size_t line)
     return done(d, v, line);
 }
 
-/* ---- documents -------------------------------------------------------------------------------------------- */
+/* ---- documents ------------------------------------------------------------------------------------ */
 
 /* ret_done: the document ends. */
 static int take_event(struct decoder *d, const yaml_event_t *event, bool *ret_done)
@@ -404,7 +411,8 @@ static void report_twice(struct arena *a, struct json_report *report, struct str
     report->problems[report->n++] = arena_str(a, text);
 }
 
-static int document(struct yaml_stream *s, struct arena *a, struct json_report *report, struct val **ret, struct err *e)
+static int document(struct yaml_stream *s, struct arena *a, struct json_report *report, struct val **ret,
+                    struct err *e)
 {
     struct decoder *d = xmalloc(sizeof(*d));
     memset(d, 0, offsetof(struct decoder, frames));
@@ -432,7 +440,7 @@ static int document(struct yaml_stream *s, struct arena *a, struct json_report *
     return r;
 }
 
-/* ---- streams ---------------------------------------------------------------------------------------------- */
+/* ---- streams -------------------------------------------------------------------------------------- */
 
 struct yaml_stream *yaml_open(struct str text)
 {
@@ -450,7 +458,8 @@ struct yaml_stream *yaml_close(struct yaml_stream *s)
     return NULL;
 }
 
-int yaml_next(struct yaml_stream *s, struct arena *a, struct json_report *report, struct val **ret, struct err *e)
+int yaml_next(struct yaml_stream *s, struct arena *a, struct json_report *report, struct val **ret,
+              struct err *e)
 {
     while (!s->ended) {
         yaml_event_t event;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <yaml.h>
 
-/* ---- go-yaml's order of keys: letters by code, digits as numbers, other characters before letters --------- */
+/* ---- go-yaml's order of keys: letters by code, digits as numbers, other characters before letters - */
 
 static unsigned char at(struct str s, size_t i)
 {
@@ -76,7 +76,7 @@ static int key_cmp(const void *a, const void *b)
     return key_less(x, y) ? -1 : key_less(y, x);
 }
 
-/* ---- scalars ---------------------------------------------------------------------------------------------- */
+/* ---- scalars -------------------------------------------------------------------------------------- */
 
 struct writer {
     yaml_emitter_t emitter;
@@ -98,7 +98,8 @@ static void emit(struct writer *w, yaml_event_t *event)
 static void put_scalar(struct writer *w, struct str s, yaml_scalar_style_t style)
 {
     yaml_event_t event;
-    yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)(s.p ? s.p : ""), (int)s.n, 1, 1, style);
+    yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)(s.p ? s.p : ""), (int)s.n, 1, 1,
+                                 style);
     emit(w, &event);
 }
 
@@ -128,7 +129,7 @@ static void put_float(struct writer *w, double f)
     put_scalar(w, float_text(f, -4, whole ? 21 : 6, false, text), YAML_PLAIN_SCALAR_STYLE);
 }
 
-/* ---- values ----------------------------------------------------------------------------------------------- */
+/* ---- values --------------------------------------------------------------------------------------- */
 
 static void put_value(struct writer *w, const struct val *v);
 
@@ -216,13 +217,14 @@ void yaml_encode(struct buf *b, const struct type *type, const struct val *v)
     struct err e;
     json_encode(&json, type, v, JSON_NO_HTML);
     if (json_decode(&a, NULL, buf_str(&json), 0, NULL, &plain, &e) < 0)
-        plain = val_new(&a, VAL_NULL); /* a value deeper than any that came from outside */
+        plain = val_new(&a, VAL_NULL);           /* a value deeper than any that came from outside */
     ASSERT(yaml_emitter_initialize(&w.emitter)); /* fails only for want of memory */
     yaml_emitter_set_output(&w.emitter, write_out, &w);
     yaml_emitter_set_unicode(&w.emitter, 1);
     put_document(&w, plain);
     yaml_emitter_delete(&w.emitter);
-    if (str_ends(buf_str(b), STR("\n...\n"))) { /* libyaml ends a document so that ends in a text with empty lines */
+    if (str_ends(buf_str(b),
+                 STR("\n...\n"))) { /* libyaml ends a document so that ends in a text with empty lines */
         b->n -= 4;
         b->p[b->n] = '\0';
     }

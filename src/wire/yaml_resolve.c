@@ -10,17 +10,45 @@ struct word {
 };
 
 static const struct word words[] = {
-    {"y", YAML_BOOL, 1},          {"Y", YAML_BOOL, 1},         {"yes", YAML_BOOL, 1},        {"Yes", YAML_BOOL, 1},
-    {"YES", YAML_BOOL, 1},        {"true", YAML_BOOL, 1},      {"True", YAML_BOOL, 1},       {"TRUE", YAML_BOOL, 1},
-    {"on", YAML_BOOL, 1},         {"On", YAML_BOOL, 1},        {"ON", YAML_BOOL, 1},         {"n", YAML_BOOL, 0},
-    {"N", YAML_BOOL, 0},          {"no", YAML_BOOL, 0},        {"No", YAML_BOOL, 0},         {"NO", YAML_BOOL, 0},
-    {"false", YAML_BOOL, 0},      {"False", YAML_BOOL, 0},     {"FALSE", YAML_BOOL, 0},      {"off", YAML_BOOL, 0},
-    {"Off", YAML_BOOL, 0},        {"OFF", YAML_BOOL, 0},       {"", YAML_NULL, 0},           {"~", YAML_NULL, 0},
-    {"null", YAML_NULL, 0},       {"Null", YAML_NULL, 0},      {"NULL", YAML_NULL, 0},       {".nan", YAML_FLOAT, NAN},
-    {".NaN", YAML_FLOAT, NAN},    {".NAN", YAML_FLOAT, NAN},   {".inf", YAML_FLOAT, INFINITY},
-    {".Inf", YAML_FLOAT, INFINITY}, {".INF", YAML_FLOAT, INFINITY}, {"+.inf", YAML_FLOAT, INFINITY},
-    {"+.Inf", YAML_FLOAT, INFINITY}, {"+.INF", YAML_FLOAT, INFINITY}, {"-.inf", YAML_FLOAT, -INFINITY},
-    {"-.Inf", YAML_FLOAT, -INFINITY}, {"-.INF", YAML_FLOAT, -INFINITY},
+    {"y", YAML_BOOL, 1},
+    {"Y", YAML_BOOL, 1},
+    {"yes", YAML_BOOL, 1},
+    {"Yes", YAML_BOOL, 1},
+    {"YES", YAML_BOOL, 1},
+    {"true", YAML_BOOL, 1},
+    {"True", YAML_BOOL, 1},
+    {"TRUE", YAML_BOOL, 1},
+    {"on", YAML_BOOL, 1},
+    {"On", YAML_BOOL, 1},
+    {"ON", YAML_BOOL, 1},
+    {"n", YAML_BOOL, 0},
+    {"N", YAML_BOOL, 0},
+    {"no", YAML_BOOL, 0},
+    {"No", YAML_BOOL, 0},
+    {"NO", YAML_BOOL, 0},
+    {"false", YAML_BOOL, 0},
+    {"False", YAML_BOOL, 0},
+    {"FALSE", YAML_BOOL, 0},
+    {"off", YAML_BOOL, 0},
+    {"Off", YAML_BOOL, 0},
+    {"OFF", YAML_BOOL, 0},
+    {"", YAML_NULL, 0},
+    {"~", YAML_NULL, 0},
+    {"null", YAML_NULL, 0},
+    {"Null", YAML_NULL, 0},
+    {"NULL", YAML_NULL, 0},
+    {".nan", YAML_FLOAT, NAN},
+    {".NaN", YAML_FLOAT, NAN},
+    {".NAN", YAML_FLOAT, NAN},
+    {".inf", YAML_FLOAT, INFINITY},
+    {".Inf", YAML_FLOAT, INFINITY},
+    {".INF", YAML_FLOAT, INFINITY},
+    {"+.inf", YAML_FLOAT, INFINITY},
+    {"+.Inf", YAML_FLOAT, INFINITY},
+    {"+.INF", YAML_FLOAT, INFINITY},
+    {"-.inf", YAML_FLOAT, -INFINITY},
+    {"-.Inf", YAML_FLOAT, -INFINITY},
+    {"-.INF", YAML_FLOAT, -INFINITY},
 };
 
 /* Longer scalars are no numbers: 64 bits in binary with underscores between all digits fit. */
@@ -31,7 +59,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* ---- times ------------------------------------------------------------------------------------------------ */
+/* ---- times ---------------------------------------------------------------------------------------- */
 
 /* One or two digits within [min, max]; moves s. */
 static bool take_two(struct str *s, int min, int max)
@@ -68,14 +96,16 @@ static bool is_zone(struct str s)
 {
     if (str_is(s, "Z"))
         return true;
-    return s.n == 6 && (s.p[0] == '+' || s.p[0] == '-') && is_digit(s.p[1]) && is_digit(s.p[2]) && s.p[3] == ':' &&
-           is_digit(s.p[4]) && is_digit(s.p[5]) && two_digits(str_from(s, 1)) <= 24 && two_digits(str_from(s, 4)) <= 60;
+    return s.n == 6 && (s.p[0] == '+' || s.p[0] == '-') && is_digit(s.p[1]) && is_digit(s.p[2]) &&
+           s.p[3] == ':' && is_digit(s.p[4]) && is_digit(s.p[5]) && two_digits(str_from(s, 1)) <= 24 &&
+           two_digits(str_from(s, 4)) <= 60;
 }
 
 /* "2001-2-3", "2001-02-03T4:5:6.7Z" (or with t), "2001-02-03 4:5:6.7". */
 static bool is_time(struct str s)
 {
-    if (s.n < 8 || !is_digit(s.p[0]) || !is_digit(s.p[1]) || !is_digit(s.p[2]) || !is_digit(s.p[3]) || s.p[4] != '-')
+    if (s.n < 8 || !is_digit(s.p[0]) || !is_digit(s.p[1]) || !is_digit(s.p[2]) || !is_digit(s.p[3]) ||
+        s.p[4] != '-')
         return false;
     int year = 100 * two_digits(s) + two_digits(str_from(s, 2));
     struct str month = s = str_from(s, 5);
@@ -96,7 +126,7 @@ static bool is_time(struct str s)
     return zoned ? is_zone(s) : !s.n;
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------------------------------------- */
 
 static int digit_of(char c)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON of several types and of none. The first byte chooses the type; the rest is the text. What is accepted must come
- * back the same from the second time on (the first time 1.0 becomes 1, and -0 becomes 0).
+ * JSON of several types and of none. The first byte chooses the type; the rest is the text. What is accepted
+ * must come back the same from the second time on (the first time 1.0 becomes 1, and -0 becomes 0).
  */
 #include "wire/json.h"
 
@@ -11,8 +11,15 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const unsigned chosen[] = {
-    0, T_core_v1_Pod, T_apps_v1_Deployment, T_core_v1_Secret, T_apiextensions_v1_CustomResourceDefinition,
-    T_coordination_v1_Lease, T_core_v1_Service, T_meta_v1_Status, T_runtime_v1_RunPodSandboxRequest,
+    0,
+    T_core_v1_Pod,
+    T_apps_v1_Deployment,
+    T_core_v1_Secret,
+    T_apiextensions_v1_CustomResourceDefinition,
+    T_coordination_v1_Lease,
+    T_core_v1_Service,
+    T_meta_v1_Status,
+    T_runtime_v1_RunPodSandboxRequest,
 };
 
 static struct val *decode(struct arena *a, const struct type *t, struct str text, struct json_report *report)

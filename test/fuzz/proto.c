@@ -8,8 +8,15 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const unsigned chosen[] = {
-    T_core_v1_Pod, T_apps_v1_Deployment, T_apiextensions_v1_JSONSchemaProps, T_core_v1_Secret, T_coordination_v1_Lease,
-    T_core_v1_Service, T_authentication_v1_TokenReview, T_etcdserverpb_TxnRequest, T_runtime_v1_RunPodSandboxRequest,
+    T_core_v1_Pod,
+    T_apps_v1_Deployment,
+    T_apiextensions_v1_JSONSchemaProps,
+    T_core_v1_Secret,
+    T_coordination_v1_Lease,
+    T_core_v1_Service,
+    T_authentication_v1_TokenReview,
+    T_etcdserverpb_TxnRequest,
+    T_runtime_v1_RunPodSandboxRequest,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -30,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         proto_encode_object(&b, t, v);
     else
         proto_encode(&b, t, v);
-    ASSERT((enveloped ? proto_decode_object(&a, t, buf_str(&b), &w, &e) : proto_decode(&a, t, buf_str(&b), &w, &e)) == 0);
+    ASSERT((enveloped ? proto_decode_object(&a, t, buf_str(&b), &w, &e)
+                      : proto_decode(&a, t, buf_str(&b), &w, &e)) == 0);
     ASSERT(enveloped || val_same(v, w));
     return 0;
 }

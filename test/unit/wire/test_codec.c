@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Upstream's own encodings of one object of every kind, with every field filled (data/codec.jsonl): the JSON gives the
- * protobuf byte for byte, and the protobuf gives the JSON.
+ * Upstream's own encodings of one object of every kind, with every field filled (data/codec.jsonl): the JSON
+ * gives the protobuf byte for byte, and the protobuf gives the JSON.
  */
 #include "../testing.h"
 
@@ -43,8 +43,8 @@ static void show_difference(const char *what, struct str kind, struct str got, s
     while (i < got.n && i < want.n && got.p[i] == want.p[i])
         i++;
     size_t from = i > 60 ? i - 60 : 0;
-    fprintf(stderr, STR_FMT ": %s differs at %zu\n got  ..." STR_FMT "\n want ..." STR_FMT "\n", STR_ARG(kind), what, i,
-            STR_ARG(str_slice(got, from, 160)), STR_ARG(str_slice(want, from, 160)));
+    fprintf(stderr, STR_FMT ": %s differs at %zu\n got  ..." STR_FMT "\n want ..." STR_FMT "\n",
+            STR_ARG(kind), what, i, STR_ARG(str_slice(got, from, 160)), STR_ARG(str_slice(want, from, 160)));
 }
 
 static bool check_kind(struct arena *a, const struct val *line)

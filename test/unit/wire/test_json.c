@@ -56,10 +56,13 @@ static void untyped_values(void **state UNUSED)
         {NULL, "[]", "[]"},
         {NULL, "{}", "{}"},
         {NULL, "\"\"", "\"\""},
-        {NULL, "\"\\u00e9\\ud83d\\ude00\\/\\b\\f\\n\\r\\t\\u0001\"", "\"\xc3\xa9\xf0\x9f\x98\x80/\\b\\f\\n\\r\\t\\u0001\""},
-        {NULL, "\"\\ud800x\\udc00\\ud800\\u0041\"", "\"\xef\xbf\xbdx\xef\xbf\xbd\xef\xbf\xbd"
-                                                    "A\""},
-        {NULL, "\"<a href='x'>&\\u2028\\u2029\x7f\"", "\"\\u003ca href='x'\\u003e\\u0026\\u2028\\u2029\x7f\""},
+        {NULL, "\"\\u00e9\\ud83d\\ude00\\/\\b\\f\\n\\r\\t\\u0001\"",
+         "\"\xc3\xa9\xf0\x9f\x98\x80/\\b\\f\\n\\r\\t\\u0001\""},
+        {NULL, "\"\\ud800x\\udc00\\ud800\\u0041\"",
+         "\"\xef\xbf\xbdx\xef\xbf\xbd\xef\xbf\xbd"
+         "A\""},
+        {NULL, "\"<a href='x'>&\\u2028\\u2029\x7f\"",
+         "\"\\u003ca href='x'\\u003e\\u0026\\u2028\\u2029\x7f\""},
         {NULL, "[0,-0,1,-1,9223372036854775807,-9223372036854775808]",
          "[0,0,1,-1,9223372036854775807,-9223372036854775808]"},
         {NULL, "[9223372036854775808,1.0,1e3,1.5,-0.0,1e21,1e-7,123456789.125]",
@@ -84,22 +87,27 @@ static void numbers_of_untyped_data_keep_their_kind(void **state UNUSED)
 static void typed_values_are_normal(void **state UNUSED)
 {
     static const struct again_case cases[] = {
-        {"core.v1.ConfigMap", "{\"data\":{},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"\",\"labels\":null}}",
+        {"core.v1.ConfigMap",
+         "{\"data\":{},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"\",\"labels\":null}}",
          "{\"kind\":\"ConfigMap\",\"metadata\":{}}"},
         {"core.v1.ConfigMap", "{\"immutable\":false,\"binaryData\":{\"b\":\"\",\"a\":\"aGk=\"}}",
          "{\"metadata\":{},\"immutable\":false,\"binaryData\":{\"a\":\"aGk=\",\"b\":\"\"}}"},
         {"apps.v1.Deployment", "{\"spec\":{\"replicas\":0,\"paused\":false,\"minReadySeconds\":0}}",
-         "{\"metadata\":{},\"spec\":{\"replicas\":0,\"selector\":null,\"template\":{\"metadata\":{},\"spec\":{\"containers\":null}},"
+         "{\"metadata\":{},\"spec\":{\"replicas\":0,\"selector\":null,\"template\":{\"metadata\":{},\"spec\":"
+         "{\"containers\":null}},"
          "\"strategy\":{}},\"status\":{}}"},
         {"core.v1.Volume", "{\"emptyDir\":{},\"name\":\"v\"}", "{\"name\":\"v\",\"emptyDir\":{}}"},
         {"core.v1.Volume", "{\"name\":\"v\",\"emptyDir\":{\"sizeLimit\":\"1024Mi\",\"medium\":\"\"}}",
          "{\"name\":\"v\",\"emptyDir\":{\"sizeLimit\":\"1Gi\"}}"},
-        {"core.v1.ResourceRequirements", "{\"limits\":{\"cpu\":0.5,\"memory\":\" 1024Ki \",\"x\":null,\"y\":2}}",
+        {"core.v1.ResourceRequirements",
+         "{\"limits\":{\"cpu\":0.5,\"memory\":\" 1024Ki \",\"x\":null,\"y\":2}}",
          "{\"limits\":{\"cpu\":\"500m\",\"memory\":\"1Mi\",\"x\":\"0\",\"y\":\"2\"}}"},
         {"core.v1.ServicePort", "{\"port\":80}", "{\"port\":80,\"targetPort\":0}"},
-        {"core.v1.ServicePort", "{\"port\":80,\"targetPort\":\"http\"}", "{\"port\":80,\"targetPort\":\"http\"}"},
+        {"core.v1.ServicePort", "{\"port\":80,\"targetPort\":\"http\"}",
+         "{\"port\":80,\"targetPort\":\"http\"}"},
         {"core.v1.ServicePort", "{\"port\":80,\"targetPort\":\"\"}", "{\"port\":80,\"targetPort\":\"\"}"},
-        {"meta.v1.ObjectMeta", "{\"creationTimestamp\":null,\"deletionTimestamp\":\"2024-02-29T23:30:00.9-01:30\"}",
+        {"meta.v1.ObjectMeta",
+         "{\"creationTimestamp\":null,\"deletionTimestamp\":\"2024-02-29T23:30:00.9-01:30\"}",
          "{\"deletionTimestamp\":\"2024-03-01T01:00:00Z\"}"},
         {"meta.v1.ObjectMeta", "{\"creationTimestamp\":\"0001-01-01T00:00:00Z\"}", "{}"},
         {"coordination.v1.LeaseSpec", "{\"renewTime\":\"2024-01-01T00:00:00.123456789+02:00\"}",
@@ -112,11 +120,15 @@ static void typed_values_are_normal(void **state UNUSED)
         {"authentication.v1.UserInfo", "{\"extra\":{\"k\":[\"v\",null],\"n\":null}}",
          "{\"extra\":{\"k\":[\"v\",\"\"],\"n\":[]}}"},
         {"apiextensions.v1.JSONSchemaProps",
-         "{\"items\":{\"type\":\"string\"},\"additionalProperties\":false,\"dependencies\":{\"a\":[\"b\"],\"c\":{}}}",
-         "{\"items\":{\"type\":\"string\"},\"additionalProperties\":false,\"dependencies\":{\"a\":[\"b\"],\"c\":{}}}"},
-        {"apiextensions.v1.JSONSchemaProps", "{\"items\":[{\"type\":\"string\"}],\"default\":null,\"enum\":[null,1]}",
+         "{\"items\":{\"type\":\"string\"},\"additionalProperties\":false,\"dependencies\":{\"a\":[\"b\"],"
+         "\"c\":{}}}",
+         "{\"items\":{\"type\":\"string\"},\"additionalProperties\":false,\"dependencies\":{\"a\":[\"b\"],"
+         "\"c\":{}}}"},
+        {"apiextensions.v1.JSONSchemaProps",
+         "{\"items\":[{\"type\":\"string\"}],\"default\":null,\"enum\":[null,1]}",
          "{\"enum\":[null,1],\"items\":[{\"type\":\"string\"}]}"},
-        {"apiextensions.v1.JSONSchemaProps", "{\"minimum\":0,\"maximum\":2}", "{\"maximum\":2,\"minimum\":0}"},
+        {"apiextensions.v1.JSONSchemaProps", "{\"minimum\":0,\"maximum\":2}",
+         "{\"maximum\":2,\"minimum\":0}"},
     };
     check_again(cases, ARRAY_SIZE(cases));
 }
@@ -124,8 +136,9 @@ static void typed_values_are_normal(void **state UNUSED)
 static void members_stand_in_declared_order(void **state UNUSED)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct val *v = decode(&a, "core.v1.Container",
-                           "{\"image\":\"i\",\"args\":[\"x\"],\"name\":\"n\",\"image\":\"j\",\"tty\":true,\"command\":[\"c\"]}");
+    struct val *v = decode(
+        &a, "core.v1.Container",
+        "{\"image\":\"i\",\"args\":[\"x\"],\"name\":\"n\",\"image\":\"j\",\"tty\":true,\"command\":[\"c\"]}");
     static const name_id order[] = {N_name, N_image, N_command, N_args, N_tty};
     assert_int_equal(v->n, ARRAY_SIZE(order));
     for (size_t i = 0; i < ARRAY_SIZE(order); i++)
@@ -145,7 +158,8 @@ static void built_values_are_written_like_decoded_ones(void **state UNUSED)
     val_put_str(&a, val_sub_map(&a, val_sub_obj(&a, v, N_resources), N_limits), STR("b"), STR("1"));
     val_put_str(&a, val_sub_map(&a, val_sub_obj(&a, v, N_resources), N_limits), STR("a"), STR("2"));
     json_encode(&b, type_at(T_core_v1_Container), v, 0);
-    assert_str(buf_str(&b), "{\"name\":\"n\",\"image\":\"i\",\"resources\":{\"limits\":{\"a\":\"2\",\"b\":\"1\"}}}");
+    assert_str(buf_str(&b),
+               "{\"name\":\"n\",\"image\":\"i\",\"resources\":{\"limits\":{\"a\":\"2\",\"b\":\"1\"}}}");
     buf_clear(&b);
     json_encode(&b, NULL, NULL, 0);
     assert_str(buf_str(&b), "null");
@@ -163,18 +177,21 @@ static void configuration_keeps_empty_lists(void **state UNUSED)
 static void layouts(void **state UNUSED)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *text = "{\"metadata\":{\"name\":\"a<b\",\"managedFields\":[{\"fieldsV1\":{\"f:x\":{},\"l\":[1,[]]}}]},"
-                       "\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"data\":{\"k\":\"v\"}}";
-    assert_str(again(&a, "core.v1.ConfigMap", text, JSON_PRETTY),
-               "{\n    \"kind\": \"ConfigMap\",\n    \"apiVersion\": \"v1\",\n    \"metadata\": {\n"
-               "        \"name\": \"a\\u003cb\",\n        \"managedFields\": [\n            {\n"
-               "                \"fieldsV1\": {\n                    \"f:x\": {},\n                    \"l\": [\n"
-               "                        1,\n                        []\n                    ]\n                }\n"
-               "            }\n        ]\n    },\n    \"data\": {\n        \"k\": \"v\"\n    }\n}");
+    const char *text =
+        "{\"metadata\":{\"name\":\"a<b\",\"managedFields\":[{\"fieldsV1\":{\"f:x\":{},\"l\":[1,[]]}}]},"
+        "\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"data\":{\"k\":\"v\"}}";
+    assert_str(
+        again(&a, "core.v1.ConfigMap", text, JSON_PRETTY),
+        "{\n    \"kind\": \"ConfigMap\",\n    \"apiVersion\": \"v1\",\n    \"metadata\": {\n"
+        "        \"name\": \"a\\u003cb\",\n        \"managedFields\": [\n            {\n"
+        "                \"fieldsV1\": {\n                    \"f:x\": {},\n                    \"l\": [\n"
+        "                        1,\n                        []\n                    ]\n                }\n"
+        "            }\n        ]\n    },\n    \"data\": {\n        \"k\": \"v\"\n    }\n}");
     text = "{\"kind\":\"ConfigMap\",\"data\":{\"k\":\"<\"},\"apiVersion\":\"v1\"}";
     assert_str(again(&a, "core.v1.ConfigMap", text, JSON_SORTED | JSON_NO_HTML),
                "{\"apiVersion\":\"v1\",\"data\":{\"k\":\"<\"},\"kind\":\"ConfigMap\",\"metadata\":{}}");
-    assert_str(again(&a, "core.v1.ConfigMap", text, JSON_NO_TYPE), "{\"metadata\":{},\"data\":{\"k\":\"\\u003c\"}}");
+    assert_str(again(&a, "core.v1.ConfigMap", text, JSON_NO_TYPE),
+               "{\"metadata\":{},\"data\":{\"k\":\"\\u003c\"}}");
     assert_str(again(&a, NULL, "{\"a\":[]}", JSON_PRETTY2), "{\n  \"a\": []\n}");
 }
 
@@ -217,11 +234,14 @@ static const struct error_case broken[] = {
     {"apps.v1.Deployment", "{\"spec\":{\"replicas\":1e3}}",
      "json: cannot unmarshal number 1e3 into Go struct field DeploymentSpec.spec.replicas of type int32"},
     {"apps.v1.Deployment", "{\"spec\":{\"replicas\":2147483648}}",
-     "json: cannot unmarshal number 2147483648 into Go struct field DeploymentSpec.spec.replicas of type int32"},
+     "json: cannot unmarshal number 2147483648 into Go struct field DeploymentSpec.spec.replicas of type "
+     "int32"},
     {"apps.v1.Deployment", "{\"spec\":{\"template\":{\"spec\":{\"containers\":{}}}}}",
-     "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"},
+     "json: cannot unmarshal object into Go struct field PodSpec.spec.template.spec.containers of type "
+     "[]v1.Container"},
     {"apps.v1.Deployment", "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":1}]}}}}",
-     "json: cannot unmarshal number into Go struct field Container.spec.template.spec.containers.name of type string"},
+     "json: cannot unmarshal number into Go struct field Container.spec.template.spec.containers.name of "
+     "type string"},
     {"core.v1.Pod", "[]", "json: cannot unmarshal array into Go value of type v1.Pod"},
     {"core.v1.Pod", "{\"metadata\":{\"labels\":{\"a\":true}}}",
      "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string"},
@@ -231,10 +251,12 @@ static const struct error_case broken[] = {
      "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"},
     {"meta.v1.ObjectMeta", "{\"creationTimestamp\":\"x\"}",
      "parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"x\" as \"2006\""},
-    {"meta.v1.ObjectMeta", "{\"creationTimestamp\":\"2023-02-29T00:00:00Z\"}", "parsing time \"2023-02-29T00:00:00Z\""},
+    {"meta.v1.ObjectMeta", "{\"creationTimestamp\":\"2023-02-29T00:00:00Z\"}",
+     "parsing time \"2023-02-29T00:00:00Z\""},
     {"core.v1.Secret", "{\"data\":{\"a\":\"b\"}}", "illegal base64 data"},
     {"core.v1.Secret", "{\"data\":{\"a\":\"YQ=\"}}", "illegal base64 data"},
-    {"apiextensions.v1.JSONSchemaProps", "{\"items\":true}", "json: cannot unmarshal bool into Go struct field "},
+    {"apiextensions.v1.JSONSchemaProps", "{\"items\":true}",
+     "json: cannot unmarshal bool into Go struct field "},
     /* a syntax error behind an error of type is the one that counts */
     {"apps.v1.Deployment", "{\"spec\":{\"replicas\":\"1\"}", "unexpected end of JSON input"},
 };
@@ -279,7 +301,8 @@ static void problems_are_reported_once_with_their_paths(void **state UNUSED)
     struct err e;
     const char *text =
         "{\"Spec\":1,\"spec\":{\"replicas\":1,\"replicas\":2,\"foo\":{\"bar\":1},\"foo\":1,"
-        "\"template\":{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"nam\\\"e\":\"b\",\"env\":[{\"x\":1}]}]}}},"
+        "\"template\":{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"nam\\\"e\":\"b\",\"env\":[{\"x\":1}]}]}}"
+        "},"
         "\"metadata\":{\"labels\":{\"b\":\"1\",\"a\":\"2\",\"b\":\"3\"}},\"metadata\":{\"name\":\"n\"}}";
     static const char *const want[] = {
         "unknown field \"Spec\"",
@@ -303,8 +326,10 @@ static void problems_are_reported_once_with_their_paths(void **state UNUSED)
     assert_str(report.problems[0], "duplicate field \"a.b\"");
 
     report = (struct json_report){0};
-    text = "{\"items\":{\"foo\":1,\"type\":\"a\",\"type\":\"b\"},\"foo\":1}"; /* upstream is not strict in alternatives */
-    assert_int_equal(json_decode(&a, type_named("apiextensions.v1.JSONSchemaProps"), str_of(text), 0, &report, &v, &e), 0);
+    text = "{\"items\":{\"foo\":1,\"type\":\"a\",\"type\":\"b\"},\"foo\":1}"; /* upstream is not strict in
+                                                                                 alternatives */
+    assert_int_equal(
+        json_decode(&a, type_named("apiextensions.v1.JSONSchemaProps"), str_of(text), 0, &report, &v, &e), 0);
     assert_int_equal(report.n, 1);
     assert_str(report.problems[0], "unknown field \"foo\"");
 }
@@ -328,7 +353,8 @@ static void type_meta_alone(void **state UNUSED)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str version, kind;
     struct err e;
-    const char *text = " {\"metadata\":{\"kind\":\"x\"},\"kind\":\"Pod\", \"spec\": [1, {}], \"apiVersion\" : \"v1\" }";
+    const char *text =
+        " {\"metadata\":{\"kind\":\"x\"},\"kind\":\"Pod\", \"spec\": [1, {}], \"apiVersion\" : \"v1\" }";
     assert_int_equal(json_type_meta(&a, str_of(text), &version, &kind, &e), 0);
     assert_str(version, "v1");
     assert_str(kind, "Pod");

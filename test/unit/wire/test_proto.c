@@ -54,36 +54,57 @@ static const struct {
     const char *type, *json, *bytes, *back;
 } both_ways[] = {
     /* scalars that are no pointers are there also when they are zero */
-    {"core.v1.ContainerPort", "{\"containerPort\":80}", "0a0010001850220" "02a00", NULL},
+    {"core.v1.ContainerPort", "{\"containerPort\":80}",
+     "0a0010001850220"
+     "02a00",
+     NULL},
     {"core.v1.ContainerPort", "{\"name\":\"a\",\"hostPort\":-1,\"containerPort\":0}",
-     "0a016110ffffffffffffffffff011800220" "02a00", NULL},
+     "0a016110ffffffffffffffffff011800220"
+     "02a00",
+     NULL},
     /* maps are in the order of their keys, absent pointers are left out */
-    {"meta.v1.LabelSelector", "{\"matchLabels\":{\"b\":\"2\",\"a\":\"1\"}}", "0a060a01611201310a060a0162120132",
-     "{\"matchLabels\":{\"a\":\"1\",\"b\":\"2\"}}"},
+    {"meta.v1.LabelSelector", "{\"matchLabels\":{\"b\":\"2\",\"a\":\"1\"}}",
+     "0a060a01611201310a060a0162120132", "{\"matchLabels\":{\"a\":\"1\",\"b\":\"2\"}}"},
     /* an inlined message stands in its own field */
-    {"core.v1.Volume", "{\"name\":\"v\",\"emptyDir\":{\"sizeLimit\":\"1Gi\"}}", "0a0176120b12090a0012050a03314769", NULL},
+    {"core.v1.Volume", "{\"name\":\"v\",\"emptyDir\":{\"sizeLimit\":\"1Gi\"}}",
+     "0a0176120b12090a0012050a03314769", NULL},
     {"core.v1.Volume", "{\"name\":\"v\"}", "0a01761200", NULL},
     /* a pointer to an empty message is not an absent one */
     {"core.v1.Volume", "{\"name\":\"v\",\"emptyDir\":{}}", "0a0176120412020a00", NULL},
     /* zero quantities, times, durations and int-or-strings */
-    {"core.v1.ResourceFieldSelector", "{\"resource\":\"r\"}", "0a00120172" "1a030a0130", "{\"resource\":\"r\",\"divisor\":\"0\"}"},
-    {"core.v1.ServicePort", "{\"port\":1}", "0a0012001801220608001000" "1a002800",
+    {"core.v1.ResourceFieldSelector", "{\"resource\":\"r\"}",
+     "0a00120172"
+     "1a030a0130",
+     "{\"resource\":\"r\",\"divisor\":\"0\"}"},
+    {"core.v1.ServicePort", "{\"port\":1}",
+     "0a0012001801220608001000"
+     "1a002800",
      "{\"port\":1,\"targetPort\":0}"},
     {"core.v1.ServicePort", "{\"port\":1,\"targetPort\":\"x\"}", "0a00120018012207080110001a01782800", NULL},
-    {"coordination.v1.LeaseSpec", "{\"renewTime\":\"1970-01-01T00:00:01.000002Z\"}", "220508011" "0d00f", NULL},
-    {"meta.v1.Condition", "{\"type\":\"T\",\"status\":\"S\",\"lastTransitionTime\":null,\"reason\":\"\",\"message\":\"\"}",
-     "0a015412015318002200" "2a003200", NULL},
+    {"coordination.v1.LeaseSpec", "{\"renewTime\":\"1970-01-01T00:00:01.000002Z\"}",
+     "220508011"
+     "0d00f",
+     NULL},
+    {"meta.v1.Condition",
+     "{\"type\":\"T\",\"status\":\"S\",\"lastTransitionTime\":null,\"reason\":\"\",\"message\":\"\"}",
+     "0a015412015318002200"
+     "2a003200",
+     NULL},
     /* lists of strings in maps, raw JSON, alternatives */
-    {"authentication.v1.UserInfo", "{\"extra\":{\"k\":[\"a\",\"b\"]}}", "0a001200220b0a016b12060a01610a0162", NULL},
+    {"authentication.v1.UserInfo", "{\"extra\":{\"k\":[\"a\",\"b\"]}}", "0a001200220b0a016b12060a01610a0162",
+     NULL},
     {"meta.v1.ManagedFieldsEntry", "{\"fieldsV1\":{}}", "0a0012001a0032003a040a027b7d4200", NULL},
     {"apps.v1.ControllerRevision", "{\"metadata\":{},\"data\":null,\"revision\":5}",
-     "0a100a0012001a0022002a00320038004200" "12001805", NULL},
+     "0a100a0012001a0022002a00320038004200"
+     "12001805",
+     NULL},
     {"apiextensions.v1.JSONSchemaPropsOrBool", "{}", "0800", NULL},
     /* proto3: no zeros, packed numbers, members of a oneof and messages always */
-    {"runtime.v1.LinuxContainerResources", "{\"cpu_period\":0,\"cpu_shares\":2,\"unified\":{\"a\":\"\"}}", "18024a050a01611200",
-     "{\"cpu_shares\":2,\"unified\":{\"a\":\"\"}}"},
+    {"runtime.v1.LinuxContainerResources", "{\"cpu_period\":0,\"cpu_shares\":2,\"unified\":{\"a\":\"\"}}",
+     "18024a050a01611200", "{\"cpu_shares\":2,\"unified\":{\"a\":\"\"}}"},
     {"etcdserverpb.RequestOp", "{\"request_range\":{}}", "0a00", NULL},
-    {"etcdserverpb.RequestOp", "{\"request_range\":{\"key\":\"YQ==\",\"limit\":300}}", "0a060a016118ac02", NULL},
+    {"etcdserverpb.RequestOp", "{\"request_range\":{\"key\":\"YQ==\",\"limit\":300}}", "0a060a016118ac02",
+     NULL},
     {"etcdserverpb.RequestOp", "{}", "", NULL},
 };
 
@@ -99,7 +120,8 @@ static void bytes_both_ways(void **state UNUSED)
             fail_msg("%s: %s", both_ways[i].json, e.text);
         struct str bytes = hex(&a, encode(&a, t, v));
         if (!str_is(bytes, both_ways[i].bytes))
-            fail_msg("%s\n gives " STR_FMT "\n not   %s", both_ways[i].json, STR_ARG(bytes), both_ways[i].bytes);
+            fail_msg("%s\n gives " STR_FMT "\n not   %s", both_ways[i].json, STR_ARG(bytes),
+                     both_ways[i].bytes);
         struct val *w = decode(&a, t, both_ways[i].bytes);
         struct str back = json(&a, t, w);
         const char *want = both_ways[i].back ? both_ways[i].back : both_ways[i].json;
@@ -116,16 +138,22 @@ static void liberal_in_what_it_takes(void **state UNUSED)
     } cases[] = {
         {"core.v1.ContainerPort", "18500a01610a0162", "{\"name\":\"b\",\"containerPort\":80}"},
         {"core.v1.ContainerPort", "18501800", "{\"containerPort\":0}"},
-        {"core.v1.ContainerPort", "f80105f9010102030405060708fa0103616263fd01010203041801", "{\"containerPort\":1}"},
+        {"core.v1.ContainerPort", "f80105f9010102030405060708fa0103616263fd01010203041801",
+         "{\"containerPort\":1}"},
         {"meta.v1.ObjectMeta", "7201610a016e720162", "{\"name\":\"n\",\"finalizers\":[\"a\",\"b\"]}"},
-        {"meta.v1.ObjectMeta", "5a060a01611201310a016e5a0612013" "20a01615a060a0162120133",
+        {"meta.v1.ObjectMeta",
+         "5a060a01611201310a016e5a0612013"
+         "20a01615a060a0162120133",
          "{\"name\":\"n\",\"labels\":{\"a\":\"2\",\"b\":\"3\"}}"},
         {"meta.v1.ObjectMeta", "5a030a01615a03120178", "{\"labels\":{\"\":\"x\",\"a\":\"\"}}"},
         {"core.v1.Volume", "120412020a000a0176", "{\"name\":\"v\",\"emptyDir\":{}}"},
         {"core.v1.PodSecurityContext", "20012002", "{\"supplementalGroups\":[1,2]}"},
         {"core.v1.PodSecurityContext", "22020102", "{\"supplementalGroups\":[1,2]}"}, /* packed */
         {"core.v1.PodSecurityContext", "20012202020320042200", "{\"supplementalGroups\":[1,2,3,4]}"},
-        {"apiextensions.v1.JSONSchemaProps", "f2010408011" "200", NULL},
+        {"apiextensions.v1.JSONSchemaProps",
+         "f2010408011"
+         "200",
+         NULL},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -143,15 +171,21 @@ static void alternatives(void **state UNUSED)
     } cases[] = {
         {"f201020801", "{\"additionalProperties\":true}"},
         {"f201020800", "{\"additionalProperties\":false}"},
-        {"f201040801" "1200", "{\"additionalProperties\":{}}"},
+        {"f201040801"
+         "1200",
+         "{\"additionalProperties\":{}}"},
         {"f2010412000800", "{\"additionalProperties\":{}}"},
         {"f20100", "{}"},
         {"c201020a00", "{\"items\":{}}"},
         {"c2010412001200", "{\"items\":[{},{}]}"},
         {"c20100", "{}"},
-        {"82020a0a016112050a031201" "62", NULL},
+        {"82020a0a016112050a031201"
+         "62",
+         NULL},
         {"82020b0a01611206120162120163", "{\"dependencies\":{\"a\":[\"b\",\"c\"]}}"},
-        {"820207" "0a016112020a00", "{\"dependencies\":{\"a\":{}}}"},
+        {"820207"
+         "0a016112020a00",
+         "{\"dependencies\":{\"a\":{}}}"},
     };
     const struct type *t = type_at(T_apiextensions_v1_JSONSchemaProps);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -260,9 +294,12 @@ static void appends_to_what_is_there(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_both_ways),         cmocka_unit_test(liberal_in_what_it_takes),
-        cmocka_unit_test(alternatives),            cmocka_unit_test(refuses_what_is_no_message),
-        cmocka_unit_test(nesting_ends_somewhere),  cmocka_unit_test(envelopes),
+        cmocka_unit_test(bytes_both_ways),
+        cmocka_unit_test(liberal_in_what_it_takes),
+        cmocka_unit_test(alternatives),
+        cmocka_unit_test(refuses_what_is_no_message),
+        cmocka_unit_test(nesting_ends_somewhere),
+        cmocka_unit_test(envelopes),
         cmocka_unit_test(appends_to_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

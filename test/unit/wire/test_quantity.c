@@ -66,10 +66,16 @@ static void nonsense_is_refused_in_upstreams_words(void **state UNUSED)
     static const struct {
         const char *text, *error;
     } cases[] = {
-        {"", "quantities must match"},     {"1.2.3", "quantities must match"}, {"1 ", "quantities must match"},
-        {"x", "quantities must match"},    {"1_0", "quantities must match"},   {"1Ki1", "unable to parse quantity's suffix"},
-        {"1K", "unable to parse quantity's suffix"}, {"1ki", "unable to parse quantity's suffix"},
-        {"1e", "unable to parse quantity's suffix"}, {"1mm", "unable to parse quantity's suffix"},
+        {"", "quantities must match"},
+        {"1.2.3", "quantities must match"},
+        {"1 ", "quantities must match"},
+        {"x", "quantities must match"},
+        {"1_0", "quantities must match"},
+        {"1Ki1", "unable to parse quantity's suffix"},
+        {"1K", "unable to parse quantity's suffix"},
+        {"1ki", "unable to parse quantity's suffix"},
+        {"1e", "unable to parse quantity's suffix"},
+        {"1mm", "unable to parse quantity's suffix"},
     };
     struct quantity q = {.nano = 5};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -87,10 +93,12 @@ static void nonsense_is_refused_in_upstreams_words(void **state UNUSED)
 static void arithmetic_keeps_the_format(void **state UNUSED)
 {
     char text[QUANTITY_TEXT_MAX];
-    struct quantity zero = quantity_or_zero(STR("0")), mi = quantity_or_zero(STR("512Mi")), m = quantity_or_zero(STR("250m"));
+    struct quantity zero = quantity_or_zero(STR("0")), mi = quantity_or_zero(STR("512Mi")),
+                    m = quantity_or_zero(STR("250m"));
     assert_string_equal(quantity_text(quantity_add(mi, mi), text), "1Gi");
     assert_string_equal(quantity_text(quantity_add(zero, mi), text), "512Mi");
-    assert_string_equal(quantity_text(quantity_sub(m, quantity_of_milli(1250, QUANTITY_DECIMAL_SI)), text), "-1");
+    assert_string_equal(quantity_text(quantity_sub(m, quantity_of_milli(1250, QUANTITY_DECIMAL_SI)), text),
+                        "-1");
     assert_string_equal(quantity_text(quantity_sub(mi, m), text), "536870911750m");
     assert_string_equal(quantity_text(quantity_of(1023, QUANTITY_BINARY_SI), text), "1023");
     assert_string_equal(quantity_text(quantity_of(-2048, QUANTITY_BINARY_SI), text), "-2Ki");

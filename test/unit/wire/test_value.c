@@ -33,12 +33,12 @@ static void readers_take_anything(void **state UNUSED)
     assert_true(val_int(&big, 0) == INT64_MAX);
     assert_true(val_float(&i, 0) == 7.0);
     assert_true(val_bool(&s, true));
-    VAL_EACH(&i, it)
+    VAL_EACH (&i, it)
         fail();
-    VAL_EACH_ENTRY(&s, k, v)
+    VAL_EACH_ENTRY (&s, k, v)
         fail_msg("%p %p", (const void *)k, (const void *)v);
     VAL_EACH_MEMBER(&s, it)
-        fail();
+    fail();
 }
 
 static void members_are_set_replaced_and_deleted(void **state UNUSED)
@@ -113,7 +113,7 @@ static void maps_keep_one_value_a_key(void **state UNUSED)
     assert_true(val_unput(map, STR("b")));
     assert_false(val_unput(map, STR("b")));
     int n = 0;
-    VAL_EACH_ENTRY(map, k, v)
+    VAL_EACH_ENTRY (map, k, v)
         n += (int)val_str(k).n + (int)val_str(v).n;
     assert_int_equal(n, 1 + 8 + 2);
 }

@@ -22,16 +22,20 @@ static const struct {
     {"a:\nb: \n", "{\"a\":null,\"b\":null}"},
     {"[0, -1, +5, 0777, 08, 0x1F, 0b11, 0o17, 1_000, -0x10, 00]", "[0,-1,5,511,8,31,3,15,1000,-16,0]"},
     {"[1.5, .5, -.5, 5., 1e3, 1.0, 1e21, 1E5, 1_0.5]", "[1.5,0.5,-0.5,5,1000,1,1e+21,100000,10.5]"},
-    {"[9223372036854775807, -9223372036854775808, 1e999]", "[9223372036854775807,-9223372036854775808,\"1e999\"]"},
+    {"[9223372036854775807, -9223372036854775808, 1e999]",
+     "[9223372036854775807,-9223372036854775808,\"1e999\"]"},
     {"[2001-01-01, 2001-1-1T1:2:3Z, 2001-01-01 00:00:00, 2001-13-01, 1:30]",
      "[\"2001-01-01\",\"2001-1-1T1:2:3Z\",\"2001-01-01 00:00:00\",\"2001-13-01\",\"1:30\"]"},
     {"[\"yes\", 'no', \"1\", '~', '', \"\"]", "[\"yes\",\"no\",\"1\",\"~\",\"\",\"\"]"},
     {"[10.0.0.1, v1, 80/tcp, a-b, 0x, 0b, -, +, ., .., 1.2.3]",
      "[\"10.0.0.1\",\"v1\",\"80/tcp\",\"a-b\",\"0x\",\"0b\",\"-\",\"+\",\".\",\"..\",\"1.2.3\"]"},
-    {"[!!str 5, !!int \"5\", !!float 5, !!bool \"yes\", !!null \"\", !!binary aGk=, !local x, !!timestamp 2001-01-01]",
+    {"[!!str 5, !!int \"5\", !!float 5, !!bool \"yes\", !!null \"\", !!binary aGk=, !local x, !!timestamp "
+     "2001-01-01]",
      "[\"5\",5,5,true,null,\"hi\",\"x\",\"2001-01-01\"]"},
-    {"1: a\n2.5: b\ntrue: c\n.inf: d\n1e3: e\n", "{\".inf\":\"d\",\"1\":\"a\",\"1000\":\"e\",\"2.5\":\"b\",\"true\":\"c\"}"},
-    {"a: |\n  x\n   y\n\nb: >-\n  one\n  two\n\n  three\nc: |+\n  z\n\n", "{\"a\":\"x\\n y\\n\",\"b\":\"one two\\nthree\",\"c\":\"z\\n\\n\"}"},
+    {"1: a\n2.5: b\ntrue: c\n.inf: d\n1e3: e\n",
+     "{\".inf\":\"d\",\"1\":\"a\",\"1000\":\"e\",\"2.5\":\"b\",\"true\":\"c\"}"},
+    {"a: |\n  x\n   y\n\nb: >-\n  one\n  two\n\n  three\nc: |+\n  z\n\n",
+     "{\"a\":\"x\\n y\\n\",\"b\":\"one two\\nthree\",\"c\":\"z\\n\\n\"}"},
     {"a: \"x\\u00e9\\n\\x41\"\nb: 'it''s'\n", "{\"a\":\"x\xc3\xa9\\nA\",\"b\":\"it's\"}"},
     {"a: &x {p: 1}\nb: *x\nc: [*x, *x]\n", "{\"a\":{\"p\":1},\"b\":{\"p\":1},\"c\":[{\"p\":1},{\"p\":1}]}"},
     {"a: &x 1\nb: &x 2\nc: *x\n", "{\"a\":1,\"b\":2,\"c\":2}"},
@@ -42,7 +46,9 @@ static const struct {
     {"a: 1\na: 2\n", "{\"a\":2}"},
     {"--- x\n--- y\n", "\"x\""},
     {"a: b\r\nc: d\r\n", "{\"a\":\"b\",\"c\":\"d\"}"},
-    {"\xef\xbb\xbf" "a: b\n", "{\"a\":\"b\"}"},
+    {"\xef\xbb\xbf"
+     "a: b\n",
+     "{\"a\":\"b\"}"},
     {"{\"a\": [1, 2.0, \"x\"]}", "{\"a\":[1,2,\"x\"]}"},
 };
 
@@ -161,11 +167,15 @@ static const struct {
     {"\"x\"", "x\n"},
     {"{\"b\":[],\"a\":{},\"c\":[[1],{\"d\":[null,true,1.5]}]}",
      "a: {}\nb: []\nc:\n- - 1\n- d:\n  - null\n  - true\n  - 1.5\n"},
-    {"[\"yes\",\"No\",\"n\",\"~\",\"null\",\"\",\"1\",\"0x1\",\"1e3\",\".5\",\"-\",\"2001-01-01\",\"1:30\",\".inf\"]",
-     "- \"yes\"\n- \"No\"\n- \"n\"\n- \"~\"\n- \"null\"\n- \"\"\n- \"1\"\n- \"0x1\"\n- \"1e3\"\n- \".5\"\n- '-'\n"
+    {"[\"yes\",\"No\",\"n\",\"~\",\"null\",\"\",\"1\",\"0x1\",\"1e3\",\".5\",\"-\",\"2001-01-01\",\"1:30\","
+     "\".inf\"]",
+     "- \"yes\"\n- \"No\"\n- \"n\"\n- \"~\"\n- \"null\"\n- \"\"\n- \"1\"\n- \"0x1\"\n- \"1e3\"\n- \".5\"\n- "
+     "'-'\n"
      "- \"2001-01-01\"\n- \"1:30\"\n- \".inf\"\n"},
-    {"[\"a b\",\"a: b\",\"a #b\",\"#x\",\"- x\",\" x\",\"x \",\"*a\",\"&a\",\"!x\",\"@x\",\"`x\",\"{a}\",\"[a]\",\"it's\",\"\\\"q\\\"\"]",
-     "- a b\n- 'a: b'\n- 'a #b'\n- '#x'\n- '- x'\n- ' x'\n- 'x '\n- '*a'\n- '&a'\n- '!x'\n- '@x'\n- '`x'\n- '{a}'\n"
+    {"[\"a b\",\"a: b\",\"a #b\",\"#x\",\"- x\",\" x\",\"x "
+     "\",\"*a\",\"&a\",\"!x\",\"@x\",\"`x\",\"{a}\",\"[a]\",\"it's\",\"\\\"q\\\"\"]",
+     "- a b\n- 'a: b'\n- 'a #b'\n- '#x'\n- '- x'\n- ' x'\n- 'x '\n- '*a'\n- '&a'\n- '!x'\n- '@x'\n- '`x'\n- "
+     "'{a}'\n"
      "- '[a]'\n- it's\n- '\"q\"'\n"},
     {"[\"a\\tb\",\"\\u0007\",\"\xc3\xa9\",\"a\\\\b\",\"\\u2028\",\"\\ufeff\"]",
      "- \"a\\tb\"\n- \"\\a\"\n- \xc3\xa9\n- a\\b\n- \"\\L\"\n- \"\\uFEFF\"\n"},
@@ -188,7 +198,8 @@ static void is_written_as_go_yaml_does(void **state UNUSED)
         assert_int_equal(json_decode(&a, NULL, str_of(writings[i].json), 0, NULL, &v, NULL), 0);
         yaml_encode(&b, NULL, v);
         if (!str_is(buf_str(&b), writings[i].yaml))
-            fail_msg("%s\n gives\n" STR_FMT "\n not\n%s", writings[i].json, STR_ARG(buf_str(&b)), writings[i].yaml);
+            fail_msg("%s\n gives\n" STR_FMT "\n not\n%s", writings[i].json, STR_ARG(buf_str(&b)),
+                     writings[i].yaml);
         if (yaml_decode(&a, buf_str(&b), NULL, &w, &e) < 0)
             fail_msg("%s: %s", writings[i].yaml, e.text);
         if (!strchr(writings[i].json, '.') && !strstr(writings[i].json, "e2"))
@@ -201,11 +212,13 @@ static void long_lines_are_folded(void **state UNUSED)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf b CLEANUP_BUF = BUF_INIT;
     struct val *v = val_new(&a, VAL_MAP);
-    val_put_str(&a, v, STR("message"), STR("0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
-                                           "0123456789 0123456789 0123456789"));
+    val_put_str(&a, v, STR("message"),
+                STR("0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
+                    "0123456789 0123456789 0123456789"));
     yaml_encode(&b, NULL, v);
-    assert_str(buf_str(&b), "message: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789\n"
-                            "  0123456789 0123456789\n");
+    assert_str(buf_str(&b),
+               "message: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789\n"
+               "  0123456789 0123456789\n");
 }
 
 static void typed_values_are_written_with_their_zeros(void **state UNUSED)
