@@ -3,6 +3,7 @@
 #include "controllers/deployment.h"
 #include "controllers/endpoints.h"
 #include "controllers/engine.h"
+#include "controllers/gc.h"
 #include "controllers/namespace.h"
 #include "controllers/replicaset.h"
 
@@ -15,5 +16,6 @@ const struct controller *const controllers[] = {
     &replicationcontroller_controller,
     &endpoints_controller,
     &endpointslice_controller,
+    &garbage_collector_controller,
     NULL,
 };

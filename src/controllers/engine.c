@@ -127,6 +127,18 @@ struct job {
     struct arena arena;
 };
 
+/* 409 when it is there after all. */
+static int check_absent(struct client *c, const struct write *w, struct arena *a, struct status *s)
+{
+    const struct val *got = NULL;
+    int r = client_get(c, CALL(.res = w->res, .ns = w->ns, .name = w->name), a, &got, s);
+    if (r == 404)
+        return 0;
+    if (r == 0 && str_eq(obj_uid(got), w->uid))
+        return status_conflict(s, w->res, w->name, "it is still there");
+    return r;
+}
+
 static int call_for(struct client *c, const struct write *w, struct arena *a, const struct val **ret, struct status *s)
 {
     struct call call = {.res = w->res, .ns = w->ns, .name = w->name, .subresource = w->subresource,
@@ -147,6 +159,8 @@ static int call_for(struct client *c, const struct write *w, struct arena *a, co
         return client_patch(c, &call, w->strategic ? PATCH_STRATEGIC : PATCH_MERGE, w->patch, a, ret, s);
     case WRITE_DELETE:
         return str_empty(w->name) ? client_delete_collection(c, &call, a, ret, s) : client_delete(c, &call, a, ret, s);
+    case WRITE_CHECK_ABSENT:
+        return check_absent(c, w, a, s);
     case WRITE_EVENT:
         return 0;
     }
@@ -155,6 +169,8 @@ static int call_for(struct client *c, const struct write *w, struct arena *a, co
 
 static void remember_write(struct job *j, const struct write *w, const struct val *got)
 {
+    if (w->verb == WRITE_CHECK_ABSENT)
+        return;
     int64_t revision = str_eq(obj_name(got), w->name) || w->verb == WRITE_CREATE ? obj_revision(got) : 0;
     if (w->verb != WRITE_DELETE && revision) {
         unseen_revision(j->item, w->res, revision);
@@ -409,7 +425,11 @@ static void on_change(void *arg, const struct resource *res, const struct object
     struct engine *e = arg;
     for (size_t i = 0; i < e->n_runners; i++) {
         struct runner *r = &e->runners[i];
-        if (!reads(r->controller, res) || !r->controller->keys_of)
+        if (!reads(r->controller, res))
+            continue;
+        if (r->controller->changed)
+            r->controller->changed(r->state, old, new_, add_key, r);
+        if (!r->controller->keys_of)
             continue;
         snapshot_borrow(e->replica, controller_reads(r->controller), &r->live);
         r->controller->keys_of(&r->live, res, old, new_, add_key, r);

@@ -18,7 +18,7 @@ struct key {
 
 /* ---- what a reconcile returns ----------------------------------------------------------------------------- */
 
-enum write_verb { WRITE_CREATE, WRITE_UPDATE, WRITE_UPDATE_STATUS, WRITE_PATCH, WRITE_PATCH_STATUS, WRITE_DELETE, WRITE_EVENT };
+enum write_verb { WRITE_CREATE, WRITE_UPDATE, WRITE_UPDATE_STATUS, WRITE_PATCH, WRITE_PATCH_STATUS, WRITE_DELETE, WRITE_EVENT, WRITE_CHECK_ABSENT };
 
 /* What to tell users about a create or delete: an event about `about`, whose text is followed by the name of the
  * object written or by why it was refused. */
@@ -26,6 +26,9 @@ struct telling {
     const char *reason, *text;               /* "SuccessfulCreate", "Created pod: " */
     const char *failed_reason, *failed_text; /* "FailedCreate", "Error creating: "; NULL for none */
 };
+
+/* WRITE_CHECK_ABSENT writes nothing: it asks the server itself and goes on only if the object (with that uid) is not
+ * there; for decisions that must not rest on a replica that may lag. */
 
 /* One thing to do. Carried out in order; a failure stops the rest of the list unless `may_fail` names its code.
  * Creates of one kind that follow each other run at once, in batches of 1, 2, 4 ... (deletes likewise), so that a
@@ -83,6 +86,8 @@ struct controller {
     /* Which keys a changed object concerns. old or new may be NULL. */
     void (*keys_of)(const struct snapshot *world, const struct resource *res, const struct object *old,
                     const struct object *new_, key_sink *sink, void *arg);
+    /* The same for a controller that keeps count of what it sees in its state; instead of keys_of. */
+    void (*changed)(void *state, const struct object *old, const struct object *new_, key_sink *sink, void *arg);
     /* 0, or negative when the world makes no sense (retried). now: wall for what is written, mono for waiting. */
     int (*reconcile)(const struct snapshot *world, struct key key, struct wall now, struct writes *ret);
     /* What else to write when w was refused with s (conditions that tell why); NULL: nothing. The key is retried. */

@@ -71,9 +71,15 @@ static struct str slot_key(struct arena *a, const struct snapshot_slot *slot, co
     return str_empty(text) ? STR_NULL : arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(text), STR_ARG(key));
 }
 
+static void ignore_key(void *arg, struct key key)
+{
+}
+
 static void change(struct world *w, const struct object *old, const struct object *now)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
+    if (w->controller && w->controller->changed)
+        w->controller->changed(w->state, old, now, ignore_key, NULL);
     for (size_t i = 0; i < w->snapshot.n; i++) {
         struct snapshot_slot *slot = &w->slots[i];
         if (slot->res != (old ? old : now)->res)
@@ -149,7 +155,8 @@ static void say_status(struct buf *b, const struct write *w)
 
 static void say(struct buf *b, const struct write *w)
 {
-    static const char *const verbs[] = {"create", "update", "status", "patch", "patch-status", "delete", "event"};
+    static const char *const verbs[] = {"create", "update", "status", "patch", "patch-status", "delete", "event",
+                                        "check-absent"};
     if (w->verb == WRITE_EVENT) {
         buf_printf(b, "event %s %s " STR_FMT "\n", w->warning ? "Warning" : "Normal", w->reason, STR_ARG(w->message));
         return;
@@ -183,14 +190,6 @@ static const char *say_all(struct world *w, int r)
     return w->text.n ? w->text.p : "";
 }
 
-static struct key parse_key(const char *key)
-{
-    struct str ns, name;
-    if (str_cut(str_of(key), '/', &ns, &name))
-        return (struct key){ns, name};
-    return (struct key){STR_NULL, str_of(key)};
-}
-
 static void use_state(struct world *w, const struct controller *c)
 {
     if (w->controller != c) {
@@ -198,6 +197,19 @@ static void use_state(struct world *w, const struct controller *c)
         w->controller = c;
         w->state = c->state_new ? c->state_new(&w->config) : NULL;
     }
+}
+
+void world_follow(struct world *w, const struct controller *c)
+{
+    use_state(w, c);
+}
+
+static struct key parse_key(const char *key)
+{
+    struct str ns, name;
+    if (str_cut(str_of(key), '/', &ns, &name))
+        return (struct key){ns, name};
+    return (struct key){STR_NULL, str_of(key)};
 }
 
 const char *world_reconcile(struct world *w, const struct controller *c, const char *key)
@@ -284,6 +296,9 @@ static void note_key(void *arg, struct key key)
 const char *world_keys(struct world *w, const struct controller *c, const struct object *old, const struct object *new_)
 {
     buf_clear(&w->text);
-    c->keys_of(&w->snapshot, (new_ ? new_ : old)->res, old, new_, note_key, w);
+    if (c->changed)
+        c->changed(w->state, old, new_, note_key, w);
+    else
+        c->keys_of(&w->snapshot, (new_ ? new_ : old)->res, old, new_, note_key, w);
     return w->text.n ? w->text.p : "";
 }

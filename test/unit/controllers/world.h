@@ -19,6 +19,9 @@ const struct snapshot *world_snapshot(struct world *w);
 extern struct wall world_now; /* 2026-01-01T00:00:00Z */
 struct wall world_time(const char *text);
 
+/* From now on the controller's `changed` is told of every change. */
+void world_follow(struct world *w, const struct controller *c);
+
 /* Reconciles a key and says what it returned, one write a line, valid until the next call:
  *     create pods default/            status replicasets default/web {"replicas":1}
  *     patch pods default/a {"x":1}    delete pods default/a
