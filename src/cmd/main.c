@@ -6,7 +6,7 @@
 #include "adm/adm.h"
 #include "apiserver/server.h"
 #include "cli/kubectl.h"
-#include "controllers/manager.h"
+#include "controllers/engine.h"
 #include "dns/dns.h"
 #include "node/kubelet.h"
 #include "proxy/proxy.h"

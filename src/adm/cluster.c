@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The whole cluster in one process. The order is that of a start: files and certificates, store and API server,
+ * container runtime (started first, since it takes longest), then the parts, each in a fiber that is started again if it
+ * ends with an error.
+ */
+#include "adm/cluster.h"
+
+#include "adm/parts.h"
+#include "apiserver/local.h"
+#include "apiserver/server.h"
+#include "base/fiber.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "names.h"
+#include "resources.h"
+#include "store/store.h"
+#include "type/meta.h"
+
+#include <stdio.h>
+
+struct cluster {
+    const struct cluster_config *config;
+    cluster_progress *progress;
+    void *progress_arg;
+    struct arena arena;
+    struct parts_input input;
+    struct store *store;
+    struct apiserver *server;
+    struct group parts;
+    int lock;
+    int runtime_r;         /* of starting containerd */
+    struct err runtime_err;
+    struct waitq runtime_done;
+    bool runtime_ready;
+};
+
+static void tell(struct cluster *c, const char *step)
+{
+    log_info("up", "%s", step);
+    c->progress(c->progress_arg, step);
+}
+
+/* ---- the runtime, beside everything else ---------------------------------------------------------------------- */
+
+static void start_runtime(void *arg)
+{
+    struct cluster *c = arg;
+    c->runtime_r = containerd_ensure(&c->arena, c->config, &c->input.cri_socket, &c->runtime_err);
+    if (c->runtime_r == 0 && !c->config->cri_socket)
+        c->runtime_r = image_ensure_pause(c->config, c->input.cri_socket, &c->runtime_err);
+    c->runtime_ready = true;
+    waitq_wake_all(&c->runtime_done);
+}
+
+static int wait_runtime(struct cluster *c, struct err *e)
+{
+    while (!c->runtime_ready) {
+        int r = waitq_wait(&c->runtime_done, MONO_NEVER);
+        if (r < 0)
+            return r;
+    }
+    if (c->runtime_r < 0)
+        *e = c->runtime_err;
+    return c->runtime_r;
+}
+
+/* ---- store and API server ---------------------------------------------------------------------------------------- */
+
+static int open_store(struct cluster *c, struct err *e)
+{
+    struct store_options o = {.dir = arena_printf(&c->arena, "%s/store", c->config->data_dir).p, .durable = true};
+    struct str note = STR_NULL;
+    int r = store_open_log(&o, &c->store, &note, &c->arena, e);
+    if (r == 0 && note.n)
+        log_warn("up", STR_FMT, STR_ARG(note));
+    return r < 0 ? err_wrap(e, r, "the store in %s cannot be opened", o.dir) : 0;
+}
+
+static const char *pki(struct cluster *c, const char *name)
+{
+    return arena_printf(&c->arena, "%s/pki/%s", c->config->conf_dir, name).p;
+}
+
+static int start_server(struct cluster *c, struct err *e)
+{
+    const struct cluster_config *k = c->config;
+    int first = 30000, last = 32767;
+    if (sscanf(k->node_ports, "%d-%d", &first, &last) != 2 || first < 1 || last > 65535 || first > last)
+        return err_set(e, -EINVAL, "--service-node-port-range %s: expected FIRST-LAST", k->node_ports);
+    struct apiserver_config *s = ARENA_NEW(&c->arena, struct apiserver_config);
+    *s = (struct apiserver_config){
+        .store = c->store,
+        .listen = arena_printf(&c->arena, "0.0.0.0:%lld", (long long)k->port).p,
+        .advertise = k->advertise,
+        .advertise_port = (int)k->port,
+        .tls_cert = pki(c, "apiserver.crt"),
+        .tls_key = pki(c, "apiserver.key"),
+        .client_ca = pki(c, "ca.crt"),
+        .front_proxy_ca = pki(c, "front-proxy-ca.crt"),
+        .front_proxy_names = "front-proxy-client",
+        .sa_signing_key = pki(c, "sa.key"),
+        .sa_keys = pki(c, "sa.pub"),
+        .sa_issuer = arena_printf(&c->arena, "https://kubernetes.default.svc.%s", k->cluster_domain).p,
+        .bootstrap_tokens = true,
+        .authorization = "Node,RBAC",
+        .kubelet_ca = pki(c, "ca.crt"),
+        .kubelet_cert = pki(c, "apiserver-kubelet-client.crt"),
+        .kubelet_key = pki(c, "apiserver-kubelet-client.key"),
+        .service_cidr = k->service_cidr,
+        .node_port_first = first,
+        .node_port_last = last,
+        .audit_log = arena_printf(&c->arena, "%s/log/audit.log", k->data_dir).p,
+    };
+    return apiserver_start(s, &c->server, e);
+}
+
+/* ---- parts ---------------------------------------------------------------------------------------------------------- */
+
+struct part_run {
+    struct cluster *cluster;
+    const struct part *part;
+};
+
+/* A part that ends with an error is started again; the others do not notice. */
+static void run_part(void *arg)
+{
+    struct part_run *p = arg;
+    const struct part *part = p->part;
+    struct client *client = local_client_new(p->cluster->server, part->user(&p->cluster->input), part->groups, part->name);
+    for (unsigned failures = 0;; failures = MIN(failures + 1, 6u)) {
+        struct err e = {0};
+        int r = part->run(&p->cluster->input, client, &e);
+        if (r == -ECANCELED || fiber_cancelled())
+            break;
+        log_error(part->name, "%s; it starts again in %u s", err_text(&e, r), 1u << failures);
+        if (fiber_sleep(SECONDS(1u << failures)) < 0)
+            break;
+    }
+    client_free(client);
+    free(p);
+}
+
+static void start_parts(struct cluster *c)
+{
+    for (const struct part *part = parts; part->name; part++) {
+        struct part_run *p = NEW(struct part_run);
+        *p = (struct part_run){c, part};
+        group_spawn(&c->parts, part->name, run_part, p);
+    }
+}
+
+/* ---- certificates go on being good ------------------------------------------------------------------------------- */
+
+static void keep_certificates(void *arg)
+{
+    struct cluster *c = arg;
+    while (fiber_sleep(SECONDS(6 * 3600)) == 0) {
+        struct err e = {0};
+        int r = parts_certificates(&c->arena, c->config, &c->input, &e);
+        if (r == 0)
+            r = apiserver_reload(c->server, &e);
+        if (r < 0)
+            log_error("certificates", "%s", err_text(&e, r));
+    }
+}
+
+/* ---- up and down -------------------------------------------------------------------------------------------------- */
+
+/* The node carries the control plane, which a kubelet may not say of itself; it has no taint: it also runs pods. */
+static int mark_node(struct cluster *c, struct client *client)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct status s;
+    status_init(&s, &a);
+    return client_patch(client, CALL(.res = &resources[RES_NODES], .name = str_of(c->config->node_name)), PATCH_MERGE,
+                        STR("{\"metadata\":{\"labels\":{\"node-role.kubernetes.io/control-plane\":\"\"}}}"), &a, NULL, &s);
+}
+
+static bool node_is_ready(struct cluster *c, struct client *client)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const struct val *node = NULL;
+    struct status s;
+    status_init(&s, &a);
+    int r = client_get(client, CALL(.res = &resources[RES_NODES], .name = str_of(c->config->node_name)), &a, &node, &s);
+    return r == 0 && condition_is(val_at(node, N_status, N_conditions), STR("Ready"), "True");
+}
+
+static void tell_when_ready(void *arg)
+{
+    struct cluster *c = arg;
+    static const char *const masters[] = {"system:masters", NULL};
+    struct client *client = local_client_new(c->server, "system:apiserver", masters, "cube-up");
+    int r = 0;
+    while (r == 0 && !node_is_ready(c, client))
+        r = fiber_sleep(MILLISECONDS(10));
+    if (r == 0) {
+        mark_node(c, client);
+        tell(c, "node ready");
+        tell(c, "ready");
+    }
+    client_free(client);
+}
+
+static int make_folders(struct cluster *c, struct err *e)
+{
+    const struct cluster_config *k = c->config;
+    const struct {
+        const char *path;
+        mode_t mode;
+    } folders[] = {
+        {k->data_dir, 0711},
+        {k->run_dir, 0711},
+        {k->conf_dir, 0755},
+        {arena_printf(&c->arena, "%s/log", k->data_dir).p, 0755},
+        {arena_printf(&c->arena, "%s/cni", k->data_dir).p, 0755},
+        {arena_printf(&c->arena, "%s/manifests", k->conf_dir).p, 0700},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+        int r = os_mkdir_all(folders[i].path, folders[i].mode);
+        if (r < 0)
+            return err_set(e, r, "cannot make %s: %s", folders[i].path, strerror(-r));
+    }
+    return 0;
+}
+
+static int bring_up(struct cluster *c, struct err *e)
+{
+    int r = make_folders(c, e);
+    if (r == 0)
+        r = cluster_lock(c->config, &c->lock, e);
+    if (r < 0)
+        return r;
+    group_spawn(&c->parts, "runtime", start_runtime, c);
+    r = parts_certificates(&c->arena, c->config, &c->input, e);
+    if (r < 0)
+        return r;
+    tell(c, "certificates");
+    if ((r = open_store(c, e)) < 0 || (r = start_server(c, e)) < 0)
+        return r;
+    tell(c, "API server");
+    if ((r = parts_network(&c->input, e)) < 0 || (r = wait_runtime(c, e)) < 0)
+        return r;
+    tell(c, "container runtime");
+    start_parts(c);
+    group_spawn(&c->parts, "certificates", keep_certificates, c);
+    group_spawn(&c->parts, "ready", tell_when_ready, c);
+    return 0;
+}
+
+int cluster_run(const struct cluster_config *config, cluster_progress *progress, void *arg, struct err *e)
+{
+    struct cluster c = {.config = config, .progress = progress, .progress_arg = arg, .lock = -1};
+    c.input = (struct parts_input){.config = config, .arena = &c.arena};
+    int r = bring_up(&c, e);
+    if (r == 0) {
+        int signal = os_wait_signal(MONO_NEVER);
+        log_info("up", "ending on signal %d; pods go on running", signal);
+    }
+    group_stop(&c.parts);
+    apiserver_stop(c.server, SECONDS(2));
+    if (c.store)
+        store_close(c.store);
+    os_close(c.lock);
+    arena_done(&c.arena);
+    return r;
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adm/parts.h"
+
+#include "auth/pki.h"
+#include "base/os.h"
+#include "controllers/engine.h"
+#include "dns/dns.h"
+#include "names.h"
+#include "node/kubelet.h"
+#include "proxy/proxy.h"
+#include "resources.h"
+#include "scheduler/scheduler.h"
+
+/* ---- certificates -------------------------------------------------------------------------------------------------- */
+
+static struct pki_config pki_of(struct arena *a, const struct cluster_config *c)
+{
+    const char **dns = ARENA_ARRAY(a, const char *, 3), **ips = ARENA_ARRAY(a, const char *, 4);
+    struct str base, bits;
+    dns[0] = c->node_name;
+    dns[1] = "localhost";
+    ips[0] = c->advertise;
+    ips[1] = "127.0.0.1";
+    str_cut(str_of(c->service_cidr), '/', &base, &bits);
+    /* The first address of the range is the Service `kubernetes`: ranges end with a zero byte at least. */
+    ssize_t dot = str_rfind(base, '.');
+    ips[2] = arena_printf(a, "%.*s.1", (int)dot, base.p).p;
+    return (struct pki_config){.dir = arena_printf(a, "%s/pki", c->conf_dir).p, .apiserver_dns = dns, .apiserver_ips = ips,
+                               .dns_domain = c->cluster_domain, .now = os_wall()};
+}
+
+/* The kubelet's serving certificate is made at each start: its key never touches the disk. */
+static int issue_kubelet_cert(struct arena *a, const struct cluster_config *c, struct parts_input *in, struct err *e)
+{
+    const char *dns[] = {c->node_name, NULL}, *ips[] = {c->advertise, "127.0.0.1", NULL}, *orgs[] = {"system:nodes", NULL};
+    struct wall now = os_wall();
+    struct x509_spec spec = {
+        .names = {.cn = arena_printf(a, "system:node:%s", c->node_name).p, .orgs = orgs, .dns = dns, .ips = ips},
+        .usages = X509_SERVER_AUTH | X509_DIGITAL_SIGNATURE,
+        .not_before = {now.ns - SECONDS(3600)},
+        .not_after = {now.ns + SECONDS(365 * 86400)},
+    };
+    struct x509_cert *ca = NULL, *cert = NULL;
+    struct x509_key *ca_key = NULL, *key = NULL;
+    struct buf cert_pem CLEANUP_BUF = BUF_INIT, key_pem CLEANUP_BUF = BUF_INIT;
+    int r = x509_cert_parse(in->ca_pem, &ca, e);
+    if (r == 0)
+        r = x509_key_parse(in->ca_key_pem, &ca_key, e);
+    if (r == 0)
+        r = x509_key_generate(&key);
+    if (r == 0)
+        r = x509_issue(&spec, key, ca, ca_key, &cert, e);
+    if (r == 0) {
+        x509_cert_pem(cert, &cert_pem);
+        x509_key_pem(key, &key_pem);
+        in->kubelet_cert = arena_str(a, buf_str(&cert_pem));
+        in->kubelet_key = arena_str(a, buf_str(&key_pem));
+    }
+    x509_cert_unref(ca);
+    x509_cert_unref(cert);
+    x509_key_unref(ca_key);
+    x509_key_unref(key);
+    return r < 0 ? err_wrap(e, r, "the kubelet's certificate") : 0;
+}
+
+int parts_certificates(struct arena *a, const struct cluster_config *c, struct parts_input *in, struct err *e)
+{
+    struct pki_config p = pki_of(a, c);
+    const char *server = arena_printf(a, "https://%s:%lld", c->advertise, (long long)c->port).p;
+    int r = pki_ensure(a, &p, NULL, e);
+    if (r == 0)
+        r = pki_kubeconfigs_ensure(a, &p, c->conf_dir, server, c->node_name, NULL, e);
+    if (r < 0)
+        return r;
+    r = os_read_file(a, arena_printf(a, "%s/ca.crt", p.dir).p, 1 << 20, &in->ca_pem);
+    if (r == 0)
+        r = os_read_file(a, arena_printf(a, "%s/ca.key", p.dir).p, 1 << 20, &in->ca_key_pem);
+    if (r < 0)
+        return err_set(e, r, "cannot read the cluster's CA in %s: %s", p.dir, strerror(-r));
+    return issue_kubelet_cert(a, c, in, e);
+}
+
+/* Pods reach it by their default route; the address lives on the loopback interface. */
+int parts_network(const struct parts_input *in, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str text;
+    const char *argv[] = {"ip", "addr", "replace", arena_printf(&a, "%s/32", in->config->dns_ip).p, "dev", "lo", NULL};
+    int r = os_run(&a, argv, NULL, &text, mono_add(os_mono(), SECONDS(10)));
+    if (r == -ENOENT)
+        return err_set(e, r, "the program ip was not found: apt-get install iproute2");
+    if (r)
+        return err_set(e, -EIO, "cannot give this node the DNS address %s: " STR_FMT, in->config->dns_ip,
+                       STR_ARG(str_trim(text)));
+    return 0;
+}
+
+/* ---- the parts -------------------------------------------------------------------------------------------------------- */
+
+static const char *const masters[] = {"system:masters", NULL};
+static const char *const nodes_group[] = {"system:nodes", NULL};
+static const char *const no_groups[] = {NULL};
+
+static const char *user_controllers(const struct parts_input *in UNUSED)
+{
+    return "system:kube-controller-manager";
+}
+
+static int run_controllers(const struct parts_input *in, struct client *client, struct err *e)
+{
+    struct controllers_config c = {.root_ca = in->ca_pem,
+                                   .cluster_cidr = in->config->pod_cidr,
+                                   .service_cidr = in->config->service_cidr,
+                                   .signing_cert = in->ca_pem,
+                                   .signing_key = in->ca_key_pem};
+    return controllers_run_with(client, &c, e);
+}
+
+static const char *user_scheduler(const struct parts_input *in UNUSED)
+{
+    return "system:kube-scheduler";
+}
+
+static int run_scheduler(const struct parts_input *in UNUSED, struct client *client, struct err *e)
+{
+    return scheduler_run(&(struct scheduler_config){.client = client}, e);
+}
+
+static const char *user_node(const struct parts_input *in)
+{
+    return arena_printf(in->arena, "system:node:%s", in->config->node_name).p;
+}
+
+static int run_kubelet(const struct parts_input *in, struct client *client, struct err *e)
+{
+    const struct cluster_config *c = in->config;
+    const char *ips[] = {c->advertise, NULL}, *dns[] = {c->dns_ip, NULL};
+    struct kubelet_config k = {
+        .node_name = c->node_name,
+        .node_ips = ips,
+        .client = client,
+        .cri_socket = arena_printf(in->arena, "unix://%s", in->cri_socket).p,
+        .root_dir = arena_printf(in->arena, "%s/kubelet", c->data_dir).p,
+        .pod_logs_dir = arena_printf(in->arena, "%s/log/pods", c->data_dir).p,
+        .static_pod_path = arena_printf(in->arena, "%s/manifests", c->conf_dir).p,
+        .cni_conf_dir = c->cri_socket ? NULL : arena_printf(in->arena, "%s/cni", c->data_dir).p,
+        .cni_data_dir = arena_printf(in->arena, "%s/cni-addresses", c->data_dir).p,
+        .cni_bridge = c->bridge,
+        .cluster_dns = dns,
+        .cluster_domain = c->cluster_domain,
+        .cgroup_root = c->cgroup_root,
+        .listen = arena_printf(in->arena, "0.0.0.0:%lld", (long long)c->kubelet_port).p,
+        .tls_cert = in->kubelet_cert,
+        .tls_key = in->kubelet_key,
+        .client_ca = in->ca_pem,
+        .token_webhook = true,
+        .seccomp_default = true,
+    };
+    return kubelet_run(&k, e);
+}
+
+static const char *user_proxy(const struct parts_input *in UNUSED)
+{
+    return "system:kube-proxy";
+}
+
+static int run_proxy(const struct parts_input *in, struct client *client, struct err *e)
+{
+    const char *skip[] = {in->config->dns_ip, NULL};
+    struct proxy_config p = {.client = client,
+                             .node_name = in->config->node_name,
+                             .node_ip = in->config->advertise,
+                             .cluster_cidr = in->config->pod_cidr,
+                             .skip_ips = skip,
+                             .table = in->config->proxy_table};
+    return proxy_run(&p, e);
+}
+
+static const char *user_dns(const struct parts_input *in UNUSED)
+{
+    return "system:coredns";
+}
+
+/* The Service that says where DNS is, as kubeadm makes it; the node answers on its address itself. */
+static int ensure_dns_service(const struct parts_input *in, struct client *client)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct status s;
+    status_init(&s, &a);
+    struct val *v = val_new(&a, VAL_OBJ), *meta = val_sub_obj(&a, v, N_metadata), *spec = val_sub_obj(&a, v, N_spec);
+    struct val *labels = val_sub_map(&a, meta, N_labels), *ports = val_sub_list(&a, spec, N_ports);
+    static const struct {
+        const char *name, *protocol;
+    } wanted[] = {{"dns", "UDP"}, {"dns-tcp", "TCP"}};
+    val_set_str(&a, meta, N_name, STR("kube-dns"));
+    val_set_str(&a, meta, N_namespace, STR("kube-system"));
+    val_put_str(&a, labels, STR("k8s-app"), STR("kube-dns"));
+    val_put_str(&a, labels, STR("kubernetes.io/cluster-service"), STR("true"));
+    val_put_str(&a, labels, STR("kubernetes.io/name"), STR("CoreDNS"));
+    val_set_str(&a, spec, N_clusterIP, str_of(in->config->dns_ip));
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+        struct val *p = val_add_obj(&a, ports);
+        val_set_str(&a, p, N_name, str_of(wanted[i].name));
+        val_set_str(&a, p, N_protocol, str_of(wanted[i].protocol));
+        val_set_int(&a, p, N_port, 53);
+    }
+    int r = client_create(client, CALL(.res = &resources[RES_SERVICES], .ns = STR("kube-system")), v, &a, NULL, &s);
+    return r == 409 || r == 422 ? 0 : r; /* there already: 422 because its address is taken, by itself */
+}
+
+static int run_dns(const struct parts_input *in, struct client *client, struct err *e)
+{
+    const char *listen[] = {arena_printf(in->arena, "%s:53", in->config->dns_ip).p, NULL};
+    int r = ensure_dns_service(in, client);
+    if (r)
+        return err_set(e, r < 0 ? r : -EIO, "the Service kube-dns cannot be made (%d)", r);
+    return dns_run(&(struct dns_config){.client = client, .listen = listen, .cluster_domain = in->config->cluster_domain}, e);
+}
+
+const struct part parts[] = {
+    {"controllers", user_controllers, masters, run_controllers},
+    {"scheduler", user_scheduler, no_groups, run_scheduler},
+    {"kubelet", user_node, nodes_group, run_kubelet},
+    {"proxy", user_proxy, no_groups, run_proxy},
+    {"dns", user_dns, masters, run_dns},
+    {0},
+};
