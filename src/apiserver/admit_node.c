@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TaintNodesByCondition, and NodeRestriction: a kubelet writes only its own node, its pods and its lease. */
+#include "apiserver/admit.h"
+#include "apiserver/auth.h"
+#include "names.h"
+#include "resources.h"
+#include "type/meta.h"
+
+#define NOT_READY "node.kubernetes.io/not-ready"
+
+/* A new node takes no pods until the node controller has seen it ready. */
+int admit_taint_nodes(struct admission *a)
+{
+    if (!admit_is(a, RES_NODES, NULL))
+        return 0;
+    struct arena *mem = a->r->arena;
+    struct val *spec = val_sub_obj(mem, a->v, N_spec);
+    VAL_EACH(val_get(spec, N_taints), t)
+        if (str_is(val_getstr(t, N_key), NOT_READY) && str_is(val_getstr(t, N_effect), "NoSchedule"))
+            return 0;
+    struct val *t = val_add_obj(mem, val_sub_list(mem, spec, N_taints));
+    val_set_str(mem, t, N_key, STR(NOT_READY));
+    val_set_str(mem, t, N_effect, STR("NoSchedule"));
+    return 0;
+}
+
+/* ---- NodeRestriction --------------------------------------------------------------------------------------------------- */
+
+/* Labels under kubernetes.io and k8s.io that a kubelet may set on its node. */
+static bool own_label(struct str key)
+{
+    static const char *const known[] = {"kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os",
+        "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type", "failure-domain.beta.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
+        "beta.kubernetes.io/arch", "beta.kubernetes.io/os", NULL};
+    struct str prefix, name;
+    if (!str_cut(key, '/', &prefix, &name))
+        return true;
+    for (size_t i = 0; known[i]; i++)
+        if (str_is(key, known[i]))
+            return true;
+    if (str_is(prefix, "kubelet.kubernetes.io") || str_is(prefix, "node.kubernetes.io") ||
+        str_ends(prefix, STR(".kubelet.kubernetes.io")) || str_ends(prefix, STR(".node.kubernetes.io")))
+        return true;
+    bool ours = str_is(prefix, "kubernetes.io") || str_is(prefix, "k8s.io") ||
+                str_ends(prefix, STR(".kubernetes.io")) || str_ends(prefix, STR(".k8s.io"));
+    return !ours;
+}
+
+static bool same_label(const struct val *v, const struct val *old, struct str key)
+{
+    return str_eq(obj_label(v, key), obj_label(old, key));
+}
+
+static int restrict_labels(struct admission *a, struct str node, const struct val *labels)
+{
+    VAL_EACH_ENTRY(labels, k, value) {
+        (void)value;
+        if (!own_label(val_str(k)) && (!a->old || !same_label(a->v, a->old, val_str(k))))
+            return admit_forbid(a, "is not allowed to set the following labels: %.*s", STR_ARG(val_str(k)));
+    }
+    (void)node;
+    return 0;
+}
+
+static int restrict_node(struct admission *a, struct str node)
+{
+    if (!str_eq(a->name, node))
+        return admit_forbid(a, "node \"%.*s\" is not allowed to modify node \"%.*s\"", STR_ARG(node), STR_ARG(a->name));
+    if (a->op == ADMIT_DELETE)
+        return 0;
+    if (a->op == ADMIT_CREATE && val_at(a->v, N_spec, N_configSource))
+        return admit_forbid(a, "node \"%.*s\" is not allowed to create pods with a non-nil configSource", STR_ARG(node));
+    if (a->op == ADMIT_UPDATE && !val_equal(val_at(a->v, N_spec, N_taints), val_at(a->old, N_spec, N_taints)))
+        return admit_forbid(a, "node \"%.*s\" is not allowed to modify taints", STR_ARG(node));
+    if (!val_equal(val_get(obj_meta(a->v), N_ownerReferences), val_get(obj_meta(a->old), N_ownerReferences)))
+        return admit_forbid(a, "node \"%.*s\" is not allowed to modify ownerReferences", STR_ARG(node));
+    return restrict_labels(a, node, obj_labels(a->v));
+}
+
+/* Mirror pods only, for itself, without secrets. */
+static int restrict_pod_create(struct admission *a, struct str node)
+{
+    const struct val *spec = val_get(a->v, N_spec);
+    if (!obj_annotation(a->v, STR("kubernetes.io/config.mirror")).n)
+        return admit_forbid(a, "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"%.*s\" can only create "
+                               "mirror pods",
+                            STR_ARG(node));
+    if (!str_eq(val_getstr(spec, N_nodeName), node))
+        return admit_forbid(a, "node \"%.*s\" can only create pods with spec.nodeName set to itself", STR_ARG(node));
+    if (val_getstr(spec, N_serviceAccountName).n)
+        return admit_forbid(a, "node \"%.*s\" can not create pods that reference a service account", STR_ARG(node));
+    VAL_EACH(val_get(spec, N_volumes), v)
+        if (val_get(v, N_secret) || val_get(v, N_configMap) || val_get(v, N_persistentVolumeClaim))
+            return admit_forbid(a, "node \"%.*s\" can not create pods that reference secrets, configmaps or "
+                                   "persistentvolumeclaims",
+                                STR_ARG(node));
+    return 0;
+}
+
+static int restrict_pod(struct admission *a, struct str node)
+{
+    if (a->op == ADMIT_CREATE && !a->sub)
+        return restrict_pod_create(a, node);
+    const struct val *pod = a->old ? a->old : admit_find(a, RES_PODS, a->ns, a->name);
+    if (!str_eq(val_str(val_at(pod, N_spec, N_nodeName)), node))
+        return admit_forbid(a, "node \"%.*s\" can only change pods with spec.nodeName set to itself", STR_ARG(node));
+    if (a->op == ADMIT_UPDATE && !a->sub)
+        return admit_forbid(a, "node \"%.*s\" can only update pod status", STR_ARG(node));
+    if (a->op == ADMIT_UPDATE && !val_equal(obj_labels(a->v), obj_labels(a->old)))
+        return admit_forbid(a, "node \"%.*s\" cannot update labels through pod status", STR_ARG(node));
+    return 0;
+}
+
+int admit_node_restriction(struct admission *a)
+{
+    struct str node = node_of_user(&a->r->user);
+    if (!node.n)
+        return 0;
+    switch (a->res->index) {
+    case RES_NODES:
+        return restrict_node(a, node);
+    case RES_PODS:
+        return restrict_pod(a, node);
+    case RES_LEASES:
+        if (!str_is(a->ns, "kube-node-lease"))
+            return admit_forbid(a, "can only access leases in the \"kube-node-lease\" system namespace");
+        return str_eq(a->name, node) ? 0 : admit_forbid(a, "can only access node lease with the same name as the requesting "
+                                                           "node");
+    case RES_CSINODES:
+        return str_eq(a->name, node) ? 0 : admit_forbid(a, "can only access CSINode with the same name as the requesting "
+                                                           "node");
+    }
+    return 0;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ServiceAccount: a pod runs as one, which must exist, and finds its token, the CA and its namespace at the usual
+ * place. */
+#include "apiserver/admit.h"
+#include "auth/crypto.h"
+#include "names.h"
+#include "resources.h"
+#include "type/meta.h"
+
+#define MOUNT "/var/run/secrets/kubernetes.io/serviceaccount"
+#define MIRROR "kubernetes.io/config.mirror"
+enum { TOKEN_SECONDS = 3607, FILE_MODE = 420 };
+
+static bool is_pod_create(const struct admission *a)
+{
+    return admit_is(a, RES_PODS, NULL) && a->op == ADMIT_CREATE;
+}
+
+static bool is_mirror(const struct val *pod)
+{
+    return obj_annotation(pod, STR(MIRROR)).n > 0;
+}
+
+static void add_source(struct arena *a, struct val *sources, name_id kind, struct val **ret)
+{
+    *ret = val_sub_obj(a, val_add_obj(a, sources), kind);
+}
+
+/* The projected volume that upstream's plugin makes, field for field. */
+static void add_token_volume(struct arena *a, struct val *spec, struct str name)
+{
+    struct val *volume = val_add_obj(a, val_sub_list(a, spec, N_volumes)), *s, *item;
+    val_set_str(a, volume, N_name, name);
+    struct val *p = val_sub_obj(a, volume, N_projected), *sources = val_sub_list(a, p, N_sources);
+    val_set_int(a, p, N_defaultMode, FILE_MODE);
+    add_source(a, sources, N_serviceAccountToken, &s);
+    val_set_int(a, s, N_expirationSeconds, TOKEN_SECONDS);
+    val_set_str(a, s, N_path, STR("token"));
+    add_source(a, sources, N_configMap, &s);
+    val_set_str(a, s, N_name, STR("kube-root-ca.crt"));
+    item = val_add_obj(a, val_sub_list(a, s, N_items));
+    val_set_str(a, item, N_key, STR("ca.crt"));
+    val_set_str(a, item, N_path, STR("ca.crt"));
+    add_source(a, sources, N_downwardAPI, &s);
+    item = val_add_obj(a, val_sub_list(a, s, N_items));
+    val_set_str(a, item, N_path, STR("namespace"));
+    struct val *ref = val_sub_obj(a, item, N_fieldRef);
+    val_set_str(a, ref, N_apiVersion, STR("v1"));
+    val_set_str(a, ref, N_fieldPath, STR("metadata.namespace"));
+}
+
+static bool mounts(const struct val *container)
+{
+    VAL_EACH(val_get(container, N_volumeMounts), m)
+        if (str_is(val_getstr(m, N_mountPath), MOUNT))
+            return true;
+    return false;
+}
+
+static bool mount_in(struct arena *a, struct val *containers, struct str name)
+{
+    bool any = false;
+    for (size_t i = 0; i < val_len(containers); i++) {
+        struct val *c = &containers->items[i];
+        if (mounts(c))
+            continue;
+        struct val *m = val_add_obj(a, val_sub_list(a, c, N_volumeMounts));
+        val_set_str(a, m, N_name, name);
+        val_set_bool(a, m, N_readOnly, true);
+        val_set_str(a, m, N_mountPath, STR(MOUNT));
+        any = true;
+    }
+    return any;
+}
+
+static void mount_token(struct arena *a, struct val *spec)
+{
+    struct str name = STR_NULL;
+    VAL_EACH(val_get(spec, N_volumes), v)
+        if (str_starts(val_getstr(v, N_name), STR("kube-api-access-")) && val_get(v, N_projected))
+            name = val_getstr(v, N_name);
+    bool there = name.n > 0;
+    if (!there)
+        name = arena_printf(a, "kube-api-access-%s", random_name(a, 5));
+    bool init = mount_in(a, val_mut(spec, N_initContainers), name);
+    bool main = mount_in(a, val_mut(spec, N_containers), name);
+    if ((init || main) && !there)
+        add_token_volume(a, spec, name);
+}
+
+static bool wants_token(const struct val *spec, const struct val *account)
+{
+    const struct val *own = val_get(spec, N_automountServiceAccountToken);
+    return own ? val_bool(own, true) : val_bool(val_get(account, N_automountServiceAccountToken), true);
+}
+
+static int mirror_pod(struct admission *a)
+{
+    const struct val *spec = val_get(a->v, N_spec);
+    if (val_getstr(spec, N_serviceAccountName).n)
+        return admit_forbid(a, "a mirror pod may not reference service accounts");
+    VAL_EACH(val_get(spec, N_volumes), v)
+        VAL_EACH(val_at(v, N_projected, N_sources), s)
+            if (val_get(s, N_serviceAccountToken))
+                return admit_forbid(a, "a mirror pod may not use ServiceAccountToken volume projections");
+    return 0;
+}
+
+int admit_service_account(struct admission *a)
+{
+    if (!is_pod_create(a))
+        return 0;
+    if (is_mirror(a->v))
+        return mirror_pod(a);
+    struct arena *mem = a->r->arena;
+    struct val *spec = val_sub_obj(mem, a->v, N_spec);
+    if (!val_getstr(spec, N_serviceAccountName).n)
+        val_set_str(mem, spec, N_serviceAccountName, STR("default"));
+    struct str name = val_getstr(spec, N_serviceAccountName);
+    const struct val *account = admit_find(a, RES_SERVICEACCOUNTS, a->ns, name);
+    if (!account)
+        return admit_forbid(a, "error looking up service account %.*s/%.*s: serviceaccount \"%.*s\" not found",
+                            STR_ARG(a->ns), STR_ARG(name), STR_ARG(name));
+    val_set_str(mem, spec, N_serviceAccount, name);
+    if (wants_token(spec, account))
+        mount_token(mem, spec);
+    if (!val_len(val_get(spec, N_imagePullSecrets)) && val_len(val_get(account, N_imagePullSecrets)))
+        val_set_ref(mem, spec, N_imagePullSecrets, val_copy(mem, val_get(account, N_imagePullSecrets)));
+    return 0;
+}
+
+static bool may_mount(const struct val *account, struct str secret)
+{
+    VAL_EACH(val_get(account, N_secrets), s)
+        if (str_eq(val_getstr(s, N_name), secret))
+            return true;
+    return false;
+}
+
+/* Accounts with kubernetes.io/enforce-mountable-secrets let pods mount only the secrets they list. */
+int admit_service_account_check(struct admission *a)
+{
+    if (!is_pod_create(a) || is_mirror(a->v))
+        return 0;
+    const struct val *spec = val_get(a->v, N_spec);
+    const struct val *account = admit_find(a, RES_SERVICEACCOUNTS, a->ns, val_getstr(spec, N_serviceAccountName));
+    if (!str_is(obj_annotation(account, STR("kubernetes.io/enforce-mountable-secrets")), "true"))
+        return 0;
+    VAL_EACH(val_get(spec, N_volumes), v) {
+        struct str secret = val_str(val_at(v, N_secret, N_secretName));
+        if (secret.n && !may_mount(account, secret))
+            return admit_forbid(a, "volume with secret.secretName=\"%.*s\" is not allowed because service account %.*s "
+                                   "does not reference that secret",
+                                STR_ARG(secret), STR_ARG(obj_name(account)));
+    }
+    return 0;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From what the stages left behind to bytes on the wire. */
+#include "apiserver/request.h"
+
+#include <stdio.h>
+
+#include "apiserver/indent.h"
+#include "names.h"
+#include "net/gzip.h"
+#include "types.h"
+#include "wire/json.h"
+#include "wire/yaml.h"
+
+enum { GZIP_FROM = 128 << 10 }; /* upstream compresses from that size on */
+
+void answer_object(struct request *r, int code, const struct object *o)
+{
+    request_hold(r, o);
+    r->answer = (struct answer){.kind = ANSWER_OBJECT, .code = code, .object = o};
+}
+
+void answer_value(struct request *r, int code, const struct type *t, const struct val *v)
+{
+    r->answer = (struct answer){.kind = ANSWER_VALUE, .code = code, .type = t, .val = v};
+}
+
+void answer_text(struct request *r, int code, const char *content_type, struct str text)
+{
+    r->answer = (struct answer){.kind = ANSWER_TEXT, .code = code, .content_type = content_type, .text = text};
+}
+
+/* {"kind":"Status",...,"status":"Success","details":{...}} */
+void answer_success(struct request *r, const struct resource *res, struct str name, struct str uid)
+{
+    struct status s;
+    status_init(&s, r->arena);
+    struct val *v = status_to_val(&s, r->arena);
+    v = val_copy(r->arena, v);
+    val_set_str(r->arena, v, N_status, STR("Success"));
+    val_del(v, N_code);
+    val_del(v, N_reason);
+    if (res) {
+        struct val *d = val_sub_obj(r->arena, v, N_details);
+        val_set_str(r->arena, d, N_name, name);
+        if (res->group[0])
+            val_set_str(r->arena, d, N_group, str_of(res->group));
+        val_set_str(r->arena, d, N_kind, str_of(res->name));
+        if (uid.n)
+            val_set_str(r->arena, d, N_uid, uid);
+    }
+    answer_value(r, 200, &types[T_meta_v1_Status], v);
+}
+
+static void add_warnings(struct request *r)
+{
+    for (size_t i = 0; i < r->n_warnings; i++) {
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        buf_puts(&b, "299 - \"");
+        for (size_t c = 0; c < r->warnings[i].n; c++) {
+            char ch = r->warnings[i].p[c];
+            if (ch == '"' || ch == '\\')
+                buf_putc(&b, '\\');
+            buf_putc(&b, (unsigned char)ch < 0x20 || ch == 0x7f ? ' ' : ch);
+        }
+        buf_putc(&b, '"');
+        http_add_header(r->x, "Warning", buf_str(&b));
+    }
+}
+
+/* JSON text becomes what was asked for. */
+static const char *finish_text(struct request *r, struct buf *b)
+{
+    if (r->media == MEDIA_YAML) {
+        struct val *v = NULL;
+        struct buf yaml = BUF_INIT;
+        if (json_decode(r->arena, NULL, buf_str(b), 0, NULL, &v, NULL) == 0)
+            yaml_encode(&yaml, NULL, v);
+        buf_done(b);
+        *b = yaml;
+        return media_name(MEDIA_YAML);
+    }
+    if (r->media == MEDIA_PROTO)
+        return media_name(MEDIA_PROTO);
+    if (r->opt.pretty) {
+        struct buf pretty = BUF_INIT;
+        json_indent(&pretty, buf_str(b));
+        buf_done(b);
+        *b = pretty;
+    } else {
+        buf_putc(b, '\n');
+    }
+    return media_name(MEDIA_JSON);
+}
+
+static void send_body(struct request *r, int code, const char *type, struct buf *b)
+{
+    CLEANUP_BUF struct buf z = BUF_INIT;
+    http_add_header(r->x, "Cache-Control", STR("no-cache, private"));
+    if (b->n >= GZIP_FROM && http_header_has(&r->x->headers, "accept-encoding", "gzip")) {
+        gzip_deflate(&z, buf_str(b), 1);
+        http_add_header(r->x, "Content-Encoding", STR("gzip"));
+        http_add_header(r->x, "Vary", STR("Accept-Encoding"));
+        b = &z;
+    }
+    http_respond(r->x, code, type, buf_str(b));
+}
+
+static void send_status(struct request *r)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    if (r->status.retry_after) {
+        char text[16];
+        snprintf(text, sizeof(text), "%d", r->status.retry_after);
+        http_add_header(r->x, "Retry-After", str_of(text));
+    }
+    if (r->status.code == 401)
+        http_add_header(r->x, "WWW-Authenticate", STR("Bearer realm=\"kubernetes-master\""));
+    if (r->status.code == 406)
+        r->media = MEDIA_JSON;
+    struct val *v = status_to_val(&r->status, r->arena);
+    if (r->answer.continue_token.n)
+        val_set_str(r->arena, val_sub_obj(r->arena, v, N_metadata), N_continue, r->answer.continue_token);
+    encode_value(r, &b, &types[T_meta_v1_Status], v);
+    const char *type = finish_text(r, &b);
+    send_body(r, r->status.code, type, &b);
+}
+
+void answer_send(struct request *r)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    const struct answer *a = &r->answer;
+    const char *type = a->content_type;
+    if (a->kind == ANSWER_SENT)
+        return;
+    add_warnings(r);
+    if (r->status.code) {
+        send_status(r);
+        return;
+    }
+    switch (a->kind) {
+    case ANSWER_OBJECT:
+        encode_object(r, &b, a->object);
+        break;
+    case ANSWER_VALUE:
+        encode_value(r, &b, a->type, a->val);
+        break;
+    case ANSWER_LIST:
+        encode_list(r, &b);
+        break;
+    case ANSWER_TEXT:
+        buf_putstr(&b, a->text);
+        break;
+    case ANSWER_NONE:
+    case ANSWER_SENT:
+        return;
+    }
+    if (a->kind != ANSWER_TEXT)
+        type = finish_text(r, &b);
+    send_body(r, a->code, type, &b);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/backend.h"
+
+#include "apiserver/state.h"
+#include "base/os.h"
+#include "names.h"
+#include "net/resolve.h"
+#include "resources.h"
+#include "type/meta.h"
+
+enum { KUBELET_PORT = 10250, FILE_MAX = 1 << 20 };
+
+static int read_optional(struct arena *a, const char *path, struct str *ret, struct err *e)
+{
+    *ret = STR_NULL;
+    int r = path ? os_read_file(a, path, FILE_MAX, ret) : 0;
+    return r < 0 ? err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+int backend_setup(struct apiserver *s, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const struct apiserver_config *c = &s->config;
+    struct tls_client_config t = {.insecure = c->kubelet_insecure};
+    int r = read_optional(&a, c->kubelet_ca ? c->kubelet_ca : c->client_ca, &t.ca, e);
+    if (!r)
+        r = read_optional(&a, c->kubelet_cert, &t.key.cert_pem, e);
+    if (!r)
+        r = read_optional(&a, c->kubelet_key, &t.key.key_pem, e);
+    if (!r)
+        r = tls_client_new(&t, &s->kubelet_tls, e);
+    if (r < 0)
+        return r;
+    struct tls_client *open = NULL;
+    r = tls_client_new(&(struct tls_client_config){.insecure = true}, &open, e);
+    if (r < 0)
+        return r;
+    s->kubelet = http_client_new(&(struct http_client_config){.tls = s->kubelet_tls});
+    s->outside = http_client_new(&(struct http_client_config){.tls = open});
+    tls_client_unref(open);
+    return 0;
+}
+
+void backend_free(struct apiserver *s)
+{
+    if (s->kubelet)
+        http_client_free(s->kubelet);
+    if (s->outside)
+        http_client_free(s->outside);
+    if (s->kubelet_tls)
+        tls_client_unref(s->kubelet_tls);
+}
+
+/* kubeadm's order of --kubelet-preferred-address-types. */
+static struct str address_of(const struct val *node)
+{
+    static const char *const order[] = {"InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"};
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++)
+        VAL_EACH(val_at(node, N_status, N_addresses), a)
+            if (str_is(val_getstr(a, N_type), order[i]))
+                return val_getstr(a, N_address);
+    return STR_NULL;
+}
+
+int backend_kubelet(struct request *r, struct str name, struct str *ret_base)
+{
+    const struct object *node = cache_get(state_kind(r->server, RES_NODES), STR(""), name);
+    if (!node)
+        return status_not_found(&r->status, &resources[RES_NODES], name);
+    struct str host = address_of(node->val);
+    if (!host.n)
+        return status_set(&r->status, 503, "ServiceUnavailable", "no preferred addresses found for node \"%.*s\"",
+                          STR_ARG(name));
+    int64_t port = val_int(val_at(node->val, N_status, N_daemonEndpoints, N_kubeletEndpoint, N_Port), KUBELET_PORT);
+    *ret_base = arena_printf(r->arena, "https://%s", net_join(r->arena, arena_cstr(r->arena, host), (uint16_t)port));
+    return 0;
+}
+
+struct rewrite {
+    struct str prefix;
+};
+
+static struct str rewrite_header(void *ctx, struct arena *a, struct str name, struct str value)
+{
+    const struct rewrite *w = ctx;
+    if (!str_is(name, "location") || !w->prefix.n || !value.n || value.p[0] != '/')
+        return value;
+    return arena_printf(a, "%.*s%.*s", STR_ARG(w->prefix), STR_ARG(value));
+}
+
+/* Who the client is concerns this server alone. */
+static const struct http_header no_credentials[] = {
+    {{"Authorization", sizeof("Authorization") - 1}, {"", 0}}, {{"Impersonate-User", sizeof("Impersonate-User") - 1}, {"", 0}}, {{"Impersonate-Group", sizeof("Impersonate-Group") - 1}, {"", 0}},
+    {{"Impersonate-Uid", sizeof("Impersonate-Uid") - 1}, {"", 0}},
+};
+
+int backend_proxy(struct request *r, struct http_client *c, struct str url, struct str prefix)
+{
+    struct rewrite w = {.prefix = prefix};
+    struct http_proxy p = {.client = c, .url = arena_cstr(r->arena, url), .headers = no_credentials,
+        .n_headers = ARRAY_SIZE(no_credentials), .response_header = rewrite_header, .ctx = &w};
+    struct err e = {0};
+    int x = http_proxy(r->x, &p, &e);
+    if (x < 0)
+        return status_set(&r->status, 503, "ServiceUnavailable", "error trying to reach service: %s", err_text(&e, x));
+    r->answer.kind = ANSWER_SENT;
+    r->answer.code = r->x->status;
+    return 0;
+}

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/cache.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/os.h"
+#include "resources.h"
+#include "type/meta.h"
+
+enum {
+    RING_MIN = 64,       /* first size of a ring */
+    RING_KEEP = 128,     /* events kept however old they are */
+    RING_MAX = 16384,    /* events kept however young they are */
+    PINS_MAX = 32,
+};
+#define EVENT_FRESH SECONDS(75)
+#define PIN_LIFE SECONDS(5 * 60)
+
+struct cache {
+    struct store *store;
+    struct store_watch *watch;
+    struct cache_kind **kinds; /* by resource index */
+    size_t n_kinds;
+    struct map prefixes; /* store prefix to kind */
+    int64_t revision;
+    struct waitq moved;
+    struct group fibers;
+    bool closed;
+};
+
+struct pin {
+    struct list link;
+    int64_t revision;
+    struct mono until;
+    struct tree *root;
+};
+
+/* Where upstream keeps kinds in etcd, where that is not their plural name. */
+static const struct {
+    uint16_t res;
+    const char *path;
+} store_paths[] = {
+    {RES_NODES, "minions"},
+    {RES_SERVICES, "services/specs"},
+    {RES_ENDPOINTS, "services/endpoints"},
+    {RES_REPLICATIONCONTROLLERS, "controllers"},
+    {RES_INGRESSES, "ingress"},
+    {RES_CUSTOMRESOURCEDEFINITIONS, "apiextensions.k8s.io/customresourcedefinitions"},
+    {RES_APISERVICES, "apiregistration.k8s.io/apiservices"},
+};
+
+static char *kind_prefix(const struct resource *r)
+{
+    struct buf b = BUF_INIT;
+    buf_puts(&b, "/registry/");
+    const char *path = r->name;
+    for (size_t i = 0; i < ARRAY_SIZE(store_paths); i++)
+        if (store_paths[i].res == r->index)
+            path = store_paths[i].path;
+    buf_puts(&b, path);
+    buf_puts(&b, "/");
+    return b.p;
+}
+
+static void kind_new(struct cache *c, const struct resource *r)
+{
+    struct cache_kind *k = NEW(struct cache_kind);
+    k->cache = c;
+    k->res = r;
+    k->prefix = str_of(kind_prefix(r));
+    list_init(&k->followers);
+    list_init(&k->hooks);
+    list_init(&k->pins);
+    c->kinds[r->index] = k;
+    map_put(&c->prefixes, k->prefix, k);
+}
+
+struct cache_kind *cache_kind(struct cache *c, const struct resource *r)
+{
+    unsigned i = r->storage ? r->storage : r->index;
+    return i < c->n_kinds ? c->kinds[i] : NULL;
+}
+
+int64_t cache_revision(const struct cache *c)
+{
+    return c->revision;
+}
+
+static void event_done(struct cache_event *e)
+{
+    object_unref((struct object *)e->old);
+    object_unref((struct object *)e->now);
+    object_unref(e->gone);
+    *e = (struct cache_event){0};
+}
+
+static struct cache_event *ring_slot(const struct cache_kind *k, uint64_t position)
+{
+    return &k->ring[position & (k->cap - 1)];
+}
+
+static void ring_drop_first(struct cache_kind *k)
+{
+    struct cache_event *e = ring_slot(k, k->first++);
+    k->oldest = e->revision;
+    event_done(e);
+}
+
+static void ring_grow(struct cache_kind *k)
+{
+    size_t cap = k->cap ? k->cap * 2 : RING_MIN;
+    struct cache_event *ring = xcalloc(cap, sizeof(*ring));
+    for (uint64_t p = k->first; p < k->next; p++)
+        ring[p & (cap - 1)] = *ring_slot(k, p);
+    free(k->ring);
+    k->ring = ring;
+    k->cap = cap;
+}
+
+static void ring_push(struct cache_kind *k, struct cache_event e)
+{
+    while (k->next - k->first > RING_KEEP && ring_slot(k, k->first)->at.ns + EVENT_FRESH < e.at.ns)
+        ring_drop_first(k);
+    if (k->next - k->first == k->cap) {
+        if (k->cap < RING_MAX)
+            ring_grow(k);
+        else
+            ring_drop_first(k);
+    }
+    *ring_slot(k, k->next++) = e;
+    k->changed = e.revision;
+}
+
+/* Encodings are shared by the watchers of the moment; after those have had their turn nobody needs them. */
+static void drop_old_encodings(struct cache_kind *k)
+{
+    enum { BEHIND = 8 };
+    if (k->next - k->first <= BEHIND)
+        return;
+    const struct cache_event *e = ring_slot(k, k->next - BEHIND);
+    if (e->now)
+        object_drop_encodings((struct object *)e->now);
+    if (e->old)
+        object_drop_encodings((struct object *)e->old);
+}
+
+static struct cache_kind *kind_of_key(const struct cache *c, struct str key)
+{
+    size_t slashes = 0;
+    for (size_t i = 0; i < key.n; i++) {
+        if (key.p[i] != '/' || ++slashes < 3)
+            continue;
+        struct cache_kind *k = map_get(&c->prefixes, str_n(key.p, i + 1));
+        if (k || slashes == 4)
+            return k;
+    }
+    return NULL;
+}
+
+static void apply(struct cache *c, struct cache_kind *k, struct str key, struct cache_event e)
+{
+    struct str name = str_from(key, k->prefix.n);
+    e.old = tree_get(k->root, name);
+    if (!e.old && !e.now) {
+        event_done(&e);
+        return;
+    }
+    if (e.old)
+        e.old = object_ref(e.old);
+    k->root = e.now ? tree_put(k->root, name, e.now) : tree_del(k->root, name);
+    e.at = os_mono();
+    ring_push(k, e);
+    drop_old_encodings(k);
+    LIST_EACH_SAFE(&k->hooks, l) {
+        struct cache_hook *h = LIST_ENTRY(l, struct cache_hook, link);
+        h->fn(h->arg, e.old, e.now);
+    }
+}
+
+static void take_event(struct cache *c, const struct store_event *se)
+{
+    struct cache_kind *k = kind_of_key(c, se->key);
+    struct object *o = se->cookie;
+    if (!k)
+        return;
+    struct cache_event e = {.revision = se->modified.n};
+    struct err err = {0};
+    if (se->deleted) {
+        e.gone = o;
+    } else if (o) {
+        e.now = o;
+    } else {
+        struct object *decoded = NULL;
+        int r = object_decode(k->res, se->value, se->modified.n, &decoded, &err);
+        if (r < 0) {
+            log_error("apiserver", "%.*s: cannot be read: %s", STR_ARG(se->key), err_text(&err, r));
+            return;
+        }
+        e.now = decoded;
+    }
+    apply(c, k, se->key, e);
+}
+
+static void wake_followers(struct cache_kind *k)
+{
+    LIST_EACH(&k->followers, l)
+        waitq_wake_all(&LIST_ENTRY(l, struct cache_follower, link)->q);
+}
+
+static void wake_kinds(struct cache *c, int64_t before)
+{
+    for (size_t i = 0; i < c->n_kinds; i++)
+        if (c->kinds[i] && c->kinds[i]->changed > before)
+            wake_followers(c->kinds[i]);
+    waitq_wake_all(&c->moved);
+}
+
+static int follow_once(struct cache *c)
+{
+    const struct store_event *events = NULL;
+    size_t n = 0;
+    revision progress = {0};
+    int r = store_watch_next(c->watch, MONO_NEVER, &events, &n, &progress);
+    if (r)
+        return r;
+    int64_t before = c->revision;
+    for (size_t i = 0; i < n; i++)
+        take_event(c, &events[i]);
+    c->revision = MAX(c->revision, progress.n);
+    wake_kinds(c, before);
+    return 0;
+}
+
+static void kind_clear(struct cache_kind *k)
+{
+    while (k->first < k->next)
+        ring_drop_first(k);
+    k->root = tree_unref(k->root);
+    while (!list_empty(&k->pins)) {
+        struct pin *p = LIST_ENTRY(list_pop_front(&k->pins), struct pin, link);
+        tree_unref(p->root);
+        free(p);
+    }
+    k->n_pins = 0;
+}
+
+struct load {
+    struct cache_kind *kind;
+    struct err *e;
+};
+
+static int load_entry(void *arg, const struct store_entry *entry)
+{
+    struct load *l = arg;
+    struct object *o = NULL;
+    int r = object_decode(l->kind->res, entry->value, entry->modified.n, &o, l->e);
+    if (r < 0)
+        return err_wrap(l->e, r, "stored object %.*s", STR_ARG(entry->key));
+    l->kind->root = tree_put(l->kind->root, str_from(entry->key, l->kind->prefix.n), o);
+    object_unref(o);
+    return 0;
+}
+
+static int load_kind(struct cache *c, struct cache_kind *k, revision at, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct load l = {.kind = k, .e = e};
+    int r = store_range(c->store, k->prefix, store_prefix_end(&a, k->prefix), at, 0, load_entry, &l, NULL);
+    if (r > 0)
+        return err_set(e, -EIO, "the store cannot be read at revision %lld", (long long)at.n);
+    k->changed = k->oldest = at.n;
+    return r;
+}
+
+/* Everything as of one revision, and the watch from there on. Watchers that stood in the rings are lost. */
+static int load_all(struct cache *c, struct err *e)
+{
+    store_watch_close(TAKE_PTR(c->watch));
+    revision at = store_revision(c->store);
+    for (size_t i = 0; i < c->n_kinds; i++) {
+        if (!c->kinds[i])
+            continue;
+        kind_clear(c->kinds[i]);
+        c->kinds[i]->next = c->kinds[i]->first = c->kinds[i]->first + 1;
+        int r = load_kind(c, c->kinds[i], at, e);
+        if (r < 0)
+            return r;
+    }
+    int r = store_watch(c->store, STR("/registry/"), STR("/registry0"), at, false, &c->watch);
+    if (r)
+        return err_set(e, r < 0 ? r : -EIO, "the store cannot be watched from revision %lld", (long long)at.n);
+    c->revision = at.n;
+    return 0;
+}
+
+static void follow(void *arg)
+{
+    struct cache *c = arg;
+    struct err e = {0};
+    for (;;) {
+        int r = follow_once(c);
+        if (r == -ETIMEDOUT)
+            continue;
+        if (r == STORE_COMPACTED)
+            r = load_all(c, &e);
+        if (r < 0 && r != -ECANCELED && r != -EPIPE)
+            log_error("apiserver", "the watch cache ended: %s", err_text(&e, r));
+        if (r < 0)
+            break;
+    }
+    c->closed = true;
+    wake_kinds(c, -1);
+}
+
+int cache_open(struct store *store, struct cache **ret, struct err *e)
+{
+    struct cache *c = NEW(struct cache);
+    c->store = store;
+    c->n_kinds = n_resources;
+    c->kinds = xcalloc(c->n_kinds, sizeof(struct cache_kind *));
+    for (unsigned i = 1; i < n_resources; i++)
+        if (resources[i].stored && (!resources[i].storage || resources[i].storage == i))
+            kind_new(c, &resources[i]);
+    int r = load_all(c, e);
+    if (r < 0) {
+        cache_close(c);
+        return r;
+    }
+    group_spawn(&c->fibers, "watch-cache", follow, c);
+    *ret = c;
+    return 0;
+}
+
+void cache_close(struct cache *c)
+{
+    if (!c)
+        return;
+    group_stop(&c->fibers);
+    store_watch_close(c->watch);
+    for (size_t i = 0; i < c->n_kinds; i++) {
+        struct cache_kind *k = c->kinds[i];
+        if (!k)
+            continue;
+        kind_clear(k);
+        free(k->ring);
+        free((char *)k->prefix.p);
+        free(k);
+    }
+    free(c->kinds);
+    map_done(&c->prefixes);
+    free(c);
+}
+
+int cache_wait(struct cache *c, int64_t rev, struct mono deadline)
+{
+    while (c->revision < rev) {
+        if (c->closed)
+            return -EPIPE;
+        int r = waitq_wait(&c->moved, deadline);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int cache_fresh(struct cache *c)
+{
+    return cache_wait(c, store_revision(c->store).n, MONO_NEVER);
+}
+
+const struct object *cache_get(const struct cache_kind *k, struct str ns, struct str name)
+{
+    char key[512];
+    size_t n = ns.n ? ns.n + 1 + name.n : name.n;
+    if (n > sizeof(key) || !name.n)
+        return NULL;
+    size_t at = 0;
+    if (ns.n) {
+        memcpy(key, ns.p, ns.n);
+        key[ns.n] = '/';
+        at = ns.n + 1;
+    }
+    memcpy(key + at, name.p, name.n);
+    return tree_get(k->root, str_n(key, n));
+}
+
+static void unpin(struct cache_kind *k, struct pin *p)
+{
+    list_remove(&p->link);
+    k->n_pins--;
+    tree_unref(p->root);
+    free(p);
+}
+
+void cache_pin(struct cache_kind *k, int64_t rev, struct tree *root)
+{
+    struct mono now = os_mono();
+    LIST_EACH_SAFE(&k->pins, l) {
+        struct pin *p = LIST_ENTRY(l, struct pin, link);
+        if (p->revision == rev) {
+            p->until = mono_add(now, PIN_LIFE);
+            return;
+        }
+        if (p->until.ns < now.ns)
+            unpin(k, p);
+    }
+    if (k->n_pins == PINS_MAX)
+        unpin(k, LIST_ENTRY(k->pins.next, struct pin, link));
+    struct pin *p = NEW(struct pin);
+    *p = (struct pin){.revision = rev, .until = mono_add(now, PIN_LIFE), .root = tree_ref(root)};
+    list_push_back(&k->pins, &p->link);
+    k->n_pins++;
+}
+
+/* Undoes the events after a revision, newest first. */
+static struct tree *roll_back(const struct cache_kind *k, int64_t rev)
+{
+    struct tree *t = tree_ref(k->root);
+    for (uint64_t p = k->next; p > k->first && ring_slot(k, p - 1)->revision > rev; p--) {
+        const struct cache_event *e = ring_slot(k, p - 1);
+        const struct object *o = e->old ? e->old : e->now;
+        char key[600];
+        int n = snprintf(key, sizeof(key), "%.*s%s%.*s", STR_ARG(o->namespace_), o->namespace_.n ? "/" : "",
+                         STR_ARG(o->name));
+        t = e->old ? tree_put(t, str_n(key, (size_t)n), e->old) : tree_del(t, str_n(key, (size_t)n));
+    }
+    return t;
+}
+
+int cache_root_at(struct cache_kind *k, int64_t rev, struct tree **ret)
+{
+    if (rev >= k->changed) {
+        *ret = tree_ref(k->root);
+        return 0;
+    }
+    LIST_EACH(&k->pins, l) {
+        struct pin *p = LIST_ENTRY(l, struct pin, link);
+        if (p->revision == rev) {
+            *ret = tree_ref(p->root);
+            return 0;
+        }
+    }
+    if (rev < k->oldest)
+        return STORE_COMPACTED;
+    *ret = roll_back(k, rev);
+    return 0;
+}
+
+void cache_on_change(struct cache_kind *k, struct cache_hook *h, cache_changed *fn, void *arg)
+{
+    *h = (struct cache_hook){.fn = fn, .arg = arg};
+    list_push_back(&k->hooks, &h->link);
+}
+
+void cache_off_change(struct cache_hook *h)
+{
+    list_remove(&h->link);
+}
+
+int cache_seek(const struct cache_kind *k, int64_t rev, uint64_t *ret_position)
+{
+    if (rev < k->oldest)
+        return STORE_COMPACTED;
+    uint64_t p = k->next;
+    while (p > k->first && ring_slot(k, p - 1)->revision > rev)
+        p--;
+    *ret_position = p;
+    return 0;
+}
+
+struct cache_event *cache_event_at(const struct cache_kind *k, uint64_t position)
+{
+    return position >= k->first && position < k->next ? ring_slot(k, position) : NULL;
+}
+
+void cache_follow(struct cache_kind *k, struct cache_follower *f)
+{
+    *f = (struct cache_follower){.kind = k};
+    list_push_back(&k->followers, &f->link);
+    k->n_followers++;
+}
+
+void cache_unfollow(struct cache_follower *f)
+{
+    if (!list_linked(&f->link))
+        return;
+    list_remove(&f->link);
+    f->kind->n_followers--;
+}
+
+const struct object *cache_event_gone(struct cache_event *e)
+{
+    if (!e->gone) {
+        e->gone = object_new(e->old->res, e->old->val);
+        object_stamp(e->gone, e->revision);
+    }
+    return e->gone;
+}
+
+struct str cache_key(struct arena *a, const struct cache_kind *k, struct str ns, struct str name)
+{
+    return arena_printf(a, "%.*s%.*s%s%.*s", STR_ARG(k->prefix), STR_ARG(ns), ns.n ? "/" : "", STR_ARG(name));
+}
+
+void cache_committing(void *cookie, revision rev)
+{
+    struct object *o = cookie;
+    object_stamp(o, rev.n);
+    object_ref(o);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* /api and /apis: the old documents, one a group version, and the aggregated one (KEP-3352) with an ETag. All are made
+ * of resources[]. */
+#include "apiserver/pages.h"
+
+#include <stdio.h>
+
+#include "apiserver/state.h"
+#include "auth/crypto.h"
+#include "names.h"
+#include "types.h"
+#include "wire/json.h"
+
+#define AGGREGATED "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+static const struct {
+    uint16_t bit;
+    const char *name;
+} verb_names[] = {
+    {VERB_CREATE, "create"}, {VERB_DELETE, "delete"}, {VERB_DELETECOLLECTION, "deletecollection"}, {VERB_GET, "get"},
+    {VERB_LIST, "list"}, {VERB_PATCH, "patch"}, {VERB_UPDATE, "update"}, {VERB_WATCH, "watch"},
+};
+
+static void set_verbs(struct arena *a, struct val *v, uint16_t verbs)
+{
+    struct val *list = val_sub_list(a, v, N_verbs);
+    for (size_t i = 0; i < ARRAY_SIZE(verb_names); i++)
+        if (verbs & verb_names[i].bit)
+            val_add_str(a, list, str_of(verb_names[i].name));
+}
+
+static void set_names(struct arena *a, struct val *v, name_id name, const char *const *texts)
+{
+    for (size_t i = 0; texts && texts[i]; i++)
+        val_add_str(a, val_sub_list(a, v, name), str_of(texts[i]));
+}
+
+static void set_kind(struct arena *a, struct val *v, const char *kind, const char *api_version)
+{
+    val_set_str(a, v, N_kind, str_of(kind));
+    val_set_str(a, v, N_apiVersion, str_of(api_version));
+}
+
+static bool in_version(const struct resource *res, struct str group, struct str version)
+{
+    return str_is(group, res->group) && str_is(version, res->version);
+}
+
+static bool is_group(unsigned i, struct str group)
+{
+    return str_is(group, group_versions[i].group);
+}
+
+/* ---- APIResourceList -------------------------------------------------------------------------------------------- */
+
+static void list_resource(struct arena *a, struct val *list, const struct resource *res)
+{
+    struct val *v = val_add_obj(a, list);
+    val_set_str(a, v, N_name, str_of(res->name));
+    val_set_str(a, v, N_singularName, str_of(res->singular));
+    val_set_bool(a, v, N_namespaced, res->namespaced);
+    val_set_str(a, v, N_kind, str_of(res->kind));
+    set_verbs(a, v, res->verbs);
+    set_names(a, v, N_shortNames, res->short_names);
+    set_names(a, v, N_categories, res->categories);
+    if (res->stored) {
+        char hex[65], text[256];
+        snprintf(text, sizeof(text), "%s/%s/%s", res->group, res->version, res->kind);
+        sha256_hex(str_of(text), hex);
+        val_set_str(a, v, N_storageVersionHash, str_n(hex, 12));
+    }
+    for (unsigned i = 0; i < res->n_subresources; i++) {
+        const struct subresource *s = &res->subresources[i];
+        v = val_add_obj(a, list);
+        val_set_str(a, v, N_name, arena_printf(a, "%s/%s", res->name, s->name));
+        val_set_str(a, v, N_singularName, STR(""));
+        val_set_bool(a, v, N_namespaced, res->namespaced);
+        val_set_str(a, v, N_kind, str_of(s->kind));
+        if (strcmp(s->group, res->group) != 0 || strcmp(s->version, res->version) != 0) {
+            val_set_str(a, v, N_group, str_of(s->group));
+            val_set_str(a, v, N_version, str_of(s->version));
+        }
+        set_verbs(a, v, s->verbs);
+    }
+}
+
+static int serve_resources(struct request *r, struct str group, struct str version)
+{
+    struct val *v = val_new(r->arena, VAL_OBJ);
+    set_kind(r->arena, v, "APIResourceList", "v1");
+    val_set_str(r->arena, v, N_groupVersion,
+                arena_printf(r->arena, "%.*s%s%.*s", STR_ARG(group), group.n ? "/" : "", STR_ARG(version)));
+    struct val *list = val_sub_list(r->arena, v, N_resources);
+    for (unsigned i = 1; i < n_resources; i++)
+        if (in_version(&resources[i], group, version))
+            list_resource(r->arena, list, &resources[i]);
+    if (!list->n)
+        return 0;
+    answer_value(r, 200, &types[T_meta_v1_APIResourceList], v);
+    return 0;
+}
+
+/* ---- APIGroup and its list ------------------------------------------------------------------------------------- */
+
+static struct val *version_of(struct arena *a, unsigned i)
+{
+    struct val *v = val_new(a, VAL_OBJ);
+    const struct group_version *g = &group_versions[i];
+    val_set_str(a, v, N_groupVersion, arena_printf(a, "%s%s%s", g->group, g->group[0] ? "/" : "", g->version));
+    val_set_str(a, v, N_version, str_of(g->version));
+    return v;
+}
+
+static struct val *group_of(struct arena *a, const char *group)
+{
+    struct val *v = val_new(a, VAL_OBJ);
+    val_set_str(a, v, N_name, str_of(group));
+    for (unsigned i = 0; i < n_group_versions; i++) {
+        if (!is_group(i, str_of(group)))
+            continue;
+        val_add(a, val_sub_list(a, v, N_versions), *version_of(a, i));
+        if (!val_get(v, N_preferredVersion))
+            val_set_ref(a, v, N_preferredVersion, version_of(a, i));
+    }
+    return v;
+}
+
+static bool first_of_group(unsigned i)
+{
+    for (unsigned j = 0; j < i; j++)
+        if (strcmp(group_versions[j].group, group_versions[i].group) == 0)
+            return false;
+    return true;
+}
+
+static int serve_groups(struct request *r)
+{
+    struct val *v = val_new(r->arena, VAL_OBJ);
+    set_kind(r->arena, v, "APIGroupList", "v1");
+    struct val *list = val_sub_list(r->arena, v, N_groups);
+    for (unsigned i = 0; i < n_group_versions; i++)
+        if (group_versions[i].group[0] && first_of_group(i))
+            val_add(r->arena, list, *group_of(r->arena, group_versions[i].group));
+    answer_value(r, 200, &types[T_meta_v1_APIGroupList], v);
+    return 0;
+}
+
+static int serve_group(struct request *r, struct str group)
+{
+    for (unsigned i = 0; group.n && i < n_group_versions; i++) {
+        if (!is_group(i, group))
+            continue;
+        struct val *v = group_of(r->arena, group_versions[i].group);
+        set_kind(r->arena, v, "APIGroup", "v1");
+        answer_value(r, 200, &types[T_meta_v1_APIGroup], v);
+        break;
+    }
+    return 0;
+}
+
+static int serve_versions(struct request *r)
+{
+    struct val *v = val_new(r->arena, VAL_OBJ);
+    val_set_str(r->arena, v, N_kind, STR("APIVersions"));
+    val_add_str(r->arena, val_sub_list(r->arena, v, N_versions), STR("v1"));
+    struct val *address = val_add_obj(r->arena, val_sub_list(r->arena, v, N_serverAddressByClientCIDRs));
+    val_set_str(r->arena, address, N_clientCIDR, STR("0.0.0.0/0"));
+    val_set_str(r->arena, address, N_serverAddress, r->x->host);
+    answer_value(r, 200, &types[T_meta_v1_APIVersions], v);
+    return 0;
+}
+
+/* ---- aggregated -------------------------------------------------------------------------------------------------- */
+
+static struct val *kind_of(struct arena *a, const char *group, const char *version, const char *kind)
+{
+    struct val *v = val_new(a, VAL_OBJ);
+    val_set_str(a, v, N_group, str_of(group));
+    val_set_str(a, v, N_version, str_of(version));
+    val_set_str(a, v, N_kind, str_of(kind));
+    return v;
+}
+
+static void discover_resource(struct arena *a, struct val *list, const struct resource *res)
+{
+    struct val *v = val_add_obj(a, list);
+    val_set_str(a, v, N_resource, str_of(res->name));
+    val_set_ref(a, v, N_responseKind, kind_of(a, res->group, res->version, res->kind));
+    val_set_str(a, v, N_scope, res->namespaced ? STR("Namespaced") : STR("Cluster"));
+    val_set_str(a, v, N_singularResource, str_of(res->singular));
+    set_verbs(a, v, res->verbs);
+    set_names(a, v, N_shortNames, res->short_names);
+    set_names(a, v, N_categories, res->categories);
+    for (unsigned i = 0; i < res->n_subresources; i++) {
+        const struct subresource *s = &res->subresources[i];
+        struct val *sub = val_add_obj(a, val_sub_list(a, v, N_subresources));
+        val_set_str(a, sub, N_subresource, str_of(s->name));
+        val_set_ref(a, sub, N_responseKind, kind_of(a, s->group, s->version, s->kind));
+        set_verbs(a, sub, s->verbs);
+    }
+}
+
+static void discover_version(struct arena *a, struct val *group, unsigned i)
+{
+    struct val *v = val_add_obj(a, val_sub_list(a, group, N_versions));
+    struct str g = str_of(group_versions[i].group), version = str_of(group_versions[i].version);
+    val_set_str(a, v, N_version, version);
+    struct val *list = val_sub_list(a, v, N_resources);
+    for (unsigned j = 1; j < n_resources; j++)
+        if (in_version(&resources[j], g, version))
+            discover_resource(a, list, &resources[j]);
+    val_set_str(a, v, N_freshness, STR("Current"));
+}
+
+static struct val *discover(struct arena *a, bool core)
+{
+    struct val *v = val_new(a, VAL_OBJ);
+    set_kind(a, v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
+    val_sub_obj(a, v, N_metadata);
+    struct val *items = val_sub_list(a, v, N_items);
+    for (unsigned i = 0; i < n_group_versions; i++) {
+        const char *name = group_versions[i].group;
+        if ((name[0] == '\0') != core || !first_of_group(i))
+            continue;
+        struct val *group = val_add_obj(a, items);
+        struct val *meta = val_sub_obj(a, group, N_metadata);
+        if (name[0])
+            val_set_str(a, meta, N_name, str_of(name));
+        for (unsigned j = i; j < n_group_versions; j++)
+            if (is_group(j, str_of(name)))
+                discover_version(a, group, j);
+    }
+    return v;
+}
+
+/* The text and its tag are made once. */
+static struct str discovery_text(struct apiserver *s, bool core)
+{
+    struct str key = core ? STR("discovery/api") : STR("discovery/apis");
+    struct str *text = map_get(&s->pages, key);
+    if (!text) {
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        json_encode(&b, &types[T_apidiscovery_v2_APIGroupDiscoveryList], discover(&a, core), 0);
+        text = ARENA_NEW(&s->pages_arena, struct str);
+        *text = arena_str(&s->pages_arena, buf_str(&b));
+        map_put(&s->pages, key, text);
+    }
+    return *text;
+}
+
+static bool wants_aggregated(const struct request *r)
+{
+    struct str accept = http_header(&r->x->headers, "accept"), clause;
+    while (str_next(&accept, ',', &clause))
+        if (str_contains(clause, STR("as=APIGroupDiscoveryList")) && str_contains(clause, STR("v=v2")) &&
+            !str_contains(clause, STR("v=v2beta1")) && str_contains(clause, STR("application/json")))
+            return true;
+    return false;
+}
+
+static int serve_aggregated(struct request *r, bool core)
+{
+    char hex[65];
+    struct str text = discovery_text(r->server, core);
+    sha256_hex(text, hex);
+    struct str tag = arena_printf(r->arena, "\"%.64s\"", hex);
+    http_add_header(r->x, "ETag", tag);
+    http_add_header(r->x, "Vary", STR("Accept"));
+    struct str have = http_header(&r->x->headers, "if-none-match");
+    if (have.n && str_contains(have, tag))
+        answer_text(r, 304, NULL, STR(""));
+    else
+        answer_text(r, 200, AGGREGATED, text);
+    return 0;
+}
+
+/* ---- the two trees ------------------------------------------------------------------------------------------------ */
+
+int page_api(struct request *r)
+{
+    struct str rest = str_from(r->info.path, 5), version, more;
+    if (!rest.n)
+        return wants_aggregated(r) ? serve_aggregated(r, true) : serve_versions(r);
+    str_cut(rest, '/', &version, &more);
+    return more.n ? 0 : serve_resources(r, STR(""), version);
+}
+
+int page_apis(struct request *r)
+{
+    struct str rest = str_from(r->info.path, 6), group, version, more;
+    if (!rest.n)
+        return wants_aggregated(r) ? serve_aggregated(r, false) : serve_groups(r);
+    str_cut(rest, '/', &group, &rest);
+    str_cut(rest, '/', &version, &more);
+    if (more.n)
+        return 0;
+    return version.n ? serve_resources(r, group, version) : serve_group(r, group);
+}

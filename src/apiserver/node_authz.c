@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Node authorizer: a kubelet may read what the pods bound to its node refer to, and touch its own objects; for
+ * the rest it has the rules of the ClusterRole system:node. Which secret belongs to which pod is looked up among the
+ * pods of the secret's namespace when it is asked; kubelets ask seldom (they watch by name).
+ */
+#include "apiserver/auth.h"
+#include "apiserver/podrefs.h"
+#include "apiserver/state.h"
+#include "names.h"
+#include "net/url.h"
+#include "resources.h"
+#include "type/meta.h"
+#include "type/selector.h"
+
+#define NODE_PREFIX "system:node:"
+
+struct str node_of_user(const struct user *u)
+{
+    if (!str_starts(u->name, STR(NODE_PREFIX)) || !user_in_group(u, "system:nodes"))
+        return STR_NULL;
+    return str_from(u->name, sizeof(NODE_PREFIX) - 1);
+}
+
+static bool on_node(const struct object *pod, struct str node)
+{
+    return str_eq(val_str(val_at(pod->val, N_spec, N_nodeName)), node);
+}
+
+static const struct object *find(struct request *r, uint16_t res, struct str ns, struct str name)
+{
+    return cache_get(state_kind(r->server, res), ns, name);
+}
+
+/* Does a pod of the node refer to it? */
+static bool referred(struct request *r, struct str node, uint16_t res, struct str ns, struct str name)
+{
+    struct cache_kind *pods = state_kind(r->server, RES_PODS);
+    TREE_EACH(pods->root, ns, it)
+        if (on_node(it.object, node) && pod_refers(it.object->val, res, name))
+            return true;
+    return false;
+}
+
+static bool reads(const struct attributes *at)
+{
+    return str_is(at->verb, "get") || str_is(at->verb, "list") || str_is(at->verb, "watch");
+}
+
+static bool verb_in(const struct attributes *at, const char *list)
+{
+    struct str rest = str_of(list), verb;
+    while (str_next(&rest, ' ', &verb))
+        if (str_eq(verb, at->verb))
+            return true;
+    return false;
+}
+
+static bool may_read_referred(struct request *r, const struct attributes *at, struct str node, uint16_t res)
+{
+    return reads(at) && at->name.n && at->ns.n && !at->subresource.n && referred(r, node, res, at->ns, at->name);
+}
+
+static bool may_claim(struct request *r, const struct attributes *at, struct str node)
+{
+    bool writes_status = str_is(at->subresource, "status") && verb_in(at, "update patch");
+    bool gets = !at->subresource.n && str_is(at->verb, "get");
+    return (writes_status || gets) && at->name.n && referred(r, node, RES_PERSISTENTVOLUMECLAIMS, at->ns, at->name);
+}
+
+/* A volume is reached through the claim that it is bound to. */
+static bool may_volume(struct request *r, const struct attributes *at, struct str node)
+{
+    const struct object *pv = find(r, RES_PERSISTENTVOLUMES, STR(""), at->name);
+    const struct val *ref = pv ? val_at(pv->val, N_spec, N_claimRef) : NULL;
+    if (!str_is(at->verb, "get") || at->subresource.n || !ref)
+        return false;
+    return referred(r, node, RES_PERSISTENTVOLUMECLAIMS, val_getstr(ref, N_namespace), val_getstr(ref, N_name));
+}
+
+static bool may_attachment(struct request *r, const struct attributes *at, struct str node)
+{
+    const struct object *va = find(r, RES_VOLUMEATTACHMENTS, STR(""), at->name);
+    return str_is(at->verb, "get") && !at->subresource.n && va &&
+           str_eq(val_str(val_at(va->val, N_spec, N_nodeName)), node);
+}
+
+static bool may_token(struct request *r, const struct attributes *at, struct str node)
+{
+    if (str_is(at->subresource, "token"))
+        return str_is(at->verb, "create") && referred(r, node, RES_SERVICEACCOUNTS, at->ns, at->name);
+    return !at->subresource.n && str_is(at->verb, "get") && referred(r, node, RES_SERVICEACCOUNTS, at->ns, at->name);
+}
+
+static bool may_lease(const struct attributes *at, struct str node)
+{
+    if (!str_is(at->ns, "kube-node-lease") || at->subresource.n || !verb_in(at, "get create update patch delete"))
+        return false;
+    return str_is(at->verb, "create") || str_eq(at->name, node);
+}
+
+static bool may_csi_node(const struct attributes *at, struct str node)
+{
+    if (at->subresource.n || !verb_in(at, "get create update patch delete"))
+        return false;
+    return str_is(at->verb, "create") || str_eq(at->name, node);
+}
+
+/* fieldSelector=spec.nodeName=<node> */
+static bool selects_node(struct request *r, const char *field, struct str node)
+{
+    struct str text;
+    struct selector s;
+    if (!query_get(r->arena, r->query, "fieldSelector", &text) || field_selector_parse(r->arena, text, &s, NULL))
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (s.reqs[i].op == SEL_EQ && str_is(s.reqs[i].key, field) && str_eq(s.reqs[i].values[0], node))
+            return true;
+    return false;
+}
+
+static bool may_slice(struct request *r, const struct attributes *at, struct str node)
+{
+    const struct object *o = at->name.n ? find(r, RES_RESOURCESLICES, STR(""), at->name) : NULL;
+    if (at->subresource.n)
+        return false;
+    if (str_is(at->verb, "create"))
+        return true;
+    if (verb_in(at, "list watch deletecollection"))
+        return selects_node(r, "spec.nodeName", node);
+    return o && str_eq(val_str(val_at(o->val, N_spec, N_nodeName)), node);
+}
+
+/* KEP-4601: kubelets see themselves and the pods bound to them. */
+static bool may_node(const struct attributes *at, struct str node)
+{
+    if (verb_in(at, "list watch get") && !at->subresource.n)
+        return str_eq(at->name, node);
+    return verb_in(at, "create update patch") && (str_is(at->verb, "create") || str_eq(at->name, node));
+}
+
+static bool may_pod_read(struct request *r, const struct attributes *at, struct str node)
+{
+    if (verb_in(at, "list watch"))
+        return selects_node(r, "spec.nodeName", node);
+    const struct object *pod = find(r, RES_PODS, at->ns, at->name);
+    return !pod || on_node(pod, node);
+}
+
+static bool by_rules(struct request *r, const struct attributes *at)
+{
+    const struct object *role = find(r, RES_CLUSTERROLES, STR(""), STR("system:node"));
+    struct rbac_request q = {.verb = at->verb, .resource_request = at->resource_request, .group = at->group,
+        .resource = at->resource, .subresource = at->subresource, .name = at->name, .namespace = at->ns, .path = at->path};
+    return role && rbac_rules_allow(val_get(role->val, N_rules), &q);
+}
+
+static bool may(struct request *r, const struct attributes *at, struct str node)
+{
+    const struct resource *res =
+        at->resource_request ? resource_find(at->group, at->version.n ? at->version : STR("v1"), at->resource) : NULL;
+    switch (res ? res->index : 0) {
+    case RES_SECRETS:
+    case RES_CONFIGMAPS:
+        return may_read_referred(r, at, node, res->index);
+    case RES_PERSISTENTVOLUMECLAIMS:
+        return may_claim(r, at, node);
+    case RES_RESOURCECLAIMS:
+        return str_is(at->verb, "get") && may_read_referred(r, at, node, res->index);
+    case RES_PERSISTENTVOLUMES:
+        return may_volume(r, at, node);
+    case RES_VOLUMEATTACHMENTS:
+        return may_attachment(r, at, node);
+    case RES_SERVICEACCOUNTS:
+        return may_token(r, at, node);
+    case RES_LEASES:
+        return may_lease(at, node);
+    case RES_CSINODES:
+        return may_csi_node(at, node);
+    case RES_RESOURCESLICES:
+        return may_slice(r, at, node);
+    case RES_NODES:
+        return may_node(at, node);
+    case RES_PODS:
+        if (verb_in(at, "get list watch") && !at->subresource.n)
+            return may_pod_read(r, at, node);
+        break;
+    }
+    return by_rules(r, at);
+}
+
+enum decision node_authorize(struct request *r, const struct attributes *at, struct err *ret_reason)
+{
+    struct str node = node_of_user(at->user);
+    if (!node.n)
+        return DECISION_NONE;
+    if (may(r, at, node))
+        return DECISION_ALLOW;
+    err_set(ret_reason, 0, "no relationship found between node '%.*s' and this object", STR_ARG(node));
+    return DECISION_NONE;
+}

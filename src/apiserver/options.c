@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command: upstream's flags of kube-apiserver, the embedded store, and an end by signal. */
+#include "apiserver/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/fiber.h"
+#include "base/flags.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "store/store.h"
+
+#define NAME "kube-apiserver"
+#define GRACE SECONDS(10)
+
+struct options {
+    struct apiserver_config config;
+    const char *bind, *data_dir, *node_ports, *etcd_servers, *advertise;
+    int64_t port, max_reads, max_writes, min_timeout, verbosity, max_token_life, shutdown_delay;
+    struct flag_list sa_keys, issuers, modes, on, off, audiences, service_cidr, proxy_names;
+    bool anonymous, extend, memory;
+    char listen[128], *lists[8];
+    int first_port, last_port;
+    int exit_code;
+};
+
+static char *joined(const struct flag_list *l)
+{
+    struct buf b = BUF_INIT;
+    for (size_t i = 0; i < l->n; i++)
+        buf_printf(&b, "%s%s", i ? "," : "", l->items[i]);
+    return b.p;
+}
+
+static int parse_ports(struct options *o, struct err *e)
+{
+    int first, last;
+    if (!o->node_ports)
+        return 0;
+    if (sscanf(o->node_ports, "%d-%d", &first, &last) != 2 || first < 1 || last > 65535 || first > last)
+        return err_set(e, -EINVAL, "--service-node-port-range: \"%s\" is not a range like 30000-32767", o->node_ports);
+    o->config.node_port_first = first;
+    o->config.node_port_last = last;
+    return 0;
+}
+
+static int check(struct options *o, struct err *e)
+{
+    if (o->etcd_servers)
+        return err_set(e, -EINVAL, "--etcd-servers: the etcd backend is not there yet; leave the flag out to use the "
+                                   "embedded store (--data-dir)");
+    if (!o->config.tls_cert || !o->config.tls_key)
+        return err_set(e, -EINVAL, "--tls-cert-file and --tls-private-key-file are needed");
+    if (o->port < 0 || o->port > 65535)
+        return err_set(e, -EINVAL, "--secure-port: %lld is no port", (long long)o->port);
+    if (!o->data_dir && !o->memory)
+        return err_set(e, -EINVAL, "--data-dir: where should the store be kept?");
+    return parse_ports(o, e);
+}
+
+static void finish(struct options *o)
+{
+    struct apiserver_config *c = &o->config;
+    bool v6 = strchr(o->bind, ':') != NULL;
+    snprintf(o->listen, sizeof(o->listen), v6 ? "[%s]:%lld" : "%s:%lld", o->bind, (long long)o->port);
+    c->listen = o->listen;
+    c->advertise = o->advertise;
+    c->sa_keys = o->lists[0] = joined(&o->sa_keys);
+    c->sa_issuer = o->issuers.n ? o->issuers.items[0] : NULL;
+    c->authorization = o->lists[1] = joined(&o->modes);
+    c->admission_on = o->lists[2] = joined(&o->on);
+    c->admission_off = o->lists[3] = joined(&o->off);
+    c->sa_audiences = o->lists[4] = joined(&o->audiences);
+    c->service_cidr = o->lists[5] = joined(&o->service_cidr);
+    c->front_proxy_names = o->lists[6] = joined(&o->proxy_names);
+    c->max_in_flight = (unsigned)o->max_reads;
+    c->max_mutating_in_flight = (unsigned)o->max_writes;
+    c->min_request_timeout = o->min_timeout;
+    c->anonymous_off = !o->anonymous;
+    c->sa_extend_off = !o->extend;
+    c->sa_max_expiration = o->max_token_life / NSEC_PER_SEC;
+}
+
+static int open_store(struct options *o, struct arena *a, struct store **ret, struct err *e)
+{
+    struct store_options s = {.dir = o->data_dir, .durable = true};
+    struct str note = STR_NULL;
+    if (o->memory)
+        return store_open_memory(&s, ret);
+    int r = store_open_log(&s, ret, &note, a, e);
+    if (r == 0 && note.n)
+        log_warn("apiserver", "store: %.*s", STR_ARG(note));
+    return r < 0 ? err_wrap(e, r, "store %s", o->data_dir) : r;
+}
+
+/* SIGHUP reads certificates again; the others end the server. */
+static void wait_for_end(struct apiserver *s)
+{
+    int sig;
+    while ((sig = os_wait_signal(MONO_NEVER)) == SIGHUP) {
+        struct err e = {0};
+        int r = apiserver_reload(s, &e);
+        if (r < 0)
+            log_error("apiserver", "certificates stay as they were: %s", err_text(&e, r));
+    }
+}
+
+static void run(void *arg)
+{
+    struct options *o = arg;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct err e = {0};
+    struct store *store = NULL;
+    struct apiserver *s = NULL;
+    char address[128];
+    int r = open_store(o, &a, &store, &e);
+    o->config.store = store;
+    if (r == 0)
+        r = apiserver_start(&o->config, &s, &e);
+    if (r == 0) {
+        apiserver_address(s, address, sizeof(address));
+        log_info("apiserver", "serving on %s", address);
+        wait_for_end(s);
+        apiserver_stop(s, GRACE);
+    } else {
+        fprintf(stderr, NAME ": %s\n", err_text(&e, r));
+        o->exit_code = 1;
+    }
+    if (store)
+        store_close(store);
+}
+
+static int parse(struct options *o, struct flag *flags, int argc, char **argv)
+{
+    struct err e = {0};
+    int operands = 0;
+    int r = flags_parse(flags, argc, argv, &operands, NULL, &e);
+    if (r == FLAGS_HELP) {
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        flags_help(flags, &b);
+        printf("usage: " NAME " [flags]\n\nThe API server of a cluster.\n\n%s", b.p);
+        return -1;
+    }
+    if (r == 0 && operands)
+        r = err_set(&e, -EINVAL, "unexpected argument \"%s\"", argv[1]);
+    if (r == 0)
+        r = check(o, &e);
+    if (r < 0) {
+        fprintf(stderr, NAME ": %s\n", err_text(&e, r));
+        return 2;
+    }
+    return 0;
+}
+
+int apiserver_main(int argc, char **argv)
+{
+    struct options o = {.bind = "0.0.0.0", .port = 6443, .anonymous = true, .extend = true, .max_reads = 400,
+        .max_writes = 200, .min_timeout = 1800};
+    struct apiserver_config *c = &o.config;
+    struct flag flags[] = {
+        {"bind-address", 0, FLAG_STRING, &o.bind, "address to listen on"},
+        {"secure-port", 0, FLAG_INT, &o.port, "port to listen on"},
+        {"advertise-address", 0, FLAG_STRING, &o.advertise, "address that the kubernetes Service leads to"},
+        {"data-dir", 0, FLAG_STRING, &o.data_dir, "directory of the embedded store"},
+        {"storage-memory", 0, FLAG_BOOL, &o.memory, "keep everything in memory only (tests)", "true"},
+        {"etcd-servers", 0, FLAG_STRING, &o.etcd_servers, "not supported yet"},
+        {"tls-cert-file", 0, FLAG_STRING, &c->tls_cert, "serving certificate"},
+        {"tls-private-key-file", 0, FLAG_STRING, &c->tls_key, "its key"},
+        {"client-ca-file", 0, FLAG_STRING, &c->client_ca, "CA bundle for client certificates"},
+        {"requestheader-client-ca-file", 0, FLAG_STRING, &c->front_proxy_ca, "CA bundle for front proxies"},
+        {"requestheader-allowed-names", 0, FLAG_STRINGS, &o.proxy_names, "common names of front proxies"},
+        {"requestheader-username-headers", 0, FLAG_IGNORED, NULL, NULL},
+        {"requestheader-group-headers", 0, FLAG_IGNORED, NULL, NULL},
+        {"requestheader-uid-headers", 0, FLAG_IGNORED, NULL, NULL},
+        {"requestheader-extra-headers-prefix", 0, FLAG_IGNORED, NULL, NULL},
+        {"service-account-key-file", 0, FLAG_STRINGS, &o.sa_keys, "keys to verify service account tokens with"},
+        {"service-account-signing-key-file", 0, FLAG_STRING, &c->sa_signing_key, "key to sign them with"},
+        {"service-account-issuer", 0, FLAG_ARRAY, &o.issuers, "issuer of service account tokens"},
+        {"service-account-jwks-uri", 0, FLAG_STRING, &c->sa_jwks_uri, "where the keys are published"},
+        {"service-account-max-token-expiration", 0, FLAG_DURATION, &o.max_token_life, "longest life of a token"},
+        {"service-account-extend-token-expiration", 0, FLAG_BOOL, &o.extend, "let kubelet tokens live longer", "true"},
+        {"service-account-lookup", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"api-audiences", 0, FLAG_STRINGS, &o.audiences, "audiences of this server"},
+        {"anonymous-auth", 0, FLAG_BOOL, &o.anonymous, "let requests without credentials in as system:anonymous", "true"},
+        {"enable-bootstrap-token-auth", 0, FLAG_BOOL, &c->bootstrap_tokens, "accept bootstrap tokens", "true"},
+        {"authorization-mode", 0, FLAG_STRINGS, &o.modes, "Node,RBAC or AlwaysAllow"},
+        {"enable-admission-plugins", 0, FLAG_STRINGS, &o.on, "admission plugins to add"},
+        {"disable-admission-plugins", 0, FLAG_STRINGS, &o.off, "admission plugins to leave out"},
+        {"kubelet-certificate-authority", 0, FLAG_STRING, &c->kubelet_ca, "CA of kubelet certificates [client-ca-file]"},
+        {"kubelet-insecure-skip-tls-verify", 0, FLAG_BOOL, &c->kubelet_insecure,
+         "do not verify kubelet certificates (upstream's default)", "true"},
+        {"kubelet-client-certificate", 0, FLAG_STRING, &c->kubelet_cert, "certificate towards kubelets"},
+        {"kubelet-client-key", 0, FLAG_STRING, &c->kubelet_key, "its key"},
+        {"kubelet-preferred-address-types", 0, FLAG_IGNORED, NULL, NULL},
+        {"service-cluster-ip-range", 0, FLAG_STRINGS, &o.service_cidr, "range of Service addresses [10.96.0.0/12]"},
+        {"service-node-port-range", 0, FLAG_STRING, &o.node_ports, "ports of NodePort Services [30000-32767]"},
+        {"max-requests-inflight", 0, FLAG_INT, &o.max_reads, "reads worked on at once"},
+        {"max-mutating-requests-inflight", 0, FLAG_INT, &o.max_writes, "writes worked on at once"},
+        {"min-request-timeout", 0, FLAG_INT, &o.min_timeout, "seconds a watch lasts at least"},
+        {"audit-log-path", 0, FLAG_STRING, &c->audit_log, "file for the audit log"},
+        {"audit-policy-file", 0, FLAG_IGNORED, NULL, NULL},
+        {"allow-privileged", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"profiling", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"feature-gates", 0, FLAG_IGNORED, NULL, NULL},
+        {"runtime-config", 0, FLAG_IGNORED, NULL, NULL},
+        {"cert-dir", 0, FLAG_IGNORED, NULL, NULL},
+        {"tls-cipher-suites", 0, FLAG_IGNORED, NULL, NULL},
+        {"proxy-client-cert-file", 0, FLAG_IGNORED, NULL, NULL},
+        {"proxy-client-key-file", 0, FLAG_IGNORED, NULL, NULL},
+        {"enable-aggregator-routing", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"endpoint-reconciler-type", 0, FLAG_IGNORED, NULL, NULL},
+        {"event-ttl", 0, FLAG_IGNORED, NULL, NULL},
+        {"v", 'v', FLAG_INT, &o.verbosity, "how much to log: 0 to 10"},
+        {NULL},
+    };
+    int r = parse(&o, flags, argc, argv);
+    if (r == 0) {
+        log_set_level(o.verbosity > 4 ? LOG_TRACE : o.verbosity > 1 ? LOG_DEBUG : LOG_INFO);
+        finish(&o);
+        loop_run(run, &o);
+        r = o.exit_code;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(o.lists); i++)
+        free(o.lists[i]);
+    struct flag_list *lists[] = {&o.sa_keys, &o.issuers, &o.modes, &o.on, &o.off, &o.audiences, &o.service_cidr,
+        &o.proxy_names};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        flag_list_done(lists[i]);
+    return MAX(r, 0);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/server.h"
+
+#include "apiserver/admit.h"
+#include "apiserver/audit.h"
+#include "apiserver/auth.h"
+#include "apiserver/backend.h"
+#include "apiserver/bootstrap.h"
+#include "apiserver/service.h"
+#include "apiserver/state.h"
+#include "apiserver/uuid.h"
+#include "base/os.h"
+
+enum { FILE_MAX = 4 << 20, DEFAULT_IN_FLIGHT = 400, DEFAULT_WRITES = 200, DEFAULT_WATCHES = 20000 };
+
+#define DEFAULT_ISSUER "https://kubernetes.default.svc.cluster.local"
+
+/* ---- texts --------------------------------------------------------------------------------------------------------- */
+
+static void texts_set(struct flag_texts *t, const char *list)
+{
+    struct str rest = str_of(list), one;
+    size_t n = 0;
+    if (!list || !*list)
+        return;
+    t->items = xcalloc(strlen(list) + 2, sizeof(char *));
+    while (str_next(&rest, ',', &one))
+        if (str_trim(one).n)
+            t->items[n++] = str_dup(str_trim(one));
+}
+
+static void texts_done(struct flag_texts *t)
+{
+    for (size_t i = 0; t->items && t->items[i]; i++)
+        free(t->items[i]);
+    free(t->items);
+    t->items = NULL;
+}
+
+static int read_file(struct arena *a, const char *path, struct str *ret, struct err *e)
+{
+    int r = os_read_file(a, path, FILE_MAX, ret);
+    return r < 0 ? err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------------------------------ */
+
+static int tls_config(const struct apiserver *s, struct arena *a, struct tls_server_config *ret, struct err *e)
+{
+    const struct apiserver_config *c = &s->config;
+    struct tls_keypair *k = ARENA_NEW(a, struct tls_keypair);
+    int r = read_file(a, c->tls_cert, &k->cert_pem, e);
+    if (!r)
+        r = read_file(a, c->tls_key, &k->key_pem, e);
+    *ret = (struct tls_server_config){.keys = k, .n_keys = 1, .client_auth = TLS_CLIENT_REQUEST};
+    if (!r && c->client_ca)
+        r = read_file(a, c->client_ca, &ret->client_ca, e);
+    return r;
+}
+
+static int load_tls(struct apiserver *s, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct tls_server_config t;
+    if (!s->config.tls_cert)
+        return 0;
+    int r = tls_config(s, &a, &t, e);
+    if (r < 0)
+        return r;
+    return s->tls ? tls_server_set(s->tls, &t, e) : tls_server_new(&t, &s->tls, e);
+}
+
+static int load_front_proxy(struct apiserver *s, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str pem;
+    struct x509_pool *pool = NULL;
+    if (!s->config.front_proxy_ca)
+        return 0;
+    int r = read_file(&a, s->config.front_proxy_ca, &pem, e);
+    if (!r)
+        r = x509_pool_parse(pem, &pool, e);
+    if (r < 0)
+        return r;
+    if (s->front_proxy_ca)
+        x509_pool_unref(s->front_proxy_ca);
+    s->front_proxy_ca = pool;
+    return 0;
+}
+
+/* ---- service account keys --------------------------------------------------------------------------------------------- */
+
+static int add_keys(struct apiserver *s, const char *files, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str rest = str_of(files), one, pem;
+    while (str_next(&rest, ',', &one)) {
+        int r = read_file(&a, arena_cstr(&a, str_trim(one)), &pem, e);
+        if (!r)
+            r = jwt_keys_add(&s->sa_keys, pem, e);
+        if (r < 0)
+            return err_wrap(e, r, "service account keys");
+    }
+    return 0;
+}
+
+static int load_signing_key(struct apiserver *s, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str pem;
+    struct x509_key *key = NULL;
+    int r = read_file(&a, s->config.sa_signing_key, &pem, e);
+    if (!r)
+        r = x509_key_parse(pem, &key, e);
+    if (!r && !x509_key_is_private(key))
+        r = err_set(e, -EINVAL, "%s holds no private key", s->config.sa_signing_key);
+    if (!r)
+        s->sa_sign = jwt_key_new(key);
+    if (key)
+        x509_key_unref(key);
+    return r;
+}
+
+static int load_tokens(struct apiserver *s, struct err *e)
+{
+    const struct apiserver_config *c = &s->config;
+    s->sa_issuer = c->sa_issuer ? c->sa_issuer : DEFAULT_ISSUER;
+    texts_set(&s->sa_audiences, c->sa_audiences ? c->sa_audiences : s->sa_issuer);
+    int r = 0;
+    if (c->sa_signing_key)
+        r = load_signing_key(s, e);
+    const char *files = c->sa_keys ? c->sa_keys : c->sa_signing_key;
+    return r || !files ? r : add_keys(s, files, e);
+}
+
+static int load_authorization(struct apiserver *s, struct err *e)
+{
+    struct str rest = str_of(s->config.authorization ? s->config.authorization : "Node,RBAC"), one;
+    while (str_next(&rest, ',', &one)) {
+        one = str_trim(one);
+        if (str_is(one, "Node"))
+            s->authorize_node = true;
+        else if (str_is(one, "RBAC"))
+            s->authorize_rbac = true;
+        else if (str_is(one, "AlwaysAllow"))
+            s->authorize_all = true;
+        else
+            return err_set(e, -EINVAL, "--authorization-mode: \"%.*s\" is not one of Node, RBAC, AlwaysAllow", STR_ARG(one));
+    }
+    return 0;
+}
+
+/* ---- life --------------------------------------------------------------------------------------------------------------- */
+
+static void set_defaults(struct apiserver_config *c)
+{
+    if (!c->max_in_flight)
+        c->max_in_flight = DEFAULT_IN_FLIGHT;
+    if (!c->max_mutating_in_flight)
+        c->max_mutating_in_flight = DEFAULT_WRITES;
+    if (!c->max_watches)
+        c->max_watches = DEFAULT_WATCHES;
+    if (!c->max_body)
+        c->max_body = 3 << 20;
+    if (!c->min_request_timeout)
+        c->min_request_timeout = 1800;
+}
+
+static int load(struct apiserver *s, struct err *e)
+{
+    int r = load_authorization(s, e);
+    if (!r)
+        r = admit_setup(s, e);
+    if (!r)
+        r = load_tls(s, e);
+    if (!r)
+        r = load_front_proxy(s, e);
+    if (!r)
+        r = load_tokens(s, e);
+    if (!r)
+        r = backend_setup(s, e);
+    return r ? r : audit_open(s, e);
+}
+
+static int serve(struct apiserver *s, struct err *e)
+{
+    s->http = http_server_new(&(struct http_server_config){.handler = request_serve, .ctx = s, .tls = s->tls});
+    int r = s->config.listen ? http_server_listen(s->http, s->config.listen, e) : 0;
+    if (!r)
+        r = bootstrap_run(s, e);
+    s->ready = r == 0;
+    return r;
+}
+
+int apiserver_start(const struct apiserver_config *config, struct apiserver **ret, struct err *e)
+{
+    struct apiserver *s = NEW(struct apiserver);
+    s->config = *config;
+    s->store = config->store;
+    s->audit_fd = -1;
+    s->started = os_mono();
+    set_defaults(&s->config);
+    uuid_new(s->instance);
+    texts_set(&s->front_proxy_names, config->front_proxy_names);
+    int r = load(s, e);
+    if (!r)
+        r = cache_open(s->store, &s->cache, e);
+    if (!r) {
+        s->rbac = rbac_index_new(s->cache);
+        r = service_alloc_new(s, e);
+    }
+    if (!r)
+        r = serve(s, e);
+    if (r < 0) {
+        apiserver_stop(s, 0);
+        return r;
+    }
+    *ret = s;
+    return 0;
+}
+
+int apiserver_address(const struct apiserver *s, char *ret, size_t size)
+{
+    return s->http && s->config.listen ? http_server_address(s->http, ret, size) : -ENOENT;
+}
+
+bool apiserver_ready(const struct apiserver *s)
+{
+    return s->ready && !s->stopping;
+}
+
+int apiserver_reload(struct apiserver *s, struct err *e)
+{
+    int r = load_tls(s, e);
+    return r ? r : load_front_proxy(s, e);
+}
+
+struct http_server *apiserver_http(struct apiserver *s)
+{
+    return s->http;
+}
+
+static void free_tokens(struct apiserver *s)
+{
+    jwt_keys_done(&s->sa_keys);
+    if (s->sa_sign)
+        jwt_key_free(s->sa_sign);
+    texts_done(&s->sa_audiences);
+    texts_done(&s->front_proxy_names);
+    if (s->front_proxy_ca)
+        x509_pool_unref(s->front_proxy_ca);
+}
+
+void apiserver_stop(struct apiserver *s, int64_t grace_ns)
+{
+    if (!s)
+        return;
+    s->stopping = true;
+    if (s->http) {
+        http_server_stop(s->http, mono_add(os_mono(), grace_ns));
+        http_server_free(s->http);
+    }
+    group_stop(&s->fibers);
+    if (s->services)
+        service_alloc_free(s);
+    rbac_index_free(s->rbac);
+    cache_close(s->cache);
+    backend_free(s);
+    audit_close(s);
+    free_tokens(s);
+    if (s->tls)
+        tls_server_unref(s->tls);
+    free(s->plugins);
+    metrics_done(&s->metrics);
+    map_done(&s->pages);
+    arena_done(&s->pages_arena);
+    free(s);
+}

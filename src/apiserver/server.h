@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The API server. Everything it knows of kinds is in resources[] (type/resource.h); see README.md for the way of a
+ * request through it.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/time.h"
+
+struct store;
+struct apiserver;
+struct http_server;
+
+struct apiserver_config {
+    struct store *store; /* stays the caller's; must outlive the server */
+
+    /* listening */
+    const char *listen;     /* "0.0.0.0:6443", os_listen() form; NULL: none (in-process only, tests) */
+    const char *advertise;  /* address of the `kubernetes` endpoints; NULL: not published */
+    int advertise_port;     /* 0: that of listen */
+    const char *tls_cert, *tls_key; /* files; NULL: plain HTTP (tests only) */
+
+    /* who may come in; files, NULL for none */
+    const char *client_ca;
+    const char *front_proxy_ca;
+    const char *front_proxy_names; /* comma list of allowed CNs; NULL: any */
+    const char *sa_signing_key;
+    const char *sa_keys;           /* comma list of files to verify with; NULL: the signing key */
+    const char *sa_issuer;         /* NULL: "https://kubernetes.default.svc.cluster.local" */
+    const char *sa_audiences;      /* comma list; NULL: the issuer */
+    const char *sa_jwks_uri;       /* NULL: made from the advertised address */
+    int64_t sa_max_expiration;     /* seconds, 0: no limit */
+    bool sa_extend_off;            /* do not extend kubelet's one-hour tokens to a year */
+    bool anonymous_off;
+    bool bootstrap_tokens;
+    const char *authorization;     /* "Node,RBAC"; "AlwaysAllow" switches it off */
+
+    /* admission */
+    const char *admission_on, *admission_off; /* comma lists on top of the defaults */
+
+    /* towards nodes; files */
+    const char *kubelet_ca;   /* NULL: kubelet serving certificates are not verified by a CA but refused (D10) */
+    const char *kubelet_cert, *kubelet_key;
+    bool kubelet_insecure;    /* do not verify the kubelet's certificate: upstream's default without a CA */
+
+    /* services */
+    const char *service_cidr;     /* comma list; NULL: "10.96.0.0/12" */
+    int node_port_first, node_port_last; /* 0: 30000, 32767 */
+
+    /* limits; 0: default */
+    unsigned max_in_flight;          /* [400] reads */
+    unsigned max_mutating_in_flight; /* [200] */
+    unsigned max_watches;            /* [20000] */
+    size_t max_body;                 /* [3 MiB] */
+    int64_t min_request_timeout;     /* seconds, [1800]: watches end between that and twice that */
+
+    const char *audit_log;  /* file, "-" for standard output; NULL: none */
+    const char *git_version; /* NULL: "v1.37.2+cube" */
+};
+
+/* Reads the store, makes the bootstrap objects, listens. Waits. The texts of the configuration must outlive it. */
+int apiserver_start(const struct apiserver_config *config, struct apiserver **ret, struct err *e);
+/* The address it listens on ("127.0.0.1:38123"), e.g. to learn the port after ":0". */
+int apiserver_address(const struct apiserver *s, char *ret, size_t size);
+/* Bootstrap objects are there and requests are answered. */
+bool apiserver_ready(const struct apiserver *s);
+/* Reads the certificate and CA files again: new connections use them. */
+int apiserver_reload(struct apiserver *s, struct err *e);
+/* Its HTTP server, for tests that serve a stream of their own. */
+struct http_server *apiserver_http(struct apiserver *s);
+/* Ends watches, waits for the requests in flight at most that long, frees. NULL is fine. */
+void apiserver_stop(struct apiserver *s, int64_t grace_ns);
+
+/* The command: parses upstream's flags, opens the store, serves until a signal. Returns the exit code. */
+int apiserver_main(int argc, char **argv);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the server keeps between requests. Private to this folder. */
+#pragma once
+
+#include "apiserver/cache.h"
+#include "apiserver/metrics.h"
+#include "apiserver/request.h"
+#include "apiserver/server.h"
+#include "auth/jwt.h"
+#include "auth/x509.h"
+#include "base/map.h"
+#include "net/http.h"
+
+struct admit_plugin;
+struct service_alloc;
+struct rbac_index;
+struct token_cache;
+
+enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
+
+struct apiserver {
+    struct apiserver_config config;
+    struct store *store;
+    struct cache *cache;
+    struct http_server *http;
+    struct tls_server *tls;
+    struct group fibers;
+    bool ready, stopping;
+    struct mono started;
+
+    /* who */
+    struct x509_pool *front_proxy_ca;
+    struct jwt_keys sa_keys;
+    struct jwt_key *sa_sign;
+    const char *sa_issuer;
+    struct flag_texts {
+        char **items; /* malloc'd, NULL-terminated */
+    } sa_audiences, front_proxy_names;
+    struct token_cache *tokens;
+    bool authorize_node, authorize_rbac, authorize_all;
+    struct rbac_index *rbac;
+
+    /* towards nodes */
+    struct tls_client *kubelet_tls;
+    struct http_client *kubelet;
+    struct http_client *outside; /* pods and services */
+
+    const struct admit_plugin **plugins; /* those that are on, in order; NULL-terminated */
+    struct service_alloc *services;
+
+    unsigned in_flight[IN_FLIGHT_KINDS];
+    unsigned watches;
+    struct metrics metrics;
+    int audit_fd;
+    off_t audit_at;
+    char instance[40]; /* uid of this process, for discovery and the identity lease */
+
+    /* texts made once, at the first request for them */
+    struct arena pages_arena;
+    struct map pages;
+};
+
+static inline struct cache_kind *state_kind(const struct apiserver *s, uint16_t res)
+{
+    return cache_kind(s->cache, &resources[res]);
+}

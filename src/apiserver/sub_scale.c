@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scale: the Scale view (autoscaling/v1) of kinds that have replicas. */
+#include "apiserver/select.h"
+#include "apiserver/verbs.h"
+#include "apiserver/write.h"
+#include "names.h"
+#include "resources.h"
+#include "type/meta.h"
+#include "types.h"
+
+static struct str selector_text(struct request *r, const struct val *v)
+{
+    struct selector s;
+    const struct val *sel = val_at(v, N_spec, N_selector);
+    if (r->res->index == RES_REPLICATIONCONTROLLERS)
+        selector_from_map(r->arena, sel, &s);
+    else if (selector_from_val(r->arena, sel, &s, NULL) < 0)
+        return STR("");
+    return selector_print(r->arena, &s);
+}
+
+static struct val *scale_of(struct request *r, const struct val *v)
+{
+    static const name_id shared[] = {N_name, N_namespace, N_uid, N_resourceVersion, N_creationTimestamp};
+    struct arena *a = r->arena;
+    struct val *scale = val_new(a, VAL_OBJ);
+    val_set_str(a, scale, N_kind, STR("Scale"));
+    val_set_str(a, scale, N_apiVersion, STR("autoscaling/v1"));
+    struct val *meta = val_sub_obj(a, scale, N_metadata);
+    for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
+        val_set_ref(a, meta, shared[i], val_get(obj_meta(v), shared[i]));
+    val_set_int(a, val_sub_obj(a, scale, N_spec), N_replicas, val_int(val_at(v, N_spec, N_replicas), 0));
+    struct val *status = val_sub_obj(a, scale, N_status);
+    val_set_int(a, status, N_replicas, val_int(val_at(v, N_status, N_replicas), 0));
+    struct str sel = selector_text(r, v);
+    if (sel.n)
+        val_set_str(a, status, N_selector, sel);
+    return scale;
+}
+
+static void answer_scale(struct request *r, const struct object *o)
+{
+    answer_value(r, 200, &types[T_autoscaling_v1_Scale], scale_of(r, o->val));
+}
+
+int sub_scale_get(struct request *r)
+{
+    const struct object *o = NULL;
+    int e = find_named(r, &o);
+    if (!e)
+        answer_scale(r, o);
+    return e;
+}
+
+static int check_scale(struct request *r, const struct val *scale)
+{
+    const struct val *n = val_at(scale, N_spec, N_replicas);
+    struct str name = obj_name(scale);
+    if (name.n && !str_eq(name, r->info.name))
+        return status_bad_request(&r->status, "the name of the object (%.*s) does not match the name on the URL (%.*s)",
+                                  STR_ARG(name), STR_ARG(r->info.name));
+    if (val_int(n, 0) < 0)
+        cause_invalid(&r->status, STR("spec.replicas"), n, "must be greater than or equal to 0");
+    return status_invalid(&r->status, STR("autoscaling"), STR("Scale"), r->info.name);
+}
+
+static int apply_scale(struct request *r, const struct object *now, const struct val *scale, struct val **ret)
+{
+    int e = check_scale(r, scale);
+    if (e)
+        return e;
+    struct val *v = val_copy(r->arena, now->val);
+    struct val *meta = val_sub_obj(r->arena, v, N_metadata);
+    val_set_int(r->arena, val_sub_obj(r->arena, v, N_spec), N_replicas, val_int(val_at(scale, N_spec, N_replicas), 0));
+    val_set_ref(r->arena, meta, N_resourceVersion, val_get(obj_meta(scale), N_resourceVersion));
+    if (obj_uid(scale).n)
+        val_set_str(r->arena, meta, N_uid, obj_uid(scale));
+    *ret = v;
+    return 0;
+}
+
+static int put_scale(struct request *r, const struct object *now, void *arg UNUSED, struct val **ret)
+{
+    struct val *scale = NULL;
+    int e = decode_body(r, &types[T_autoscaling_v1_Scale], "autoscaling/v1", "Scale", &scale);
+    return e ? e : apply_scale(r, now, scale, ret);
+}
+
+static int patch_scale(struct request *r, const struct object *now, void *arg UNUSED, struct val **ret)
+{
+    struct val *scale = NULL;
+    int e = patch_value(r, &types[T_autoscaling_v1_Scale], scale_of(r, now->val), &scale);
+    return e ? e : apply_scale(r, now, scale, ret);
+}
+
+int sub_scale_update(struct request *r)
+{
+    const struct object *o = NULL;
+    int e = write_update(r, put_scale, NULL, 0, &o, NULL);
+    if (!e)
+        answer_scale(r, o);
+    return e;
+}
+
+int sub_scale_patch(struct request *r)
+{
+    enum media media;
+    const struct object *o = NULL;
+    int e = decode_media(r, &media);
+    if (!e)
+        e = write_update(r, patch_scale, NULL, 0, &o, NULL);
+    if (!e)
+        answer_scale(r, o);
+    return e;
+}
