@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SPDY/3.1 framing over a stream, as far as Kubernetes uses it after "Upgrade: SPDY/3.1" (exec, attach,
- * port-forward) and as moby/spdystream behaves. One fiber a connection reads frames; streams are flow controlled
- * towards us only by not reading (the peer library sends no windows; we tolerate and send WINDOW_UPDATE).
+ * port-forward) and as moby/spdystream behaves: no flow control windows (WINDOW_UPDATE and SETTINGS are ignored, none
+ * are sent), back pressure by not reading the connection while a stream's buffer is full, data that comes before the
+ * reply to its stream may be dropped by the peer, a reset of a stream after its reply ends it like FIN.
  */
 #pragma once
 
@@ -23,7 +24,8 @@ int spdy_reply(struct spdy_stream *s, const struct http_headers *headers, bool f
 int spdy_wait_reply(struct spdy_stream *s, struct mono deadline); /* until the peer replied to our stream */
 const struct http_headers *spdy_headers(const struct spdy_stream *s); /* of SYN_STREAM (received or sent) */
 
-ssize_t spdy_read(struct spdy_stream *s, void *p, size_t n, struct mono deadline); /* 0 at FIN; -EPIPE reset */
+/* 0 at FIN and after a reset; -EPIPE when the connection was lost. */
+ssize_t spdy_read(struct spdy_stream *s, void *p, size_t n, struct mono deadline);
 int spdy_write(struct spdy_stream *s, struct str data, struct mono deadline);
 int spdy_close_write(struct spdy_stream *s); /* FIN */
 void spdy_reset(struct spdy_stream *s);      /* RST_STREAM (CANCEL) */
