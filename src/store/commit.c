@@ -221,18 +221,18 @@ static bool fits(const struct store *s, const struct request *r)
 
 static bool expected(const struct store *s, const struct store_op *op)
 {
-    const struct item *now = node_current(tree_find(&s->index.live, op->key));
+    const struct item *now = node_current(btree_find(&s->index.live, op->key));
     return op->expect == STORE_ANY || op->expect == (now ? now->modified : STORE_ABSENT);
 }
 
 static bool has_effect(const struct store *s, const struct store_op *op)
 {
-    return op->kind == STORE_PUT || node_current(tree_find(&s->index.live, op->key));
+    return op->kind == STORE_PUT || node_current(btree_find(&s->index.live, op->key));
 }
 
 static void apply_op(struct store *s, struct frame *f, const struct store_op *op)
 {
-    const struct item *now = node_current(tree_find(&s->index.live, op->key));
+    const struct item *now = node_current(btree_find(&s->index.live, op->key));
     bool put = op->kind == STORE_PUT;
     struct op log = {
         .key = op->key,

@@ -39,7 +39,7 @@ static size_t find_in_leaf(const struct leaf *l, struct str key, bool *ret_equal
     return low;
 }
 
-struct node *tree_find(const struct tree *t, struct str key)
+struct node *btree_find(const struct tree *t, struct str key)
 {
     if (!t->n_leaves)
         return NULL;
@@ -70,7 +70,7 @@ static void leaf_split(struct tree *t, size_t at, bool appending)
     left->n = keep;
 }
 
-void tree_insert(struct tree *t, struct node *n)
+void btree_insert(struct tree *t, struct node *n)
 {
     t->changes++;
     t->n++;
@@ -112,7 +112,7 @@ static void leaf_join(struct tree *t, size_t at)
     leaf_remove(t, at + 1);
 }
 
-void tree_remove(struct tree *t, const struct node *n)
+void btree_remove(struct tree *t, const struct node *n)
 {
     size_t leaf = find_leaf(t, node_key(n));
     struct leaf *l = t->leaves[leaf];
@@ -132,7 +132,7 @@ void tree_remove(struct tree *t, const struct node *n)
     }
 }
 
-struct cursor tree_seek(const struct tree *t, struct str from, bool after)
+struct cursor btree_seek(const struct tree *t, struct str from, bool after)
 {
     if (!t->n_leaves)
         return (struct cursor){0, 0};
@@ -144,12 +144,12 @@ struct cursor tree_seek(const struct tree *t, struct str from, bool after)
     return c;
 }
 
-struct node *tree_at(const struct tree *t, struct cursor c)
+struct node *btree_at(const struct tree *t, struct cursor c)
 {
     return c.leaf < t->n_leaves ? t->leaves[c.leaf]->nodes[c.at] : NULL;
 }
 
-struct cursor tree_next(const struct tree *t, struct cursor c)
+struct cursor btree_next(const struct tree *t, struct cursor c)
 {
     if (++c.at == t->leaves[c.leaf]->n)
         c = (struct cursor){c.leaf + 1, 0};
@@ -260,18 +260,18 @@ static void older_drop(struct index *ix, struct node *n, uint32_t k)
 
 static struct node *find_any(const struct index *ix, struct str key, bool *ret_grave)
 {
-    struct node *n = tree_find(&ix->live, key);
+    struct node *n = btree_find(&ix->live, key);
     *ret_grave = false;
-    if (!n && (n = tree_find(&ix->graves, key)))
+    if (!n && (n = btree_find(&ix->graves, key)))
         *ret_grave = true;
     return n;
 }
 
 static void bury(struct index *ix, struct node *n, bool keep)
 {
-    tree_remove(&ix->live, n);
+    btree_remove(&ix->live, n);
     if (keep) {
-        tree_insert(&ix->graves, n);
+        btree_insert(&ix->graves, n);
         return;
     }
     account(ix, n, &n->last, false);
@@ -308,8 +308,8 @@ static struct node *node_for(struct index *ix, struct str key, bool *ret_new)
     else if (!grave)
         return n;
     else
-        tree_remove(&ix->graves, n);
-    tree_insert(&ix->live, n);
+        btree_remove(&ix->graves, n);
+    btree_insert(&ix->live, n);
     return n;
 }
 
@@ -330,13 +330,13 @@ struct node *index_push(struct index *ix, struct str key, const struct item *it)
 
 void index_pop(struct index *ix, struct str key, int64_t compacted)
 {
-    struct node *n = tree_find(&ix->live, key);
+    struct node *n = btree_find(&ix->live, key);
     ASSERT(n);
     account(ix, n, &n->last, false);
     n->copies -= n->last.version != 0;
     ix->keys -= n->last.version != 0;
     if (!n->n_older) {
-        tree_remove(&ix->live, n);
+        btree_remove(&ix->live, n);
         node_free(ix, n);
         return;
     }
@@ -375,7 +375,7 @@ static void count_keys(struct index *ix)
 {
     struct node *n;
     ix->keys = 0;
-    for (struct cursor c = {0}; (n = tree_at(&ix->live, c)); c = tree_next(&ix->live, c))
+    for (struct cursor c = {0}; (n = btree_at(&ix->live, c)); c = btree_next(&ix->live, c))
         ix->keys += n->last.version != 0;
 }
 
@@ -388,7 +388,7 @@ void index_replay_end(struct index *ix)
         for (uint32_t k = 0; k < old.leaves[i]->n; k++) {
             struct node *n = old.leaves[i]->nodes[k];
             if (n->copies) {
-                tree_insert(&ix->graves, n);
+                btree_insert(&ix->graves, n);
                 continue;
             }
             account(ix, n, &n->last, false);
@@ -437,12 +437,12 @@ void index_forget_copy(struct index *ix, struct str key)
     struct node *n = find_any(ix, key, &grave);
     if (!n || !n->copies || --n->copies || !grave)
         return;
-    tree_remove(&ix->graves, n);
+    btree_remove(&ix->graves, n);
     account(ix, n, &n->last, false);
     node_free(ix, n);
 }
 
-static void tree_done(struct index *ix, struct tree *t)
+static void btree_done(struct index *ix, struct tree *t)
 {
     for (size_t i = 0; i < t->n_leaves; i++) {
         for (uint32_t k = 0; k < t->leaves[i]->n; k++)
@@ -455,8 +455,8 @@ static void tree_done(struct index *ix, struct tree *t)
 
 void index_done(struct index *ix)
 {
-    tree_done(ix, &ix->live);
-    tree_done(ix, &ix->graves);
+    btree_done(ix, &ix->live);
+    btree_done(ix, &ix->graves);
     free(ix->used);
     *ix = (struct index){0};
 }

@@ -52,12 +52,12 @@ struct cursor {
     size_t leaf, at;
 };
 
-struct node *tree_find(const struct tree *t, struct str key);
-void tree_insert(struct tree *t, struct node *n); /* the key is not there */
-void tree_remove(struct tree *t, const struct node *n);
-struct cursor tree_seek(const struct tree *t, struct str from, bool after); /* at the first key >= from, or > from */
-struct node *tree_at(const struct tree *t, struct cursor c);               /* NULL at the end */
-struct cursor tree_next(const struct tree *t, struct cursor c);
+struct node *btree_find(const struct tree *t, struct str key);
+void btree_insert(struct tree *t, struct node *n); /* the key is not there */
+void btree_remove(struct tree *t, const struct node *n);
+struct cursor btree_seek(const struct tree *t, struct str from, bool after); /* at the first key >= from, or > from */
+struct node *btree_at(const struct tree *t, struct cursor c);               /* NULL at the end */
+struct cursor btree_next(const struct tree *t, struct cursor c);
 
 /* ---- the index ---------------------------------------------------------------------------------------- */
 

@@ -291,7 +291,7 @@ static void rebuild_refs(struct store *s)
 {
     struct buf CLEANUP_BUF all = {0};
     struct node *n;
-    for (struct cursor c = {0}; (n = tree_at(&s->index.live, c)); c = tree_next(&s->index.live, c))
+    for (struct cursor c = {0}; (n = btree_at(&s->index.live, c)); c = btree_next(&s->index.live, c))
         for (uint32_t i = 0; i <= n->n_older; i++) {
             const struct item *it = i < n->n_older ? &n->older[i] : &n->last;
             if (it->modified > s->compacted)

@@ -260,7 +260,7 @@ int store_get(struct store *s, struct str key, revision at, struct arena *a, str
     int r = readable(s, at.n);
     if (r != 0)
         return r;
-    const struct node *n = tree_find(&s->index.live, key);
+    const struct node *n = btree_find(&s->index.live, key);
     const struct item *it = n ? node_at(n, at.n) : NULL;
     if (!it || !it->version)
         return -ENOENT;
@@ -288,10 +288,10 @@ static struct node *walk_node(struct walk *w)
 {
     const struct tree *t = &w->s->index.live;
     if (w->changes != t->changes) {
-        w->cursor = tree_seek(t, w->key, true);
+        w->cursor = btree_seek(t, w->key, true);
         w->changes = t->changes;
     }
-    return tree_at(t, w->cursor);
+    return btree_at(t, w->cursor);
 }
 
 static int walk(struct walk *w, struct str to, int64_t at, size_t limit, store_visit *fn, void *arg)
@@ -302,7 +302,7 @@ static int walk(struct walk *w, struct str to, int64_t at, size_t limit, store_v
     while ((n = walk_node(w)) && (!to.n || str_cmp(node_key(n), to) < 0)) {
         const struct item *it = node_at(n, at);
         struct op op;
-        w->cursor = tree_next(&s->index.live, w->cursor);
+        w->cursor = btree_next(&s->index.live, w->cursor);
         if (!it || !it->version)
             continue;
         int r = engine_read(s, node_key(n), it, &w->entry, &op);
@@ -333,7 +333,7 @@ int store_range(struct store *s, struct str from, struct str to, revision at, si
     int r = readable(s, at.n);
     if (r != 0)
         return r;
-    struct walk w = {.s = s, .cursor = tree_seek(&s->index.live, from, false), .changes = s->index.live.changes};
+    struct walk w = {.s = s, .cursor = btree_seek(&s->index.live, from, false), .changes = s->index.live.changes};
     s->users++;
     r = walk(&w, to, at.n, limit, fn, arg);
     buf_done(&w.entry);

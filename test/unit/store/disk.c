@@ -85,7 +85,8 @@ static void file_write(struct file *f, const char *p, size_t n, size_t at)
 {
     if (at + n > f->n)
         file_resize(f, at + n);
-    memcpy(f->p + at, p, n);
+    if (n)
+        memcpy(f->p + at, p, n);
 }
 
 static struct image image_copy(const struct image *im)

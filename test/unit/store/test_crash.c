@@ -137,7 +137,8 @@ static void run_life(struct life *l)
     disk_use(l->d);
     loop_run(live, l);
     os_use(NULL);
-    qsort(l->done, l->n_done, sizeof(*l->done), by_revision);
+    if (l->n_done)
+        qsort(l->done, l->n_done, sizeof(*l->done), by_revision);
     for (size_t i = 0; i < l->n_done; i++) {
         struct model_txn *t = &l->done[i].t;
         assert_true(l->done[i].rev > l->found); /* none was ever used before */

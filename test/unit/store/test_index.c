@@ -34,7 +34,7 @@ static void tree_keeps_order(void **state UNUSED)
     for (int round = 0; round < 60000; round++) {
         unsigned i = round < 20000 ? chance(N) : round < 40000 ? (unsigned)round % N : chance(300);
         struct str key = key_of(b, i);
-        assert_int_equal(tree_find(&ix.live, key) != NULL, there[i]);
+        assert_int_equal(btree_find(&ix.live, key) != NULL, there[i]);
         if (there[i]) {
             index_pop(&ix, key, 0);
             n--;
@@ -47,14 +47,14 @@ static void tree_keeps_order(void **state UNUSED)
         assert_int_equal(ix.live.n, n);
         if (round % 5000)
             continue;
-        struct cursor c = tree_seek(&ix.live, STR(""), false);
+        struct cursor c = btree_seek(&ix.live, STR(""), false);
         for (unsigned k = 0; k < N; k++) {
             if (!there[k])
                 continue;
-            assert_true(str_eq(node_key(tree_at(&ix.live, c)), key_of(b, k)));
-            c = tree_next(&ix.live, c);
+            assert_true(str_eq(node_key(btree_at(&ix.live, c)), key_of(b, k)));
+            c = btree_next(&ix.live, c);
         }
-        assert_null(tree_at(&ix.live, c));
+        assert_null(btree_at(&ix.live, c));
     }
     index_done(&ix);
 }
@@ -69,13 +69,13 @@ static void seek_before_at_and_after(void **state UNUSED)
     }
     for (unsigned i = 0; i < 998; i++) {
         struct str key = key_of(b, i);
-        struct node *n = tree_at(&ix.live, tree_seek(&ix.live, key, false));
+        struct node *n = btree_at(&ix.live, btree_seek(&ix.live, key, false));
         char want[32];
         assert_true(str_eq(node_key(n), key_of(want, (i + 1) / 2 * 2)));
-        n = tree_at(&ix.live, tree_seek(&ix.live, key, true));
+        n = btree_at(&ix.live, btree_seek(&ix.live, key, true));
         assert_true(str_eq(node_key(n), key_of(want, i / 2 * 2 + 2)));
     }
-    assert_null(tree_at(&ix.live, tree_seek(&ix.live, key_of(b, 998), true)));
+    assert_null(btree_at(&ix.live, btree_seek(&ix.live, key_of(b, 998), true)));
     index_done(&ix);
 }
 
@@ -87,7 +87,7 @@ static void versions_by_revision(void **state UNUSED)
         struct item it = put_item(v * 10, v);
         index_push(&ix, k, &it);
     }
-    const struct node *n = tree_find(&ix.live, k);
+    const struct node *n = btree_find(&ix.live, k);
     const struct item *before;
     assert_null(node_at(n, 9));
     assert_int_equal(node_at(n, 10)->version, 1);
@@ -116,9 +116,9 @@ static void graves_last_as_long_as_copies(void **state UNUSED)
     index_push(&ix, k, &b);
     index_push(&ix, k, &gone);
     assert_int_equal(ix.keys, 0);
-    index_prune(&ix, tree_find(&ix.live, k), 10);
-    assert_null(tree_find(&ix.live, k));
-    assert_non_null(tree_find(&ix.graves, k));
+    index_prune(&ix, btree_find(&ix.live, k), 10);
+    assert_null(btree_find(&ix.live, k));
+    assert_non_null(btree_find(&ix.graves, k));
     assert_true(index_needs(&ix, k, 4, 0, 32));
     assert_false(index_needs(&ix, k, 3, 0, 24));
     index_forget_copy(&ix, k);
@@ -136,7 +136,7 @@ static void a_key_returns_from_its_grave(void **state UNUSED)
     struct item a = put_item(2, 1), gone = put_item(4, 0), again = put_item(20, 1);
     index_push(&ix, k, &a);
     index_push(&ix, k, &gone);
-    index_prune(&ix, tree_find(&ix.live, k), 10);
+    index_prune(&ix, btree_find(&ix.live, k), 10);
     struct node *n = index_push(&ix, k, &again);
     assert_int_equal(ix.graves.n, 0);
     assert_int_equal(ix.keys, 1);
@@ -166,7 +166,7 @@ static void replay_in_any_order(void **state UNUSED)
             index_replay(&ix, k, &items[i], 7);
         index_replay(&ix, k, &items[2], 7); /* a copy of a copy */
         index_replay_end(&ix);
-        const struct node *n = tree_find(&ix.live, k);
+        const struct node *n = btree_find(&ix.live, k);
         assert_int_equal(n->n_older, 2);
         assert_int_equal(node_at(n, 7)->modified, 6);
         assert_int_equal(n->last.modified, 9);
@@ -187,7 +187,7 @@ static void replay_forgets_unneeded_tombstones(void **state UNUSED)
     index_replay_end(&ix);
     assert_int_equal(ix.live.n, 0);
     assert_int_equal(ix.graves.n, 1);
-    assert_non_null(tree_find(&ix.graves, STR("two")));
+    assert_non_null(btree_find(&ix.graves, STR("two")));
     index_done(&ix);
 }
 

@@ -478,7 +478,7 @@ STORE_TEST(watch_from_a_revision)
 STORE_TEST(whole_revisions)
 {
     struct store_watch *w = watch(s, "", "", 0);
-    static char keys[700][8];
+    static char keys[700][16];
     static struct store_op ops[700];
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < 700; i++) {
