@@ -127,7 +127,7 @@ static void run_part(void *arg)
 {
     struct part_run *p = arg;
     const struct part *part = p->part;
-    struct client *client = local_client_new(p->cluster->server, part->user(&p->cluster->input), part->groups, part->name);
+    struct client *client = local_client_new(p->cluster->server, part->name, part->user(&p->cluster->input), part->groups);
     for (unsigned failures = 0;; failures = MIN(failures + 1, 6u)) {
         struct err e = {0};
         int r = part->run(&p->cluster->input, client, &e);
@@ -191,7 +191,7 @@ static void tell_when_ready(void *arg)
 {
     struct cluster *c = arg;
     static const char *const masters[] = {"system:masters", NULL};
-    struct client *client = local_client_new(c->server, "system:apiserver", masters, "cube-up");
+    struct client *client = local_client_new(c->server, "cube-up", "system:apiserver", masters);
     int r = 0;
     while (r == 0 && !node_is_ready(c, client))
         r = fiber_sleep(MILLISECONDS(10));

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by the tests here. A test makes a cluster of its own (own folders, ports, ranges, names), clears what an earlier
+# run left, checks what commands print, and ends with a count. Sourced; `set -uo pipefail` is in force.
+
+set -uo pipefail
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=${CUBE_BUILD:-$top/build}
+cube=$build/cube
+T=/tmp/cube-test-cluster
+cluster_flags=(--data-dir "$T/data" --run-dir "$T/run" --config-dir "$T/conf" --port 16443 --kubelet-port 11250
+    --bridge cubet0 --proxy-table cube-test --service-cidr 10.97.0.0/16 --pod-cidr 10.245.0.0/16 --dns-ip 10.97.0.10
+    --node-name cube-test --cgroup-root /cube-test --service-node-port-range 31000-31999)
+export KUBECONFIG=$T/conf/admin.conf
+image=cube.local/hello:1
+passed=0 failed=0
+
+[ "$(id -u)" = 0 ] || { echo "needs root"; exit 1; }
+
+say() { printf '%s\n' "$*"; }
+
+ok() { passed=$((passed + 1)); }
+
+bad() { # name, what was seen
+    failed=$((failed + 1))
+    say "FAILED: $1"
+    printf '%s\n' "${2:-}" | head -n 30 | sed 's/^/    | /'
+}
+
+finish() {
+    say "$passed checks passed, $failed failed"
+    [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+}
+
+# check NAME REGEX COMMAND...: the command succeeds and its output (both streams) matches.
+check() {
+    local name=$1 want=$2 out code
+    shift 2
+    out=$(timeout 180 "$@" 2>&1 </dev/null); code=$?
+    if [ $code = 0 ] && grep -qzP -- "$want" <<<"$out"; then ok; else bad "$name ($*): exit code $code, expected /$want/" "$out"; fi
+}
+
+# check_fails NAME CODE REGEX COMMAND...
+check_fails() {
+    local name=$1 want_code=$2 want=$3 out code
+    shift 3
+    out=$(timeout 180 "$@" 2>&1 </dev/null); code=$?
+    if [ $code = "$want_code" ] && grep -qzP -- "$want" <<<"$out"; then ok; else bad "$name ($*): exit code $code, expected $want_code and /$want/" "$out"; fi
+}
+
+# eventually SECONDS COMMAND...: until it succeeds.
+eventually() {
+    local end=$((SECONDS + $1)); shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || return 1
+        sleep 0.2
+    done
+}
+
+cluster_clear() { "$cube" down --purge "${cluster_flags[@]}" >/dev/null 2>&1; rm -rf "$T"; }
+
+cluster_up() {
+    mkdir -p "$T"
+    "$cube" up "${cluster_flags[@]}" "$@" || { tail -n 40 "$T/data/log/cube.log" | sed 's/^/    | /'; return 1; }
+}
+
+cluster_images() {
+    [ -s "$build/hello.tar" ] || "$top/script/image" "$build/hello.tar" >/dev/null || return 1
+    "$cube" image import "$build/hello.tar" "${cluster_flags[@]}"
+}
+
+# The kubectl under test: upstream's when it could be built (Go), else ours.
+upstream=${CUBE_PEER:-$build/peer}
+real_kubectl() { [ -x "$upstream/kubectl" ] || "$top/test/peer/build" "$upstream" kubectl >"$build/peer.log" 2>&1; }
