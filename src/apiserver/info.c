@@ -134,6 +134,7 @@ int request_parse(struct request *r)
     r->res = resource_find(r->info.group, r->info.version, r->info.resource);
     if (r->res && r->info.subresource.n)
         r->sub = resource_subresource(r->res, r->info.subresource);
+    r->ns = r->res && !r->res->namespaced ? STR("") : r->info.ns;
     if (r->res && r->res->stored)
         r->kind = cache_kind(r->server->cache, r->res);
     return 0;

@@ -57,6 +57,7 @@ static void fill_info(struct request *r, uint16_t verb, const struct call *call)
     in->subresource = call->subresource ? str_of(call->subresource) : STR("");
     in->ns = call->res->namespaced ? call->ns : STR("");
     in->name = call->name;
+    r->ns = in->ns;
     r->res = call->res;
     r->sub = call->subresource ? resource_subresource(call->res, str_of(call->subresource)) : NULL;
     r->kind = call->res->stored ? cache_kind(r->server->cache, call->res) : NULL;

@@ -85,6 +85,7 @@ struct request {
     struct request_info info;
     struct request_options opt;
     struct str query;
+    struct str ns;              /* of the objects: empty for kinds without namespaces */
     const struct resource *res; /* as asked for; NULL when there is none of that name */
     const struct subresource *sub;
     struct cache_kind *kind;    /* of the stored form */

@@ -140,7 +140,7 @@ static int parse_selectors(struct request *r, struct selection *s)
 
 int selection_parse(struct request *r, struct selection *ret)
 {
-    struct selection s = {.res = r->res, .ns = r->info.ns};
+    struct selection s = {.res = r->res, .ns = r->ns};
     if (r->opt.watch)
         check_watch(r);
     else

@@ -133,7 +133,7 @@ int sub_eviction(struct request *r)
         return e;
     if (!never_ran(pod) && (e = ask_budget(r, pod)))
         return e;
-    e = write_delete(r, r->info.ns, r->info.name, &o, &deleted, &gone);
+    e = write_delete(r, r->ns, r->info.name, &o, &deleted, &gone);
     if (!e) {
         answer_success(r, NULL, STR(""), STR(""));
         r->answer.code = 201;

@@ -16,7 +16,7 @@ int find_named(struct request *r, const struct object **ret)
     int e = cache_fresh(r->server->cache);
     if (e < 0)
         return closed(r, e);
-    const struct object *o = cache_get(r->kind, r->info.ns, r->info.name);
+    const struct object *o = cache_get(r->kind, r->ns, r->info.name);
     if (!o)
         return status_not_found(&r->status, stored_resource(r->res), r->info.name);
     *ret = request_hold(r, o);

@@ -56,7 +56,7 @@ int verb_delete(struct request *r)
     bool deleted = false;
     int e = delete_options_parse(r, &d);
     if (!e)
-        e = write_delete(r, r->info.ns, r->info.name, &d, &o, &deleted);
+        e = write_delete(r, r->ns, r->info.name, &d, &o, &deleted);
     if (e)
         return e;
     if (deleted && !(removal_flags(r->kind->res) & RETURNS_DELETED))

@@ -38,7 +38,7 @@ static const char *rules_sub(const struct request *r)
 static int match_namespace(struct request *r, struct val *v)
 {
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
-    struct str ns = val_getstr(meta, N_namespace), want = r->kind->res->namespaced ? r->info.ns : STR("");
+    struct str ns = val_getstr(meta, N_namespace), want = r->ns;
     if (str_eq(ns, want))
         return 0;
     if (ns.n && want.n)
@@ -86,7 +86,7 @@ static void generate_name(struct request *r, struct val *v)
 
 static struct admission admission_of(struct request *r, enum admit_op op, struct val *v, const struct val *old)
 {
-    return (struct admission){.r = r, .op = op, .res = r->kind->res, .sub = sub_of(r), .ns = r->info.ns,
+    return (struct admission){.r = r, .op = op, .res = r->kind->res, .sub = sub_of(r), .ns = r->ns,
         .name = v ? obj_name(v) : r->info.name, .v = v, .old = old, .dry_run = r->opt.dry_run};
 }
 
@@ -313,7 +313,7 @@ int write_update(struct request *r, change_fn *fn, void *arg, unsigned flags, co
     for (int i = 0; i < TRIES; i++) {
         if ((e = cache_fresh(r->server->cache)) < 0)
             return e;
-        const struct object *now = request_hold(r, cache_get(r->kind, r->info.ns, r->info.name));
+        const struct object *now = request_hold(r, cache_get(r->kind, r->ns, r->info.name));
         if (!now && !(flags & WRITE_CREATES))
             return status_not_found(&r->status, r->kind->res, r->info.name);
         if (ret_created)
