@@ -5,6 +5,7 @@
 #include "controllers/engine.h"
 #include "controllers/gc.h"
 #include "controllers/namespace.h"
+#include "controllers/nodes.h"
 #include "controllers/replicaset.h"
 
 const struct controller *const controllers[] = {
@@ -17,5 +18,9 @@ const struct controller *const controllers[] = {
     &endpoints_controller,
     &endpointslice_controller,
     &garbage_collector_controller,
+    &pod_gc_controller,
+    &node_lifecycle_controller,
+    &taint_eviction_controller,
+    &node_ipam_controller,
     NULL,
 };

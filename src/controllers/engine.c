@@ -134,7 +134,7 @@ static int check_absent(struct client *c, const struct write *w, struct arena *a
     int r = client_get(c, CALL(.res = w->res, .ns = w->ns, .name = w->name), a, &got, s);
     if (r == 404)
         return 0;
-    if (r == 0 && str_eq(obj_uid(got), w->uid))
+    if (r == 0 && (str_empty(w->uid) || str_eq(obj_uid(got), w->uid)))
         return status_conflict(s, w->res, w->name, "it is still there");
     return r;
 }
