@@ -115,11 +115,6 @@ static bool incoming(const struct rc_session *s, enum rc_channel ch)
     return (ch == RC_STDIN || ch == RC_RESIZE) == s->server;
 }
 
-static bool terminal_sizes(const struct rc_session *s)
-{
-    return s->ws ? s->options.tty : takes_part(&s->options, s->protocol->version, RC_RESIZE);
-}
-
 static struct rc_session *session_new(const struct rc_options *o, bool server)
 {
     struct rc_session *s = NEW(struct rc_session);
@@ -490,10 +485,8 @@ ssize_t rc_read(struct rc_session *s, enum rc_channel ch, void *p, size_t n, str
 {
     if (!incoming(s, ch))
         return -EINVAL;
-    if (s->ws) {
-        bool part = ch == RC_RESIZE ? terminal_sizes(s) : takes_part(&s->options, 5, ch);
-        return part ? channel_read(s, &s->channels[ch], p, n, deadline) : 0;
-    }
+    if (s->ws) /* its old protocols have sizes, too */
+        return takes_part(&s->options, 5, ch) ? channel_read(s, &s->channels[ch], p, n, deadline) : 0;
     return s->streams[ch] ? spdy_read(s->streams[ch], p, n, deadline) : 0;
 }
 
@@ -501,6 +494,8 @@ int rc_write(struct rc_session *s, enum rc_channel ch, struct str data, struct m
 {
     if (incoming(s, ch))
         return -EINVAL;
+    if (!takes_part(&s->options, s->ws ? 5 : s->protocol->version, ch))
+        return 0;
     if (s->ws)
         return ws_write(s, ch, data, deadline);
     return s->streams[ch] ? spdy_write(s->streams[ch], data, deadline) : 0;
