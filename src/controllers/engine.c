@@ -436,12 +436,17 @@ static void on_change(void *arg, const struct resource *res, const struct object
     }
 }
 
+static int64_t resync_period(const struct runner *r)
+{
+    return r->controller->resync_of ? r->controller->resync_of(r->engine->config) : r->controller->resync_ns;
+}
+
 static void resync(void *arg)
 {
     struct runner *r = arg;
     do
         add_key(r, (struct key){STR_NULL, STR_NULL});
-    while (fiber_sleep(r->controller->resync_ns) == 0);
+    while (fiber_sleep(resync_period(r)) == 0);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------------------ */
@@ -450,7 +455,7 @@ static void runner_start(struct runner *r)
 {
     for (unsigned i = 0; i < MAX(r->controller->workers, 1u); i++)
         group_spawn(&r->fibers, r->controller->name, worker, r);
-    if (r->controller->resync_ns)
+    if (resync_period(r))
         group_spawn(&r->fibers, r->controller->name, resync, r);
 }
 

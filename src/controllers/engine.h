@@ -93,7 +93,8 @@ struct controller {
     /* What else to write when w was refused with s (conditions that tell why); NULL: nothing. The key is retried. */
     void (*refused)(const struct snapshot *world, struct key key, const struct write *w, const struct status *s,
                     struct wall now, struct writes *ret);
-    int64_t resync_ns;            /* run once with an empty key every so long (garbage collector sweeps); 0: no */
+    int64_t resync_ns;            /* run once with an empty key every so long (rounds over everything); 0: no */
+    int64_t (*resync_of)(const struct controllers_config *config); /* the same when flags decide; NULL: resync_ns */
     /* What it remembers between reconciles (when a node was last heard of); in ret->state. NULL: nothing. */
     void *(*state_new)(const struct controllers_config *config);
     void (*state_free)(void *state);

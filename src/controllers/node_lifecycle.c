@@ -339,20 +339,25 @@ static void forget_gone_nodes(struct sync *s)
 }
 
 /* The machine slept, or its clock jumped: silence in that time was ours. */
-static void allow_for_gap(struct sync *s, int64_t period)
+static void allow_for_gap(struct sync *s, int64_t every)
 {
-    int64_t gap = s->now.ns - s->m->last_round - period;
-    if (s->m->last_round && (gap > 3 * period || gap < -period))
+    int64_t gap = s->now.ns - s->m->last_round - every;
+    if (s->m->last_round && (gap > 3 * every || gap < -every))
         MAP_EACH(&s->m->health, e)
             ((struct health *)e->value)->heard += gap;
     s->m->last_round = s->now.ns;
+}
+
+static int64_t period(const struct controllers_config *config)
+{
+    return config->node_monitor_period > 0 ? config->node_monitor_period : SECONDS(PERIOD_SECONDS);
 }
 
 static void round_of_all(struct sync *s)
 {
     struct tree_iter it;
     bool were_all_bad = s->m->all_bad;
-    allow_for_gap(s, s->w->config->node_monitor_period ? s->w->config->node_monitor_period : SECONDS(PERIOD_SECONDS));
+    allow_for_gap(s, period(s->w->config));
     count_zones(s);
     judge_zones(s);
     if (were_all_bad && !s->m->all_bad)
@@ -409,7 +414,7 @@ const struct controller node_lifecycle_controller = {
     .reads = (const uint16_t[]){RES_NODES, RES_LEASES, RES_PODS, 0},
     .keys_of = keys_of,
     .reconcile = reconcile,
-    .resync_ns = SECONDS(PERIOD_SECONDS),
+    .resync_of = period,
     .state_new = state_new,
     .state_free = state_free,
 };

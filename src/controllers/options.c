@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube-controller-manager as a program. */
+#include "base/log.h"
+#include "base/os.h"
+#include "client/daemon.h"
+#include "client/leader.h"
+#include "controllers/engine.h"
+
+struct options {
+    struct daemon_flags common;
+    struct controllers_config config;
+    struct flag_list controllers;
+    struct arena arena;
+    const char *root_ca_file, *signing_cert_file, *signing_key_file, *eviction_rate;
+    const char *lock_name, *lock_namespace;
+    int64_t mask, mask_ipv4, mask_ipv6;
+    int64_t lease, renew, retry;
+    bool leader_elect, allocate_cidrs;
+};
+
+struct work {
+    struct options *options;
+    struct client *client;
+};
+
+static int read_file(struct options *o, const char *path, struct str *ret, struct err *e)
+{
+    if (!path || !*path)
+        return 0;
+    int r = os_read_file(&o->arena, path, 1 << 20, ret);
+    return r < 0 ? err_set(e, r, "cannot read %s: %s", path, strerror(-r)) : 0;
+}
+
+static const char *join_names(struct options *o)
+{
+    struct str *parts = ARENA_ARRAY(&o->arena, struct str, o->controllers.n);
+    for (size_t i = 0; i < o->controllers.n; i++)
+        parts[i] = str_of(o->controllers.items[i]);
+    return o->controllers.n ? arena_cstr(&o->arena, arena_join(&o->arena, parts, o->controllers.n, STR(","))) : NULL;
+}
+
+static int check_rate(struct options *o, struct err *e)
+{
+    char *end;
+    if (!o->eviction_rate)
+        return 0;
+    o->config.node_eviction_rate = strtod(o->eviction_rate, &end);
+    if (*end || end == o->eviction_rate || !(o->config.node_eviction_rate >= 0))
+        return err_set(e, -EINVAL, "--node-eviction-rate: \"%s\" is not a number", o->eviction_rate);
+    return 0;
+}
+
+static int check_mask(int64_t given, int64_t common, unsigned max, unsigned *ret, struct err *e)
+{
+    int64_t mask = given ? given : common;
+    if (mask < 0 || mask > max)
+        return err_set(e, -EINVAL, "a node mask of /%lld is not possible", (long long)mask);
+    *ret = (unsigned)mask;
+    return 0;
+}
+
+/* What flags mean for the configuration. */
+static int complete(struct options *o, struct err *e)
+{
+    int r = read_file(o, o->root_ca_file, &o->config.root_ca, e);
+    if (r == 0)
+        r = read_file(o, o->signing_cert_file, &o->config.signing_cert, e);
+    if (r == 0)
+        r = read_file(o, o->signing_key_file, &o->config.signing_key, e);
+    if (r == 0)
+        r = check_rate(o, e);
+    if (r == 0)
+        r = check_mask(o->mask_ipv4, o->mask, 32, &o->config.node_mask_ipv4, e);
+    if (r == 0)
+        r = check_mask(o->mask_ipv6, 0, 128, &o->config.node_mask_ipv6, e);
+    o->config.names = join_names(o);
+    if (!o->allocate_cidrs)
+        o->config.cluster_cidr = NULL;
+    return r;
+}
+
+static int work(void *arg, struct err *e)
+{
+    struct work *w = arg;
+    return controllers_run_with(w->client, &w->options->config, e);
+}
+
+static int run(void *arg, struct client *c, struct err *e)
+{
+    struct options *o = arg;
+    struct work w = {o, c};
+    int r = complete(o, e);
+    if (r < 0 || !o->leader_elect)
+        return r < 0 ? r : work(&w, e);
+    struct leader_config leader = {.client = c, .ns = o->lock_namespace, .name = o->lock_name, .lease_ns = o->lease,
+                                   .renew_ns = o->renew, .retry_ns = o->retry, .component = "kube-controller-manager"};
+    return leader_run(&leader, work, &w, e);
+}
+
+int controller_manager_main(int argc, char **argv)
+{
+    struct options o = {.leader_elect = true, .lock_name = "kube-controller-manager", .lock_namespace = "kube-system"};
+    struct controllers_config *c = &o.config;
+    struct flag flags[] = {
+        DAEMON_FLAGS(&o.common),
+        {"controllers", 0, FLAG_STRINGS, &o.controllers, "which to run: \"*\" all that are on, \"x\" that one, \"-x\" not that one"},
+        {"allocate-node-cidrs", 0, FLAG_BOOL, &o.allocate_cidrs, "give every node a network for its pods"},
+        {"cluster-cidr", 0, FLAG_STRING, &c->cluster_cidr, "networks these are cut from"},
+        {"service-cluster-ip-range", 0, FLAG_STRING, &c->service_cidr, "networks of services, left out of them"},
+        {"node-cidr-mask-size", 0, FLAG_INT, &o.mask, "prefix length of a node's network (24)"},
+        {"node-cidr-mask-size-ipv4", 0, FLAG_INT, &o.mask_ipv4, "the same with two families, IPv4 (24)"},
+        {"node-cidr-mask-size-ipv6", 0, FLAG_INT, &o.mask_ipv6, "the same, IPv6 (64)"},
+        {"root-ca-file", 0, FLAG_STRING, &o.root_ca_file, "CA that every namespace gets as kube-root-ca.crt"},
+        {"cluster-signing-cert-file", 0, FLAG_STRING, &o.signing_cert_file, "CA that signs certificate requests"},
+        {"cluster-signing-key-file", 0, FLAG_STRING, &o.signing_key_file, "its key"},
+        {"cluster-signing-duration", 0, FLAG_DURATION, &c->signing_duration, "longest life of such certificates (8760h)"},
+        {"node-monitor-grace-period", 0, FLAG_DURATION, &c->node_monitor_grace, "silence after which a node is Unknown (50s)"},
+        {"node-monitor-period", 0, FLAG_DURATION, &c->node_monitor_period, "how often nodes are looked at (5s)"},
+        {"node-startup-grace-period", 0, FLAG_DURATION, &c->node_startup_grace, "the same for nodes that never spoke (1m)"},
+        {"node-eviction-rate", 0, FLAG_STRING, &o.eviction_rate, "nodes emptied a second when they fail (0.1)"},
+        {"terminated-pod-gc-threshold", 0, FLAG_INT, &c->terminated_pod_threshold, "finished pods that are kept (12500)"},
+        {"max-endpoints-per-slice", 0, FLAG_INT, &c->endpoints_per_slice, "endpoints of one EndpointSlice (100)"},
+        {"leader-elect", 0, FLAG_BOOL, &o.leader_elect, "of several, only one works (true)"},
+        {"leader-elect-lease-duration", 0, FLAG_DURATION, &o.lease, "how long a leader holds without renewing (15s)"},
+        {"leader-elect-renew-deadline", 0, FLAG_DURATION, &o.renew, "how long it tries to renew (10s)"},
+        {"leader-elect-retry-period", 0, FLAG_DURATION, &o.retry, "time between tries (2s)"},
+        {"leader-elect-resource-name", 0, FLAG_STRING, &o.lock_name, "name of the lease"},
+        {"leader-elect-resource-namespace", 0, FLAG_STRING, &o.lock_namespace, "its namespace"},
+        {"leader-elect-resource-lock", 0, FLAG_IGNORED, NULL, NULL},
+        {"authentication-kubeconfig", 0, FLAG_IGNORED, NULL, NULL},
+        {"authorization-kubeconfig", 0, FLAG_IGNORED, NULL, NULL},
+        {"client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
+        {"requestheader-client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
+        {"service-account-private-key-file", 0, FLAG_IGNORED, NULL, NULL},
+        {"use-service-account-credentials", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"cluster-name", 0, FLAG_IGNORED, NULL, NULL},
+        {"bind-address", 0, FLAG_IGNORED, NULL, NULL},
+        {"secure-port", 0, FLAG_IGNORED, NULL, NULL},
+        {"kube-api-qps", 0, FLAG_IGNORED, NULL, NULL},
+        {"kube-api-burst", 0, FLAG_IGNORED, NULL, NULL},
+        {"kube-api-content-type", 0, FLAG_IGNORED, NULL, NULL},
+        {"min-resync-period", 0, FLAG_IGNORED, NULL, NULL},
+        {"controller-start-interval", 0, FLAG_IGNORED, NULL, NULL},
+        {"cloud-provider", 0, FLAG_IGNORED, NULL, NULL},
+        {"configure-cloud-routes", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"enable-garbage-collector", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {0},
+    };
+    struct daemon d = {"kube-controller-manager", "Brings the cluster from what is to what is wanted.", flags, &o.common,
+                       run, &o};
+    int code = daemon_main(&d, argc, argv);
+    flag_list_done(&o.controllers);
+    arena_done(&o.arena);
+    return code;
+}
