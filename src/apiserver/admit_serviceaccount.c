@@ -31,8 +31,9 @@ static void add_token_volume(struct arena *a, struct val *spec, struct str name)
 {
     struct val *volume = val_add_obj(a, val_sub_list(a, spec, N_volumes)), *s, *item;
     val_set_str(a, volume, N_name, name);
-    struct val *p = val_sub_obj(a, volume, N_projected), *sources = val_sub_list(a, p, N_sources);
+    struct val *p = val_sub_obj(a, volume, N_projected);
     val_set_int(a, p, N_defaultMode, FILE_MODE);
+    struct val *sources = val_sub_list(a, p, N_sources);
     add_source(a, sources, N_serviceAccountToken, &s);
     val_set_int(a, s, N_expirationSeconds, TOKEN_SECONDS);
     val_set_str(a, s, N_path, STR("token"));

@@ -163,9 +163,7 @@ int review_self_rules(struct request *r)
     struct str ns = val_str(val_at(v, N_spec, N_namespace));
     if (!ns.n)
         return status_bad_request(&r->status, "no namespace on request");
-    struct val *status = val_sub_obj(a, v, N_status);
-    struct val *resource_rules = val_sub_list(a, status, N_resourceRules);
-    struct val *other_rules = val_sub_list(a, status, N_nonResourceRules);
+    struct val *resource_rules = val_new(a, VAL_LIST), *other_rules = val_new(a, VAL_LIST);
     VAL_EACH(rules_of_user(r, &r->user, ns), rule) {
         bool paths = val_len(val_get(rule, N_nonResourceURLs)) > 0;
         struct val *to = val_add_obj(a, paths ? other_rules : resource_rules);
@@ -178,6 +176,9 @@ int review_self_rules(struct request *r)
         copy_list(a, to, rule, N_resources);
         copy_list(a, to, rule, N_resourceNames);
     }
+    struct val *status = val_sub_obj(a, v, N_status);
+    val_set_ref(a, status, N_resourceRules, resource_rules);
+    val_set_ref(a, status, N_nonResourceRules, other_rules);
     val_set_bool(a, status, N_incomplete, false);
     return answer_review(r, v);
 }
@@ -188,9 +189,8 @@ int review_self_subject(struct request *r)
     int e = decode_review(r, &v);
     if (e)
         return e;
-    struct val *status = val_sub_obj(r->arena, v, N_status);
     val_set_time(r->arena, val_sub_obj(r->arena, v, N_metadata), N_creationTimestamp, r->now);
-    val_set_ref(r->arena, status, N_userInfo, user_to_val(r->arena, &r->user));
+    val_set_ref(r->arena, val_sub_obj(r->arena, v, N_status), N_userInfo, user_to_val(r->arena, &r->user));
     return answer_review(r, v);
 }
 

@@ -12,6 +12,7 @@
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
+#include "type/service.h"
 
 enum { RANGES_MAX = 2 };
 
@@ -196,35 +197,6 @@ struct str service_first_ip(struct apiserver *s, struct arena *a)
 
 /* ---- before validation --------------------------------------------------------------------------------------------- */
 
-static bool is_external(const struct val *spec)
-{
-    return str_is(val_getstr(spec, N_type), "ExternalName");
-}
-
-static bool has_node_ports(const struct val *spec)
-{
-    struct str type = val_getstr(spec, N_type);
-    return str_is(type, "NodePort") || str_is(type, "LoadBalancer");
-}
-
-/* clusterIP is the first of clusterIPs, whichever of the two a client knows. */
-static void agree(struct arena *a, struct val *spec, const struct val *old)
-{
-    struct str ip = val_getstr(spec, N_clusterIP), was = val_getstr(old, N_clusterIP);
-    const struct val *ips = val_get(spec, N_clusterIPs);
-    bool same_list = old && val_equal(ips, val_get(old, N_clusterIPs));
-    if (!old || (!str_eq(ip, was) && (same_list || !val_len(ips)))) {
-        if (ip.n && (!val_len(ips) || same_list)) {
-            val_del(spec, N_clusterIPs);
-            val_add_str(a, val_sub_list(a, spec, N_clusterIPs), ip);
-        } else if (!ip.n && old) {
-            val_del(spec, N_clusterIPs);
-        }
-    }
-    if (!val_getstr(spec, N_clusterIP).n && val_len(val_get(spec, N_clusterIPs)) && !old)
-        val_set_str(a, spec, N_clusterIP, val_str(val_item(val_get(spec, N_clusterIPs), 0)));
-}
-
 static const struct val *same_port(const struct val *old, const struct val *port)
 {
     VAL_EACH(val_get(old, N_ports), p)
@@ -237,13 +209,13 @@ static const struct val *same_port(const struct val *old, const struct val *port
 /* What an update leaves out stays as it was (patchAllocatedValues). */
 static void take_over(struct arena *a, struct val *spec, const struct val *old)
 {
-    if (!is_external(spec) && !is_external(old)) {
+    if (service_needs_cluster_ip(spec) && service_needs_cluster_ip(old)) {
         if (!val_getstr(spec, N_clusterIP).n && !val_len(val_get(spec, N_clusterIPs))) {
             val_set_ref(a, spec, N_clusterIP, val_get(old, N_clusterIP));
             val_set_ref(a, spec, N_clusterIPs, val_get(old, N_clusterIPs));
         }
     }
-    if (has_node_ports(spec) && has_node_ports(old)) {
+    if (service_needs_node_ports(spec) && service_needs_node_ports(old)) {
         struct val *ports = val_mut(spec, N_ports);
         for (size_t i = 0; i < val_len(ports); i++) {
             const struct val *was = same_port(old, &ports->items[i]);
@@ -251,28 +223,8 @@ static void take_over(struct arena *a, struct val *spec, const struct val *old)
                 val_set_ref(a, &ports->items[i], N_nodePort, val_get(was, N_nodePort));
         }
     }
-    if (val_get(old, N_healthCheckNodePort) && !val_get(spec, N_healthCheckNodePort) &&
-        str_is(val_getstr(spec, N_externalTrafficPolicy), "Local") && str_is(val_getstr(spec, N_type), "LoadBalancer"))
+    if (val_get(old, N_healthCheckNodePort) && !val_get(spec, N_healthCheckNodePort) && service_needs_health_port(spec))
         val_set_ref(a, spec, N_healthCheckNodePort, val_get(old, N_healthCheckNodePort));
-}
-
-/* A change of type gives back what the new type does not have, unless the client insists on a value of its own. */
-static void drop_unneeded(struct val *spec, const struct val *old)
-{
-    if (is_external(spec) && !is_external(old) &&
-        str_eq(val_getstr(spec, N_clusterIP), val_getstr(old, N_clusterIP))) {
-        val_del(spec, N_clusterIP);
-        val_del(spec, N_clusterIPs);
-        val_del(spec, N_ipFamilies);
-        val_del(spec, N_ipFamilyPolicy);
-    }
-    struct val *ports = val_mut(spec, N_ports);
-    if (has_node_ports(old) && !has_node_ports(spec))
-        for (size_t i = 0; i < val_len(ports); i++)
-            val_del(&ports->items[i], N_nodePort);
-    if (val_int(val_get(spec, N_healthCheckNodePort), 0) == val_int(val_get(old, N_healthCheckNodePort), 0) &&
-        !str_is(val_getstr(spec, N_type), "LoadBalancer"))
-        val_del(spec, N_healthCheckNodePort);
 }
 
 static struct str family_of(struct str ip)
@@ -286,7 +238,7 @@ static void choose_families(struct request *r, struct val *spec)
     struct arena *a = r->arena;
     struct str policy = val_getstr(spec, N_ipFamilyPolicy);
     struct val *list = val_sub_list(a, spec, N_ipFamilies);
-    bool headless = str_is(val_getstr(spec, N_clusterIP), "None");
+    bool headless = service_headless(spec);
     bool no_selector = headless && !val_len(val_get(spec, N_selector));
     if (!policy.n) {
         policy = no_selector || list->n > 1 ? STR("RequireDualStack") : STR("SingleStack");
@@ -306,21 +258,9 @@ static void choose_families(struct request *r, struct val *spec)
 
 void service_prepare(struct request *r, struct val *v, const struct val *old)
 {
-    struct val *spec = val_sub_obj(r->arena, v, N_spec);
-    const struct val *was = val_get(old, N_spec);
-    if (was) {
-        take_over(r->arena, spec, was);
-        drop_unneeded(spec, was);
-    }
-    agree(r->arena, spec, was);
-    if (is_external(spec)) {
-        if (!old) {
-            val_del(spec, N_ipFamilies);
-            val_del(spec, N_ipFamilyPolicy);
-        }
-        return;
-    }
-    choose_families(r, spec);
+    if (old)
+        take_over(r->arena, val_sub_obj(r->arena, v, N_spec), val_get(old, N_spec));
+    service_normalize(r->arena, v, old);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------------------- */
@@ -439,7 +379,7 @@ static int claim_ip(struct request *r, struct val *v, const struct val *old, siz
 static int claim_ips(struct request *r, struct val *v, const struct val *old, struct service_claim *c)
 {
     const struct val *spec = val_get(v, N_spec);
-    if (is_external(spec) || str_is(val_getstr(spec, N_clusterIP), "None"))
+    if (!service_needs_cluster_ip(spec) || service_headless(spec))
         return 0;
     size_t n = MAX(val_len(val_get(spec, N_ipFamilies)), (size_t)1);
     for (size_t i = 0; i < n; i++) {
@@ -528,7 +468,7 @@ static int claim_ports(struct request *r, struct val *v, const struct val *old, 
     bool wanted = str_is(val_getstr(spec, N_type), "NodePort") ||
                   (str_is(val_getstr(spec, N_type), "LoadBalancer") &&
                    val_bool(val_get(spec, N_allocateLoadBalancerNodePorts), true));
-    for (size_t i = 0; has_node_ports(spec) && i < val_len(ports); i++) {
+    for (size_t i = 0; service_needs_node_ports(spec) && i < val_len(ports); i++) {
         struct val *p = &ports->items[i];
         int64_t port = val_int(val_get(p, N_nodePort), 0);
         struct str protocol = val_getstr(p, N_protocol);
@@ -549,8 +489,7 @@ static int claim_health_port(struct request *r, struct val *v, const struct val 
 {
     struct val *spec = val_mut(v, N_spec);
     int64_t port = val_int(val_get(spec, N_healthCheckNodePort), 0);
-    if (!str_is(val_getstr(spec, N_type), "LoadBalancer") ||
-        !str_is(val_getstr(spec, N_externalTrafficPolicy), "Local"))
+    if (!service_needs_health_port(spec))
         return 0;
     int e = claim_number(r, v, old, STR("spec.healthCheckNodePort"), STR("TCP"), port, &port, c);
     if (!e)
@@ -568,6 +507,9 @@ static void forget_dropped(struct request *r, const struct val *v, const struct 
 int service_claim(struct request *r, struct val *v, const struct val *old, struct service_claim *ret)
 {
     *ret = (struct service_claim){.n = 0};
+    struct val *spec = val_sub_obj(r->arena, v, N_spec);
+    if (service_needs_cluster_ip(spec))
+        choose_families(r, spec);
     int e = claim_ips(r, v, old, ret);
     if (!e)
         e = claim_ports(r, v, old, ret);

@@ -20,9 +20,9 @@ void service_alloc_free(struct apiserver *s);
 /* The first address of the first range: that of the `kubernetes` Service. */
 struct str service_first_ip(struct apiserver *s, struct arena *a);
 
-/* Before validation: clusterIP and clusterIPs agree, families are chosen, what an update left out is taken over. */
+/* Before validation: clusterIP and clusterIPs agree, what an update left out is taken over. */
 void service_prepare(struct request *r, struct val *v, const struct val *old);
-/* After it: chooses what is missing and reserves it, and sets it in v. 0 or 422. */
+/* After it: chooses families, addresses and ports that are missing, reserves them, and sets them in v. 0 or 422. */
 int service_claim(struct request *r, struct val *v, const struct val *old, struct service_claim *ret);
 /* After the transaction: lets go of the reservations. Waits until the cache shows a success. */
 void service_settle(struct request *r, struct service_claim *c, bool stored);

@@ -15,8 +15,8 @@ static int put_finalizers(struct request *r, const struct object *now, void *arg
     if (e)
         return e;
     struct val *v = val_copy(r->arena, now->val);
-    struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_ref(r->arena, val_sub_obj(r->arena, v, N_spec), N_finalizers, val_at(body, N_spec, N_finalizers));
+    struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_ref(r->arena, meta, N_resourceVersion, val_get(obj_meta(body), N_resourceVersion));
     if (obj_uid(body).n)
         val_set_str(r->arena, meta, N_uid, obj_uid(body));

@@ -70,8 +70,8 @@ static int apply_scale(struct request *r, const struct object *now, const struct
     if (e)
         return e;
     struct val *v = val_copy(r->arena, now->val);
-    struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_int(r->arena, val_sub_obj(r->arena, v, N_spec), N_replicas, val_int(val_at(scale, N_spec, N_replicas), 0));
+    struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_ref(r->arena, meta, N_resourceVersion, val_get(obj_meta(scale), N_resourceVersion));
     if (obj_uid(scale).n)
         val_set_str(r->arena, meta, N_uid, obj_uid(scale));

@@ -167,12 +167,12 @@ int sub_token(struct request *r)
     if ((e = check_spec(r, spec)) || (e = find_named(r, &sa)) || (e = restrict_node(r, val_get(spec, N_boundObjectRef))) ||
         (e = make_claims(r, sa, spec, &claims, &life)))
         return e;
-    struct val *status = val_sub_obj(r->arena, v, N_status);
+    val_set_int(r->arena, spec, N_expirationSeconds, life.warn_after ? life.warn_after - life.from : life.until - life.from);
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_str(r->arena, meta, N_name, sa->name);
     val_set_str(r->arena, meta, N_namespace, sa->namespace_);
     val_set_time(r->arena, meta, N_creationTimestamp, r->now);
-    val_set_int(r->arena, spec, N_expirationSeconds, life.warn_after ? life.warn_after - life.from : life.until - life.from);
+    struct val *status = val_sub_obj(r->arena, v, N_status);
     val_set_time(r->arena, status, N_expirationTimestamp,
                  (struct wall){SECONDS(life.warn_after ? life.warn_after : life.until)});
     if ((e = sign(r, claims, status)))
