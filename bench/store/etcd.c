@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Puts to an etcd of our own, a given number in flight, over gRPC by nghttp2: the peer's figure for bench/store. */
+/* Puts to an etcd of our own, a given number in flight, over gRPC by nghttp2: the peer's figure for
+ * bench/store. */
 #include "peers.h"
 
 #include <arpa/inet.h>
@@ -97,7 +98,8 @@ static int on_close(nghttp2_session *session, int32_t stream, uint32_t code, voi
 
 static int connect_to(int port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int one = 1;
     for (int i = 0; i < 200; i++) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -163,9 +165,9 @@ int etcd_start(const char *dir, int port)
     if (pid == 0) {
         if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
             _exit(1);
-        execlp("etcd", "etcd", "--data-dir", dir, "--listen-client-urls", client, "--advertise-client-urls", client,
-               "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
-               "--log-level", "error", (char *)NULL);
+        execlp("etcd", "etcd", "--data-dir", dir, "--listen-client-urls", client, "--advertise-client-urls",
+               client, "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster",
+               cluster, "--log-level", "error", (char *)NULL);
         _exit(127);
     }
     usleep(1500000);

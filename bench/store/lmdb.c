@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* LMDB with full durability, a group of puts a transaction; and the bare minimum: a preallocated file and fdatasync. */
+/* LMDB with full durability, a group of puts a transaction; and the bare minimum: a preallocated file and
+ * fdatasync. */
 #include "peers.h"
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The other stores that bench/store runs beside ours. Rates are puts per second; negative: not to be had here. */
+/* The other stores that bench/store runs beside ours. Rates are puts per second; negative: not to be had
+ * here. */
 #pragma once
 
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the store costs, beside what others cost for the same in the same run: durable puts at three depths, opening
- * with many keys, memory for a key, ranges, watches. Usage: bench_store [passes] [keys]
+ * What the store costs, beside what others cost for the same in the same run: durable puts at three depths,
+ * opening with many keys, memory for a key, ranges, watches. Usage: bench_store [passes] [keys]
  */
 #include "base/fiber.h"
 #include "base/os.h"
@@ -115,8 +115,8 @@ static void bench_puts(int passes)
     fresh_dir(dir, "etcd");
     int etcd = etcd_start(dir, PORT);
     printf("Durable puts a second (%d-byte values), by number in flight\n", VALUE);
-    printf("%-10s %12s %12s %12s %12s %14s %14s\n", "in flight", "cube store", "LMDB", "etcd", "bare file", "bytes a put",
-           "worst, ms");
+    printf("%-10s %12s %12s %12s %12s %14s %14s\n", "in flight", "cube store", "LMDB", "etcd", "bare file",
+           "bytes a put", "worst, ms");
     for (int pass = 0; pass < passes; pass++)
         for (size_t i = 0; i < ARRAY_SIZE(depths); i++) {
             int depth = depths[i], total = ROUNDS * (depth == 1 ? 5 : depth * 4);
@@ -241,13 +241,17 @@ static void bench_idle(void)
     struct err e = {0};
     struct store *s;
     struct store_stats before, after;
-    struct store_options o = {.dir = dir, .durable = true, .lazy_ns = MILLISECONDS(300)}; /* a hundredth of the default */
+    struct store_options o = {
+        .dir = dir, .durable = true, .lazy_ns = MILLISECONDS(300)}; /* a hundredth of the default */
     if (store_open_log(&o, &s, NULL, &a, &e) < 0)
         return;
     store_stats(s, &before);
     for (int i = 0; i < 300; i++) {
-        struct store_op op = {.kind = STORE_PUT, .key = STR("/registry/leases/kube-node-lease/node"),
-                              .value = {value_bytes, 350}, .expect = STORE_ANY, .lazy = true};
+        struct store_op op = {.kind = STORE_PUT,
+                              .key = STR("/registry/leases/kube-node-lease/node"),
+                              .value = {value_bytes, 350},
+                              .expect = STORE_ANY,
+                              .lazy = true};
         store_txn(s, &op, 1, NULL, NULL);
         if (i % 10 == 9)
             fiber_sleep(MILLISECONDS(100)); /* ten nodes, every 10 s, a hundred times as fast */

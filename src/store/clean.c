@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The cleaner. Forgets old revisions by age and number, empties the segments that hold most garbage by copying what
- * is still needed to the log's end, and sees to it that there is a spare, so that a full disk refuses puts while
- * deletes, and the cleaning that follows from them, still have room. Everything goes through the writer in slices of bounded
- * size. What a crash interrupts is simply done again: nothing is removed before the log durably says so.
+ * The cleaner. Forgets old revisions by age and number, empties the segments that hold most garbage by
+ * copying what is still needed to the log's end, and sees to it that there is a spare, so that a full disk
+ * refuses puts while deletes, and the cleaning that follows from them, still have room. Everything goes
+ * through the writer in slices of bounded size. What a crash interrupts is simply done again: nothing is
+ * removed before the log durably says so.
  */
 #include "base/os.h"
 #include "store/engine.h"
 
 enum {
-    FORGET_SLICE = 2000, /* refs between two yields */
+    FORGET_SLICE = 500, /* refs between two yields */
     MOVE_SLICE = 256 << 10,
     MOVE_OPS = 4096,
     MOVE_PAUSE_US = 500, /* between slices, for others */
@@ -77,7 +78,8 @@ static struct mono next_chore(const struct store *s, struct mono now)
 {
     int64_t in = INT64_MAX;
     if (s->n_marks)
-        in = MIN(s->options.history_ns / (MARKS - 2), mono_add(s->marks[0].at, s->options.history_ns).ns - now.ns);
+        in = MIN(s->options.history_ns / (MARKS - 2),
+                 mono_add(s->marks[0].at, s->options.history_ns).ns - now.ns);
     if (s->full && !s->broken)
         in = MIN(in, SECONDS(FULL_RETRY_S));
     return mono_add(now, in);
@@ -95,8 +97,8 @@ static bool may_empty(const struct store *s, const struct segment *seg)
     return seg && seg != s->active && !seg->damaged;
 }
 
-/* The segment with most garbage, if it is time to clean: no more than half of the disk space is garbage, or next to
- * none when the disk is full. */
+/* The segment with most garbage, if it is time to clean: no more than half of the disk space is garbage, or
+ * next to none when the disk is full. */
 static struct segment *choose_segment(const struct store *s)
 {
     struct segment *best = NULL;
@@ -126,22 +128,22 @@ struct slice {
     size_t n, cap, bytes;
 };
 
-static void slice_add(struct slice *sl, const struct op *op, uint32_t off)
+/* Of what nobody needs only the key matters: its copy is about to go (index_forget_copy). */
+static void slice_add(struct slice *sl, const struct op *op, uint32_t off, bool needed)
 {
     if (sl->n == sl->cap) {
         sl->cap = MAX(sl->cap * 2, (size_t)64);
         sl->moving = xrealloc(sl->moving, sl->cap * sizeof(*sl->moving));
     }
     struct moving *m = &sl->moving[sl->n++];
-    *m = (struct moving){.op = *op, .off = off};
+    *m = (struct moving){.op = *op, .off = off, .keyed = !needed};
     m->op.key = arena_str(&sl->arena, op->key);
-    m->op.value = arena_str(&sl->arena, op->value);
-    sl->bytes += op_size(op->key.n, op->value.n);
+    m->op.value = needed ? arena_str(&sl->arena, op->value) : STR_NULL;
+    sl->bytes += op_size(op->key.n, m->op.value.n);
 }
 
-/* Values nobody needs are left where they are; keys matter all the same (index_forget_copy). */
-static void slice_frame(struct store *s, struct slice *sl, struct segment *seg, const struct frame *f, const char *body,
-                        uint32_t at)
+static void slice_frame(struct store *s, struct slice *sl, struct segment *seg, const struct frame *f,
+                        const char *body, uint32_t at)
 {
     uint32_t off = at + FRAME_SIZE;
     for (unsigned i = 0; i < f->n_ops; i++) {
@@ -149,9 +151,7 @@ static void slice_frame(struct store *s, struct slice *sl, struct segment *seg, 
         if (op_decode(seg->mark, body, seg->size, &op) < 0)
             return; /* checked before */
         size_t size = op_size(op.key.n, op.value.n);
-        if (!index_needs(&s->index, op.key, op.modified, seg->slot, off))
-            op.value = STR_NULL;
-        slice_add(sl, &op, off);
+        slice_add(sl, &op, off, index_needs(&s->index, op.key, op.modified, seg->slot, off));
         body += size;
         off += (uint32_t)size;
     }
@@ -214,7 +214,8 @@ static int drop_segment(struct store *s, struct segment *seg)
     s->segments[seg->slot] = NULL;
     s->emptying = NULL;
     enum spare_name name = !s->spares[RESERVE] ? RESERVE : !s->spares[SPARE] ? SPARE : SPARES;
-    struct segment *spare = segment_retire(&s->files, seg, seg->size == s->options.segment_bytes ? name : SPARES);
+    struct segment *spare =
+        segment_retire(&s->files, seg, seg->size == s->options.segment_bytes ? name : SPARES);
     if (spare)
         s->spares[name] = spare;
     writer_spares(s, false);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer. One fiber takes what waits, applies it to the index under revisions nobody can see yet, encodes it behind
- * the log's end, and makes the whole group durable with one write and one sync, while the next group gathers.
- * Then, and only then, the revisions become visible, watches hear of them and the callers get their answers.
- * Lazy transactions skip the sync as long as their revisions lie below the durable ceiling.
+ * The writer. One fiber takes what waits, applies it to the index under revisions nobody can see yet, encodes
+ * it behind the log's end, and makes the whole group durable with one write and one sync, while the next
+ * group gathers. Then, and only then, the revisions become visible, watches hear of them and the callers get
+ * their answers. Lazy transactions skip the sync as long as their revisions lie below the durable ceiling.
  */
 #include "base/os.h"
 #include "store/engine.h"
@@ -64,12 +64,24 @@ static bool out_of_space(int r)
     return r == -ENOSPC || r == -EDQUOT;
 }
 
-/* After a failed sync the kernel may have dropped the pages and will call the next sync a success: nothing written
- * from here on could be trusted. */
+/* After a failed sync the kernel may have dropped the pages and will call the next sync a success: nothing
+ * written from here on could be trusted. */
 static int fail_stop(struct store *s, int r, const char *what)
 {
     s->broken = r;
     return engine_fault(s, r, what, s->active, s->active->end);
+}
+
+/* Of what is on disk only the newest stays in memory. */
+static void trim_tail(struct store *s)
+{
+    if (s->tail.n <= 2 * TAIL_KEPT)
+        return;
+    struct buf kept = {0};
+    buf_put(&kept, s->tail.p + s->tail.n - TAIL_KEPT, TAIL_KEPT);
+    s->tail_at += (uint32_t)(s->tail.n - TAIL_KEPT);
+    buf_done(&s->tail);
+    s->tail = kept;
 }
 
 /* Writes and syncs what is in memory only. Waits. STORE_FULL leaves everything as it was. */
@@ -92,10 +104,7 @@ static int flush(struct store *s)
     s->durable = end;
     s->unproven = true;
     s->lazy_since = MONO_NEVER;
-    if (s->tail.n > 2 * TAIL_KEPT) {
-        s->tail_at += (uint32_t)(s->tail.n - TAIL_KEPT);
-        buf_consume(&s->tail, s->tail.n - TAIL_KEPT);
-    }
+    trim_tail(s);
     return 0;
 }
 
@@ -162,8 +171,8 @@ static int seal(struct store *s)
     return r;
 }
 
-/* Ends the active segment and begins the next. Nothing is pending. Only cleaning may use the reserve: it gives back more
- * than it takes. 0, STORE_FULL or an error. */
+/* Ends the active segment and begins the next. Nothing is pending. Only cleaning may use the reserve: it
+ * gives back more than it takes. 0, STORE_FULL or an error. */
 static int rotate(struct store *s, const struct request *q)
 {
     bool put = q->kind == REQUEST_TXN && q->puts;
@@ -198,8 +207,9 @@ static uint64_t room_for_cleaning(const struct store *s)
     return least == UINT64_MAX ? 0 : least;
 }
 
-/* What a request must leave of the segment. A full disk is a matter of who may use the last of it: cleaning leaves a
- * quarter for deletes while it has the reserve to go to, and deletes leave cleaning what it needs once it has not. */
+/* What a request must leave of the segment. A full disk is a matter of who may use the last of it: cleaning
+ * leaves a quarter for deletes while it has the reserve to go to, and deletes leave cleaning what it needs
+ * once it has not. */
 static uint64_t room_to_leave(const struct store *s, const struct request *r)
 {
     if (r->kind == REQUEST_DROP)
@@ -239,7 +249,9 @@ static void apply_op(struct store *s, struct frame *f, const struct store_op *op
         .value = put ? op->value : STR_NULL,
         .modified = s->assigned,
         .created = now ? now->created : s->assigned,
-        .version = !put ? 0 : now && now->version < UINT32_MAX ? now->version + 1 : 1,
+        .version = !put                               ? 0
+                   : now && now->version < UINT32_MAX ? now->version + 1
+                                                      : 1,
         .sub = f->n_ops,
     };
     struct item it = {
@@ -254,7 +266,8 @@ static void apply_op(struct store *s, struct frame *f, const struct store_op *op
     refs_push(&s->refs, s->assigned, index_push(&s->index, op->key, &it), op->cookie);
 }
 
-/* A full disk takes no puts; Lease renewals may use half of what is kept for deletes, lest nodes seem dead as well. */
+/* A full disk takes no puts; Lease renewals may use half of what is kept for deletes, lest nodes seem dead as
+ * well. */
 static bool refused(const struct store *s, const struct request *r)
 {
     return s->full && r->puts && !(r->lazy && s->active->end < s->active->size / 2);
@@ -299,7 +312,7 @@ static void take_move(struct store *s, struct batch *b, struct request *r)
     for (size_t i = 0; i < r->n; i++) {
         struct moving *m = &r->moving[i];
         m->new_off = 0;
-        if (!index_needs(&s->index, m->op.key, m->op.modified, r->from->slot, m->off))
+        if (m->keyed || !index_needs(&s->index, m->op.key, m->op.modified, r->from->slot, m->off))
             continue;
         m->new_off = frame_op(s, &f, &m->op);
         index_move(&s->index, m->op.key, m->op.modified, s->active->slot, m->new_off, true);
@@ -315,8 +328,7 @@ static void undo_move(struct store *s, struct request *r)
 {
     for (size_t i = r->n; i-- > 0;) {
         struct moving *m = &r->moving[i];
-        if (m->new_off &&
-            index_needs(&s->index, m->op.key, m->op.modified, s->active->slot, m->new_off))
+        if (m->new_off && index_needs(&s->index, m->op.key, m->op.modified, s->active->slot, m->new_off))
             index_move(&s->index, m->op.key, m->op.modified, r->from->slot, m->off, false);
     }
 }
@@ -421,8 +433,7 @@ static void roll_back(struct store *s, struct batch *b)
 static void commit(struct store *s, struct batch *b)
 {
     s->committed = s->assigned;
-    LIST_EACH(&b->taken, l)
-    {
+    LIST_EACH (&b->taken, l) {
         struct request *r = LIST_ENTRY(l, struct request, link);
         if (r->kind == REQUEST_MOVE)
             moved(s, r);
@@ -442,9 +453,8 @@ static void commit(struct store *s, struct batch *b)
 
 static bool lazy_due(const struct store *s)
 {
-    return s->active->end != s->durable &&
-           (s->stop_writer || s->active->end - s->durable > LAZY_BYTES ||
-            os_mono().ns >= mono_add(s->lazy_since, s->options.lazy_ns).ns);
+    return s->active->end != s->durable && (s->stop_writer || s->active->end - s->durable > LAZY_BYTES ||
+                                            os_mono().ns >= mono_add(s->lazy_since, s->options.lazy_ns).ns);
 }
 
 /* Durable when somebody waits for that, or when it is time. */
@@ -457,7 +467,12 @@ static int write_group(struct store *s, struct batch *b)
     }
     if (b->n_frames && !b->durable && s->lazy_since.ns == INT64_MAX)
         s->lazy_since = os_mono();
-    return b->durable || lazy_due(s) ? flush(s) : 0;
+    if (!b->durable && !lazy_due(s))
+        return 0;
+    int r = flush(s);
+    if (r != 0 && s->lazy_since.ns != INT64_MAX)
+        s->lazy_since = os_mono(); /* and try again in a while */
+    return r;
 }
 
 static void run_group(struct store *s)
@@ -499,8 +514,9 @@ static void wait_for_work(struct store *s)
     }
 }
 
-/* The last frame of a closed store: the next start goes on with the next revision instead of above the ceiling, and
- * everything before this frame is known to have been durable, so damage to it cannot be mistaken for a torn write. */
+/* The last frame of a closed store: the next start goes on with the next revision instead of above the
+ * ceiling, and everything before this frame is known to have been durable, so damage to it cannot be mistaken
+ * for a torn write. */
 static void say_goodbye(struct store *s)
 {
     if (s->broken || s->active->sealed || flush(s) != 0 || !s->unproven)

@@ -18,13 +18,13 @@
 #include "store/store.h"
 
 enum {
-    GROUP_BYTES = 1 << 20,   /* a group is closed beyond this */
-    TAIL_KEPT = 256 << 10,   /* of the newest bytes, for watches */
-    LAZY_BYTES = 256 << 10,  /* lazy writes waiting in memory */
-    CONTROL_ROOM = 256,      /* of a segment, for the frames that steer */
-    DELETE_ROOM = 4096,      /* and for dropping segments when deletes have used up the rest */
-    CEILING_STEP = 4096,     /* revisions reserved for lazy writes */
-    FIRST_REVISION = 1,      /* of an empty store, as etcd has it */
+    GROUP_BYTES = 1 << 20,  /* a group is closed beyond this */
+    TAIL_KEPT = 64 << 10,   /* of the newest bytes, for watches */
+    LAZY_BYTES = 256 << 10, /* lazy writes waiting in memory */
+    CONTROL_ROOM = 256,     /* of a segment, for the frames that steer */
+    DELETE_ROOM = 4096,     /* and for dropping segments when deletes have used up the rest */
+    CEILING_STEP = 4096,    /* revisions reserved for lazy writes */
+    FIRST_REVISION = 1,     /* of an empty store, as etcd has it */
 };
 
 /* An event that somebody may still want: a pointer to where its version is. */
@@ -47,6 +47,7 @@ struct moving {
     struct op op;
     uint32_t off;     /* where it lies */
     uint32_t new_off; /* where it went; 0 when it was not needed */
+    bool keyed;       /* not needed when it was read: without its value */
 };
 
 /* Something for the writer to do; lives on the stack of who waits for it. */
@@ -79,7 +80,8 @@ struct store {
     struct segment **segments;    /* by slot, with holes */
     size_t n_slots;
     struct segment *active;
-    struct segment *spares[SPARES]; /* SPARE: the next segment; RESERVE: so that cleaning finds room when nobody else does */
+    struct segment *spares[SPARES]; /* SPARE: the next segment; RESERVE: so that cleaning finds room when
+                                       nobody else does */
     struct segment *emptying;       /* being cleaned */
     struct index index;
     struct refs refs;
@@ -92,8 +94,8 @@ struct store {
     struct mono lazy_since;
 
     int64_t assigned, committed; /* revisions: last handed out, last visible */
-    int64_t compacted; /* nobody may read at or before this */
-    int64_t forgotten; /* versions are dropped up to here; follows compacted in slices */
+    int64_t compacted;           /* nobody may read at or before this */
+    int64_t forgotten;           /* versions are dropped up to here; follows compacted in slices */
     int64_t compacted_logged;
     int64_t ceiling; /* durable: lazy writes may use revisions up to this */
     uint32_t batch;
@@ -139,7 +141,8 @@ void watch_close_all(struct store *s);
 /* commit.c */
 int request_run(struct store *s, struct request *r); /* waits */
 void writer_main(void *arg);
-/* Makes the spares that are missing. urgent: for deletes and cleaning, beyond max_bytes. 0, STORE_FULL or an error. */
+/* Makes the spares that are missing. urgent: for deletes and cleaning, beyond max_bytes. 0, STORE_FULL or an
+ * error. */
 int writer_spares(struct store *s, bool urgent);
 /* Makes this spare the active segment. Waits. */
 int writer_next_segment(struct store *s, enum spare_name name, uint32_t number);
@@ -151,4 +154,5 @@ void cleaner_forget(struct store *s, int64_t upto);
 
 /* recover.c */
 /* numbers: of the segments in the folder, ascending, at least one. Waits. */
-int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a, struct err *e);
+int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a,
+            struct err *e);

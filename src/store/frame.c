@@ -77,7 +77,8 @@ int op_decode(uint32_t mark, const char *p, size_t n, struct op *ret)
     return 0;
 }
 
-/* Head: crc 0, mark 4, length 8, prev 12, number 16, durable 24, ops_crc 28, operations 32, kind 34, zero 35, batch 36. */
+/* Head: crc 0, mark 4, length 8, prev 12, number 16, durable 24, ops_crc 28, operations 32, kind 34, zero 35,
+ * batch 36. */
 
 void frame_add_op(struct frame *f, const char *op, size_t size)
 {

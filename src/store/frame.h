@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bytes of the log (docs/store.md has the layout): frames, each a head and a body of operations. Pure: nothing
- * here touches a file. A frame is believed only when its head, every operation in it and its place after the frame
- * before it check out, so a torn write is recognised whatever part of it reached the disk.
+ * The bytes of the log (docs/store.md has the layout): frames, each a head and a body of operations. Pure:
+ * nothing here touches a file. A frame is believed only when its head, every operation in it and its place
+ * after the frame before it check out, so a torn write is recognised whatever part of it reached the disk.
  */
 #pragma once
 
@@ -29,12 +29,12 @@ enum frame_kind {
 
 struct frame {
     enum frame_kind kind;
-    uint32_t length;  /* of the body */
-    uint32_t prev;    /* checksum of the frame before, 0 for the first */
-    uint32_t batch;   /* differs for each group of frames, also for the same ones tried again: what a failed or
-                         unfinished write left behind has another prev and never connects */
-    uint32_t durable; /* this segment was durable up to here when the frame was made: what is broken before this
-                         offset was damaged, what is broken after it may merely be unfinished */
+    uint32_t length; /* of the body */
+    uint32_t prev;   /* checksum of the frame before, 0 for the first */
+    uint32_t batch;  /* differs for each group of frames, also for the same ones tried again: what a failed or
+                        unfinished write left behind has another prev and never connects */
+    uint32_t durable; /* this segment was durable up to here when the frame was made: what is broken before
+                         this offset was damaged, what is broken after it may merely be unfinished */
     uint32_t crc;
     uint32_t ops_crc; /* over the checksums of the operations: ties this head to this body */
     uint16_t n_ops;
@@ -58,7 +58,8 @@ static inline size_t frame_size(size_t body)
     return (FRAME_SIZE + body + FRAME_ALIGN - 1) & ~(size_t)(FRAME_ALIGN - 1);
 }
 
-/* mark is the segment's own number (segment.h) that keeps bytes of its former life from being taken for frames. */
+/* mark is the segment's own number (segment.h) that keeps bytes of its former life from being taken for
+ * frames. */
 void op_encode(char *to, uint32_t mark, const struct op *op);
 /* Adds an encoded operation to a frame under construction: length, n_ops, ops_crc. */
 void frame_add_op(struct frame *f, const char *op, size_t size);

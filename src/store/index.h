@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the store knows in memory: every key in order, with the versions that are still kept and where in the log
- * each of them lies. Values stay on disk. Pure: no file, no clock.
+ * What the store knows in memory: every key in order, with the versions that are still kept and where in the
+ * log each of them lies. Values stay on disk. Pure: no file, no clock.
  *
- * A key lives in one of two trees. `live` has every key with a version somebody may still read. `graves` has keys
- * that are deleted and forgotten while a put of theirs still lies in some segment: their tombstone must stay in the log,
- * or the next start would bring the key back. `copies` counts those puts exactly, so tombstones go when, and only
- * when, nothing needs them.
+ * A key lives in one of two trees. `live` has every key with a version somebody may still read. `graves` has
+ * keys that are deleted and forgotten while a put of theirs still lies in some segment: their tombstone must
+ * stay in the log, or the next start would bring the key back. `copies` counts those puts exactly, so
+ * tombstones go when, and only when, nothing needs them.
  */
 #pragma once
 
@@ -55,8 +55,9 @@ struct cursor {
 struct node *btree_find(const struct tree *t, struct str key);
 void btree_insert(struct tree *t, struct node *n); /* the key is not there */
 void btree_remove(struct tree *t, const struct node *n);
-struct cursor btree_seek(const struct tree *t, struct str from, bool after); /* at the first key >= from, or > from */
-struct node *btree_at(const struct tree *t, struct cursor c);               /* NULL at the end */
+struct cursor btree_seek(const struct tree *t, struct str from,
+                         bool after);                         /* at the first key >= from, or > from */
+struct node *btree_at(const struct tree *t, struct cursor c); /* NULL at the end */
 struct cursor btree_next(const struct tree *t, struct cursor c);
 
 /* ---- the index ---------------------------------------------------------------------------------------- */
@@ -65,7 +66,7 @@ struct index {
     struct tree live, graves;
     uint64_t *used; /* by slot: bytes of operations that are needed */
     size_t n_slots;
-    size_t keys; /* not deleted, newest version (durable or not) */
+    size_t keys;  /* not deleted, newest version (durable or not) */
     size_t bytes; /* of memory, roughly */
 };
 
@@ -74,7 +75,8 @@ uint64_t index_used(const struct index *ix, uint16_t slot);
 
 /* The version of a key at a revision, or NULL; deletions are versions too. */
 const struct item *node_at(const struct node *n, int64_t revision);
-/* The version made by exactly this revision, or NULL; *ret_before (may be NULL) the one before it, or NULL. */
+/* The version made by exactly this revision, or NULL; *ret_before (may be NULL) the one before it, or NULL.
+ */
 const struct item *node_exact(const struct node *n, int64_t revision, const struct item **ret_before);
 /* The newest version if it is not a deletion. */
 static inline const struct item *node_current(const struct node *n)

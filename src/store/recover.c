@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the segments of a folder to the index. The newest segment is read first: it says which others belong to the log,
- * how far history was compacted and which revisions may have been used. Then everything is read once, in order, and
- * checked. What is broken where the log was known to be durable is damage, and opening fails with file and offset;
- * what is broken beyond is a write that was never acknowledged, and is cut off.
+ * From the segments of a folder to the index. The newest segment is read first: it says which others belong
+ * to the log, how far history was compacted and which revisions may have been used. Then everything is read
+ * once, in order, and checked. What is broken where the log was known to be durable is damage, and opening
+ * fails with file and offset; what is broken beyond is a write that was never acknowledged, and is cut off.
  */
 #include "base/os.h"
 #include "store/engine.h"
@@ -27,8 +27,8 @@ struct recovery {
 
 static int damaged(const struct recovery *rc, const struct segment *seg, uint32_t at, const char *why)
 {
-    return err_set(rc->e, -EBADMSG, "the store is damaged: %s/%010u.log at byte %u: %s", rc->s->files.dir, seg->number,
-                   at, why);
+    return err_set(rc->e, -EBADMSG, "the store is damaged: %s/%010u.log at byte %u: %s", rc->s->files.dir,
+                   seg->number, at, why);
 }
 
 /* ---- the newest segment ------------------------------------------------------------------------------- */
@@ -50,14 +50,23 @@ static int read_others(struct recovery *rc, const struct frame *f, const char *b
     rc->others.numbers = ARENA_ARRAY(rc->a, uint32_t, rc->others.n + 1);
     for (size_t i = 0; i < rc->others.n; i++) {
         const unsigned char *p = (const unsigned char *)op.value.p + 4 * i;
-        rc->others.numbers[i] = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+        rc->others.numbers[i] =
+            (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
     }
     return 0;
+}
+
+/* Checksums keep chance away, not nonsense: revisions stay where adding to them cannot overflow. */
+static bool sane(int64_t rev)
+{
+    return rev >= 0 && rev < INT64_MAX / 4;
 }
 
 static int note_frame(struct recovery *rc, const struct frame *f, const char *body)
 {
     struct store *s = rc->s;
+    if (!sane(f->number))
+        return damaged(rc, rc->newest, SEGMENT_HEADER, "a revision in it cannot be");
     rc->durable = MAX(rc->durable, f->durable);
     switch (f->kind) {
     case FRAME_SEGMENTS:
@@ -122,6 +131,8 @@ static int read_newest(struct recovery *rc, uint32_t number)
     s->compacted = rc->head.compacted;
     s->ceiling = rc->head.ceiling;
     rc->revision = rc->head.revision;
+    if (!sane(s->compacted) || !sane(s->ceiling) || !sane(rc->revision))
+        return damaged(rc, rc->newest, 0, "a revision in it cannot be");
     struct scan CLEANUP(scan_done) c = {.segment = rc->newest, .at = SEGMENT_HEADER};
     struct frame f;
     const char *body;
@@ -141,14 +152,15 @@ static int read_newest(struct recovery *rc, uint32_t number)
 
 /* ---- every segment ------------------------------------------------------------------------------------ */
 
-static int replay_frame(struct recovery *rc, struct segment *seg, const struct frame *f, const char *body, uint32_t at)
+static int replay_frame(struct recovery *rc, struct segment *seg, const struct frame *f, const char *body,
+                        uint32_t at)
 {
     uint32_t off = at + FRAME_SIZE;
     for (unsigned i = 0; i < f->n_ops; i++) {
         struct op op;
         if (op_decode(seg->mark, body, seg->size, &op) < 0)
             return -EBADMSG; /* checked before */
-        if (!op.key.n || op.modified > rc->revision || (f->kind == FRAME_TXN && op.modified != f->number))
+        if (!op.key.n || op.modified <= 0 || op.modified > rc->revision || (f->kind == FRAME_TXN && op.modified != f->number))
             return damaged(rc, seg, off, "the revision of an operation cannot be");
         struct item it = {
             .modified = op.modified,
@@ -209,8 +221,8 @@ static int open_other(struct recovery *rc, uint32_t number)
         return r;
     if (h.store != rc->s->id) {
         segment_free(seg);
-        return err_set(rc->e, -EBADMSG, "the store is damaged: %s/%010u.log belongs to another store", rc->s->files.dir,
-                       number);
+        return err_set(rc->e, -EBADMSG, "the store is damaged: %s/%010u.log belongs to another store",
+                       rc->s->files.dir, number);
     }
     engine_add_segment(rc->s, seg);
     return replay(rc, seg);
@@ -221,6 +233,8 @@ static int replay_all(struct recovery *rc)
     struct numbers *o = &rc->others;
     qsort(o->numbers, o->n, sizeof(o->numbers[0]), compare_numbers);
     for (size_t i = 0; i < o->n; i++) {
+        if (o->numbers[i] >= rc->newest->number || o->numbers[i] <= (i ? o->numbers[i - 1] : 0))
+            return damaged(rc, rc->newest, SEGMENT_HEADER, "the list of segments cannot be");
         int r = open_other(rc, o->numbers[i]);
         if (r < 0)
             return r;
@@ -233,8 +247,8 @@ static int replay_all(struct recovery *rc)
 
 /* ---- making sure -------------------------------------------------------------------------------------- */
 
-/* What was read may be in the page cache only, perhaps after a sync that failed and left its pages looking clean. So
- * the bytes not known to be durable are written again before anybody is shown what they say. */
+/* What was read may be in the page cache only, perhaps after a sync that failed and left its pages looking
+ * clean. So the bytes not known to be durable are written again before anybody is shown what they say. */
 static int secure_tail(struct recovery *rc)
 {
     struct store *s = rc->s;
@@ -306,7 +320,8 @@ static void rebuild_refs(struct store *s)
     s->published = s->refs.tail;
 }
 
-int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a, struct err *e)
+int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a,
+            struct err *e)
 {
     struct recovery rc = {.s = s, .a = a, .e = e, .note = ret_note};
     int r = read_newest(&rc, numbers[n - 1]);

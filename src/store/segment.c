@@ -34,20 +34,6 @@ void files_done(struct files *f)
     f->dir = NULL;
 }
 
-/* The folder's own entry must survive a power cut as well. */
-static int sync_parent(const char *dir)
-{
-    CLEANUP_FREE char *parent = xstrdup(dir);
-    size_t n = strlen(parent);
-    while (n > 1 && parent[n - 1] == '/')
-        parent[--n] = 0;
-    char *slash = strrchr(parent, '/');
-    if (!slash)
-        return os_sync_dir(".");
-    slash[slash == parent] = 0;
-    return os_sync_dir(parent);
-}
-
 int files_lock(struct files *f, const char *dir, struct err *e)
 {
     char path[PATH_SIZE];
@@ -65,8 +51,6 @@ int files_lock(struct files *f, const char *dir, struct err *e)
         err_set(e, r, "the store in %s is in use by another process", dir);
     else if (r < 0)
         err_wrap(e, r, "cannot lock %s", path);
-    else if (f->durable && (r = sync_parent(dir)) < 0)
-        err_wrap(e, r, "cannot sync the folder above %s", dir);
     if (r < 0) {
         os_close(fd);
         return r;
@@ -74,6 +58,21 @@ int files_lock(struct files *f, const char *dir, struct err *e)
     f->lock = fd;
     f->dir = xstrdup(dir);
     return 0;
+}
+
+int files_sync_parent(const struct files *f)
+{
+    if (!f->dir || !f->durable)
+        return 0;
+    CLEANUP_FREE char *parent = xstrdup(f->dir);
+    size_t n = strlen(parent);
+    while (n > 1 && parent[n - 1] == '/')
+        parent[--n] = 0;
+    char *slash = strrchr(parent, '/');
+    if (!slash)
+        return os_sync_dir(".");
+    slash[slash == parent] = 0;
+    return os_sync_dir(parent);
 }
 
 /* "0000000012.log" */
@@ -189,7 +188,8 @@ static void put(char **p, const void *v, size_t n)
 #define PUT(p, v) put(&(p), &(v), sizeof(v))
 #define GET(p, v) (memcpy(&(v), (p), sizeof(v)), (p) += sizeof(v))
 
-/* Magic 0, format 8, salt 12, number 16, size 20, store 24, revision 32, compacted 40, ceiling 48, zero 56, crc 60. */
+/* Magic 0, format 8, salt 12, number 16, size 20, store 24, revision 32, compacted 40, ceiling 48, zero 56,
+ * crc 60. */
 static void header_encode(char *to, const struct segment_header *h, uint32_t size, uint32_t salt)
 {
     char *p = to;
@@ -213,7 +213,7 @@ static uint32_t mark_of(uint32_t salt, uint32_t number, uint64_t store)
 }
 
 static int header_decode(const char *from, uint32_t number, struct segment_header *ret, uint32_t *ret_mark,
-                          const char **ret_why)
+                         const char **ret_why)
 {
     uint32_t words[4], crc;
     uint64_t longs[4];
@@ -271,7 +271,8 @@ static void list_others(struct buf *b, struct segment *s, const uint32_t *others
     buf_done(&value);
 }
 
-int segment_begin(struct files *f, struct segment *s, const struct segment_header *h, const uint32_t *others, size_t n)
+int segment_begin(struct files *f, struct segment *s, const struct segment_header *h, const uint32_t *others,
+                  size_t n)
 {
     struct buf CLEANUP_BUF b = {0};
     uint32_t salt = (uint32_t)os_random_u64();

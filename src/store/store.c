@@ -11,7 +11,7 @@ enum {
     SEGMENT_IN_MEMORY = 8 << 20,
     SEGMENT_SMALLEST = 32 << 10,
     SEGMENTS_WANTED = 1024, /* open files of a store at its largest */
-    RANGE_ENTRIES = 64,    /* of a range, between two yields */
+    RANGE_ENTRIES = 64,     /* of a range, between two yields */
 };
 
 /* ---- the engine's common parts ------------------------------------------------------------------------ */
@@ -95,8 +95,9 @@ int engine_fault(struct store *s, int r, const char *what, const struct segment 
 {
     if (s->fault.text[0])
         return r;
-    return err_set(&s->fault, r, "%s %s/%010u.log at byte %u: %s", what, s->files.dir ? s->files.dir : "(memory)",
-                   seg->number, at, r == -EBADMSG ? "damaged" : strerror(-r));
+    return err_set(&s->fault, r, "%s %s/%010u.log at byte %u: %s", what,
+                   s->files.dir ? s->files.dir : "(memory)", seg->number, at,
+                   r == -EBADMSG ? "damaged" : strerror(-r));
 }
 
 int engine_read(struct store *s, struct str key, const struct item *it, struct buf *b, struct op *ret)
@@ -149,7 +150,9 @@ int store_open_memory(const struct store_options *o, struct store **ret)
 /* The folder has no segments: a new store. */
 static int open_fresh(struct store *s, struct err *e)
 {
-    int r = begin_fresh(s);
+    int r = files_sync_parent(&s->files);
+    if (r == 0)
+        r = begin_fresh(s);
     if (r < 0)
         return err_wrap(e, r, "cannot begin a store in %s", s->files.dir);
     return 0;
@@ -325,15 +328,16 @@ static int walk(struct walk *w, struct str to, int64_t at, size_t limit, store_v
     return 0;
 }
 
-int store_range(struct store *s, struct str from, struct str to, revision at, size_t limit, store_visit *fn, void *arg,
-                revision *ret_at)
+int store_range(struct store *s, struct str from, struct str to, revision at, size_t limit, store_visit *fn,
+                void *arg, revision *ret_at)
 {
     if (!at.n)
         at.n = s->committed;
     int r = readable(s, at.n);
     if (r != 0)
         return r;
-    struct walk w = {.s = s, .cursor = btree_seek(&s->index.live, from, false), .changes = s->index.live.changes};
+    struct walk w = {
+        .s = s, .cursor = btree_seek(&s->index.live, from, false), .changes = s->index.live.changes};
     s->users++;
     r = walk(&w, to, at.n, limit, fn, arg);
     buf_done(&w.entry);

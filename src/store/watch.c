@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events. `refs` has one small entry for every event since the compacted revision; values are read from the log (from
- * its tail in memory, mostly) when a watch asks for them. So what a watch has not fetched yet costs nothing, however
- * slow it is, and one that lets itself be overtaken by compaction is told so.
+ * Events. `refs` has one small entry for every event since the compacted revision; values are read from the
+ * log (from its tail in memory, mostly) when a watch asks for them. So what a watch has not fetched yet costs
+ * nothing, however slow it is, and one that lets itself be overtaken by compaction is told so.
  */
 #include "base/os.h"
 #include "store/engine.h"
@@ -14,9 +14,9 @@ struct store_watch {
     struct store *store; /* NULL once it has closed */
     char *from, *to;
     size_t from_n, to_n;
-    int64_t began;   /* revisions after this one were assigned while we watched */
-    uint64_t next;   /* ref to look at next, when pending */
-    bool pending;    /* there may be something to deliver */
+    int64_t began; /* revisions after this one were assigned while we watched */
+    uint64_t next; /* ref to look at next, when pending */
+    bool pending;  /* there may be something to deliver */
     bool want_previous;
     struct waitq wake;
     struct arena arena; /* of the last batch */
@@ -42,7 +42,8 @@ void refs_push(struct refs *r, int64_t rev, struct node *n, void *cookie)
 static bool covers(const struct store_watch *w, const struct node *n)
 {
     struct str key = node_key(n);
-    return str_cmp(key, str_n(w->from, w->from_n)) >= 0 && (!w->to_n || str_cmp(key, str_n(w->to, w->to_n)) < 0);
+    return str_cmp(key, str_n(w->from, w->from_n)) >= 0 &&
+           (!w->to_n || str_cmp(key, str_n(w->to, w->to_n)) < 0);
 }
 
 static void offer(struct store_watch *w, const struct ref *ref, uint64_t i)
@@ -57,7 +58,7 @@ static void offer(struct store_watch *w, const struct ref *ref, uint64_t i)
 void watch_publish(struct store *s)
 {
     for (; s->published < s->refs.tail; s->published++)
-        LIST_EACH(&s->watches, l)
+        LIST_EACH (&s->watches, l)
             offer(LIST_ENTRY(l, struct store_watch, link), ref_at(&s->refs, s->published), s->published);
 }
 
@@ -194,8 +195,8 @@ static void drop_batch(struct store_watch *w)
     w->n_events = 0;
 }
 
-int store_watch_next(struct store_watch *w, struct mono deadline, const struct store_event **ret_events, size_t *ret_n,
-                     revision *ret_progress)
+int store_watch_next(struct store_watch *w, struct mono deadline, const struct store_event **ret_events,
+                     size_t *ret_n, revision *ret_progress)
 {
     drop_batch(w);
     for (;;) {
@@ -246,8 +247,7 @@ void store_watch_close(struct store_watch *w)
 
 void watch_close_all(struct store *s)
 {
-    LIST_EACH_SAFE(&s->watches, l)
-    {
+    LIST_EACH_SAFE (&s->watches, l) {
         struct store_watch *w = LIST_ENTRY(l, struct store_watch, link);
         detach(w);
         waitq_wake_all(&w->wake);

@@ -343,7 +343,8 @@ static const char *base_name(const char *path)
 
 static unsigned *fd_slot(int fd)
 {
-    return fd >= FD_BASE && fd < FD_BASE + MAX_FDS && in_use->fds[fd - FD_BASE] ? &in_use->fds[fd - FD_BASE] : NULL;
+    return fd >= FD_BASE && fd < FD_BASE + MAX_FDS && in_use->fds[fd - FD_BASE] ? &in_use->fds[fd - FD_BASE]
+                                                                                : NULL;
 }
 
 static int d_open(const char *path, int flags, mode_t mode UNUSED)
@@ -457,7 +458,8 @@ static int d_rename(const char *from, const char *to)
 {
     if (!name_find(&in_use->now, base_name(from)))
         return -ENOENT;
-    record(in_use, (struct change){.kind = RENAME, .name = xstrdup(base_name(from)), .to = xstrdup(base_name(to))});
+    record(in_use,
+           (struct change){.kind = RENAME, .name = xstrdup(base_name(from)), .to = xstrdup(base_name(to))});
     return 0;
 }
 

@@ -64,7 +64,9 @@ void model_add(struct model *m, const char *key, const char *value, int64_t rev)
     add(m, (struct model_event){
                .modified = rev,
                .created = there ? was->created : rev,
-               .version = !value ? 0 : there ? was->version + 1 : 1,
+               .version = !value  ? 0
+                          : there ? was->version + 1
+                                  : 1,
                .key = (char *)key,
                .value = (char *)value,
            });
@@ -107,7 +109,8 @@ void model_txn_make(struct model *m, struct model_txn *t)
         memset(t->values[i] + head, 'a' + (int)i, n);
         t->values[i][(size_t)head + n] = 0;
         struct store_op *op = &t->ops[i];
-        *op = (struct store_op){.kind = model_random(m, 4) ? STORE_PUT : STORE_DELETE, .key = str_of(t->keys[i]), .lazy = lazy};
+        *op = (struct store_op){
+            .kind = model_random(m, 4) ? STORE_PUT : STORE_DELETE, .key = str_of(t->keys[i]), .lazy = lazy};
         op->expect = model_random(m, 2) ? STORE_ANY : guess(m, t->keys[i]);
         if (op->kind == STORE_PUT)
             op->value = str_of(t->values[i]);
@@ -149,11 +152,11 @@ static int compare_entry(void *arg, const struct store_entry *e)
     snprintf(key, sizeof(key), STR_FMT, STR_ARG(e->key));
     const struct model_event *want = model_at(c->m, key, c->rev);
     c->n++;
-    if (want && want->version == e->version && want->modified == e->modified.n && want->created == e->created.n &&
-        str_is(e->value, want->value))
+    if (want && want->version == e->version && want->modified == e->modified.n &&
+        want->created == e->created.n && str_is(e->value, want->value))
         return 0;
-    buf_printf(c->why, "at %lld: %s is version %lld of %lld, should be %lld of %lld; ", (long long)c->rev, key,
-               (long long)e->version, (long long)e->modified.n, want ? (long long)want->version : 0,
+    buf_printf(c->why, "at %lld: %s is version %lld of %lld, should be %lld of %lld; ", (long long)c->rev,
+               key, (long long)e->version, (long long)e->modified.n, want ? (long long)want->version : 0,
                want ? (long long)want->modified : 0);
     return 42;
 }
@@ -202,9 +205,11 @@ bool model_same_events(const struct model *m, struct store *s, int64_t after, in
         for (size_t k = 0; k < n && same; k++, i++) {
             same = i < m->n && m->events[i].modified <= rev && same_event(&m->events[i], &ev[k]);
             if (!same)
-                buf_printf(b, "watch after %lld: event %s" STR_FMT " of %lld is wrong, should be %s of %lld; ", (long long)after,
-                           ev[k].deleted ? "-" : "", STR_ARG(ev[k].key), (long long)ev[k].modified.n,
-                           i < m->n ? m->events[i].key : "none", i < m->n ? (long long)m->events[i].modified : 0);
+                buf_printf(b,
+                           "watch after %lld: event %s" STR_FMT " of %lld is wrong, should be %s of %lld; ",
+                           (long long)after, ev[k].deleted ? "-" : "", STR_ARG(ev[k].key),
+                           (long long)ev[k].modified.n, i < m->n ? m->events[i].key : "none",
+                           i < m->n ? (long long)m->events[i].modified : 0);
         }
     store_watch_close(w);
     bool all = i == m->n || m->events[i].modified > rev;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store as a naive list of everything that ever happened, to compare the real one with; and random work for both. */
+/* The store as a naive list of everything that ever happened, to compare the real one with; and random work
+ * for both. */
 #pragma once
 
 #include "store/store.h"
@@ -35,7 +36,8 @@ struct model_txn {
     char values[MODEL_OPS][4000];
 };
 void model_txn_make(struct model *m, struct model_txn *t);
-/* What the store should answer, and what then is: 0 or STORE_CONFLICT. effect: whether it makes a revision. */
+/* What the store should answer, and what then is: 0 or STORE_CONFLICT. effect: whether it makes a revision.
+ */
 int model_txn_expect(const struct model *m, const struct model_txn *t, bool *ret_effect);
 void model_txn_apply(struct model *m, const struct model_txn *t, int64_t rev);
 

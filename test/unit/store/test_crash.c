@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Power cuts. Several writers work on a disk that records every change; then the power goes after each of those changes
- * in turn, what was not synced is lost, torn or reordered by chance, and the store is opened on what is left. It must
- * open, hold everything that was acknowledged, be some prefix of what was asked for, and never use a revision twice.
- * Recovery itself is cut as well.
+ * Power cuts. Several writers work on a disk that records every change; then the power goes after each of
+ * those changes in turn, what was not synced is lost, torn or reordered by chance, and the store is opened on
+ * what is left. It must open, hold everything that was acknowledged, be some prefix of what was asked for,
+ * and never use a revision twice. Recovery itself is cut as well.
  */
 #include "../testing.h"
 
@@ -21,15 +21,15 @@ struct done {
 
 struct life {
     struct disk *d;
-    struct model m;       /* what is known to be there at the start; after the work, all of it */
-    int64_t seen;         /* highest revision anybody saw before */
-    int64_t sure;         /* revisions up to there must be there */
-    int64_t found;        /* revision the store began with */
-    int64_t is;           /* the last of the model's revisions that was there */
-    size_t opened;        /* changes of the disk until the store was open */
-    unsigned txns;        /* still to do */
+    struct model m; /* what is known to be there at the start; after the work, all of it */
+    int64_t seen;   /* highest revision anybody saw before */
+    int64_t sure;   /* revisions up to there must be there */
+    int64_t found;  /* revision the store began with */
+    int64_t is;     /* the last of the model's revisions that was there */
+    size_t opened;  /* changes of the disk until the store was open */
+    unsigned txns;  /* still to do */
     unsigned writers;
-    size_t began;         /* changes of the disk before */
+    size_t began; /* changes of the disk before */
     bool close, verify_only;
     struct done *done;
     size_t n_done;
@@ -39,7 +39,8 @@ struct life {
 
 static struct store_options options(void)
 {
-    return (struct store_options){.dir = "/s", .durable = true, .segment_bytes = 32 << 10, .history_events = 30};
+    return (struct store_options){
+        .dir = "/s", .durable = true, .segment_bytes = 32 << 10, .history_events = 30};
 }
 
 static void open_store(struct life *l)
@@ -53,7 +54,8 @@ static void open_store(struct life *l)
     assert_int_equal(r, 0);
 }
 
-/* The store must be the model at some revision not before what is sure. The rest of the model never happened. */
+/* The store must be the model at some revision not before what is sure. The rest of the model never happened.
+ */
 static void verify(struct life *l)
 {
     l->found = store_revision(l->s).n;
@@ -188,7 +190,12 @@ static struct life after_cut(const struct life *l, size_t changes, uint64_t seed
 
 static struct life first_life(uint64_t seed, unsigned txns)
 {
-    struct life l = {.d = disk_new(seed), .m = {.random = seed, .lazy = true}, .txns = txns, .writers = 4, .seen = 1, .close = true};
+    struct life l = {.d = disk_new(seed),
+                     .m = {.random = seed, .lazy = true},
+                     .txns = txns,
+                     .writers = 4,
+                     .seen = 1,
+                     .close = true};
     disk_set_sync_yields(l.d, (unsigned)seed % 4);
     return l;
 }
@@ -201,7 +208,8 @@ static void check_cut(const struct life *l, size_t changes, uint64_t seed)
     run_life(&next);
     size_t more = disk_changes(next.d) - next.began;
     if (seed % 3 == 0 || next.began) {
-        struct life again = after_cut(&next, next.began + seed / 3 % (more + 1), seed + 1, kindnesses[seed / 5 % 5]);
+        struct life again =
+            after_cut(&next, next.began + seed / 3 % (more + 1), seed + 1, kindnesses[seed / 5 % 5]);
         again.verify_only = true;
         run_life(&again);
         life_done(&again);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the store does when the disk fails it: errors, no space, bytes that changed, files that are missing or not its own. */
+/* What the store does when the disk fails it: errors, no space, bytes that changed, files that are missing or
+ * not its own. */
 #include "../testing.h"
 
 #include "disk.h"
@@ -32,7 +33,8 @@ static struct store *open_store(void)
 
 static int put(struct store *s, const char *key, struct str value, bool lazy)
 {
-    struct store_op op = {.kind = STORE_PUT, .key = str_of(key), .value = value, .expect = STORE_ANY, .lazy = lazy};
+    struct store_op op = {
+        .kind = STORE_PUT, .key = str_of(key), .value = value, .expect = STORE_ANY, .lazy = lazy};
     return store_txn(s, &op, 1, NULL, NULL);
 }
 
@@ -60,7 +62,8 @@ static void cut(unsigned kindness)
 
 static void run(fiber_fn *fn)
 {
-    options = (struct store_options){.dir = "/s", .durable = true, .segment_bytes = 64 << 10, .history_events = 100};
+    options = (struct store_options){
+        .dir = "/s", .durable = true, .segment_bytes = 64 << 10, .history_events = 100};
     disk_use(disk = disk_new(1));
     loop_run(fn, NULL);
     os_use(NULL);
@@ -93,8 +96,8 @@ FAULT_TEST(a_failed_sync_stops_writing)
     store_close(s);
 }
 
-/* After a failed sync the kernel forgets that the pages are not on disk: whatever is shown after reopening must have been
- * written once more. */
+/* After a failed sync the kernel forgets that the pages are not on disk: whatever is shown after reopening
+ * must have been written once more. */
 FAULT_TEST(what_is_shown_after_a_failed_sync_is_durable)
 {
     struct store *s = open_store();
@@ -137,8 +140,8 @@ static void put_one(void *arg)
     w->r = put(w->s, w->key, STR("value"), false);
 }
 
-/* Three writes in one group fail for want of space, yet their bytes are in the file. The first, tried again, is the same to the
- * byte; the two behind it must not follow. */
+/* Three writes in one group fail for want of space, yet their bytes are in the file. The first, tried again,
+ * is the same to the byte; the two behind it must not follow. */
 FAULT_TEST(leftovers_do_not_connect)
 {
     struct store *s = open_store();
@@ -404,7 +407,8 @@ FAULT_TEST(a_newer_format)
 
 FAULT_TEST(a_foreign_file)
 {
-    disk_put_file(disk, "0000000001.log", "#!/bin/sh\necho hello, this is not a segment, but it is long enough\n", 66);
+    disk_put_file(disk, "0000000001.log",
+                  "#!/bin/sh\necho hello, this is not a segment, but it is long enough\n", 66);
     struct store *s;
     assert_int_equal(try_open(&s), -EBADMSG);
     assert_non_null(strstr(why.text, "/s/0000000001.log"));
@@ -481,7 +485,8 @@ FAULT_TEST(a_torn_tail_is_cut_and_told)
         if (memcmp(p + i, "xxxx", 4) == 0)
             p[i] = 0; /* of the last write, part is missing */
     s = open_store();
-    assert_non_null(strstr(arena_cstr(&notes, note), "cut an unfinished write off the end of /s/0000000001.log"));
+    assert_non_null(
+        strstr(arena_cstr(&notes, note), "cut an unfinished write off the end of /s/0000000001.log"));
     assert_true(has(s, "a", "1"));
     assert_true(has(s, "b", NULL));
     store_close(s);

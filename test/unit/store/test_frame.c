@@ -25,8 +25,12 @@ static void crc_plain_is_the_same(void **state UNUSED)
             assert_int_equal(crc32c(n, b + from, n), crc32c_plain(n, b + from, n));
 }
 
-static const struct op some_op = {
-    .key = {"/registry/pods/a", 16}, .value = {"value", 5}, .modified = 77, .created = 70, .version = 3, .sub = 2};
+static const struct op some_op = {.key = {"/registry/pods/a", 16},
+                                  .value = {"value", 5},
+                                  .modified = 77,
+                                  .created = 70,
+                                  .version = 3,
+                                  .sub = 2};
 
 static void op_round_trip(void **state UNUSED)
 {
@@ -91,8 +95,10 @@ static void head_and_body_belong_together(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(crc_known_answers), cmocka_unit_test(crc_plain_is_the_same),
-        cmocka_unit_test(op_round_trip),     cmocka_unit_test(frame_round_trip),
+        cmocka_unit_test(crc_known_answers),
+        cmocka_unit_test(crc_plain_is_the_same),
+        cmocka_unit_test(op_round_trip),
+        cmocka_unit_test(frame_round_trip),
         cmocka_unit_test(head_and_body_belong_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,8 @@ static struct str key_of(char *b, unsigned i)
 
 static struct item put_item(int64_t rev, uint32_t version)
 {
-    return (struct item){.modified = rev, .created = rev, .version = version, .len = 10, .off = (uint32_t)rev * 8};
+    return (struct item){
+        .modified = rev, .created = rev, .version = version, .len = 10, .off = (uint32_t)rev * 8};
 }
 
 /* A tree against a bitmap: same members, same order, whatever the order of coming and going. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kill -9 of a real process with a real disk. A child writes under load and tells its parent through a pipe what was
- * acknowledged; the parent kills it at a random moment, starts another, and the child checks first that everything the
- * parent heard of is there. CUBE_TEST_KILLS sets the number of rounds (20).
+ * kill -9 of a real process with a real disk. A child writes under load and tells its parent through a pipe
+ * what was acknowledged; the parent kills it at a random moment, starts another, and the child checks first
+ * that everything the parent heard of is there. CUBE_TEST_KILLS sets the number of rounds (20).
  */
 #include "../testing.h"
 
@@ -18,7 +18,8 @@
 
 enum { WRITERS = 8, KEYS = 64 };
 
-/* Word of one operation: when it is begun (revision 0) and when it is acknowledged. Operations on a key are numbered. */
+/* Word of one operation: when it is begun (revision 0) and when it is acknowledged. Operations on a key are
+ * numbered. */
 struct said {
     int64_t revision;
     uint32_t key, number;
@@ -26,9 +27,9 @@ struct said {
 };
 /* What the parent has heard. */
 struct known {
-    int64_t seen;           /* highest revision */
-    uint32_t sure[KEYS];    /* last durable operation acknowledged */
-    uint32_t begun[KEYS];   /* last operation begun */
+    int64_t seen;            /* highest revision */
+    uint32_t sure[KEYS];     /* last durable operation acknowledged */
+    uint32_t begun[KEYS];    /* last operation begun */
     uint32_t deletion[KEYS]; /* last deletion begun */
 };
 
@@ -69,8 +70,10 @@ static void write_on(void *arg)
         random = random * 1103515245 + 12345;
         uint32_t key = mine + WRITERS * ((random >> 16) % (KEYS / WRITERS));
         char k[64], v[4100];
-        struct said word = {
-            .key = key, .number = ++the.next[key], .lazy = random >> 20 & 1, .deleted = (random >> 21 & 7) == 0};
+        struct said word = {.key = key,
+                            .number = ++the.next[key],
+                            .lazy = random >> 20 & 1,
+                            .deleted = (random >> 21 & 7) == 0};
         int n = snprintf(v, sizeof(v), "%u %*s", word.number, (int)(random >> 18 & 0x7ff) + 1, "x");
         struct store_op op = {
             .kind = word.deleted ? STORE_DELETE : STORE_PUT,
@@ -118,8 +121,11 @@ static void child_main(void *arg UNUSED)
     struct arena CLEANUP_ARENA a = {0};
     struct err e = {0};
     struct str note = STR_NULL;
-    struct store_options o = {
-        .dir = the.dir, .durable = true, .segment_bytes = 256 << 10, .history_events = 200, .lazy_ns = MILLISECONDS(5)};
+    struct store_options o = {.dir = the.dir,
+                              .durable = true,
+                              .segment_bytes = 256 << 10,
+                              .history_events = 200,
+                              .lazy_ns = MILLISECONDS(5)};
     int r = store_open_log(&o, &the.s, &note, &a, &e);
     if (r) {
         fprintf(stderr, "child: %s\n", err_text(&e, r));
@@ -286,10 +292,12 @@ static void leave_open(void *arg)
     struct arena CLEANUP_ARENA a = {0};
     struct err e = {0};
     struct store *s;
-    struct store_options o = {.dir = arg, .durable = true, .segment_bytes = 64 << 10, .history_ns = SECONDS(1)};
+    struct store_options o = {
+        .dir = arg, .durable = true, .segment_bytes = 64 << 10, .history_ns = SECONDS(1)};
     assert_int_equal(store_open_log(&o, &s, NULL, &a, &e), 0);
     for (int i = 0; i < 10; i++) {
-        struct store_op op = {.kind = STORE_PUT, .key = STR("a"), .value = STR("1"), .expect = STORE_ANY, .lazy = true};
+        struct store_op op = {
+            .kind = STORE_PUT, .key = STR("a"), .value = STR("1"), .expect = STORE_ANY, .lazy = true};
         assert_int_equal(store_txn(s, &op, 1, NULL, NULL), 0);
     }
 }

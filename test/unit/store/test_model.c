@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random work on the store and on a naive model, compared at every step: answers, old revisions, ranges, watches,
- * compaction, cleaning and reopening. */
+/* Random work on the store and on a naive model, compared at every step: answers, old revisions, ranges,
+ * watches, compaction, cleaning and reopening. */
 #include "../testing.h"
 
 #include "disk.h"
@@ -13,7 +13,7 @@ enum { WATCHES = 6 };
 struct watching {
     struct store_watch *w;
     char from[8], to[8];
-    int64_t at;   /* seen up to there */
+    int64_t at; /* seen up to there */
     bool previous;
 };
 
@@ -32,7 +32,8 @@ static void open_store(struct run *r)
 {
     struct arena CLEANUP_ARENA a = {0};
     struct err e = {0};
-    int result = r->on_disk ? store_open_log(&r->options, &r->s, NULL, &a, &e) : store_open_memory(&r->options, &r->s);
+    int result =
+        r->on_disk ? store_open_log(&r->options, &r->s, NULL, &a, &e) : store_open_memory(&r->options, &r->s);
     if (result)
         print_error("%s\n", err_text(&e, result));
     assert_int_equal(result, 0);
@@ -41,7 +42,7 @@ static void open_store(struct run *r)
 #define CHECK(r, x)                                                                                          \
     do {                                                                                                     \
         if (!(x)) {                                                                                          \
-            print_error("%s\n", (r)->why.n ? (r)->why.p : "");                                              \
+            print_error("%s\n", (r)->why.n ? (r)->why.p : "");                                               \
             fail();                                                                                          \
         }                                                                                                    \
     } while (0)
@@ -65,7 +66,8 @@ static void step_txn(struct run *r)
 static int64_t some_revision(struct run *r)
 {
     int64_t from = store_compacted(r->s).n;
-    return from == r->m.revision ? from : from + 1 + (int64_t)model_random(&r->m, (uint64_t)(r->m.revision - from));
+    return from == r->m.revision ? from
+                                 : from + 1 + (int64_t)model_random(&r->m, (uint64_t)(r->m.revision - from));
 }
 
 static void step_read(struct run *r)

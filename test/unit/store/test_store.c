@@ -296,7 +296,8 @@ STORE_TEST(a_transaction_without_effect)
 STORE_TEST(bad_transactions)
 {
     static char big[70000];
-    struct store_op op = {.kind = STORE_PUT, .key = STR("k"), .value = {big, sizeof(big)}, .expect = STORE_ANY};
+    struct store_op op = {
+        .kind = STORE_PUT, .key = STR("k"), .value = {big, sizeof(big)}, .expect = STORE_ANY};
     assert_int_equal(store_txn(s, &op, 1, NULL, NULL), -E2BIG);
     op.value.n = 1;
     op.key = (struct str){big, 5000};
@@ -418,7 +419,8 @@ STORE_TEST(nothing_is_visible_before_it_is_durable)
     store_watch_close(watching);
 }
 
-/* A caller that is cancelled while its write is under way learns the outcome; one that still queues gives up. */
+/* A caller that is cancelled while its write is under way learns the outcome; one that still queues gives up.
+ */
 STORE_TEST(cancelled_callers)
 {
     disk_set_sync_yields(disk, 20);
@@ -529,7 +531,8 @@ STORE_TEST(cookies)
     int64_t mine = 0;
     stamps = 0;
     struct store_watch *early = watch(s, "", "", 0);
-    struct store_op op = {.kind = STORE_PUT, .key = STR("a"), .expect = STORE_ANY, .cookie = &mine, .committing = stamp};
+    struct store_op op = {
+        .kind = STORE_PUT, .key = STR("a"), .expect = STORE_ANY, .cookie = &mine, .committing = stamp};
     assert_int_equal(store_txn(s, &op, 1, NULL, NULL), 0);
     assert_int_equal(mine, 2);
     assert_int_equal(stamps, 1);
