@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request may not decide: status on writes of the spec and the other way round, generation, fields of features
+ * that are off. */
+#include <pthread.h>
+
+#include "base/os.h"
+#include "names.h"
+#include "resources.h"
+#include "type/defaults.h"
+#include "type/meta.h"
+#include "type/qos.h"
+#include "type/service.h"
+#include "type/strategy.h"
+#include "types.h"
+#include "wire/schema-internal.h"
+
+/* ---- fields of features that are off --------------------------------------------------------------------- */
+
+/* Upstream has them behind gates that are off by default in v1.37; an object that has one keeps it. */
+static const struct {
+    uint16_t type;
+    name_id field;
+} off[] = {
+    {T_core_v1_EmptyDirVolumeSource, N_mode},             /* EmptyDirVolumeMode */
+    {T_core_v1_GRPCAction, N_mode},                       /* GRPCContainerProbeTLS */
+    {T_core_v1_HTTPGetAction, N_protocol},                /* H2CContainerProbe */
+    {T_core_v1_Lifecycle, N_stopSignal},                  /* ContainerStopSignals */
+    {T_core_v1_KeyToPath, N_user},                        /* AtomicWriteVolumeUserFields */
+    {T_core_v1_SecretVolumeSource, N_defaultUser},        /* AtomicWriteVolumeUserFields */
+    {T_core_v1_ConfigMapVolumeSource, N_defaultUser},     /* AtomicWriteVolumeUserFields */
+    {T_core_v1_DownwardAPIVolumeSource, N_defaultUser},   /* AtomicWriteVolumeUserFields */
+    {T_core_v1_ProjectedVolumeSource, N_defaultUser},     /* AtomicWriteVolumeUserFields */
+    {T_core_v1_VolumeMount, N_bindMountOptions},          /* VolumeBindMountOptions */
+    {T_core_v1_PodSpec, N_schedulingGroup},               /* GenericWorkload */
+    {T_core_v1_PodSpec, N_evictionResponders},            /* EvictionRequestAPI */
+};
+
+static uint8_t *has_off; /* by type: it or something below it is in the table */
+static pthread_once_t off_once = PTHREAD_ONCE_INIT;
+
+static bool off_grow(const struct type *t)
+{
+    for (unsigned i = 0; i < t->n_fields && !has_off[t->index]; i++) {
+        const struct type *child = field_object_type(&t->fields[i]);
+        if (child && has_off[child->index]) {
+            has_off[t->index] = 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Lives as long as the process. */
+static void off_make(void)
+{
+    has_off = xcalloc(n_types, sizeof(*has_off));
+    for (size_t i = 0; i < ARRAY_SIZE(off); i++)
+        has_off[off[i].type] = 1;
+    for (bool grown = true; grown;) {
+        grown = false;
+        for (unsigned i = 1; i < n_types; i++)
+            grown |= off_grow(&types[i]);
+    }
+}
+
+static void drop_off(const struct type *t, struct val *v, const struct val *old)
+{
+    if (t < types || t >= types + n_types || !has_off[t->index])
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(off); i++)
+        if (off[i].type == t->index && !val_get(old, off[i].field))
+            val_del(v, off[i].field);
+    for (unsigned i = 0; i < t->n_fields; i++) {
+        const struct type *child = field_object_type(&t->fields[i]);
+        struct val *m = child ? val_mut(v, t->fields[i].name) : NULL;
+        const struct val *was = child ? val_get(old, t->fields[i].name) : NULL;
+        if (m && m->kind == VAL_OBJ)
+            drop_off(child, m, was);
+        for (size_t j = 0; m && m->kind == VAL_LIST && j < m->n; j++)
+            if (m->items[j].kind == VAL_OBJ)
+                drop_off(child, &m->items[j], val_item(was, j));
+    }
+}
+
+/* ---- small changes --------------------------------------------------------------------------------------- */
+
+static void root_put(struct arena *a, struct val *v, name_id name, const struct val *m)
+{
+    if (v->kind == VAL_MAP && m)
+        val_put(a, v, name_str(name), *m);
+    else if (v->kind == VAL_MAP)
+        val_unput(v, name_str(name));
+    else
+        val_set_ref(a, v, name, m);
+}
+
+/* The metadata as something to write to. */
+static struct val *meta_of(struct arena *a, struct val *v)
+{
+    struct val *meta = val_mut(v, N_metadata);
+    if (meta && val_len(meta))
+        return meta;
+    struct val empty = {.kind = v->kind};
+    root_put(a, v, N_metadata, &empty);
+    return val_mut(v, N_metadata);
+}
+
+static void set_generation(struct arena *a, struct val *v, int64_t n)
+{
+    struct val g = val_of_int(n);
+    root_put(a, meta_of(a, v), N_generation, n ? &g : NULL);
+}
+
+static bool has_status(const struct resource *r)
+{
+    return resource_subresource(r, STR("status")) != NULL;
+}
+
+/* ---- kinds with more to do ------------------------------------------------------------------------------- */
+
+static void put_label(struct arena *a, struct val *map, const char *key, struct str value)
+{
+    if (!val_key(map, str_of(key)))
+        val_put_str(a, map, str_of(key), value);
+}
+
+/* A Job finds its Pods by labels that name it; its uid has to be there by now. */
+static void create_job(struct arena *a, struct val *job)
+{
+    struct val *spec = val_sub_obj(a, job, N_spec);
+    if (val_bool(val_get(spec, N_manualSelector), false))
+        return;
+    struct val *labels = val_sub_map(a, val_sub_obj(a, val_sub_obj(a, spec, N_template), N_metadata), N_labels);
+    put_label(a, labels, "job-name", obj_name(job));
+    put_label(a, labels, "batch.kubernetes.io/job-name", obj_name(job));
+    put_label(a, labels, "controller-uid", obj_uid(job));
+    put_label(a, labels, "batch.kubernetes.io/controller-uid", obj_uid(job));
+    put_label(a, val_sub_map(a, val_sub_obj(a, val_mut(job, N_spec), N_selector), N_matchLabels),
+              "batch.kubernetes.io/controller-uid", obj_uid(job));
+}
+
+/* matchLabelKeys become requirements of the selector (KEP-3633). */
+static void add_label_keys(struct arena *a, struct val *term, name_id keys, const char *op, const struct val *labels)
+{
+    VAL_EACH(val_get(term, keys), key) {
+        const struct val *value = val_key(labels, val_str(key));
+        if (!value)
+            continue;
+        struct val *expr = val_add_obj(a, val_sub_list(a, val_mut(term, N_labelSelector), N_matchExpressions));
+        val_set_str(a, expr, N_key, val_str(key));
+        val_set_str(a, expr, N_operator, str_of(op));
+        val_add_str(a, val_sub_list(a, expr, N_values), val_str(value));
+    }
+}
+
+static void expand_term(struct arena *a, struct val *term, const struct val *labels)
+{
+    if (!term || !val_get(term, N_labelSelector))
+        return;
+    add_label_keys(a, term, N_matchLabelKeys, "In", labels);
+    add_label_keys(a, term, N_mismatchLabelKeys, "NotIn", labels);
+}
+
+static void expand_affinity(struct arena *a, struct val *affinity, const struct val *labels)
+{
+    struct val *list = val_mut(affinity, N_preferredDuringSchedulingIgnoredDuringExecution);
+    for (size_t i = 0; i < val_len(list); i++)
+        expand_term(a, val_mut(&list->items[i], N_podAffinityTerm), labels);
+    list = val_mut(affinity, N_requiredDuringSchedulingIgnoredDuringExecution);
+    for (size_t i = 0; i < val_len(list); i++)
+        expand_term(a, &list->items[i], labels);
+}
+
+static void expand_scheduling(struct arena *a, struct val *pod)
+{
+    struct val *spec = val_mut(pod, N_spec), *affinity = val_mut(spec, N_affinity);
+    const struct val *labels = obj_labels(pod);
+    expand_affinity(a, val_mut(affinity, N_podAffinity), labels);
+    expand_affinity(a, val_mut(affinity, N_podAntiAffinity), labels);
+    struct val *spread = val_mut(spec, N_topologySpreadConstraints);
+    for (size_t i = 0; i < val_len(spread); i++)
+        expand_term(a, &spread->items[i], labels);
+}
+
+static void create_pod(struct arena *a, struct val *pod)
+{
+    struct val *status = val_new(a, VAL_OBJ);
+    expand_scheduling(a, pod);
+    val_set_str(a, status, N_phase, STR("Pending"));
+    val_set_str(a, status, N_qosClass, str_of(pod_qos_class(val_get(pod, N_spec))));
+    if (val_len(val_at(pod, N_spec, N_schedulingGates))) {
+        struct val *c = val_add_obj(a, val_sub_list(a, status, N_conditions));
+        val_set_str(a, c, N_type, STR("PodScheduled"));
+        val_set_str(a, c, N_status, STR("False"));
+        val_set_str(a, c, N_reason, STR("SchedulingGated"));
+        val_set_str(a, c, N_message, STR("Scheduling is blocked due to non-empty scheduling gates"));
+    }
+    val_set(a, pod, N_status, *status);
+}
+
+static void set_phase(struct arena *a, struct val *v, const char *phase)
+{
+    val_set_str(a, val_sub_obj(a, v, N_status), N_phase, str_of(phase));
+}
+
+static void create_volume(struct arena *a, struct val *pv)
+{
+    set_phase(a, pv, "Pending");
+    val_set_time(a, val_mut(pv, N_status), N_lastPhaseTransitionTime, os_wall());
+}
+
+static bool core_group(const struct val *ref)
+{
+    return !val_getstr(ref, N_apiGroup).n;
+}
+
+/* dataSource and dataSourceRef say the same where the old field can (KEP-1495). */
+static void create_claim(struct arena *a, struct val *pvc)
+{
+    set_phase(a, pvc, "Pending");
+    struct val *spec = val_sub_obj(a, pvc, N_spec);
+    const struct val *source = val_get(spec, N_dataSource), *ref = val_get(spec, N_dataSourceRef);
+    if (source && !((core_group(source) && str_is(val_getstr(source, N_kind), "PersistentVolumeClaim")) ||
+                    (str_is(val_getstr(source, N_apiGroup), "snapshot.storage.k8s.io") &&
+                     str_is(val_getstr(source, N_kind), "VolumeSnapshot")))) {
+        val_del(spec, N_dataSource);
+        source = NULL;
+        ref = val_get(spec, N_dataSourceRef);
+    }
+    if (source && !ref)
+        val_set(a, spec, N_dataSourceRef, *val_copy(a, source));
+    else if (ref && !source && !val_getstr(ref, N_namespace).n)
+        val_set(a, spec, N_dataSource, *val_copy(a, ref));
+}
+
+static void create_namespace(struct arena *a, struct val *ns)
+{
+    set_phase(a, ns, "Active");
+    struct val *finalizers = val_sub_list(a, val_sub_obj(a, ns, N_spec), N_finalizers);
+    VAL_EACH(finalizers, f)
+        if (str_is(val_str(f), "kubernetes"))
+            return;
+    val_add_str(a, finalizers, STR("kubernetes"));
+}
+
+static void create_crd(struct arena *a, struct val *crd)
+{
+    VAL_EACH(val_at(crd, N_spec, N_versions), version)
+        if (val_bool(val_get(version, N_storage), false)) {
+            struct val *stored = val_sub_list(a, val_sub_obj(a, crd, N_status), N_storedVersions);
+            val_add_str(a, stored, val_getstr(version, N_name));
+            return;
+        }
+}
+
+typedef void create_fn(struct arena *a, struct val *v);
+
+static const struct {
+    uint16_t resource;
+    create_fn *fn;
+} creators[] = {
+    {RES_CUSTOMRESOURCEDEFINITIONS, create_crd}, {RES_JOBS, create_job},
+    {RES_NAMESPACES, create_namespace},          {RES_PERSISTENTVOLUMECLAIMS, create_claim},
+    {RES_PERSISTENTVOLUMES, create_volume},      {RES_PODS, create_pod},
+};
+
+void prepare_create(struct arena *a, const struct resource *r, struct val *v)
+{
+    const struct strategy *s = resource_strategy(r);
+    pthread_once(&off_once, off_make);
+    root_put(a, meta_of(a, v), N_deletionTimestamp, NULL);
+    root_put(a, meta_of(a, v), N_deletionGracePeriodSeconds, NULL);
+    if (has_status(r) && !(s->flags & STRATEGY_KEEP_STATUS))
+        root_put(a, v, N_status, NULL);
+    set_generation(a, v, s->flags & STRATEGY_GENERATION ? 1 : 0);
+    if (r->type && v->kind == VAL_OBJ)
+        drop_off(r->type, v, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(creators); i++)
+        if (creators[i].resource == r->index)
+            creators[i].fn(a, v);
+}
+
+/* ---- updates --------------------------------------------------------------------------------------------- */
+
+/* What a client cannot change, and what it may leave out. */
+static void keep_meta(struct arena *a, struct val *v, const struct val *old)
+{
+    struct val *meta = meta_of(a, v);
+    const struct val *was = obj_meta(old);
+    if (!val_getstr(meta, N_uid).n)
+        root_put(a, meta, N_uid, val_get(was, N_uid));
+    root_put(a, meta, N_creationTimestamp, val_get(was, N_creationTimestamp));
+    root_put(a, meta, N_generation, val_get(was, N_generation));
+    if (val_get(was, N_deletionTimestamp))
+        root_put(a, meta, N_deletionTimestamp, val_get(was, N_deletionTimestamp));
+    if (val_get(was, N_deletionGracePeriodSeconds) && !val_get(meta, N_deletionGracePeriodSeconds))
+        root_put(a, meta, N_deletionGracePeriodSeconds, val_get(was, N_deletionGracePeriodSeconds));
+}
+
+static bool is_body(struct str name)
+{
+    return !str_is(name, "metadata") && !str_is(name, "status") && !str_is(name, "kind") && !str_is(name, "apiVersion");
+}
+
+/* Every member of one beside metadata and status is the same in the other. */
+static bool body_within(const struct val *one, const struct val *other)
+{
+    VAL_EACH_MEMBER(one, m)
+        if (is_body(name_str(m->name)) && !val_equal(m, val_get(other, m->name)))
+            return false;
+    VAL_EACH_ENTRY(one, k, m)
+        if (is_body(val_str(k)) && !val_equal(m, val_key(other, val_str(k))))
+            return false;
+    return true;
+}
+
+static bool body_changed(const struct val *v, const struct val *old)
+{
+    return !body_within(v, old) || !body_within(old, v);
+}
+
+static bool counts(const struct strategy *s, const struct val *v, const struct val *old)
+{
+    unsigned f = s->flags;
+    if (f & STRATEGY_COUNT_SPEC && !val_equal(val_get(v, N_spec), val_get(old, N_spec)))
+        return true;
+    if (f & STRATEGY_COUNT_BODY && body_changed(v, old))
+        return true;
+    if (f & STRATEGY_COUNT_LABELS && !val_equal(obj_labels(v), obj_labels(old)))
+        return true;
+    return f & STRATEGY_COUNT_ANNOTATIONS &&
+           !val_equal(val_get(obj_meta(v), N_annotations), val_get(obj_meta(old), N_annotations));
+}
+
+static void update_whole(struct arena *a, const struct resource *r, struct val *v, const struct val *old)
+{
+    const struct strategy *s = resource_strategy(r);
+    if (has_status(r))
+        root_put(a, v, N_status, val_get(old, N_status));
+    if (r->index == RES_NAMESPACES && v->kind == VAL_OBJ)
+        root_put(a, v, N_spec, val_get(old, N_spec)); /* finalizers have a subresource of their own */
+    if (r->type && v->kind == VAL_OBJ)
+        drop_off(r->type, v, old);
+    if (r->index == RES_SERVICES)
+        prepare_service_update(a, v, old);
+    if (counts(s, v, old))
+        set_generation(a, v, val_int(val_get(obj_meta(old), N_generation), 0) + 1);
+}
+
+/* Everything beside metadata and status is as it was. */
+static void keep_body(struct arena *a, struct val *v, const struct val *old)
+{
+    VAL_EACH_MEMBER(old, m)
+        if (is_body(name_str(m->name)))
+            root_put(a, v, m->name, m);
+    VAL_EACH_ENTRY(old, k, m)
+        if (is_body(val_str(k)))
+            val_put(a, v, val_str(k), *m);
+    if (!val_get(old, N_spec))
+        root_put(a, v, N_spec, NULL);
+}
+
+static void keep_if_absent(struct arena *a, struct val *v, const struct val *old, name_id name)
+{
+    if (!val_get(v, name) && val_get(old, name))
+        val_set(a, v, name, *val_get(old, name));
+}
+
+static void update_pod_status(struct arena *a, struct val *v, const struct val *old)
+{
+    static const name_id kept[] = {N_qosClass, N_resourceClaimStatuses, N_extendedResourceClaimStatus, N_observedGeneration};
+    struct val *status = val_sub_obj(a, v, N_status);
+    for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+        keep_if_absent(a, status, val_get(old, N_status), kept[i]);
+    root_put(a, meta_of(a, v), N_ownerReferences, val_get(obj_meta(old), N_ownerReferences));
+    root_put(a, meta_of(a, v), N_deletionTimestamp, val_get(obj_meta(old), N_deletionTimestamp));
+}
+
+static void update_volume_status(struct arena *a, struct val *v, const struct val *old)
+{
+    const struct val *was = val_at(old, N_status, N_lastPhaseTransitionTime);
+    struct val *status = val_sub_obj(a, v, N_status);
+    bool same_phase = str_eq(val_getstr(status, N_phase), val_getstr(val_get(old, N_status), N_phase));
+    if (same_phase)
+        keep_if_absent(a, status, val_get(old, N_status), N_lastPhaseTransitionTime);
+    else if (val_equal(val_get(status, N_lastPhaseTransitionTime), was))
+        val_set_time(a, status, N_lastPhaseTransitionTime, os_wall());
+}
+
+static void update_status(struct arena *a, const struct resource *r, struct val *v, const struct val *old)
+{
+    keep_body(a, v, old);
+    switch (r->index) {
+    case RES_PODS:
+        update_pod_status(a, v, old);
+        break;
+    case RES_PERSISTENTVOLUMES:
+        update_volume_status(a, v, old);
+        break;
+    case RES_DEPLOYMENTS:
+        root_put(a, meta_of(a, v), N_labels, val_get(obj_meta(old), N_labels));
+        break;
+    default:
+        if (r->index < n_resources)
+            break;
+        struct val meta = *val_copy_shallow(a, obj_meta(old));
+        const struct val *managed = val_get(obj_meta(v), N_managedFields), *rv = val_get(obj_meta(v), N_resourceVersion);
+        root_put(a, &meta, N_managedFields, managed);
+        root_put(a, &meta, N_resourceVersion, rv);
+        root_put(a, v, N_metadata, &meta);
+    }
+}
+
+/* Only the members named (of spec) may change: the rest is what it was. */
+static void take_spec_member(struct arena *a, struct val *v, const struct val *old, name_id name)
+{
+    const struct val *want = val_at(v, N_spec, name);
+    struct val *spec = val_copy_shallow(a, val_get(old, N_spec)) ?: val_new(a, VAL_OBJ);
+    val_set_ref(a, spec, name, want);
+    val_set(a, v, N_spec, *spec);
+    root_put(a, v, N_status, val_get(old, N_status));
+}
+
+/* The containers there were, with the resources that are wanted now. */
+static struct val resized(struct arena *a, const struct val *wanted, const struct val *old)
+{
+    struct val *list = val_new(a, VAL_LIST);
+    VAL_EACH(old, was) {
+        struct val *c = val_copy_shallow(a, was);
+        VAL_EACH(wanted, w)
+            if (str_eq(val_getstr(w, N_name), val_getstr(was, N_name))) {
+                val_set_ref(a, c, N_resources, val_get(w, N_resources));
+                val_set_ref(a, c, N_resizePolicy, val_get(w, N_resizePolicy));
+            }
+        val_add(a, list, *c);
+    }
+    return *list;
+}
+
+static void update_resize(struct arena *a, struct val *v, const struct val *old)
+{
+    static const name_id lists[] = {N_containers, N_initContainers};
+    const struct val *want = val_get(v, N_spec), *was = val_get(old, N_spec);
+    struct val *spec = val_copy_shallow(a, was) ?: val_new(a, VAL_OBJ);
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        if (val_get(was, lists[i]) && val_len(val_get(want, lists[i])) == val_len(val_get(was, lists[i])))
+            val_set(a, spec, lists[i], resized(a, val_get(want, lists[i]), val_get(was, lists[i])));
+    val_set_ref(a, spec, N_resources, val_get(want, N_resources) ?: val_get(was, N_resources));
+    val_set(a, v, N_spec, *spec);
+    root_put(a, v, N_status, val_get(old, N_status));
+}
+
+void prepare_update(struct arena *a, const struct resource *r, const char *subresource, struct val *v,
+                    const struct val *old)
+{
+    struct str sub = str_of(subresource);
+    pthread_once(&off_once, off_make);
+    keep_meta(a, v, old);
+    if (!sub.n) {
+        update_whole(a, r, v, old);
+        return;
+    }
+    if (str_is(sub, "status") || str_is(sub, "approval"))
+        update_status(a, r, v, old);
+    else if (str_is(sub, "ephemeralcontainers"))
+        take_spec_member(a, v, old, N_ephemeralContainers);
+    else if (str_is(sub, "resize"))
+        update_resize(a, v, old);
+    else if (str_is(sub, "finalize"))
+        take_spec_member(a, v, old, N_finalizers);
+    if (!str_is(sub, "status") && !val_equal(val_get(v, N_spec), val_get(old, N_spec)) &&
+        resource_strategy(r)->flags & STRATEGY_COUNT_SPEC)
+        set_generation(a, v, val_int(val_get(obj_meta(old), N_generation), 0) + 1);
+}
