@@ -12,6 +12,7 @@ struct world {
     struct arena arena; /* of the last reconcile */
     struct snapshot_slot slots[3 * KINDS];
     struct snapshot snapshot;
+    struct tree *held[3 * KINDS]; /* as they were at the last reconcile: its writes point into them */
     struct writes writes;
     struct controllers_config config;
     const struct controller *controller; /* whose state it is */
@@ -52,9 +53,18 @@ static void forget_state(struct world *w)
     w->controller = NULL;
 }
 
+static void hold(struct world *w, bool on)
+{
+    for (size_t i = 0; i < w->snapshot.n; i++) {
+        tree_unref(w->held[i]);
+        w->held[i] = on ? tree_ref(w->slots[i].tree) : NULL;
+    }
+}
+
 void world_free(struct world *w)
 {
     forget_state(w);
+    hold(w, false);
     for (size_t i = 0; i < w->snapshot.n; i++)
         tree_unref(w->slots[i].tree);
     buf_done(&w->text);
@@ -215,6 +225,7 @@ static struct key parse_key(const char *key)
 const char *world_reconcile(struct world *w, const struct controller *c, const char *key)
 {
     arena_done(&w->arena);
+    hold(w, true);
     use_state(w, c);
     w->writes = (struct writes){.arena = &w->arena, .config = &w->config, .state = w->state};
     list_init(&w->writes.list);
