@@ -38,7 +38,7 @@ struct jwt_key {
     struct x509_key *key;
     char *id;
     enum jwt_family family;
-    size_t part;             /* EC: bytes of a coordinate */
+    size_t part;               /* EC: bytes of a coordinate */
     const struct jwt_alg *alg; /* to sign with */
 };
 
@@ -138,7 +138,8 @@ static void put_number(struct buf *b, const char *name, EVP_PKEY *evp, const cha
 static void put_jwk(struct buf *b, const struct jwt_key *k)
 {
     EVP_PKEY *evp = x509_key_evp(k->key);
-    buf_printf(b, "{\"use\":\"sig\",\"kty\":\"%s\",\"kid\":\"%s\"", k->family == FAMILY_EC ? "EC" : "RSA", k->id);
+    buf_printf(b, "{\"use\":\"sig\",\"kty\":\"%s\",\"kid\":\"%s\"", k->family == FAMILY_EC ? "EC" : "RSA",
+               k->id);
     if (k->family == FAMILY_EC) {
         buf_printf(b, ",\"crv\":\"P-%d\"", EVP_PKEY_get_bits(evp));
         buf_printf(b, ",\"alg\":\"%s\"", k->alg->name);
@@ -205,7 +206,8 @@ int jwt_sign(const struct jwt_key *k, const struct val *claims, struct buf *b, s
     struct buf json CLEANUP_BUF = BUF_INIT, sig CLEANUP_BUF = BUF_INIT;
     size_t start = b->n;
     if (!k->alg || !x509_key_is_private(k->key))
-        return err_set(e, -EINVAL, "signing a token: the key is not private, or of no kind that signs tokens");
+        return err_set(e, -EINVAL,
+                       "signing a token: the key is not private, or of no kind that signs tokens");
     buf_printf(&json, "{\"alg\":\"%s\",\"kid\":\"%s\"}", k->alg->name, k->id);
     base64url_put(b, buf_str(&json));
     buf_putc(b, '.');
@@ -323,7 +325,8 @@ static const struct jwt_alg *find_alg(struct str name)
 }
 
 /* The key that the header names first, then, as upstream does, all others. */
-static bool verify_any(const struct jwt_keys *ks, const struct val *header, const struct token *t, struct str sig)
+static bool verify_any(const struct jwt_keys *ks, const struct val *header, const struct token *t,
+                       struct str sig)
 {
     struct str kid = val_str(val_key(header, STR("kid")));
     const struct jwt_alg *alg = find_alg(val_str(val_key(header, STR("alg"))));
@@ -331,7 +334,8 @@ static bool verify_any(const struct jwt_keys *ks, const struct val *header, cons
         return false;
     for (int named = 1; named >= 0; named--)
         for (size_t i = 0; i < ks->n; i++)
-            if (str_is(kid, ks->keys[i]->id) == (named == 1) && verify_with(ks->keys[i], alg, t->signed_part, sig))
+            if (str_is(kid, ks->keys[i]->id) == (named == 1) &&
+                verify_with(ks->keys[i], alg, t->signed_part, sig))
                 return true;
     return false;
 }
@@ -385,8 +389,7 @@ bool jwt_has_audience(const struct val *claims, struct str audience)
     const struct val *aud = val_key(claims, STR("aud"));
     if (val_is(aud, VAL_STR))
         return str_eq(val_str(aud), audience);
-    VAL_EACH(aud, it)
-    {
+    VAL_EACH (aud, it) {
         if (val_is(it, VAL_STR) && str_eq(val_str(it), audience))
             return true;
     }

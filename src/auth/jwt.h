@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON Web Tokens (RFC 7519, compact form): signed with ES256 (our keys) or RS256 (keys from elsewhere), verified
- * with ES256/384/512, RS256/384/512 and PS256. Keys are parsed once; the algorithm follows from the key, never from
- * the token alone ("none" and HMAC do not exist here).
+ * JSON Web Tokens (RFC 7519, compact form): signed with ES256 (our keys) or RS256 (keys from elsewhere),
+ * verified with ES256/384/512, RS256/384/512 and PS256. Keys are parsed once; the algorithm follows from the
+ * key, never from the token alone ("none" and HMAC do not exist here).
  */
 #pragma once
 
@@ -28,8 +28,8 @@ void jwt_keys_json(const struct jwt_keys *ks, struct buf *b);
 
 /* Appends the token. claims: an OBJ or MAP, written as JSON. The key must be private. */
 int jwt_sign(const struct jwt_key *k, const struct val *claims, struct buf *b, struct err *e);
-/* The claims (in the arena) when the signature is good: 0; -EINVAL not a token; -EACCES no key verifies it. Times,
- * issuer and audience are not looked at. */
+/* The claims (in the arena) when the signature is good: 0; -EINVAL not a token; -EACCES no key verifies it.
+ * Times, issuer and audience are not looked at. */
 int jwt_verify(struct arena *a, const struct jwt_keys *ks, struct str token, const struct val **ret_claims,
                struct err *e);
 /* Claims without any verification: to look at the issuer first. */

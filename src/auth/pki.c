@@ -37,8 +37,12 @@ struct leaf_spec {
 
 static const struct leaf_spec leaves[] = {
     {"apiserver", 0, "kube-apiserver", {NULL}, X509_SERVER_AUTH, true},
-    {"apiserver-kubelet-client", 0, "kube-apiserver-kubelet-client", {"kubeadm:cluster-admins", NULL},
-     X509_CLIENT_AUTH, false},
+    {"apiserver-kubelet-client",
+     0,
+     "kube-apiserver-kubelet-client",
+     {"kubeadm:cluster-admins", NULL},
+     X509_CLIENT_AUTH,
+     false},
     {"front-proxy-client", 1, "front-proxy-client", {NULL}, X509_CLIENT_AUTH, false},
 };
 
@@ -73,7 +77,8 @@ static int load_key(struct arena *a, const char *path, struct x509_key **ret, st
     return r < 0 ? err_wrap(e, r, "%s", path) : 0;
 }
 
-static int load_pair(struct arena *a, const struct pki_config *c, const char *name, struct pair *ret, struct err *e)
+static int load_pair(struct arena *a, const struct pki_config *c, const char *name, struct pair *ret,
+                     struct err *e)
 {
     struct pair p = {0};
     int r = load_cert(a, path_of(a, c, name, "crt"), &p.cert, e);
@@ -135,7 +140,8 @@ static void apiserver_names(struct arena *a, const struct pki_config *c, struct 
         n_dns++;
     for (const char *const *p = c->apiserver_ips; p && *p; p++)
         n_ips++;
-    const char **dns = ARENA_ARRAY(a, const char *, n_dns + 6), **ips = ARENA_ARRAY(a, const char *, n_ips + 1);
+    const char **dns = ARENA_ARRAY(a, const char *, n_dns + 6),
+               **ips = ARENA_ARRAY(a, const char *, n_ips + 1);
     const char *domain = c->dns_domain && c->dns_domain[0] ? c->dns_domain : "cluster.local";
     dns[n++] = "kubernetes";
     dns[n++] = "kubernetes.default";
@@ -161,8 +167,8 @@ static const char *names_fault(struct arena *a, const struct x509_cert *cert, co
     return NULL;
 }
 
-static const char *leaf_fault(struct arena *a, const struct pki_config *c, const struct pair *p, const struct pair *ca,
-                              const struct x509_names *names)
+static const char *leaf_fault(struct arena *a, const struct pki_config *c, const struct pair *p,
+                              const struct pair *ca, const struct x509_names *names)
 {
     if (!p->cert || !p->key)
         return p->cert ? "its key is missing" : "missing";
@@ -204,8 +210,8 @@ static int make_ca(const struct pki_config *c, const struct ca_spec *spec, struc
     return 0;
 }
 
-static int make_leaf(const struct pki_config *c, const struct pair *ca, const struct x509_names *names, unsigned usage,
-                     struct pair *ret, struct err *e)
+static int make_leaf(const struct pki_config *c, const struct pair *ca, const struct x509_names *names,
+                     unsigned usage, struct pair *ret, struct err *e)
 {
     struct x509_spec x = {
         .names = *names,
@@ -251,13 +257,14 @@ static int do_ca(struct pki_run *run, size_t i, struct err *e)
     int r = load_pair(run->a, run->c, cas[i].name, p, e);
     if (r < 0)
         return r;
-    const char *fault = !p->cert                        ? "missing"
-                        : p->key && !key_matches(p)     ? "does not match its key"
-                                                        : expiry_fault(run->a, run->c, p->cert);
+    const char *fault = !p->cert                    ? "missing"
+                        : p->key && !key_matches(p) ? "does not match its key"
+                                                    : expiry_fault(run->a, run->c, p->cert);
     if (fault && p->cert && !p->key && x509_cert_not_after(p->cert).ns > run->c->now.ns)
         fault = NULL; /* an external CA near its end is its keeper's business */
     if (fault && p->cert && !p->key)
-        return err_set(e, -ENOKEY, "%s/%s.crt %s and its key is not here to renew it", run->c->dir, cas[i].name, fault);
+        return err_set(e, -ENOKEY, "%s/%s.crt %s and its key is not here to renew it", run->c->dir,
+                       cas[i].name, fault);
     if (fault && run->write) {
         r = make_ca(run->c, &cas[i], p, e);
         if (r == 0)

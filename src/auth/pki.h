@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The certificates of a cluster under one directory, laid out as kubeadm does (/etc/kubernetes/pki), and the
- * kubeconfig files. What exists and is good is kept; what is missing, expired (or soon to), signed by another CA or
- * lacks a name is made anew. A CA key that is missing is no error as long as nothing must be signed.
+ * kubeconfig files. What exists and is good is kept; what is missing, expired (or soon to), signed by another
+ * CA or lacks a name is made anew. A CA key that is missing is no error as long as nothing must be signed.
  *
  *   ca.crt ca.key   front-proxy-ca.crt .key   sa.key sa.pub
  *   apiserver.crt .key   apiserver-kubelet-client.crt .key   front-proxy-client.crt .key
  *
- * Names and groups: kubeadm's (kubernetes-admin in kubeadm:cluster-admins, super-admin in system:masters ...).
+ * Names and groups: kubeadm's (kubernetes-admin in kubeadm:cluster-admins, super-admin in system:masters
+ * ...).
  */
 #pragma once
 
@@ -26,8 +27,9 @@ struct pki_config {
 
 /* What pki_ensure found and did; one an item of the layout, in order, ends with name NULL. */
 struct pki_item {
-    const char *name;   /* "apiserver" */
-    const char *reason; /* why it was made anew: "missing", "expires 2026-...", "lacks 10.0.0.1"; NULL: kept */
+    const char *name; /* "apiserver" */
+    const char
+        *reason; /* why it was made anew: "missing", "expires 2026-...", "lacks 10.0.0.1"; NULL: kept */
     struct wall not_after;
 };
 
@@ -48,14 +50,15 @@ struct pki_kubeconfig {
     const char *const *orgs;
     struct str ca_pem; /* empty: dir/ca.crt */
 };
-/* Writes a kubeconfig with embedded certificates unless a good one is there (same CA, same server, same names, not
- * soon to expire). *ret_reason as in pki_item. Waits. */
+/* Writes a kubeconfig with embedded certificates unless a good one is there (same CA, same server, same
+ * names, not soon to expire). *ret_reason as in pki_item. Waits. */
 int pki_kubeconfig_ensure(struct arena *a, const struct pki_config *c, const struct pki_kubeconfig *k,
                           const char **ret_reason, struct err *e);
 /* The text alone. user: name of the user entry. */
-struct str pki_kubeconfig_text(struct arena *a, const struct pki_kubeconfig *k, struct str ca_pem, struct str cert_pem,
-                               struct str key_pem);
-/* admin.conf, super-admin.conf, controller-manager.conf, scheduler.conf, kubelet.conf of a control-plane node in
- * conf_dir ("/etc/kubernetes"), for that server URL. */
-int pki_kubeconfigs_ensure(struct arena *a, const struct pki_config *c, const char *conf_dir, const char *server,
-                           const char *node_name, struct pki_item **ret_items, struct err *e);
+struct str pki_kubeconfig_text(struct arena *a, const struct pki_kubeconfig *k, struct str ca_pem,
+                               struct str cert_pem, struct str key_pem);
+/* admin.conf, super-admin.conf, controller-manager.conf, scheduler.conf, kubelet.conf of a control-plane node
+ * in conf_dir ("/etc/kubernetes"), for that server URL. */
+int pki_kubeconfigs_ensure(struct arena *a, const struct pki_config *c, const char *conf_dir,
+                           const char *server, const char *node_name, struct pki_item **ret_items,
+                           struct err *e);

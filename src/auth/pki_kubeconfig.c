@@ -14,8 +14,8 @@ static struct str base64_of(struct arena *a, struct str s)
     return arena_str(a, buf_str(&b));
 }
 
-struct str pki_kubeconfig_text(struct arena *a, const struct pki_kubeconfig *k, struct str ca_pem, struct str cert_pem,
-                               struct str key_pem)
+struct str pki_kubeconfig_text(struct arena *a, const struct pki_kubeconfig *k, struct str ca_pem,
+                               struct str cert_pem, struct str key_pem)
 {
     struct str ca = base64_of(a, ca_pem), cert = base64_of(a, cert_pem), key = base64_of(a, key_pem);
     const char *cluster = k->cluster ? k->cluster : "kubernetes";
@@ -39,11 +39,13 @@ struct str pki_kubeconfig_text(struct arena *a, const struct pki_kubeconfig *k, 
                         "  user:\n"
                         "    client-certificate-data: %s\n"
                         "    client-key-data: %s\n",
-                        ca.p, k->server, cluster, cluster, k->cn, k->cn, cluster, k->cn, cluster, k->cn, cert.p, key.p);
+                        ca.p, k->server, cluster, cluster, k->cn, k->cn, cluster, k->cn, cluster, k->cn,
+                        cert.p, key.p);
 }
 
-/* The scalar after "key:" on a line of its own: all that is needed of a kubeconfig to see whether it is still good,
- * whoever wrote it. (The YAML reader lives in wire/, but a file with one cluster and one user needs none.) */
+/* The scalar after "key:" on a line of its own: all that is needed of a kubeconfig to see whether it is still
+ * good, whoever wrote it. (The YAML reader lives in wire/, but a file with one cluster and one user needs
+ * none.) */
 static struct str scalar_of(struct str text, const char *key)
 {
     struct str line;
@@ -78,7 +80,8 @@ static const char *cert_fault(struct arena *a, const struct pki_config *c, const
     int64_t before = c->renew_before ? c->renew_before : SECONDS(30 * 86400);
     struct wall end = x509_cert_not_after(cert);
     if (end.ns - c->now.ns <= before)
-        return arena_printf(a, "%s %s", end.ns <= c->now.ns ? "expired" : "expires", time_format(end, text)).p;
+        return arena_printf(a, "%s %s", end.ns <= c->now.ns ? "expired" : "expires", time_format(end, text))
+            .p;
     if (!x509_cert_signed_by(cert, ca))
         return "not signed by the present CA";
     x509_cert_names(cert, a, &names);
@@ -148,8 +151,9 @@ static const struct {
     {"kubelet.conf", NULL, {"system:nodes", NULL}}, /* system:node:<name> */
 };
 
-int pki_kubeconfigs_ensure(struct arena *a, const struct pki_config *c, const char *conf_dir, const char *server,
-                           const char *node_name, struct pki_item **ret_items, struct err *e)
+int pki_kubeconfigs_ensure(struct arena *a, const struct pki_config *c, const char *conf_dir,
+                           const char *server, const char *node_name, struct pki_item **ret_items,
+                           struct err *e)
 {
     struct pki_item *items = ARENA_ARRAY(a, struct pki_item, ARRAY_SIZE(standard) + 1);
     int r = os_mkdir_all(conf_dir, 0755);

@@ -7,8 +7,7 @@
 
 static bool has(const struct val *list, struct str s)
 {
-    VAL_EACH(list, it)
-    {
+    VAL_EACH (list, it) {
         if (str_eq(val_str(it), s))
             return true;
     }
@@ -23,15 +22,15 @@ static bool has_or_star(const struct val *list, struct str s)
 /* "pods", "pods/log", "*" for all, and "*" + "/log" for that subresource of every resource. */
 static bool resource_matches(const struct val *list, struct str resource, struct str subresource)
 {
-    VAL_EACH(list, it)
-    {
+    VAL_EACH (list, it) {
         struct str want = val_str(it), head, tail;
         if (str_is(want, "*"))
             return true;
         bool slash = str_cut(want, '/', &head, &tail);
         if (!slash && subresource.n == 0 && str_eq(want, resource))
             return true;
-        if (slash && subresource.n && str_eq(tail, subresource) && (str_is(head, "*") || str_eq(head, resource)))
+        if (slash && subresource.n && str_eq(tail, subresource) &&
+            (str_is(head, "*") || str_eq(head, resource)))
             return true;
     }
     return false;
@@ -46,8 +45,7 @@ static bool path_covers(struct str pattern, struct str path)
 
 static bool path_matches(const struct val *list, struct str path)
 {
-    VAL_EACH(list, it)
-    {
+    VAL_EACH (list, it) {
         if (path_covers(val_str(it), path))
             return true;
     }
@@ -68,8 +66,7 @@ bool rbac_rule_allows(const struct val *rule, const struct rbac_request *r)
 
 bool rbac_rules_allow(const struct val *rules, const struct rbac_request *r)
 {
-    VAL_EACH(rules, it)
-    {
+    VAL_EACH (rules, it) {
         if (rbac_rule_allows(it, r))
             return true;
     }
@@ -109,10 +106,10 @@ static bool subject_matches(const struct val *subject, struct str namespace, con
     return is_service_account(u->name, own.n ? own : namespace, name);
 }
 
-static const struct val *matching_subject(const struct val *subjects, struct str namespace, const struct rbac_user *u)
+static const struct val *matching_subject(const struct val *subjects, struct str namespace,
+                                          const struct rbac_user *u)
 {
-    VAL_EACH(subjects, it)
-    {
+    VAL_EACH (subjects, it) {
         if (subject_matches(it, namespace, u))
             return it;
     }
@@ -127,7 +124,8 @@ bool rbac_subjects_match(const struct val *subjects, struct str namespace, const
 /* ---- all bindings of a user --------------------------------------------------------------------------- */
 
 /* Called with the rules of each binding that applies; false stops. */
-typedef bool use_rules(void *arg, const struct val *binding, const struct val *subject, const struct val *rules);
+typedef bool use_rules(void *arg, const struct val *binding, const struct val *subject,
+                       const struct val *rules);
 
 struct walk {
     const struct rbac_world *world;
@@ -190,8 +188,8 @@ static void explain(struct err *e, const struct val *binding, const struct val *
     if (!who_ns.n)
         who_ns = ns;
     err_set(e, 0,
-            "RBAC: allowed by %s \"" STR_FMT "%s" STR_FMT "\" of " STR_FMT " \"" STR_FMT "\" to " STR_FMT " \"" STR_FMT
-            "%s" STR_FMT "\"",
+            "RBAC: allowed by %s \"" STR_FMT "%s" STR_FMT "\" of " STR_FMT " \"" STR_FMT "\" to " STR_FMT
+            " \"" STR_FMT "%s" STR_FMT "\"",
             ns.n ? "RoleBinding" : "ClusterRoleBinding", STR_ARG(name), ns.n ? "/" : "", STR_ARG(ns),
             STR_ARG(val_getstr(ref, N_kind)), STR_ARG(val_getstr(ref, N_name)), STR_ARG(kind), STR_ARG(who),
             sa ? "/" : "", (int)(sa ? who_ns.n : 0), sa && who_ns.p ? who_ns.p : "");
@@ -221,8 +219,7 @@ struct collecting {
 static bool collect(void *arg, const struct val *binding, const struct val *subject, const struct val *rules)
 {
     struct collecting *c = arg;
-    VAL_EACH(rules, it)
-    {
+    VAL_EACH (rules, it) {
         val_add(c->a, c->list, *it);
     }
     return true;
@@ -242,8 +239,7 @@ static bool has_all(const struct val *owned, const struct val *wanted)
 {
     if (has(owned, STR("*")))
         return true;
-    VAL_EACH(wanted, it)
-    {
+    VAL_EACH (wanted, it) {
         if (!has(owned, val_str(it)))
             return false;
     }
@@ -254,8 +250,7 @@ static bool resources_cover(const struct val *owned, const struct val *wanted)
 {
     if (has(owned, STR("*")))
         return true;
-    VAL_EACH(wanted, it)
-    {
+    VAL_EACH (wanted, it) {
         struct str resource, sub;
         if (has(owned, val_str(it)))
             continue;
@@ -267,8 +262,7 @@ static bool resources_cover(const struct val *owned, const struct val *wanted)
 
 static bool paths_cover(const struct val *owned, const struct val *wanted)
 {
-    VAL_EACH(wanted, it)
-    {
+    VAL_EACH (wanted, it) {
         if (!path_matches(owned, val_str(it)))
             return false;
     }
@@ -281,8 +275,7 @@ static bool names_cover(const struct val *owned, const struct val *wanted)
         return true;
     if (val_len(wanted) == 0)
         return false;
-    VAL_EACH(wanted, it)
-    {
+    VAL_EACH (wanted, it) {
         if (!has(owned, val_str(it)))
             return false;
     }
@@ -300,8 +293,7 @@ static bool rule_covers(const struct val *owned, const struct val *wanted)
 
 static bool any_covers(const struct val *owned, const struct val *wanted)
 {
-    VAL_EACH(owned, it)
-    {
+    VAL_EACH (owned, it) {
         if (rule_covers(it, wanted))
             return true;
     }
@@ -354,14 +346,13 @@ static void check_single(struct covering *c, const struct val *verb, const struc
     set_one(c->a, miss, N_nonResourceURLs, path);
 }
 
-static void check_names(struct covering *c, const struct val *rule, const struct val *verb, const struct val *group,
-                        const struct val *resource)
+static void check_names(struct covering *c, const struct val *rule, const struct val *verb,
+                        const struct val *group, const struct val *resource)
 {
     const struct val *names = val_get(rule, N_resourceNames);
     if (val_len(names) == 0)
         check_single(c, verb, group, resource, NULL, NULL);
-    VAL_EACH(names, name)
-    {
+    VAL_EACH (names, name) {
         check_single(c, verb, group, resource, name, NULL);
     }
 }
@@ -371,32 +362,28 @@ static void check_rule(struct covering *c, const struct val *rule)
 {
     if (any_covers(c->owned, rule))
         return;
-    VAL_EACH(val_get(rule, N_apiGroups), group)
-    {
-        VAL_EACH(val_get(rule, N_resources), resource)
-        {
-            VAL_EACH(val_get(rule, N_verbs), verb)
-            {
+    VAL_EACH (val_get(rule, N_apiGroups), group) {
+        VAL_EACH (val_get(rule, N_resources), resource) {
+            VAL_EACH (val_get(rule, N_verbs), verb) {
                 check_names(c, rule, verb, group, resource);
                 if (c->left == 0)
                     return;
             }
         }
     }
-    VAL_EACH(val_get(rule, N_nonResourceURLs), path)
-    {
-        VAL_EACH(val_get(rule, N_verbs), verb)
-        {
+    VAL_EACH (val_get(rule, N_nonResourceURLs), path) {
+        VAL_EACH (val_get(rule, N_verbs), verb) {
             check_single(c, verb, NULL, NULL, NULL, path);
         }
     }
 }
 
-bool rbac_rules_cover(struct arena *a, const struct val *owned, const struct val *wanted, struct val **ret_missing)
+bool rbac_rules_cover(struct arena *a, const struct val *owned, const struct val *wanted,
+                      struct val **ret_missing)
 {
-    struct covering c = {.a = a, .owned = owned, .missing = val_new(a, VAL_LIST), .left = COMBINATIONS_MAX, .ok = true};
-    VAL_EACH(wanted, rule)
-    {
+    struct covering c = {
+        .a = a, .owned = owned, .missing = val_new(a, VAL_LIST), .left = COMBINATIONS_MAX, .ok = true};
+    VAL_EACH (wanted, rule) {
         check_rule(&c, rule);
     }
     if (ret_missing)
@@ -422,8 +409,7 @@ void rbac_rule_text(struct buf *b, const struct val *rule)
             continue;
         buf_printf(b, "%s%s:[", between, parts[i].text);
         between = "";
-        VAL_EACH(list, it)
-        {
+        VAL_EACH (list, it) {
             buf_printf(b, "%s\"" STR_FMT "\"", between, STR_ARG(val_str(it)));
             between = " ";
         }

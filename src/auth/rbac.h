@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RBAC: pure evaluation of rbac.authorization.k8s.io/v1 objects. What is asked is a struct rbac_request; where roles
- * and bindings come from is the caller's (a snapshot of the watch cache) through struct rbac_world.
+ * RBAC: pure evaluation of rbac.authorization.k8s.io/v1 objects. What is asked is a struct rbac_request;
+ * where roles and bindings come from is the caller's (a snapshot of the watch cache) through struct
+ * rbac_world.
  */
 #pragma once
 
@@ -39,16 +40,18 @@ bool rbac_rule_allows(const struct val *rule, const struct rbac_request *r);
 bool rbac_rules_allow(const struct val *rules, const struct rbac_request *r);
 /* Is the user among the subjects? namespace: of the binding ("" for a cluster role binding). */
 bool rbac_subjects_match(const struct val *subjects, struct str namespace, const struct rbac_user *u);
-/* Allowed? The reason (upstream's words: RBAC: allowed by ClusterRoleBinding "x" of ClusterRole "y" to User "z") goes
- * to e when it is not NULL. */
+/* Allowed? The reason (upstream's words: RBAC: allowed by ClusterRoleBinding "x" of ClusterRole "y" to User
+ * "z") goes to e when it is not NULL. */
 bool rbac_authorize(const struct rbac_world *w, const struct rbac_request *r, struct err *e);
 /* All rules of a user in a namespace ("": cluster-wide only), as a LIST of PolicyRules in the arena: for
  * SelfSubjectRulesReview and the escalation check. */
 struct val *rbac_user_rules(const struct rbac_world *w, struct arena *a, const struct rbac_user *u,
                             struct str namespace);
 
-/* Escalation: is every right that `wanted` grants also granted by `owned`? Rules that are not covered, broken down
- * to single rights, are listed in *ret_missing (in the arena, may be NULL). */
-bool rbac_rules_cover(struct arena *a, const struct val *owned, const struct val *wanted, struct val **ret_missing);
-/* One rule as upstream prints it in "is attempting to grant" errors: {APIGroups:["apps"], Resources:["x"], Verbs:["y"]} */
+/* Escalation: is every right that `wanted` grants also granted by `owned`? Rules that are not covered, broken
+ * down to single rights, are listed in *ret_missing (in the arena, may be NULL). */
+bool rbac_rules_cover(struct arena *a, const struct val *owned, const struct val *wanted,
+                      struct val **ret_missing);
+/* One rule as upstream prints it in "is attempting to grant" errors: {APIGroups:["apps"], Resources:["x"],
+ * Verbs:["y"]} */
 void rbac_rule_text(struct buf *b, const struct val *rule);

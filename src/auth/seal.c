@@ -57,7 +57,8 @@ static int gcm_decrypt(struct str key, struct str aad, struct str sealed, struct
     bool ok = EVP_DecryptInit_ex(ctx, gcm_of(key.n), NULL, bytes(key), bytes(sealed)) == 1 &&
               EVP_DecryptUpdate(ctx, NULL, &n, bytes(aad), (int)aad.n) == 1 &&
               EVP_DecryptUpdate(ctx, p, &m, bytes(sealed) + GCM_NONCE, (int)len) == 1 &&
-              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG, tag) == 1 && EVP_DecryptFinal_ex(ctx, p + m, &n) == 1;
+              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG, tag) == 1 &&
+              EVP_DecryptFinal_ex(ctx, p + m, &n) == 1;
     EVP_CIPHER_CTX_free(ctx);
     if (ok)
         b->n += len;
@@ -229,8 +230,10 @@ static int box_decrypt(struct str key, struct str sealed, struct buf *b)
 
 /* ---- providers ---------------------------------------------------------------------------------------- */
 
-static const char *const kind_names[] = {
-    [SEAL_IDENTITY] = "identity", [SEAL_AESGCM] = "aesgcm", [SEAL_AESCBC] = "aescbc", [SEAL_SECRETBOX] = "secretbox"};
+static const char *const kind_names[] = {[SEAL_IDENTITY] = "identity",
+                                         [SEAL_AESGCM] = "aesgcm",
+                                         [SEAL_AESCBC] = "aescbc",
+                                         [SEAL_SECRETBOX] = "secretbox"};
 static const struct str any_prefix = {"k8s:enc:", 8};
 
 int seal_check(const struct seal_key *k, struct err *e)

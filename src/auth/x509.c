@@ -71,9 +71,12 @@ unsigned x509_cert_usages(const struct x509_cert *c)
     static const struct {
         uint32_t openssl;
         unsigned ours;
-    } key[] = {{KU_DIGITAL_SIGNATURE, X509_DIGITAL_SIGNATURE}, {KU_NON_REPUDIATION, X509_CONTENT_COMMITMENT},
-               {KU_KEY_ENCIPHERMENT, X509_KEY_ENCIPHERMENT},   {KU_DATA_ENCIPHERMENT, X509_DATA_ENCIPHERMENT},
-               {KU_KEY_AGREEMENT, X509_KEY_AGREEMENT},         {KU_KEY_CERT_SIGN, X509_CERT_SIGN},
+    } key[] = {{KU_DIGITAL_SIGNATURE, X509_DIGITAL_SIGNATURE},
+               {KU_NON_REPUDIATION, X509_CONTENT_COMMITMENT},
+               {KU_KEY_ENCIPHERMENT, X509_KEY_ENCIPHERMENT},
+               {KU_DATA_ENCIPHERMENT, X509_DATA_ENCIPHERMENT},
+               {KU_KEY_AGREEMENT, X509_KEY_AGREEMENT},
+               {KU_KEY_CERT_SIGN, X509_CERT_SIGN},
                {KU_CRL_SIGN, X509_CRL_SIGN}},
       extended[] = {{XKU_SSL_SERVER, X509_SERVER_AUTH}, {XKU_SSL_CLIENT, X509_CLIENT_AUTH},
                     {XKU_CODE_SIGN, X509_CODE_SIGNING}, {XKU_SMIME, X509_EMAIL_PROTECTION},
@@ -203,7 +206,8 @@ static bool add_key_ids(X509 *x, const struct x509_spec *spec, const struct x509
 {
     X509V3_CTX ctx;
     X509V3_set_ctx(&ctx, ca ? ca->x : x, x, NULL, NULL, 0);
-    X509_EXTENSION *subject = spec->is_ca ? X509V3_EXT_nconf_nid(NULL, &ctx, NID_subject_key_identifier, "hash") : NULL;
+    X509_EXTENSION *subject =
+        spec->is_ca ? X509V3_EXT_nconf_nid(NULL, &ctx, NID_subject_key_identifier, "hash") : NULL;
     bool ok = !spec->is_ca || (subject && X509_add_ext(x, subject, -1) == 1);
     X509_EXTENSION_free(subject);
     if (!ca || X509_get0_subject_key_id(ca->x) == NULL)
@@ -225,10 +229,11 @@ int x509_issue(const struct x509_spec *spec, const struct x509_key *key, const s
         X509_free(x);
         return err_set(e, -EINVAL, "issuing a certificate: no private key to sign with");
     }
-    bool ok = X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && set_times(x, spec, ca) &&
-              X509_set_pubkey(x, key->evp) == 1 && x509_set_subject(X509_get_subject_name(x), &spec->names) == 0 &&
-              X509_set_issuer_name(x, X509_get_subject_name(ca ? ca->x : x)) == 1 && add_extensions(x, spec, e) &&
-              add_key_ids(x, spec, ca) && X509_sign(x, signer->evp, EVP_sha256()) > 0;
+    bool ok =
+        X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && set_times(x, spec, ca) &&
+        X509_set_pubkey(x, key->evp) == 1 && x509_set_subject(X509_get_subject_name(x), &spec->names) == 0 &&
+        X509_set_issuer_name(x, X509_get_subject_name(ca ? ca->x : x)) == 1 && add_extensions(x, spec, e) &&
+        add_key_ids(x, spec, ca) && X509_sign(x, signer->evp, EVP_sha256()) > 0;
     if (!ok) {
         X509_free(x);
         return x509_fail(e, -EINVAL, "issuing a certificate");
@@ -243,7 +248,8 @@ static bool csr_fill(X509_REQ *req, const struct x509_names *names, const struct
 {
     STACK_OF(GENERAL_NAME) *sans = x509_general_names(names);
     bool ok = sans && X509_REQ_set_version(req, X509_REQ_VERSION_1) == 1 &&
-              x509_set_subject(X509_REQ_get_subject_name(req), names) == 0 && X509_REQ_set_pubkey(req, key->evp) == 1;
+              x509_set_subject(X509_REQ_get_subject_name(req), names) == 0 &&
+              X509_REQ_set_pubkey(req, key->evp) == 1;
     if (ok && sk_GENERAL_NAME_num(sans) > 0) {
         STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
         X509_EXTENSION *x = X509V3_EXT_i2d(NID_subject_alt_name, 0, sans);
@@ -327,7 +333,7 @@ int x509_pool_parse(struct str pem, struct x509_pool **ret, struct err *e)
     return 0;
 }
 
-static STACK_OF(X509) *read_chain(const struct str *chain, size_t n)
+static STACK_OF(X509) * read_chain(const struct str *chain, size_t n)
 {
     STACK_OF(X509) *list = sk_X509_new_null();
     for (size_t i = 0; i < n; i++) {
@@ -343,7 +349,7 @@ static STACK_OF(X509) *read_chain(const struct str *chain, size_t n)
 
 static int purpose_of(enum x509_usage usage)
 {
-    return usage == X509_CLIENT_AUTH ? X509_PURPOSE_SSL_CLIENT
+    return usage == X509_CLIENT_AUTH   ? X509_PURPOSE_SSL_CLIENT
            : usage == X509_SERVER_AUTH ? X509_PURPOSE_SSL_SERVER
                                        : X509_PURPOSE_ANY;
 }

@@ -9,7 +9,8 @@
 #include "base/err.h"
 #include "base/time.h"
 
-/* ---- keys ----------------------------------------------------------------------------------------------- */
+/* ---- keys -----------------------------------------------------------------------------------------------
+ */
 
 struct x509_key; /* a private or a public key */
 
@@ -28,7 +29,8 @@ void *x509_key_evp(const struct x509_key *k);                      /* EVP_PKEY *
 struct x509_key *x509_key_ref(struct x509_key *k);
 struct x509_key *x509_key_unref(struct x509_key *k); /* returns NULL */
 
-/* ---- certificates --------------------------------------------------------------------------------------- */
+/* ---- certificates ---------------------------------------------------------------------------------------
+ */
 
 enum x509_usage {
     X509_SERVER_AUTH = 1 << 0,
@@ -86,12 +88,13 @@ void x509_cert_der(const struct x509_cert *c, struct buf *b);
 struct x509_cert *x509_cert_ref(struct x509_cert *c);
 struct x509_cert *x509_cert_unref(struct x509_cert *c);
 
-/* Issues a certificate for a public key. ca and ca_key NULL: self-signed, key must be private. Never beyond the CA's
- * own not_after. */
+/* Issues a certificate for a public key. ca and ca_key NULL: self-signed, key must be private. Never beyond
+ * the CA's own not_after. */
 int x509_issue(const struct x509_spec *spec, const struct x509_key *key, const struct x509_cert *ca,
                const struct x509_key *ca_key, struct x509_cert **ret, struct err *e);
 
-/* ---- certificate signing requests ------------------------------------------------------------------------- */
+/* ---- certificate signing requests -------------------------------------------------------------------------
+ */
 
 struct x509_csr {
     struct x509_names names; /* in the arena given to parse */
@@ -103,12 +106,13 @@ int x509_csr_make(const struct x509_names *names, const struct x509_key *key, st
 int x509_csr_parse(struct arena *a, struct str pem, struct x509_csr *ret, struct err *e);
 void x509_csr_done(struct x509_csr *c);
 
-/* ---- pools ------------------------------------------------------------------------------------------------ */
+/* ---- pools ------------------------------------------------------------------------------------------------
+ */
 
 struct x509_pool;
 int x509_pool_parse(struct str pem, struct x509_pool **ret, struct err *e); /* -EINVAL when it holds none */
-/* Does a DER chain (leaf first, then intermediates) lead to the pool, at `now`, for this usage? 0 or -EACCES with
- * the reason ("certificate has expired"). */
+/* Does a DER chain (leaf first, then intermediates) lead to the pool, at `now`, for this usage? 0 or -EACCES
+ * with the reason ("certificate has expired"). */
 int x509_pool_verify(const struct x509_pool *p, const struct str *chain, size_t n, enum x509_usage usage,
                      struct wall now, struct err *e);
 struct x509_pool *x509_pool_ref(struct x509_pool *p);

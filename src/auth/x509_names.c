@@ -18,7 +18,9 @@ struct wall x509_wall(const ASN1_TIME *t)
 
 static int add_entry(X509_NAME *name, int nid, const char *text)
 {
-    return X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8, (const uint8_t *)text, -1, -1, 0) == 1 ? 0 : -EINVAL;
+    return X509_NAME_add_entry_by_NID(name, nid, MBSTRING_UTF8, (const uint8_t *)text, -1, -1, 0) == 1
+               ? 0
+               : -EINVAL;
 }
 
 int x509_set_subject(X509_NAME *name, const struct x509_names *names)
@@ -29,7 +31,7 @@ int x509_set_subject(X509_NAME *name, const struct x509_names *names)
     return names->cn && names->cn[0] ? add_entry(name, NID_commonName, names->cn) : 0;
 }
 
-static bool push_text(STACK_OF(GENERAL_NAME) *list, int type, const char *text)
+static bool push_text(STACK_OF(GENERAL_NAME) * list, int type, const char *text)
 {
     ASN1_IA5STRING *s = ASN1_IA5STRING_new();
     GENERAL_NAME *g = GENERAL_NAME_new();
@@ -40,7 +42,7 @@ static bool push_text(STACK_OF(GENERAL_NAME) *list, int type, const char *text)
     return sk_GENERAL_NAME_push(list, g) > 0;
 }
 
-static bool push_ip(STACK_OF(GENERAL_NAME) *list, const char *text)
+static bool push_ip(STACK_OF(GENERAL_NAME) * list, const char *text)
 {
     ASN1_OCTET_STRING *ip = a2i_IPADDRESS(text);
     if (!ip)
@@ -52,7 +54,7 @@ static bool push_ip(STACK_OF(GENERAL_NAME) *list, const char *text)
     return sk_GENERAL_NAME_push(list, g) > 0;
 }
 
-STACK_OF(GENERAL_NAME) *x509_general_names(const struct x509_names *names)
+STACK_OF(GENERAL_NAME) * x509_general_names(const struct x509_names *names)
 {
     STACK_OF(GENERAL_NAME) *list = sk_GENERAL_NAME_new_null();
     bool ok = true;
@@ -75,10 +77,14 @@ static const struct {
     enum x509_usage usage;
     const char *text;
 } key_usages[] = {
-    {X509_DIGITAL_SIGNATURE, "digitalSignature"}, {X509_CONTENT_COMMITMENT, "nonRepudiation"},
-    {X509_KEY_ENCIPHERMENT, "keyEncipherment"},   {X509_DATA_ENCIPHERMENT, "dataEncipherment"},
-    {X509_KEY_AGREEMENT, "keyAgreement"},         {X509_CERT_SIGN, "keyCertSign"},
-    {X509_CRL_SIGN, "cRLSign"},                   {X509_ENCIPHER_ONLY, "encipherOnly"},
+    {X509_DIGITAL_SIGNATURE, "digitalSignature"},
+    {X509_CONTENT_COMMITMENT, "nonRepudiation"},
+    {X509_KEY_ENCIPHERMENT, "keyEncipherment"},
+    {X509_DATA_ENCIPHERMENT, "dataEncipherment"},
+    {X509_KEY_AGREEMENT, "keyAgreement"},
+    {X509_CERT_SIGN, "keyCertSign"},
+    {X509_CRL_SIGN, "cRLSign"},
+    {X509_ENCIPHER_ONLY, "encipherOnly"},
     {X509_DECIPHER_ONLY, "decipherOnly"},
 };
 
@@ -91,13 +97,13 @@ static const struct {
     {X509_OCSP_SIGNING, "OCSPSigning"}, {X509_ANY_USAGE, "anyExtendedKeyUsage"},
 };
 
-static bool push_conf(STACK_OF(X509_EXTENSION) *list, int nid, const char *value)
+static bool push_conf(STACK_OF(X509_EXTENSION) * list, int nid, const char *value)
 {
     X509_EXTENSION *x = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
     return x && sk_X509_EXTENSION_push(list, x) > 0;
 }
 
-static bool push_usages(STACK_OF(X509_EXTENSION) *list, unsigned usages)
+static bool push_usages(STACK_OF(X509_EXTENSION) * list, unsigned usages)
 {
     struct buf key CLEANUP_BUF = BUF_INIT, extended CLEANUP_BUF = BUF_INIT;
     for (size_t i = 0; i < ARRAY_SIZE(key_usages); i++)
@@ -115,14 +121,16 @@ static bool push_usages(STACK_OF(X509_EXTENSION) *list, unsigned usages)
     return ok && (!extended.n || push_conf(list, NID_ext_key_usage, extended.p + 1));
 }
 
-STACK_OF(X509_EXTENSION) *x509_extensions(const struct x509_spec *spec, struct err *e)
+STACK_OF(X509_EXTENSION) * x509_extensions(const struct x509_spec *spec, struct err *e)
 {
     STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
     unsigned usages = spec->usages;
     if (!(usages & ~(X509_DIGITAL_SIGNATURE - 1u)))
-        usages |= spec->is_ca ? X509_CERT_SIGN | X509_CRL_SIGN | X509_DIGITAL_SIGNATURE : X509_DIGITAL_SIGNATURE;
-    bool ok = push_conf(list, NID_basic_constraints, spec->is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
-              push_usages(list, usages);
+        usages |=
+            spec->is_ca ? X509_CERT_SIGN | X509_CRL_SIGN | X509_DIGITAL_SIGNATURE : X509_DIGITAL_SIGNATURE;
+    bool ok =
+        push_conf(list, NID_basic_constraints, spec->is_ca ? "critical,CA:TRUE" : "critical,CA:FALSE") &&
+        push_usages(list, usages);
     STACK_OF(GENERAL_NAME) *sans = ok ? x509_general_names(&spec->names) : NULL;
     if (!sans)
         ok = false;
@@ -186,13 +194,16 @@ static void add_ip(struct arena *a, struct texts *t, const ASN1_OCTET_STRING *ip
 {
     char text[INET6_ADDRSTRLEN];
     int n = ASN1_STRING_length(ip);
-    if ((n == 4 || n == 16) && inet_ntop(n == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(ip), text, sizeof(text)))
+    if ((n == 4 || n == 16) &&
+        inet_ntop(n == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(ip), text, sizeof(text)))
         texts_add(a, t, str_of(text));
 }
 
-void x509_read_names(struct arena *a, X509_NAME *subject, const STACK_OF(GENERAL_NAME) *sans, struct x509_names *ret)
+void x509_read_names(struct arena *a, X509_NAME *subject, const STACK_OF(GENERAL_NAME) * sans,
+                     struct x509_names *ret)
 {
-    struct texts cn = subject_texts(a, subject, NID_commonName), dns = {0}, ips = {0}, uris = {0}, emails = {0};
+    struct texts cn = subject_texts(a, subject, NID_commonName), dns = {0}, ips = {0}, uris = {0},
+                 emails = {0};
     for (int i = 0; sans && i < sk_GENERAL_NAME_num(sans); i++) {
         const GENERAL_NAME *g = sk_GENERAL_NAME_value(sans, i);
         if (g->type == GEN_DNS)

@@ -9,9 +9,10 @@
 enum { PREFIX = 5, DEFAULT_MAX = 16 << 20, MAX_METADATA = 16 };
 
 static const char *const code_names[] = {
-    "OK",           "Canceled",         "Unknown",           "InvalidArgument",  "DeadlineExceeded",   "NotFound",
-    "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted",          "OutOfRange",
-    "Unimplemented", "Internal",         "Unavailable",       "DataLoss",         "Unauthenticated",
+    "OK",       "Canceled",        "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",   "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",      "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated",
 };
 
 const char *grpc_code_name(int code)
@@ -34,7 +35,8 @@ static void put_message(struct buf *b, const struct type *type, const struct val
     p[4] = (uint8_t)n;
 }
 
-/* Looks for a whole message at the front of b: 1 and its size with prefix; 0 when bytes are missing; -code. */
+/* Looks for a whole message at the front of b: 1 and its size with prefix; 0 when bytes are missing; -code.
+ */
 static int find_message(const struct buf *b, size_t max, size_t *ret_size, struct err *e)
 {
     if (b->n < PREFIX)
@@ -51,12 +53,12 @@ static int find_message(const struct buf *b, size_t max, size_t *ret_size, struc
 
 typedef ssize_t read_fn(void *from, void *p, size_t n, struct mono deadline);
 
-/* The next message out of a body: 1; 0 at a clean end; negative: minus a code for bad framing, -errno - 1000 for
- * trouble below (so that the two cannot be mixed up). */
+/* The next message out of a body: 1; 0 at a clean end; negative: minus a code for bad framing, -errno - 1000
+ * for trouble below (so that the two cannot be mixed up). */
 enum { BELOW = 1000 };
 
-static int next_message(struct buf *in, size_t max, read_fn *read, void *from, struct mono deadline, size_t *ret_size,
-                        struct err *e)
+static int next_message(struct buf *in, size_t max, read_fn *read, void *from, struct mono deadline,
+                        size_t *ret_size, struct err *e)
 {
     for (;;) {
         size_t size = 0;
@@ -116,7 +118,8 @@ static void set_base(struct grpc_client *c, const struct grpc_client_config *con
 static void add_header(struct grpc_client *c, struct str name, struct str value)
 {
     if (c->n_headers < MAX_METADATA)
-        c->headers[c->n_headers++] = (struct http_header){arena_str(&c->arena, name), arena_str(&c->arena, value)};
+        c->headers[c->n_headers++] =
+            (struct http_header){arena_str(&c->arena, name), arena_str(&c->arena, value)};
 }
 
 struct grpc_client *grpc_client_new(const struct grpc_client_config *config)
@@ -193,7 +196,8 @@ static int begin(struct grpc_stream *s, struct str body, bool whole, struct mono
                              .n_headers = n,
                              .body = body,
                              .stream_body = !whole};
-    int x = whole ? http_do(c->http, &r, deadline, &s->call, e) : http_begin(c->http, &r, deadline, &s->call, e);
+    int x =
+        whole ? http_do(c->http, &r, deadline, &s->call, e) : http_begin(c->http, &r, deadline, &s->call, e);
     if (x == 0 && !whole && body.n)
         x = http_call_write(s->call, body, deadline);
     return x < 0 ? transport_code(s, x) : 0;
@@ -371,13 +375,14 @@ static int unary_answer(struct grpc_stream *s, struct mono deadline, struct aren
     if (r)
         return r;
     if (!v || more)
-        return err_set(e, GRPC_INTERNAL, v ? "more than one response to a unary call" : "no response to a unary call");
+        return err_set(e, GRPC_INTERNAL,
+                       v ? "more than one response to a unary call" : "no response to a unary call");
     *ret = v;
     return 0;
 }
 
-int grpc_call(struct grpc_client *c, const struct grpc_method *m, const struct val *request, struct mono deadline,
-              struct arena *a, const struct val **ret, struct err *e)
+int grpc_call(struct grpc_client *c, const struct grpc_method *m, const struct val *request,
+              struct mono deadline, struct arena *a, const struct val **ret, struct err *e)
 {
     struct buf body CLEANUP_BUF = BUF_INIT;
     struct grpc_stream s = {.client = c, .method = m};

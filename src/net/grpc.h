@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gRPC over HTTP/2: client (CRI, CSI, etcd, device plugins) and a server (device plugin registration, fake
- * runtimes in tests). Messages are values walked by wire/proto.h; methods are tables (struct grpc_method, made by
- * gen/). No compression.
+ * runtimes in tests). Messages are values walked by wire/proto.h; methods are tables (struct grpc_method,
+ * made by gen/). No compression.
  */
 #pragma once
 
@@ -47,11 +47,11 @@ struct grpc_client;
 struct grpc_client *grpc_client_new(const struct grpc_client_config *config);
 void grpc_client_free(struct grpc_client *c);
 
-/* One request, one response (in the arena). Outcomes of this and all below: 0; positive: an enum grpc_code, with
- * the server's message in e (connection trouble is GRPC_UNAVAILABLE, a passed deadline GRPC_DEADLINE_EXCEEDED);
- * -ECANCELED when this fiber was cancelled. */
-int grpc_call(struct grpc_client *c, const struct grpc_method *m, const struct val *request, struct mono deadline,
-              struct arena *a, const struct val **ret, struct err *e);
+/* One request, one response (in the arena). Outcomes of this and all below: 0; positive: an enum grpc_code,
+ * with the server's message in e (connection trouble is GRPC_UNAVAILABLE, a passed deadline
+ * GRPC_DEADLINE_EXCEEDED); -ECANCELED when this fiber was cancelled. */
+int grpc_call(struct grpc_client *c, const struct grpc_method *m, const struct val *request,
+              struct mono deadline, struct arena *a, const struct val **ret, struct err *e);
 
 struct grpc_stream;
 /* Opens a stream of any kind. request, when not NULL, is sent; for server streaming it also ends our side. */
@@ -65,7 +65,8 @@ int grpc_stream_recv(struct grpc_stream *s, struct mono deadline, struct arena *
 void grpc_stream_abort(struct grpc_stream *s); /* wakes another fiber's recv with GRPC_CANCELLED */
 void grpc_stream_free(struct grpc_stream *s);  /* cancels unless ended; NULL is fine */
 
-/* ---- server ---------------------------------------------------------------------------------------------- */
+/* ---- server ----------------------------------------------------------------------------------------------
+ */
 
 struct grpc_exchange;
 
@@ -77,7 +78,8 @@ struct grpc_service {
     grpc_handler *handler;
 };
 
-/* An http_handler: pass a struct grpc_server as http_server_config.ctx. Unknown paths answer UNIMPLEMENTED. */
+/* An http_handler: pass a struct grpc_server as http_server_config.ctx. Unknown paths answer UNIMPLEMENTED.
+ */
 struct grpc_server {
     const struct grpc_service *services; /* ends with method NULL */
     void *ctx;

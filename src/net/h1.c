@@ -193,8 +193,8 @@ void h1_done(struct h1 *h)
     h->spans = NULL;
 }
 
-/* Is there a bare CR or LF, or a folded line (RFC 9112 section 5.2), among those bytes that belong to the head?
- * llhttp takes some of them (CVE-2023-30589 and others). */
+/* Is there a bare CR or LF, or a folded line (RFC 9112 section 5.2), among those bytes that belong to the
+ * head? llhttp takes some of them (CVE-2023-30589 and others). */
 static bool bad_line_end(struct h1 *h, const char *p, size_t n)
 {
     static const char end[] = "\r\n\r\n";
@@ -272,6 +272,7 @@ struct http_headers h1_headers(const struct h1 *h, struct arena *a, bool trailer
     size_t n = trailers ? h->n_trailers : h->n_spans - h->n_trailers;
     struct http_header *items = ARENA_ARRAY(a, struct http_header, n);
     for (size_t i = 0; i < n; i++)
-        items[i] = (struct http_header){arena_str(a, span_name(h, first + i)), arena_str(a, span_value(h, first + i))};
+        items[i] = (struct http_header){arena_str(a, span_name(h, first + i)),
+                                        arena_str(a, span_value(h, first + i))};
     return (struct http_headers){items, n};
 }

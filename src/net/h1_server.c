@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One HTTP/1.x connection of a server: requests one after the other, the handler on the connection's own fiber. */
+/* One HTTP/1.x connection of a server: requests one after the other, the handler on the connection's own
+ * fiber. */
 #include "net/h1_wire.h"
 
 #include <stdio.h>
 
 enum {
-    PIPELINE_MAX = 65536,  /* bytes of further requests taken in while a handler runs */
-    DRAIN_MAX = 262144,    /* of an unread body, to keep the connection */
-    SMALL_PIECE = 32768,   /* copied together with its framing */
+    PIPELINE_MAX = 65536, /* bytes of further requests taken in while a handler runs */
+    DRAIN_MAX = 262144,   /* of an unread body, to keep the connection */
+    SMALL_PIECE = 32768,  /* copied together with its framing */
 };
 
 struct h1_conn {
@@ -81,7 +82,8 @@ static void put_head(struct h1_conn *hc, struct buf *b, int64_t length)
 {
     struct exchange *ex = &hc->ex;
     char date[32];
-    buf_printf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", ex->x.status, http_status_text(ex->x.status), http_date(date));
+    buf_printf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", ex->x.status, http_status_text(ex->x.status),
+               http_date(date));
     for (size_t i = 0; i < ex->headers.n; i++)
         buf_printf(b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(ex->headers.items[i].name),
                    STR_ARG(ex->headers.items[i].value));
@@ -130,7 +132,8 @@ static int h1x_start(struct exchange *ex, int64_t length, struct str piece, bool
     if (length < 0 && !ex->bodyless && !hc->chunked)
         hc->keep = false; /* HTTP/1.0: the end of the connection is the end of the body */
     if (hc->c->draining || (hc->expects_continue && !hc->w.h1.done))
-        hc->keep = false; /* the client may or may not send the body now: no telling where a next request begins */
+        hc->keep =
+            false; /* the client may or may not send the body now: no telling where a next request begins */
     put_head(hc, &b, length);
     if (piece.n == 0)
         return send_bytes(hc, b.p, b.n, MONO_NEVER);
@@ -241,11 +244,14 @@ static bool drain_body(struct h1_conn *hc)
 
 static void refuse(struct h1_conn *hc, int fault)
 {
-    static const int status[] = {[H1_BAD] = 400, [H1_TOO_LARGE] = 431, [H1_BAD_ENCODING] = 501, [H1_BAD_VERSION] = 505};
+    static const int status[] = {
+        [H1_BAD] = 400, [H1_TOO_LARGE] = 431, [H1_BAD_ENCODING] = 501, [H1_BAD_VERSION] = 505};
     struct buf b CLEANUP_BUF = BUF_INIT;
     const char *text = http_status_text(status[fault]);
-    buf_printf(&b, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s\n",
-               status[fault], text, strlen(text) + 1, text);
+    buf_printf(
+        &b,
+        "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s\n",
+        status[fault], text, strlen(text) + 1, text);
     http_stream_write(hc->c->stream, b.p, b.n, MONO_NEVER, SECONDS(5));
 }
 

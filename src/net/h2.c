@@ -75,8 +75,7 @@ void h2_break(struct h2 *h, int error)
     h->broken = true;
     h->error = error;
     stream_abort(h->stream);
-    LIST_EACH_SAFE(&h->streams, l)
-    {
+    LIST_EACH_SAFE (&h->streams, l) {
         struct h2_stream *s = LIST_ENTRY(l, struct h2_stream, link);
         if (!s->closed) {
             s->closed = true;
@@ -122,7 +121,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *f, const uin
         s->too_large = true;
         return 0;
     }
-    http_fields_add(s->arena, fields, str_n((const char *)name, name_n), str_n((const char *)value, value_n), false);
+    http_fields_add(s->arena, fields, str_n((const char *)name, name_n), str_n((const char *)value, value_n),
+                    false);
     return 0;
 }
 
@@ -156,7 +156,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
     return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *user)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
+                   void *user)
 {
     struct h2_stream *s = stream_at(session, id);
     if (!s || s->aborted) {
@@ -195,9 +196,9 @@ static nghttp2_session_callbacks *callbacks_new(void)
     return cb;
 }
 
-/* Rapid reset (CVE-2023-44487): the library ends connections that reset streams faster than this. Controllers that
- * restart cancel a few hundred watches at once and then none for long, hence the large burst. The true limit is
- * elsewhere: the server counts handlers that still run, not streams that are open. */
+/* Rapid reset (CVE-2023-44487): the library ends connections that reset streams faster than this. Controllers
+ * that restart cancel a few hundred watches at once and then none for long, hence the large burst. The true
+ * limit is elsewhere: the server counts handlers that still run, not streams that are open. */
 enum { RESET_BURST = 10000, RESET_RATE = 100 };
 
 static nghttp2_option *option_new(void)
@@ -211,7 +212,8 @@ static nghttp2_option *option_new(void)
     return o;
 }
 
-void h2_init(struct h2 *h, struct stream *stream, const struct h2_config *c, const struct h2_role *role, void *owner)
+void h2_init(struct h2 *h, struct stream *stream, const struct h2_config *c, const struct h2_role *role,
+             void *owner)
 {
     *h = (struct h2){.stream = stream, .role = role, .owner = owner, .server = c->server};
     h->max_header_bytes = c->max_header_bytes;

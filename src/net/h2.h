@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An HTTP/2 connection over a stream, for either side: nghttp2 does the protocol, this moves its bytes and gives each
- * HTTP/2 stream a face that fibers can wait at. Private to net/.
+ * An HTTP/2 connection over a stream, for either side: nghttp2 does the protocol, this moves its bytes and
+ * gives each HTTP/2 stream a face that fibers can wait at. Private to net/.
  *
- * One fiber of the owner calls h2_pump() in a loop. Whoever has produced something calls h2_flush(): it writes
- * without waiting; when the socket is full a writing fiber takes over until it is drained. Callbacks of nghttp2
- * never wait, so nghttp2 is never entered twice.
+ * One fiber of the owner calls h2_pump() in a loop. Whoever has produced something calls h2_flush(): it
+ * writes without waiting; when the socket is full a writing fiber takes over until it is drained. Callbacks
+ * of nghttp2 never wait, so nghttp2 is never entered twice.
  */
 #pragma once
 
@@ -73,12 +73,14 @@ struct h2_config {
 };
 
 /* Takes neither stream nor owner. Our SETTINGS go out with the first flush. */
-void h2_init(struct h2 *h, struct stream *stream, const struct h2_config *c, const struct h2_role *role, void *owner);
-/* Closes what is open (streams see an error), stops the writer. h2_streams must be done before or ended by role. */
+void h2_init(struct h2 *h, struct stream *stream, const struct h2_config *c, const struct h2_role *role,
+             void *owner);
+/* Closes what is open (streams see an error), stops the writer. h2_streams must be done before or ended by
+ * role. */
 void h2_done(struct h2 *h);
 int h2_feed(struct h2 *h, const char *p, size_t n);
-/* Waits for bytes and handles them; sends pings for a silent peer when streams are open. 0; -ETIMEDOUT when nothing
- * came by the deadline; -EPIPE at the end, -errno. */
+/* Waits for bytes and handles them; sends pings for a silent peer when streams are open. 0; -ETIMEDOUT when
+ * nothing came by the deadline; -EPIPE at the end, -errno. */
 int h2_pump(struct h2 *h, struct mono deadline);
 void h2_flush(struct h2 *h);
 void h2_break(struct h2 *h, int error); /* the connection is dead: wakes all */
@@ -91,6 +93,7 @@ ssize_t h2_stream_read(struct h2_stream *s, void *p, size_t n, struct mono deadl
 /* Sends a piece (and the end). Waits until nghttp2 took it. -EPIPE when the stream has closed. */
 int h2_stream_write(struct h2_stream *s, struct str piece, bool end, struct mono deadline);
 void h2_stream_reset(struct h2_stream *s, uint32_t code);
-int h2_stream_error(const struct h2_stream *s); /* -EPIPE, -ECONNABORTED ... when closed before its time, else 0 */
+int h2_stream_error(
+    const struct h2_stream *s); /* -EPIPE, -ECONNABORTED ... when closed before its time, else 0 */
 nghttp2_data_provider h2_provider(struct h2_stream *s);
 nghttp2_nv h2_nv(struct str name, struct str value);

@@ -219,8 +219,8 @@ static const struct h2_role server_role = {role_open, role_head, role_closed};
 
 /* ---- the connection ----------------------------------------------------------------------------------- */
 
-/* The notice first, so that requests already on their way are still taken (RFC 9113 section 6.8); then the last
- * handlers and the last bytes; then the end, not before the peer had time to read them. */
+/* The notice first, so that requests already on their way are still taken (RFC 9113 section 6.8); then the
+ * last handlers and the last bytes; then the end, not before the peer had time to read them. */
 static void goaway_main(void *arg)
 {
     struct h2_conn *hc = arg;

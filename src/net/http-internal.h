@@ -31,13 +31,15 @@ static inline struct mono mono_min(struct mono a, struct mono b)
 enum { HTTP_SCRATCH = 16384 };
 char *http_scratch(void);
 
-/* ---- server --------------------------------------------------------------------------------------------- */
+/* ---- server ---------------------------------------------------------------------------------------------
+ */
 
 struct exchange;
 
 struct exchange_ops {
     ssize_t (*read)(struct exchange *ex, void *p, size_t n, struct mono deadline);
-    /* Sends status and headers, and the first (end: only) piece of the body. length: of the whole, -1 unknown. */
+    /* Sends status and headers, and the first (end: only) piece of the body. length: of the whole, -1
+     * unknown. */
     int (*start)(struct exchange *ex, int64_t length, struct str piece, bool end);
     int (*write)(struct exchange *ex, struct str piece, struct mono deadline);
     int (*end)(struct exchange *ex);
@@ -63,8 +65,9 @@ struct server_conn {
     struct list link; /* server->conns */
     struct stream *stream;
     char peer[64];
-    int fd;                            /* before the stream is there */
-    void (*drain)(struct server_conn *c); /* finish what is running, take nothing new; NULL: nothing runs yet */
+    int fd; /* before the stream is there */
+    void (*drain)(
+        struct server_conn *c); /* finish what is running, take nothing new; NULL: nothing runs yet */
     void *proto;
     bool draining;
 };

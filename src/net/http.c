@@ -153,9 +153,9 @@ char *http_date(char ret[static 32])
 
 bool http_is_hop_header(struct str name)
 {
-    static const char *const hop[] = {"connection",       "keep-alive", "proxy-connection", "transfer-encoding",
-                                      "upgrade",          "te",         "trailer",          "http2-settings",
-                                      "proxy-authenticate", "proxy-authorization"};
+    static const char *const hop[] = {
+        "connection", "keep-alive", "proxy-connection", "transfer-encoding",  "upgrade",
+        "te",         "trailer",    "http2-settings",   "proxy-authenticate", "proxy-authorization"};
     for (size_t i = 0; i < ARRAY_SIZE(hop); i++)
         if (http_fold_eq(name, str_of(hop[i])))
             return true;

@@ -55,9 +55,9 @@ struct call {
     struct http_client *client;
     struct client_conn *conn;
     struct h2_stream s;
-    bool has_stream; /* s is initialised */
-    bool head;       /* method HEAD */
-    bool safe;       /* may be sent twice */
+    bool has_stream;               /* s is initialised */
+    bool head;                     /* method HEAD */
+    bool safe;                     /* may be sent twice */
     bool streaming, chunked, sent; /* sent: the whole body went out */
     bool got_head, got_trailers, reused, aborted;
     int64_t length_left;
@@ -92,9 +92,7 @@ static void conn_unlist(struct client_conn *c)
     conn_unref(c);
 }
 
-static void role_head(struct h2_stream *s)
-{
-}
+static void role_head(struct h2_stream *s) {}
 
 static const struct h2_role client_role = {.head = role_head, .closed = role_head};
 
@@ -141,8 +139,8 @@ static void conn_start_h2(struct client_conn *c)
     h2_flush(&c->h2);
 }
 
-static struct client_conn *conn_new(struct http_client *client, struct client_host *host, struct stream *stream,
-                                    bool private_)
+static struct client_conn *conn_new(struct http_client *client, struct client_host *host,
+                                    struct stream *stream, bool private_)
 {
     struct client_conn *c = NEW(struct client_conn);
     c->client = client;
@@ -197,9 +195,11 @@ static int dial(struct http_client *client, struct client_host *host, bool h1_on
 
 static bool h2_has_room(struct client_conn *c)
 {
-    if (c->h2.broken || c->h2.got_goaway || c->retired || !nghttp2_session_check_request_allowed(c->h2.session))
+    if (c->h2.broken || c->h2.got_goaway || c->retired ||
+        !nghttp2_session_check_request_allowed(c->h2.session))
         return false;
-    return c->n_calls < nghttp2_session_get_remote_settings(c->h2.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+    return c->n_calls <
+           nghttp2_session_get_remote_settings(c->h2.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 /* An idle HTTP/1 connection has nothing to say; if it does (bytes or the end), it is of no use. */
@@ -211,8 +211,7 @@ static bool h1_still_good(struct client_conn *c)
 
 static struct client_conn *pick(struct client_host *host)
 {
-    LIST_EACH_SAFE(&host->conns, l)
-    {
+    LIST_EACH_SAFE (&host->conns, l) {
         struct client_conn *c = LIST_ENTRY(l, struct client_conn, link);
         if (c->is_h2) {
             if (h2_has_room(c))
@@ -233,7 +232,8 @@ static void conn_take(struct client_conn *c)
     c->n_used++;
 }
 
-static int dial_and_list(struct http_client *client, struct client_host *host, struct mono deadline, struct err *e)
+static int dial_and_list(struct http_client *client, struct client_host *host, struct mono deadline,
+                         struct err *e)
 {
     struct stream *stream;
     host->dialing++;
@@ -260,7 +260,8 @@ static int conn_get(struct http_client *client, struct client_host *host, struct
             *ret = c;
             return 0;
         }
-        bool wait = (host->dialing && host->may_h2) || host->n_conns + host->dialing >= client->config.max_conns;
+        bool wait =
+            (host->dialing && host->may_h2) || host->n_conns + host->dialing >= client->config.max_conns;
         int r = wait ? waitq_wait(&host->q, deadline) : dial_and_list(client, host, deadline, e);
         if (r < 0)
             return wait ? err_set(e, r, "waiting for a connection to %s: %s", host->name, strerror(-r)) : r;
@@ -274,11 +275,9 @@ static void reap_main(void *arg)
     bool left = true;
     while (left && fiber_sleep(client->config.idle_timeout / 2) == 0) {
         left = false;
-        MAP_EACH(&client->hosts, entry)
-        {
+        MAP_EACH (&client->hosts, entry) {
             struct client_host *host = entry->value;
-            LIST_EACH_SAFE(&host->conns, l)
-            {
+            LIST_EACH_SAFE (&host->conns, l) {
                 struct client_conn *c = LIST_ENTRY(l, struct client_conn, link);
                 if (c->is_h2)
                     continue;
@@ -366,7 +365,8 @@ static int plan_request(struct http_client *client, const struct http_request *r
     if (!http_name_ok(str_of(p->method)))
         return err_set(e, -EINVAL, "\"%s\" is no HTTP method", p->method);
     struct str path = p->url.path.n ? p->url.path : STR("/");
-    p->target = p->url.query.n ? arena_printf(a, STR_FMT "?" STR_FMT, STR_ARG(path), STR_ARG(p->url.query)) : path;
+    p->target =
+        p->url.query.n ? arena_printf(a, STR_FMT "?" STR_FMT, STR_ARG(path), STR_ARG(p->url.query)) : path;
     bool six = str_find(p->url.host, ':') >= 0;
     p->authority = arena_printf(a, six ? "[" STR_FMT "]" : STR_FMT, STR_ARG(p->url.host));
     if (p->url.port)
@@ -383,7 +383,8 @@ static int plan_request(struct http_client *client, const struct http_request *r
 
 static bool sendable(struct str name)
 {
-    return !http_is_hop_header(name) && !http_fold_eq(name, STR("host")) && !http_fold_eq(name, STR("content-length"));
+    return !http_is_hop_header(name) && !http_fold_eq(name, STR("host")) &&
+           !http_fold_eq(name, STR("content-length"));
 }
 
 /* Length to declare: -1 for none (no body, or not known). */
@@ -397,14 +398,15 @@ static int64_t body_length(const struct http_request *r, const char *method)
 
 /* ---- HTTP/1 ------------------------------------------------------------------------------------------- */
 
-static void put_head(struct buf *b, struct call *call, const struct http_request *r, const struct request_plan *p,
-                     const char *upgrade)
+static void put_head(struct buf *b, struct call *call, const struct http_request *r,
+                     const struct request_plan *p, const char *upgrade)
 {
     buf_printf(b, "%s " STR_FMT " HTTP/1.1\r\nHost: " STR_FMT "\r\n", p->method, STR_ARG(p->target),
                STR_ARG(p->authority));
     for (size_t i = 0; i < r->n_headers; i++)
         if (sendable(r->headers[i].name))
-            buf_printf(b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(r->headers[i].name), STR_ARG(r->headers[i].value));
+            buf_printf(b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(r->headers[i].name),
+                       STR_ARG(r->headers[i].value));
     if (upgrade)
         buf_printf(b, "Connection: Upgrade\r\nUpgrade: %s\r\n", upgrade);
     int64_t length = body_length(r, p->method);
@@ -422,8 +424,8 @@ static int h1_send(struct call *call, const void *p, size_t n, struct mono deadl
     return http_stream_write(call->conn->stream, p, n, deadline, SECONDS(WRITE_TIMEOUT));
 }
 
-static int h1_begin(struct call *call, const struct http_request *r, const struct request_plan *p, const char *upgrade,
-                    struct mono deadline)
+static int h1_begin(struct call *call, const struct http_request *r, const struct request_plan *p,
+                    const char *upgrade, struct mono deadline)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
     call->conn->w.h1.no_body = call->head;
@@ -500,7 +502,8 @@ static struct str lower_copy(struct arena *a, struct str s)
     return str_n(p, s.n);
 }
 
-static size_t h2_head(struct call *call, const struct http_request *r, const struct request_plan *p, nghttp2_nv **ret)
+static size_t h2_head(struct call *call, const struct http_request *r, const struct request_plan *p,
+                      nghttp2_nv **ret)
 {
     struct arena *a = &call->c.arena;
     nghttp2_nv *nv = ARENA_ARRAY(a, nghttp2_nv, r->n_headers + 5);
@@ -531,7 +534,8 @@ static int h2_begin(struct call *call, const struct http_request *r, const struc
     call->has_stream = true;
     nghttp2_data_provider provider = h2_provider(&call->s);
     bool body = r->stream_body || r->body.n;
-    int32_t id = h->broken ? -1 : nghttp2_submit_request(h->session, NULL, nv, n, body ? &provider : NULL, &call->s);
+    int32_t id =
+        h->broken ? -1 : nghttp2_submit_request(h->session, NULL, nv, n, body ? &provider : NULL, &call->s);
     if (id < 0) {
         call->s.closed = true;
         call->s.error = NGHTTP2_REFUSED_STREAM;
@@ -610,8 +614,8 @@ static struct call *call_new(struct http_client *client, const struct http_reque
     call->c.content_length = -1;
     const char *m = r->method ? r->method : "GET";
     call->head = !strcmp(m, "HEAD");
-    call->safe = !r->stream_body && (call->head || !strcmp(m, "GET") || !strcmp(m, "OPTIONS") || !strcmp(m, "PUT") ||
-                                     !strcmp(m, "DELETE"));
+    call->safe = !r->stream_body && (call->head || !strcmp(m, "GET") || !strcmp(m, "OPTIONS") ||
+                                     !strcmp(m, "PUT") || !strcmp(m, "DELETE"));
     return call;
 }
 
@@ -640,8 +644,8 @@ static int call_begin(struct http_client *client, const struct http_request *r, 
     return 0;
 }
 
-int http_begin(struct http_client *c, const struct http_request *r, struct mono deadline, struct http_call **ret,
-               struct err *e)
+int http_begin(struct http_client *c, const struct http_request *r, struct mono deadline,
+               struct http_call **ret, struct err *e)
 {
     struct call *call;
     int n = call_begin(c, r, deadline, &call, e);
@@ -699,7 +703,8 @@ int http_call_write(struct http_call *c, struct str piece, struct mono deadline)
         return -EINVAL;
     if (piece.n == 0)
         return 0;
-    return call->conn->is_h2 ? h2_stream_write(&call->s, piece, false, deadline) : h1_write(call, piece, deadline);
+    return call->conn->is_h2 ? h2_stream_write(&call->s, piece, false, deadline)
+                             : h1_write(call, piece, deadline);
 }
 
 int http_call_end(struct http_call *c)
@@ -718,7 +723,8 @@ static void take_trailers(struct call *call)
         return;
     call->got_trailers = true;
     if (call->conn->is_h2)
-        call->c.trailers = (struct http_headers){call->s.received_trailers.items, call->s.received_trailers.n};
+        call->c.trailers =
+            (struct http_headers){call->s.received_trailers.items, call->s.received_trailers.n};
     else
         call->c.trailers = h1_headers(&call->conn->w.h1, &call->c.arena, true);
 }
@@ -778,8 +784,8 @@ void http_call_free(struct http_call *c)
         conn_release(conn, true);
     } else if (conn) {
         struct h1 *h = &conn->w.h1;
-        bool reusable = call->got_head && h->done && !h->fault && h->keep_alive && !h->upgrade && h->body.n == 0 &&
-                        call->sent && !conn->w.in.n && !call->aborted && conn->listed;
+        bool reusable = call->got_head && h->done && !h->fault && h->keep_alive && !h->upgrade &&
+                        h->body.n == 0 && call->sent && !conn->w.in.n && !call->aborted && conn->listed;
         conn_release(conn, reusable);
     }
     arena_done(&call->c.arena);
@@ -808,7 +814,8 @@ static int upgrade_begin(struct http_client *c, const struct http_request *r, co
 }
 
 int http_client_upgrade(struct http_client *c, const struct http_request *r, const char *protocol,
-                        struct mono deadline, struct http_call **ret_call, struct stream **ret_stream, struct err *e)
+                        struct mono deadline, struct http_call **ret_call, struct stream **ret_stream,
+                        struct err *e)
 {
     struct call *call = call_new(c, r);
     int n = r->stream_body ? -EINVAL : upgrade_begin(c, r, protocol, deadline, call, e);
@@ -848,11 +855,9 @@ struct http_client *http_client_new(const struct http_client_config *config)
 
 void http_client_reset(struct http_client *c)
 {
-    MAP_EACH(&c->hosts, entry)
-    {
+    MAP_EACH (&c->hosts, entry) {
         struct client_host *host = entry->value;
-        LIST_EACH_SAFE(&host->conns, l)
-        {
+        LIST_EACH_SAFE (&host->conns, l) {
             struct client_conn *conn = LIST_ENTRY(l, struct client_conn, link);
             conn->retired = true;
             if (conn->is_h2 && !conn->n_calls)

@@ -48,14 +48,16 @@ static void request_headers(const struct http_exchange *x, const struct http_pro
             http_fields_add(a, ret, p->headers[i].name, p->headers[i].value, false);
 }
 
-static void response_headers(struct http_exchange *x, const struct http_proxy *p, const struct http_call *call,
-                             bool upgrade)
+static void response_headers(struct http_exchange *x, const struct http_proxy *p,
+                             const struct http_call *call, bool upgrade)
 {
     for (size_t i = 0; i < call->headers.n; i++) {
         struct http_header h = call->headers.items[i];
-        if (is_hop(&call->headers, h.name) || str_is(h.name, "date") || (upgrade && str_is(h.name, "content-length")))
+        if (is_hop(&call->headers, h.name) || str_is(h.name, "date") ||
+            (upgrade && str_is(h.name, "content-length")))
             continue;
-        struct str value = p->response_header ? p->response_header(p->ctx, &x->arena, h.name, h.value) : h.value;
+        struct str value =
+            p->response_header ? p->response_header(p->ctx, &x->arena, h.name, h.value) : h.value;
         if (value.p)
             http_add_header(x, arena_cstr(&x->arena, h.name), value);
     }
@@ -97,7 +99,8 @@ static int copy_response(struct proxying *px)
         return 0; /* answered, though cut short */
     }
     for (size_t i = 0; i < px->call->trailers.n; i++)
-        http_add_trailer(x, arena_cstr(&x->arena, px->call->trailers.items[i].name), px->call->trailers.items[i].value);
+        http_add_trailer(x, arena_cstr(&x->arena, px->call->trailers.items[i].name),
+                         px->call->trailers.items[i].value);
     http_end(x);
     return 0;
 }
@@ -127,7 +130,8 @@ static int proxy_plain(struct http_exchange *x, const struct http_proxy *p, cons
 
 /* ---- upgrades ----------------------------------------------------------------------------------------- */
 
-static int join(struct http_exchange *x, const struct http_proxy *p, struct http_call *call, struct stream *back)
+static int join(struct http_exchange *x, const struct http_proxy *p, struct http_call *call,
+                struct stream *back)
 {
     struct stream *front;
     struct str protocol = http_header(&call->headers, "upgrade");
@@ -141,7 +145,8 @@ static int join(struct http_exchange *x, const struct http_proxy *p, struct http
     return 0;
 }
 
-static int proxy_upgrade(struct http_exchange *x, const struct http_proxy *p, struct http_request *r, struct err *e)
+static int proxy_upgrade(struct http_exchange *x, const struct http_proxy *p, struct http_request *r,
+                         struct err *e)
 {
     struct http_call *call;
     struct stream *back;

@@ -134,8 +134,8 @@ static int outcome(struct exchange *ex, int r)
     return -EPIPE;
 }
 
-static int begin(struct http_exchange *x, int status, const char *content_type, int64_t length, struct str piece,
-                 bool end)
+static int begin(struct http_exchange *x, int status, const char *content_type, int64_t length,
+                 struct str piece, bool end)
 {
     struct exchange *ex = ex_of(x);
     if (ex->started || ex->hijacked || status < 200 || status > 999)
@@ -236,7 +236,8 @@ bool http_wants_upgrade(const struct http_exchange *x, const char *protocol)
 {
     if (x->version != 11 || !http_header_has(&x->headers, "connection", "upgrade"))
         return false;
-    return protocol ? http_header_has(&x->headers, "upgrade", protocol) : http_header(&x->headers, "upgrade").p != NULL;
+    return protocol ? http_header_has(&x->headers, "upgrade", protocol)
+                    : http_header(&x->headers, "upgrade").p != NULL;
 }
 
 int http_hijack(struct http_exchange *x, struct stream **ret)
@@ -380,7 +381,8 @@ static void accept_main(void *arg)
             conn_start(s, fd, NULL, peer);
         else if (fd == -ECANCELED || fd == -EBADF || fd == -EINVAL)
             break;
-        else if (fiber_sleep(MILLISECONDS(100)) < 0) /* out of descriptors or memory: others may give some back */
+        else if (fiber_sleep(MILLISECONDS(100)) <
+                 0) /* out of descriptors or memory: others may give some back */
             break;
     }
 }
@@ -458,14 +460,12 @@ static void begin_stop(struct http_server *s)
 {
     s->stopping = true;
     close_listeners(s);
-    LIST_EACH(&s->exchanges, l)
-    {
+    LIST_EACH (&s->exchanges, l) {
         struct exchange *ex = LIST_ENTRY(l, struct exchange, link);
         if (ex->notify)
             waitq_wake_all(ex->notify);
     }
-    LIST_EACH_SAFE(&s->conns, l)
-    {
+    LIST_EACH_SAFE (&s->conns, l) {
         struct server_conn *c = LIST_ENTRY(l, struct server_conn, link);
         c->draining = true;
         if (c->drain)

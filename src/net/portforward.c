@@ -14,7 +14,8 @@ enum { PAIR_TIMEOUT = 30, PORTS_MAX = 32, HALVES_MAX = 256, BUFFER_MAX = 1 << 20
 
 static const char spdy_protocol[] = "portforward.k8s.io";
 static const char tunnel_protocol[] = "SPDY/3.1+portforward.k8s.io";
-static const char *const ws_protocols[] = {tunnel_protocol, "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "", NULL};
+static const char *const ws_protocols[] = {tunnel_protocol, "v4.channel.k8s.io", "v4.base64.channel.k8s.io",
+                                           "", NULL};
 
 /* One of the two streams of a pair whose other one has not come yet. */
 struct half {
@@ -62,18 +63,21 @@ void pf_pair_done(struct pf_pair *p)
 
 /* ---- pairing SPDY streams ------------------------------------------------------------------------------ */
 
-/* What the headers of a stream say: 0 or -EPROTO. Clients before 1.5 send no request id: their data stream follows
- * the error stream at once, two numbers higher; without ids both get the one empty id and pair up in order. */
+/* What the headers of a stream say: 0 or -EPROTO. Clients before 1.5 send no request id: their data stream
+ * follows the error stream at once, two numbers higher; without ids both get the one empty id and pair up in
+ * order. */
 static int read_half(struct spdy_stream *stream, struct half *ret)
 {
     const struct http_headers *h = spdy_headers(stream);
-    struct str type = http_header(h, "streamtype"), port = http_header(h, "port"), id = http_header(h, "requestid");
+    struct str type = http_header(h, "streamtype"), port = http_header(h, "port"),
+               id = http_header(h, "requestid");
     uint64_t n;
     if (!str_is(type, "data") && !str_is(type, "error"))
         return -EPROTO;
     if (str_to_u64(port, &n) < 0 || n < 1 || n > 65535 || id.n >= sizeof(ret->id))
         return -EPROTO;
-    *ret = (struct half){.stream = stream, .data = str_is(type, "data"), .port = (uint16_t)n, .since = os_mono()};
+    *ret = (struct half){
+        .stream = stream, .data = str_is(type, "data"), .port = (uint16_t)n, .since = os_mono()};
     snprintf(ret->id, sizeof(ret->id), STR_FMT, STR_ARG(id));
     return 0;
 }
@@ -89,8 +93,7 @@ static void half_free(struct pf_session *s, struct half *h, bool with_stream)
 
 static void drop_old_halves(struct pf_session *s)
 {
-    LIST_EACH_SAFE(&s->halves, l)
-    {
+    LIST_EACH_SAFE (&s->halves, l) {
         struct half *h = LIST_ENTRY(l, struct half, link);
         if (os_mono().ns >= mono_add(h->since, SECONDS(PAIR_TIMEOUT)).ns)
             half_free(s, h, true);
@@ -100,13 +103,14 @@ static void drop_old_halves(struct pf_session *s)
 /* Pairs the new half with one that waits (true), or keeps it. */
 static bool pair_up(struct pf_session *s, const struct half *new, struct pf_pair *ret)
 {
-    LIST_EACH(&s->halves, l)
-    {
+    LIST_EACH (&s->halves, l) {
         struct half *h = LIST_ENTRY(l, struct half, link);
         if (h->data == new->data || h->port != new->port || strcmp(h->id, new->id))
             continue;
-        struct spdy_stream *data = new->data ? new->stream : h->stream, *error = new->data ? h->stream : new->stream;
-        *ret = (struct pf_pair){.port = new->port, .data = spdy_stream_of(data), .error = spdy_stream_of(error)};
+        struct spdy_stream *data = new->data ? new->stream : h->stream,
+                           *error = new->data ? h->stream : new->stream;
+        *ret =
+            (struct pf_pair){.port = new->port, .data = spdy_stream_of(data), .error = spdy_stream_of(error)};
         snprintf(ret->id, sizeof(ret->id), "%s", new->id);
         half_free(s, h, false);
         return true;
@@ -430,14 +434,13 @@ int pf_connect(struct http_client *c, const struct http_request *r, bool websock
     return 0;
 }
 
-static int open_half(struct pf_session *s, const char *type, uint16_t port, const char *id, struct mono deadline,
-                     struct spdy_stream **ret)
+static int open_half(struct pf_session *s, const char *type, uint16_t port, const char *id,
+                     struct mono deadline, struct spdy_stream **ret)
 {
     char number[8];
     snprintf(number, sizeof(number), "%u", port);
-    struct http_header h[] = {{STR("streamtype"), str_of(type)},
-                              {STR("port"), str_of(number)},
-                              {STR("requestid"), str_of(id)}};
+    struct http_header h[] = {
+        {STR("streamtype"), str_of(type)}, {STR("port"), str_of(number)}, {STR("requestid"), str_of(id)}};
     struct spdy_stream *stream;
     int r = spdy_open(s->spdy, &(struct http_headers){h, ARRAY_SIZE(h)}, false, deadline, &stream);
     if (r < 0)
@@ -501,8 +504,7 @@ void pf_free(struct pf_session *s)
 {
     if (!s)
         return;
-    LIST_EACH_SAFE(&s->halves, l)
-    {
+    LIST_EACH_SAFE (&s->halves, l) {
         half_free(s, LIST_ENTRY(l, struct half, link), true);
     }
     for (size_t i = s->next_port; i < s->n_ports; i++)

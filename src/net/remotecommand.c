@@ -11,11 +11,11 @@
 #include <stdio.h>
 
 enum {
-    BUFFER_MAX = 1 << 20,   /* of a channel, then the WebSocket is not read */
+    BUFFER_MAX = 1 << 20, /* of a channel, then the WebSocket is not read */
     OUTCOME_MAX = 1 << 20,
-    CREATE_TIMEOUT = 30,    /* seconds for a client to open its streams, as upstream */
-    CLOSE_TIMEOUT = 5,      /* seconds for a peer to notice the end */
-    CLOSE_CHANNEL = 255,    /* v5.channel.k8s.io */
+    CREATE_TIMEOUT = 30, /* seconds for a client to open its streams, as upstream */
+    CLOSE_TIMEOUT = 5,   /* seconds for a peer to notice the end */
+    CLOSE_CHANNEL = 255, /* v5.channel.k8s.io */
 };
 
 static const char *const channel_names[RC_CHANNELS] = {"stdin", "stdout", "stderr", "error", "resize"};
@@ -28,13 +28,17 @@ struct rc_protocol {
 
 /* Best first; "" is a client that names none. */
 static const struct rc_protocol ws_protocols[] = {
-    {"v5.channel.k8s.io", 5, false},     {"v4.channel.k8s.io", 4, false},
+    {"v5.channel.k8s.io", 5, false},       {"v4.channel.k8s.io", 4, false},
     {"v4.base64.channel.k8s.io", 4, true}, {"channel.k8s.io", 1, false},
-    {"base64.channel.k8s.io", 1, true},  {"", 1, false},
+    {"base64.channel.k8s.io", 1, true},    {"", 1, false},
 };
-static const char *const ws_names[] = {"v5.channel.k8s.io",        "v4.channel.k8s.io",
-                                       "v4.base64.channel.k8s.io", "channel.k8s.io",
-                                       "base64.channel.k8s.io",    "", NULL};
+static const char *const ws_names[] = {"v5.channel.k8s.io",
+                                       "v4.channel.k8s.io",
+                                       "v4.base64.channel.k8s.io",
+                                       "channel.k8s.io",
+                                       "base64.channel.k8s.io",
+                                       "",
+                                       NULL};
 static const struct rc_protocol spdy_protocols[] = {
     {"v4.channel.k8s.io", 4, false},
     {"v3.channel.k8s.io", 3, false},
@@ -252,7 +256,8 @@ static int ws_write(struct rc_session *s, enum rc_channel ch, struct str data, s
 
 /* ---- SPDY: one stream a channel ------------------------------------------------------------------------ */
 
-/* The first protocol of the client's list that we know. A client that sends none speaks v1 (Kubernetes 1.0). */
+/* The first protocol of the client's list that we know. A client that sends none speaks v1 (Kubernetes 1.0).
+ */
 static const struct rc_protocol *choose_spdy(const struct http_exchange *x)
 {
     bool offered = false;
@@ -329,7 +334,11 @@ static int accept_ws(struct http_exchange *x, struct rc_session *s, struct err *
         return r;
     start_ws(s);
     /* Upstream tells WebSocket clients so that the session stands. */
-    return rc_write(s, s->options.stdout_ ? RC_STDOUT : s->options.stderr_ ? RC_STDERR : RC_ERROR, STR_NULL, MONO_NEVER);
+    return rc_write(s,
+                    s->options.stdout_   ? RC_STDOUT
+                    : s->options.stderr_ ? RC_STDERR
+                                         : RC_ERROR,
+                    STR_NULL, MONO_NEVER);
 }
 
 static int accept_spdy(struct http_exchange *x, struct rc_session *s, struct mono deadline, struct err *e)
@@ -352,8 +361,8 @@ static int accept_spdy(struct http_exchange *x, struct rc_session *s, struct mon
     return r < 0 ? err_set(e, r, "waiting for the client's streams: %s", strerror(-r)) : 0;
 }
 
-int rc_accept(struct http_exchange *x, const struct rc_options *o, struct mono deadline, struct rc_session **ret,
-              struct err *e)
+int rc_accept(struct http_exchange *x, const struct rc_options *o, struct mono deadline,
+              struct rc_session **ret, struct err *e)
 {
     bool ws = websocket_wanted(x);
     if (!ws && !http_wants_upgrade(x, "SPDY/3.1")) {
@@ -426,8 +435,8 @@ static int connect_spdy(struct http_client *c, const struct http_request *r, str
     return 0;
 }
 
-static int connect_ws(struct http_client *c, const struct http_request *r, struct rc_session *s, struct mono deadline,
-                      struct http_call **ret_call, struct err *e)
+static int connect_ws(struct http_client *c, const struct http_request *r, struct rc_session *s,
+                      struct mono deadline, struct http_call **ret_call, struct err *e)
 {
     static const char *const names[] = {"v5.channel.k8s.io", NULL};
     int x = websocket_connect(c, r, names, deadline, &s->ws, ret_call, e);
@@ -437,8 +446,9 @@ static int connect_ws(struct http_client *c, const struct http_request *r, struc
     return 0;
 }
 
-int rc_connect(struct http_client *c, const struct http_request *r, const struct rc_options *o, bool websocket,
-               struct mono deadline, struct rc_session **ret, struct http_call **ret_call, struct err *e)
+int rc_connect(struct http_client *c, const struct http_request *r, const struct rc_options *o,
+               bool websocket, struct mono deadline, struct rc_session **ret, struct http_call **ret_call,
+               struct err *e)
 {
     struct rc_session *s = session_new(o, false);
     struct http_call *call = NULL;

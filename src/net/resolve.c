@@ -54,7 +54,8 @@ static void lookup_blocking(void *arg)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     l->r = getaddrinfo(l->host, NULL, &hints, &l->list);
     if (l->r == EAI_NONAME || l->r == EAI_ADDRFAMILY) {
-        /* AI_ADDRCONFIG does not count loopback: on a machine without a network "localhost" would be unknown. */
+        /* AI_ADDRCONFIG does not count loopback: on a machine without a network "localhost" would be unknown.
+         */
         hints.ai_flags = 0;
         l->r = getaddrinfo(l->host, NULL, &hints, &l->list);
     }
@@ -64,9 +65,11 @@ static char *address_text(struct arena *a, const struct addrinfo *ai, uint16_t p
 {
     char text[INET6_ADDRSTRLEN] = "";
     if (ai->ai_family == AF_INET)
-        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)ai->ai_addr)->sin_addr, text, sizeof(text));
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)ai->ai_addr)->sin_addr, text,
+                  sizeof(text));
     else if (ai->ai_family == AF_INET6)
-        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)ai->ai_addr)->sin6_addr, text, sizeof(text));
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)ai->ai_addr)->sin6_addr, text,
+                  sizeof(text));
     return text[0] ? net_join(a, text, port) : NULL;
 }
 
@@ -81,7 +84,8 @@ int net_resolve(struct arena *a, const char *host, uint16_t port, char ***ret, s
     struct lookup l = {.host = host};
     fiber_offload(lookup_blocking, &l);
     if (l.r)
-        return err_set(e, l.r == EAI_AGAIN ? -EAGAIN : -ENOENT, "cannot resolve \"%s\": %s", host, gai_strerror(l.r));
+        return err_set(e, l.r == EAI_AGAIN ? -EAGAIN : -ENOENT, "cannot resolve \"%s\": %s", host,
+                       gai_strerror(l.r));
     size_t n = 0, i = 0;
     for (struct addrinfo *ai = l.list; ai; ai = ai->ai_next)
         n++;

@@ -4,8 +4,8 @@
 
 #include "base/os.h"
 
-/* Addresses of host as text with the port ("10.0.0.1:80", "[::1]:80"), in the order to try, NULL-terminated, in the
- * arena. host may be an address. Waits (helper thread). -ENOENT: no such name; -EAGAIN: try later. */
+/* Addresses of host as text with the port ("10.0.0.1:80", "[::1]:80"), in the order to try, NULL-terminated,
+ * in the arena. host may be an address. Waits (helper thread). -ENOENT: no such name; -EAGAIN: try later. */
 int net_resolve(struct arena *a, const char *host, uint16_t port, char ***ret, struct err *e);
 /* Resolves and connects to the first address that answers. "unix:..." hosts are taken as they are. Waits. */
 int net_dial(const char *host, uint16_t port, struct mono deadline, int *ret_fd, struct err *e);

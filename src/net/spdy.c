@@ -4,10 +4,10 @@
 
 enum {
     CHUNK = 16384,
-    PIECE_MAX = 32768,     /* of data in one frame that we send */
-    BUFFER_MAX = 1 << 20,  /* of a stream, then the connection is not read */
-    STREAMS_MAX = 1000,    /* open at once */
-    STALL = 120,           /* seconds */
+    PIECE_MAX = 32768,    /* of data in one frame that we send */
+    BUFFER_MAX = 1 << 20, /* of a stream, then the connection is not read */
+    STREAMS_MAX = 1000,   /* open at once */
+    STALL = 120,          /* seconds */
 };
 
 struct spdy_stream {
@@ -77,8 +77,8 @@ static int send_small(struct spdy_conn *c, uint16_t type, uint32_t first, const 
 }
 
 /* SYN_STREAM or SYN_REPLY. */
-static int send_headers(struct spdy_conn *c, uint16_t type, uint32_t id, const struct http_headers *h, bool fin,
-                        struct mono deadline)
+static int send_headers(struct spdy_conn *c, uint16_t type, uint32_t id, const struct http_headers *h,
+                        bool fin, struct mono deadline)
 {
     struct buf plain CLEANUP_BUF = BUF_INIT, body CLEANUP_BUF = BUF_INIT, b CLEANUP_BUF = BUF_INIT;
     spdy_write_headers(&plain, h);
@@ -109,8 +109,7 @@ static int send_data(struct spdy_stream *s, struct str piece, bool fin, struct m
 
 static struct spdy_stream *find(struct spdy_conn *c, uint32_t id)
 {
-    LIST_EACH(&c->streams, l)
-    {
+    LIST_EACH (&c->streams, l) {
         struct spdy_stream *s = LIST_ENTRY(l, struct spdy_stream, link);
         if (s->id == id)
             return s;
@@ -148,7 +147,8 @@ static int on_syn_stream(struct spdy_conn *c, uint8_t flags, struct str body)
     if (body.n < 10)
         return -EPROTO;
     uint32_t id = spdy_u32((const uint8_t *)body.p) & 0x7fffffff;
-    int r = unpack(c, str_from(body, 10), &a, &headers); /* also when refused: the compressor's state goes on */
+    int r =
+        unpack(c, str_from(body, 10), &a, &headers); /* also when refused: the compressor's state goes on */
     bool theirs = (id & 1) == (c->server ? 1 : 0);
     if (r < 0 || !theirs || id <= c->last_peer_id || c->goaway_sent || c->n_streams >= STREAMS_MAX) {
         arena_done(&a);
@@ -311,8 +311,7 @@ static int read_frame(struct spdy_conn *c)
 static void mark_gone(struct spdy_conn *c)
 {
     c->gone = true;
-    LIST_EACH(&c->streams, l)
-    {
+    LIST_EACH (&c->streams, l) {
         waitq_wake_all(&LIST_ENTRY(l, struct spdy_stream, link)->q);
     }
     waitq_wake_all(&c->accept_q);

@@ -1,19 +1,78 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SPDY's header blocks (draft-mbelshe-httpbis-spdy-00 section 2.6.10): name/value pairs, zlib with a dictionary. */
+/* SPDY's header blocks (draft-mbelshe-httpbis-spdy-00 section 2.6.10): name/value pairs, zlib with a
+ * dictionary. */
 #include "net/spdy-internal.h"
 
 #include <pthread.h>
 
-/* The first part of the dictionary is these words, each behind its length in four bytes; the second is plain text. */
+/* The first part of the dictionary is these words, each behind its length in four bytes; the second is plain
+ * text. */
 static const char *const dictionary_words[] = {
-    "options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding",
-    "accept-language", "accept-ranges", "age", "allow", "authorization", "cache-control", "connection", "content-base",
-    "content-encoding", "content-language", "content-length", "content-location", "content-md5", "content-range",
-    "content-type", "date", "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since",
-    "if-none-match", "if-range", "if-unmodified-since", "last-modified", "location", "max-forwards", "pragma",
-    "proxy-authenticate", "proxy-authorization", "range", "referer", "retry-after", "server", "te", "trailer",
-    "transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning", "www-authenticate", "method", "get",
-    "status", "200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin",
+    "options",
+    "head",
+    "post",
+    "put",
+    "delete",
+    "trace",
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-base",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expect",
+    "expires",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-modified",
+    "location",
+    "max-forwards",
+    "pragma",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "retry-after",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "method",
+    "get",
+    "status",
+    "200 OK",
+    "version",
+    "HTTP/1.1",
+    "url",
+    "public",
+    "set-cookie",
+    "keep-alive",
+    "origin",
 };
 
 static const char dictionary_text[] =
@@ -61,7 +120,8 @@ void spdy_zlib_init(z_stream *deflater, z_stream *inflater)
     *deflater = *inflater = (z_stream){0};
     /* A small window: a dozen headers a connection are not worth 256 KiB. */
     if (deflateInit2(deflater, Z_BEST_SPEED, Z_DEFLATED, 11, 1, Z_DEFAULT_STRATEGY) != Z_OK ||
-        deflateSetDictionary(deflater, (const Bytef *)d.p, (uInt)d.n) != Z_OK || inflateInit(inflater) != Z_OK)
+        deflateSetDictionary(deflater, (const Bytef *)d.p, (uInt)d.n) != Z_OK ||
+        inflateInit(inflater) != Z_OK)
         panic("zlib: cannot start");
 }
 
@@ -151,7 +211,8 @@ int spdy_parse_headers(struct arena *a, struct str block, struct http_headers *r
                 return -EPROTO;
         /* Several values of a name are joined by NUL: the first is enough for us. */
         ssize_t nul = str_find(value, '\0');
-        items[i] = (struct http_header){arena_str(a, name), arena_str(a, nul < 0 ? value : str_slice(value, 0, (size_t)nul))};
+        items[i] = (struct http_header){arena_str(a, name),
+                                        arena_str(a, nul < 0 ? value : str_slice(value, 0, (size_t)nul))};
     }
     if (rest.n)
         return -EPROTO;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A byte stream: a socket, TLS over a socket, a tunnel inside a WebSocket, or a pair in memory. Everything above
- * (HTTP, SPDY, gRPC) speaks to this and cannot tell which.
+ * A byte stream: a socket, TLS over a socket, a tunnel inside a WebSocket, or a pair in memory. Everything
+ * above (HTTP, SPDY, gRPC) speaks to this and cannot tell which.
  *
- * At any time one fiber may read and another may write. stream_abort() may be called by anybody: it makes every
- * present and later read and write fail. stream_free() ends the stream; nobody may be inside a call on it then.
+ * At any time one fiber may read and another may write. stream_abort() may be called by anybody: it makes
+ * every present and later read and write fail. stream_free() ends the stream; nobody may be inside a call on
+ * it then.
  */
 #pragma once
 
@@ -53,6 +54,6 @@ int stream_shutdown(struct stream *s);                         /* no more writin
 void stream_abort(struct stream *s);
 void stream_free(struct stream *s); /* NULL is fine */
 
-/* Copies both ways until both directions have ended, one fails, or nothing moved for idle ns (0: no limit). An end
- * of one direction is passed on with stream_shutdown(). Waits; 0 or the first error. Frees neither. */
+/* Copies both ways until both directions have ended, one fails, or nothing moved for idle ns (0: no limit).
+ * An end of one direction is passed on with stream_shutdown(). Waits; 0 or the first error. Frees neither. */
 int stream_splice(struct stream *a, struct stream *b, int64_t idle);

@@ -11,8 +11,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-/* One SSL_CTX a certificate of the server; the whole set is replaced when certificates change, and lives as long as
- * a connection made with it. */
+/* One SSL_CTX a certificate of the server; the whole set is replaced when certificates change, and lives as
+ * long as a connection made with it. */
 struct tls_set {
     atomic_uint refs;
     SSL_CTX **ctx;
@@ -270,7 +270,8 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
-static int server_ctx(const struct tls_server_config *c, const struct tls_keypair *k, SSL_CTX **ret, struct err *e)
+static int server_ctx(const struct tls_server_config *c, const struct tls_keypair *k, SSL_CTX **ret,
+                      struct err *e)
 {
     static const struct alpn choices[] = {{(const uint8_t *)"\x02h2\x08http/1.1", 12},
                                           {(const uint8_t *)"\x08http/1.1", 9},
@@ -444,7 +445,8 @@ static ssize_t ssl_outcome(struct tls_stream *t, int r, int *wants)
     t->broken = true;
     if (t->io_error)
         return t->io_error;
-    return ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? -ECONNRESET : -EPROTO;
+    return ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING ? -ECONNRESET
+                                                                                       : -EPROTO;
 }
 
 static ssize_t tls_try_read(struct stream *s, void *p, size_t n)
@@ -509,7 +511,8 @@ static void tls_free(struct stream *s)
     free(t);
 }
 
-static const struct stream_ops tls_ops = {tls_try_read, tls_try_write, tls_wait, tls_shutdown, tls_abort, tls_free};
+static const struct stream_ops tls_ops = {tls_try_read, tls_try_write, tls_wait,
+                                          tls_shutdown, tls_abort,     tls_free};
 
 static struct tls_stream *tls_stream_new(SSL_CTX *ctx, int fd)
 {
@@ -574,7 +577,7 @@ static void describe_leaf(struct tls_stream *t, X509 *leaf)
     p->not_after = wall_of_asn1(X509_get0_notAfter(leaf));
 }
 
-static void describe_chain(struct tls_stream *t, X509 *leaf, STACK_OF(X509) *chain, bool server)
+static void describe_chain(struct tls_stream *t, X509 *leaf, STACK_OF(X509) * chain, bool server)
 {
     struct str *der = ARENA_ARRAY(&t->arena, struct str, MAX_CHAIN);
     size_t n = 0;
@@ -604,7 +607,8 @@ static void describe_peer(struct tls_stream *t, bool server, bool insecure)
     describe_leaf(t, leaf);
     describe_chain(t, leaf, SSL_get_peer_cert_chain(t->ssl), server);
     X509_free(leaf);
-    int verdict = server ? (t->saw_chain ? t->verify_error : X509_V_ERR_UNSPECIFIED) : (int)SSL_get_verify_result(t->ssl);
+    int verdict = server ? (t->saw_chain ? t->verify_error : X509_V_ERR_UNSPECIFIED)
+                         : (int)SSL_get_verify_result(t->ssl);
     p->verified = verdict == X509_V_OK && !insecure;
     if (verdict != X509_V_OK)
         p->why_not = X509_verify_cert_error_string(verdict);
@@ -618,7 +622,8 @@ static int handshake_error(struct tls_stream *t, ssize_t r, struct err *e)
     if (r == 0 || r == -ECONNRESET)
         err_set(e, -ECONNRESET, "TLS handshake: the peer closed the connection");
     else if (verdict != X509_V_OK)
-        err_set(e, -EPROTO, "TLS handshake: certificate of the peer: %s", X509_verify_cert_error_string(verdict));
+        err_set(e, -EPROTO, "TLS handshake: certificate of the peer: %s",
+                X509_verify_cert_error_string(verdict));
     else if (r == -EPROTO)
         err_set(e, -EPROTO, "TLS handshake: %s", ssl_reason());
     else
@@ -671,13 +676,14 @@ static void expect_name(SSL *ssl, const char *name)
         X509_VERIFY_PARAM_set1_ip_asc(param, name);
         return;
     }
-    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+                                               X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     X509_VERIFY_PARAM_set1_host(param, name, 0);
     SSL_set_tlsext_host_name(ssl, name);
 }
 
-int tls_connect(struct tls_client *client, int fd, const char *server_name, bool alpn_h1, struct mono deadline,
-                struct stream **ret, struct err *e)
+int tls_connect(struct tls_client *client, int fd, const char *server_name, bool alpn_h1,
+                struct mono deadline, struct stream **ret, struct err *e)
 {
     bool insecure = client->insecure;
     struct tls_stream *t = tls_stream_new(client->ctx, fd);

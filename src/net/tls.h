@@ -3,9 +3,10 @@
  * TLS by OpenSSL: 1.2 and later, AEAD suites with forward secrecy only, ALPN. Contexts can be given new
  * certificates while they serve: connections that stand keep the old ones, new handshakes use the new.
  *
- * A server never refuses a handshake over a client certificate unless TLS_CLIENT_REQUIRE is set: as in upstream's
- * servers the certificate is only requested, the outcome of checking it is in `struct tls_peer`, and who the client
- * is gets decided by the authenticator (which has several CA bundles to try; auth/x509.h takes the DER chain).
+ * A server never refuses a handshake over a client certificate unless TLS_CLIENT_REQUIRE is set: as in
+ * upstream's servers the certificate is only requested, the outcome of checking it is in `struct tls_peer`,
+ * and who the client is gets decided by the authenticator (which has several CA bundles to try; auth/x509.h
+ * takes the DER chain).
  */
 #pragma once
 
@@ -30,10 +31,10 @@ struct tls_server_config {
     size_t n_keys;
     struct str client_ca; /* PEM bundle; empty: no client certificate verifies */
     enum tls_client_auth client_auth;
-    bool no_h2;           /* offer http/1.1 only */
-    bool h2_only;         /* gRPC */
-    int min_version;      /* 0 or 0x0303 (1.2), 0x0304 (1.3) */
-    const char *ciphers;  /* OpenSSL names of TLS 1.2 suites; NULL: the safe default */
+    bool no_h2;          /* offer http/1.1 only */
+    bool h2_only;        /* gRPC */
+    int min_version;     /* 0 or 0x0303 (1.2), 0x0304 (1.3) */
+    const char *ciphers; /* OpenSSL names of TLS 1.2 suites; NULL: the safe default */
 };
 
 struct tls_client_config {
@@ -50,12 +51,12 @@ struct tls_peer {
     const char *version; /* "TLSv1.3" */
     const char *cipher;
     const char *server_name; /* SNI the client sent (server side); "" for none */
-    bool verified;           /* the peer sent a certificate and it verifies against the CA bundle, now, for its use */
+    bool verified; /* the peer sent a certificate and it verifies against the CA bundle, now, for its use */
     const char *why_not;     /* when it sent one that does not verify */
     const struct str *chain; /* DER, leaf first; n_chain is 0 when it sent none */
     size_t n_chain;
-    const char *cn;                 /* subject common name of the leaf, "" */
-    const char *const *orgs;        /* subject organisations (groups) */
+    const char *cn;          /* subject common name of the leaf, "" */
+    const char *const *orgs; /* subject organisations (groups) */
     size_t n_orgs;
     struct wall not_after; /* of the leaf */
 };
@@ -73,7 +74,7 @@ struct tls_client *tls_client_unref(struct tls_client *t);
 
 /* Handshakes over a connected fd, which they take in any case. The peer is in (*ret)->tls. */
 int tls_accept(struct tls_server *t, int fd, struct mono deadline, struct stream **ret, struct err *e);
-/* server_name: DNS name or IP address that the certificate must hold among its SANs. alpn_h1: http/1.1 only, for
- * upgrades. */
+/* server_name: DNS name or IP address that the certificate must hold among its SANs. alpn_h1: http/1.1 only,
+ * for upgrades. */
 int tls_connect(struct tls_client *t, int fd, const char *server_name, bool alpn_h1, struct mono deadline,
                 struct stream **ret, struct err *e);

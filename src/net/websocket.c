@@ -45,8 +45,11 @@ int websocket_parse_frame(const uint8_t *p, size_t n, struct websocket_frame *re
 {
     if (n < 2)
         return 0;
-    struct websocket_frame f = {
-        .fin = p[0] & 0x80, .rsv = (p[0] >> 4) & 7, .opcode = p[0] & 15, .masked = p[1] & 0x80, .length = p[1] & 0x7f};
+    struct websocket_frame f = {.fin = p[0] & 0x80,
+                                .rsv = (p[0] >> 4) & 7,
+                                .opcode = p[0] & 15,
+                                .masked = p[1] & 0x80,
+                                .length = p[1] & 0x7f};
     size_t extra = f.length == 126 ? 2 : f.length == 127 ? 8 : 0, size = 2 + extra + (f.masked ? 4 : 0);
     bool control = f.opcode >= OP_CLOSE;
     if (f.rsv || (f.opcode > WS_BINARY && f.opcode < OP_CLOSE) || f.opcode > OP_PONG ||
@@ -101,7 +104,8 @@ static void put_frame(struct buf *b, bool client, uint8_t opcode, const uint8_t 
 
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
-static int send_frame(struct websocket *w, uint8_t opcode, const uint8_t *first, struct str data, struct mono deadline)
+static int send_frame(struct websocket *w, uint8_t opcode, const uint8_t *first, struct str data,
+                      struct mono deadline)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
     int r = fmutex_lock(&w->write_lock);
@@ -332,7 +336,8 @@ static int refuse(struct http_exchange *x, int status, struct err *e, const char
     return err_set(e, -EPROTO, "WebSocket handshake: %s", why);
 }
 
-/* The first of the client's protocols that is ours; "" when it offers none and we take none; NULL: no agreement. */
+/* The first of the client's protocols that is ours; "" when it offers none and we take none; NULL: no
+ * agreement. */
 static const char *choose_protocol(const struct http_exchange *x, const char *const *ours)
 {
     bool offered = false;
@@ -355,7 +360,8 @@ static const char *choose_protocol(const struct http_exchange *x, const char *co
     return NULL;
 }
 
-int websocket_accept(struct http_exchange *x, const char *const *protocols, struct websocket **ret, struct err *e)
+int websocket_accept(struct http_exchange *x, const char *const *protocols, struct websocket **ret,
+                     struct err *e)
 {
     struct buf accept CLEANUP_BUF = BUF_INIT, raw CLEANUP_BUF = BUF_INIT;
     struct str key = http_header(&x->headers, "sec-websocket-key");
@@ -395,7 +401,8 @@ static bool is_offered(const char *const *protocols, struct str s)
 }
 
 int websocket_connect(struct http_client *c, const struct http_request *r, const char *const *protocols,
-                      struct mono deadline, struct websocket **ret, struct http_call **ret_call, struct err *e)
+                      struct mono deadline, struct websocket **ret, struct http_call **ret_call,
+                      struct err *e)
 {
     struct buf key CLEANUP_BUF = BUF_INIT, list CLEANUP_BUF = BUF_INIT, accept CLEANUP_BUF = BUF_INIT;
     struct http_header headers[MAX_HEADERS + 3];
@@ -461,8 +468,8 @@ static ssize_t tunnel_try_read(struct stream *s, void *p, size_t n)
     return (ssize_t)take;
 }
 
-/* A whole message goes out, so this one does wait (for at most the stall limit); nobody writes to tunnels from
- * places that must not. */
+/* A whole message goes out, so this one does wait (for at most the stall limit); nobody writes to tunnels
+ * from places that must not. */
 static ssize_t tunnel_try_write(struct stream *s, const void *p, size_t n)
 {
     size_t take = MIN(n, (size_t)CHUNK * 2);

@@ -18,12 +18,16 @@ struct websocket_message {
 
 /* Is this request a WebSocket handshake? */
 bool websocket_wanted(const struct http_exchange *x);
-/* Answers the handshake with the first of our protocols (NULL-terminated, best first; NULL: any, none chosen) that
- * the client offers. 0; or -EPROTO after having answered 400 itself (bad handshake, no common protocol). */
-int websocket_accept(struct http_exchange *x, const char *const *protocols, struct websocket **ret, struct err *e);
-/* The client's handshake. HTTP_NO_UPGRADE: *ret_call holds the other answer. *ret_call is always to be freed. */
+/* Answers the handshake with the first of our protocols (NULL-terminated, best first; NULL: any, none chosen)
+ * that the client offers. 0; or -EPROTO after having answered 400 itself (bad handshake, no common protocol).
+ */
+int websocket_accept(struct http_exchange *x, const char *const *protocols, struct websocket **ret,
+                     struct err *e);
+/* The client's handshake. HTTP_NO_UPGRADE: *ret_call holds the other answer. *ret_call is always to be freed.
+ */
 int websocket_connect(struct http_client *c, const struct http_request *r, const char *const *protocols,
-                      struct mono deadline, struct websocket **ret, struct http_call **ret_call, struct err *e);
+                      struct mono deadline, struct websocket **ret, struct http_call **ret_call,
+                      struct err *e);
 /* For a stream (taken) after the handshake was done elsewhere. client: frames must be masked by us. */
 struct websocket *websocket_of_stream(struct stream *stream, bool client, const char *protocol);
 
@@ -45,7 +49,8 @@ void websocket_free(struct websocket *w);
 /* A byte stream whose bytes travel as binary messages (KEP-4006 tunnelling); takes w. */
 struct stream *websocket_stream(struct websocket *w);
 
-/* ---- the pure part: frames, for tests and fuzzing -------------------------------------------------------- */
+/* ---- the pure part: frames, for tests and fuzzing --------------------------------------------------------
+ */
 
 struct websocket_frame {
     bool fin, masked;
@@ -53,5 +58,6 @@ struct websocket_frame {
     uint8_t mask[4];
     uint64_t length;
 };
-/* Parses a frame's header: its size (2 to 14), 0 when more bytes are needed, -EPROTO when it breaks the rules. */
+/* Parses a frame's header: its size (2 to 14), 0 when more bytes are needed, -EPROTO when it breaks the
+ * rules. */
 int websocket_parse_frame(const uint8_t *p, size_t n, struct websocket_frame *ret);

@@ -72,8 +72,8 @@ static void forged(void **state)
     struct err e;
     const struct val *got;
     setup();
-    static const char *const headers[] = {"{\"alg\":\"none\"}", "{\"alg\":\"HS256\"}", "{\"alg\":\"RS256\"}", "{}", "[]",
-                                          "{\"alg\":7}"};
+    static const char *const headers[] = {
+        "{\"alg\":\"none\"}", "{\"alg\":\"HS256\"}", "{\"alg\":\"RS256\"}", "{}", "[]", "{\"alg\":7}"};
     for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
         struct buf t CLEANUP_BUF = BUF_INIT;
         base64url_put(&t, str_of(headers[i]));
@@ -99,7 +99,8 @@ static void times(void **state)
         int want;
     } cases[] = {{999, -EACCES}, {1000, 0}, {1999, 0}, {2000, -EACCES}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        assert_int_equal(jwt_check_times(claims(&a), (struct wall){SECONDS(cases[i].now)}, 0, &e), cases[i].want);
+        assert_int_equal(jwt_check_times(claims(&a), (struct wall){SECONDS(cases[i].now)}, 0, &e),
+                         cases[i].want);
     assert_int_equal(jwt_check_times(claims(&a), (struct wall){SECONDS(2000)}, SECONDS(10), &e), 0);
     assert_int_equal(jwt_check_times(val_new(&a, VAL_MAP), (struct wall){0}, 0, &e), 0);
 }
@@ -120,10 +121,14 @@ static void rs256(void **state)
                               "FvUK+DWNmoudF8NAco9/h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXp\n"
                               "oQIDAQAB\n-----END PUBLIC KEY-----\n";
     static const char token[] =
-        "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0"
-        "cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF"
-        "9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO"
-        "--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_Io"
+        "eyJhbGciOiJSUzI1NiJ9."
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0"
+        "cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_"
+        "O8W2Fp5jujGbds9uJdbF"
+        "9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_"
+        "eSN9383LcOLn6_dO"
+        "--xi12jzDwusC-"
+        "eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_Io"
         "ypGlUPQGe77Rw";
     assert_int_equal(jwt_keys_add(&ks, str_of(pem), &e), 0);
     assert_int_equal(jwt_verify(&a, &ks, str_of(token), &got, &e), 0);

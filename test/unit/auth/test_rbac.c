@@ -36,11 +36,12 @@ struct ask_case {
 
 static void one_rule(void **state)
 {
-    static const char pods[] = "[{\"verbs\":[\"get\",\"list\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]";
+    static const char pods[] =
+        "[{\"verbs\":[\"get\",\"list\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]";
     static const char logs[] = "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods/log\"]}]";
     static const char scales[] = "[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*/scale\"]}]";
-    static const char named[] =
-        "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"resourceNames\":[\"a\",\"b\"]}]";
+    static const char named[] = "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],"
+                                "\"resourceNames\":[\"a\",\"b\"]}]";
     static const char all[] = "[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]}]";
     static const char urls[] = "[{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/healthz\",\"/logs/*\"]}]";
     static const char every[] = "[{\"verbs\":[\"*\"],\"nonResourceURLs\":[\"*\"]}]";
@@ -85,8 +86,10 @@ static void one_rule(void **state)
 /* ---- a small world ------------------------------------------------------------------------------------ */
 
 static const char *const cluster_bindings[] = {
-    "{\"metadata\":{\"name\":\"admins\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\","
-    "\"name\":\"admin\"},\"subjects\":[{\"kind\":\"Group\",\"name\":\"ops\"},{\"kind\":\"User\",\"name\":\"root\"}]}",
+    "{\"metadata\":{\"name\":\"admins\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+    "\"ClusterRole\","
+    "\"name\":\"admin\"},\"subjects\":[{\"kind\":\"Group\",\"name\":\"ops\"},{\"kind\":\"User\",\"name\":"
+    "\"root\"}]}",
     "{\"metadata\":{\"name\":\"sa\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"view\"},"
     "\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"robot\",\"namespace\":\"ns1\"},"
     "{\"kind\":\"ServiceAccount\",\"name\":\"nowhere\"}]}",
@@ -146,7 +149,8 @@ static void bindings(void **state)
 {
     struct err e = {0};
     assert_true(may("joe", "ops", "delete", "", &e));
-    assert_string_equal(e.text, "RBAC: allowed by ClusterRoleBinding \"admins\" of ClusterRole \"admin\" to Group \"ops\"");
+    assert_string_equal(
+        e.text, "RBAC: allowed by ClusterRoleBinding \"admins\" of ClusterRole \"admin\" to Group \"ops\"");
     assert_true(may("root", NULL, "delete", "ns2", NULL));
     assert_false(may("joe", "other", "get", "ns1", NULL));
     assert_true(may("ann", NULL, "update", "ns1", &e));
@@ -154,12 +158,14 @@ static void bindings(void **state)
     assert_false(may("ann", NULL, "update", "ns2", NULL));
     assert_false(may("ann", NULL, "update", "", NULL));
     assert_true(may("system:serviceaccount:ns1:robot", NULL, "get", "ns9", &e));
-    assert_string_equal(e.text,
-                        "RBAC: allowed by ClusterRoleBinding \"sa\" of ClusterRole \"view\" to ServiceAccount \"robot/ns1\"");
+    assert_string_equal(
+        e.text,
+        "RBAC: allowed by ClusterRoleBinding \"sa\" of ClusterRole \"view\" to ServiceAccount \"robot/ns1\"");
     assert_false(may("system:serviceaccount:ns2:robot", NULL, "get", "ns9", NULL));
     assert_false(may("system:serviceaccount::nowhere", NULL, "get", "ns9", NULL));
     assert_true(may("system:serviceaccount:ns1:local", NULL, "update", "ns1", &e));
-    assert_string_equal(e.text, "RBAC: allowed by RoleBinding \"rb/ns1\" of Role \"edit\" to ServiceAccount \"local/ns1\"");
+    assert_string_equal(
+        e.text, "RBAC: allowed by RoleBinding \"rb/ns1\" of Role \"edit\" to ServiceAccount \"local/ns1\"");
     struct rbac_user ann = {STR("ann"), NULL, 0};
     assert_int_equal(val_len(rbac_user_rules(&world, &arena, &ann, STR("ns1"))), 1);
     assert_int_equal(val_len(rbac_user_rules(&world, &arena, &ann, STR_NULL)), 0);
@@ -177,7 +183,9 @@ static void escalation(void **state)
         {"[]", "[]", true},
         {"[]", "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]", false},
         {"[{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]}]",
-         "[{\"verbs\":[\"get\"],\"apiGroups\":[\"a\",\"b\"],\"resources\":[\"pods/log\"],\"resourceNames\":[\"x\"]}]", true},
+         "[{\"verbs\":[\"get\"],\"apiGroups\":[\"a\",\"b\"],\"resources\":[\"pods/"
+         "log\"],\"resourceNames\":[\"x\"]}]",
+         true},
         /* several rules together */
         {"[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]},"
          "{\"verbs\":[\"list\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]",
@@ -187,7 +195,8 @@ static void escalation(void **state)
         {"[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"a\"]}]",
          "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]", false},
         {"[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]",
-         "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"a\"]}]", true},
+         "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"a\"]}]",
+         true},
         {"[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"*/scale\"]}]",
          "[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"x/scale\",\"y/scale\"]}]", true},
         {"[{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/a/*\"]}]",
@@ -197,14 +206,16 @@ static void escalation(void **state)
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct val *missing;
-        if (rbac_rules_cover(&arena, rules(cases[i].owned), rules(cases[i].wanted), &missing) != cases[i].want)
+        if (rbac_rules_cover(&arena, rules(cases[i].owned), rules(cases[i].wanted), &missing) !=
+            cases[i].want)
             fail_msg("case %zu", i);
         assert_int_equal(val_len(missing) == 0, cases[i].want);
     }
     struct val *missing;
     struct buf b CLEANUP_BUF = BUF_INIT;
-    rbac_rules_cover(&arena, rules("[]"),
-                     rules("[{\"verbs\":[\"get\"],\"apiGroups\":[\"apps\"],\"resources\":[\"deployments\"]}]"), &missing);
+    rbac_rules_cover(
+        &arena, rules("[]"),
+        rules("[{\"verbs\":[\"get\"],\"apiGroups\":[\"apps\"],\"resources\":[\"deployments\"]}]"), &missing);
     rbac_rule_text(&b, val_item(missing, 0));
     assert_str(buf_str(&b), "{APIGroups:[\"apps\"], Resources:[\"deployments\"], Verbs:[\"get\"]}");
     arena_done(&arena);

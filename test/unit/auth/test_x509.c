@@ -10,8 +10,8 @@ static struct wall in_days(int64_t n)
     return (struct wall){now.ns + n * 86400 * NSEC_PER_SEC};
 }
 
-static struct x509_cert *issue(const struct x509_spec *spec, const struct x509_key *key, const struct x509_cert *ca,
-                               const struct x509_key *ca_key)
+static struct x509_cert *issue(const struct x509_spec *spec, const struct x509_key *key,
+                               const struct x509_cert *ca, const struct x509_key *ca_key)
 {
     struct err e = {0};
     struct x509_cert *c = NULL;
@@ -23,11 +23,13 @@ static struct x509_cert *issue(const struct x509_spec *spec, const struct x509_k
 static struct x509_cert *make_ca(struct x509_key **ret_key, const char *cn)
 {
     assert_int_equal(x509_key_generate(ret_key), 0);
-    struct x509_spec spec = {.names = {.cn = cn}, .is_ca = true, .not_before = in_days(-1), .not_after = in_days(3650)};
+    struct x509_spec spec = {
+        .names = {.cn = cn}, .is_ca = true, .not_before = in_days(-1), .not_after = in_days(3650)};
     return issue(&spec, *ret_key, NULL, NULL);
 }
 
-static int verify(const struct x509_cert *leaf, const struct x509_cert *ca, enum x509_usage usage, struct wall at)
+static int verify(const struct x509_cert *leaf, const struct x509_cert *ca, enum x509_usage usage,
+                  struct wall at)
 {
     struct buf pem CLEANUP_BUF = BUF_INIT, der CLEANUP_BUF = BUF_INIT;
     struct x509_pool *pool;
@@ -46,7 +48,8 @@ static void certificates(void **state)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct x509_key *ca_key, *key, *other_key;
     struct x509_cert *ca = make_ca(&ca_key, "kubernetes"), *other = make_ca(&other_key, "kubernetes");
-    const char *const dns[] = {"kubernetes", "*.example.com", NULL}, *const ips[] = {"10.0.0.1", "fd00::1", NULL};
+    const char *const dns[] = {"kubernetes", "*.example.com", NULL}, *const ips[] = {"10.0.0.1", "fd00::1",
+                                                                                     NULL};
     const char *const orgs[] = {"system:masters", "b", NULL};
     assert_int_equal(x509_key_generate(&key), 0);
     struct x509_spec spec = {.names = {.cn = "me", .orgs = orgs, .dns = dns, .ips = ips},
@@ -147,7 +150,8 @@ static void requests(void **state)
     struct x509_key *k;
     struct buf b CLEANUP_BUF = BUF_INIT;
     struct err e;
-    const char *const orgs[] = {"system:nodes", NULL}, *const dns[] = {"n1", NULL}, *const ips[] = {"1.2.3.4", NULL};
+    const char *const orgs[] = {"system:nodes", NULL}, *const dns[] = {"n1", NULL},
+                      *const ips[] = {"1.2.3.4", NULL};
     struct x509_names names = {.cn = "system:node:n1", .orgs = orgs, .dns = dns, .ips = ips};
     assert_int_equal(x509_key_generate(&k), 0);
     assert_int_equal(x509_csr_make(&names, k, &b, &e), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A server for interop.sh: plain and TLS on ports it prints, with keys it writes into the folder given as argument.
- * Ends when its standard input does.
+ * A server for interop.sh: plain and TLS on ports it prints, with keys it writes into the folder given as
+ * argument. Ends when its standard input does.
  */
 #include "auth/x509.h"
 #include "base/fiber.h"
@@ -42,8 +42,8 @@ static struct str write_file(const char *name, struct buf *b)
     return s;
 }
 
-static struct tls_keypair make(const char *name, const char *cn, const char *org, unsigned usage, struct x509_cert *ca,
-                               struct x509_key *ca_key)
+static struct tls_keypair make(const char *name, const char *cn, const char *org, unsigned usage,
+                               struct x509_cert *ca, struct x509_key *ca_key)
 {
     const char *const ips[] = {"127.0.0.1", NULL}, *const orgs[] = {org, NULL};
     struct x509_spec spec = {.names = {.cn = cn, .ips = usage == X509_SERVER_AUTH ? ips : NULL, .orgs = orgs},

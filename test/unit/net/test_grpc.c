@@ -70,7 +70,8 @@ static void start(const char *listen_at)
     static struct grpc_server grpc = {.services = services};
     struct err e;
     services[0] = (struct grpc_service){&grpc_methods[G_runtime_v1_RuntimeService_Version], serve_version};
-    services[1] = (struct grpc_service){&grpc_methods[G_runtime_v1_RuntimeService_GetContainerEvents], serve_events};
+    services[1] =
+        (struct grpc_service){&grpc_methods[G_runtime_v1_RuntimeService_GetContainerEvents], serve_events};
     services[2] = (struct grpc_service){&grpc_methods[G_etcdserverpb_Watch_Watch], serve_watch};
     services[3] = (struct grpc_service){0};
     server = http_server_new(&(struct http_server_config){.handler = grpc_serve, .ctx = &grpc});
@@ -88,7 +89,8 @@ static void stop(void)
     http_server_free(server);
 }
 
-static int version(const char *text, struct mono deadline, struct arena *a, const struct val **ret, struct err *e)
+static int version(const char *text, struct mono deadline, struct arena *a, const struct val **ret,
+                   struct err *e)
 {
     struct val *v = val_new(a, VAL_OBJ);
     val_set_str(a, v, N_version, str_of(text));
@@ -119,8 +121,9 @@ FIBER_TEST(unknown_method_and_no_server)
     struct err e = {0};
     const struct val *v;
     start("127.0.0.1:0");
-    assert_int_equal(grpc_call(client, &grpc_methods[G_runtime_v1_RuntimeService_Status], NULL, soon(2000), &a, &v, &e),
-                     GRPC_UNIMPLEMENTED);
+    assert_int_equal(
+        grpc_call(client, &grpc_methods[G_runtime_v1_RuntimeService_Status], NULL, soon(2000), &a, &v, &e),
+        GRPC_UNIMPLEMENTED);
     assert_non_null(strstr(e.text, "/runtime.v1.RuntimeService/Status"));
     http_server_free(server);
     server = NULL;
@@ -192,7 +195,8 @@ FIBER_TEST(both_ways)
     const struct val *v;
     struct grpc_stream *s;
     start("127.0.0.1:0");
-    assert_int_equal(grpc_stream_open(client, &grpc_methods[G_etcdserverpb_Watch_Watch], NULL, MONO_NEVER, &s, &e), 0);
+    assert_int_equal(
+        grpc_stream_open(client, &grpc_methods[G_etcdserverpb_Watch_Watch], NULL, MONO_NEVER, &s, &e), 0);
     for (int i = 1; i <= 5; i++) {
         assert_int_equal(grpc_stream_send(s, val_new(&a, VAL_OBJ), soon(1000)), 0);
         assert_int_equal(grpc_stream_recv(s, soon(1000), &a, &v, &e), 0);

@@ -110,16 +110,14 @@ static void serve_short(struct http_exchange *x)
     http_write(x, STR("too little"), soon(1000));
 }
 
-static void serve_silent(struct http_exchange *x)
-{
-}
+static void serve_silent(struct http_exchange *x) {}
 
 static const struct {
     const char *path;
     void (*serve)(struct http_exchange *x);
-} routes[] = {{"/echo", serve_echo},       {"/stream", serve_stream}, {"/watch", serve_watch},
-              {"/big", serve_big},         {"/slow", serve_slow},     {"/upgrade", serve_upgrade},
-              {"/short", serve_short},     {"/silent", serve_silent}};
+} routes[] = {{"/echo", serve_echo},   {"/stream", serve_stream}, {"/watch", serve_watch},
+              {"/big", serve_big},     {"/slow", serve_slow},     {"/upgrade", serve_upgrade},
+              {"/short", serve_short}, {"/silent", serve_silent}};
 
 static void handler(void *ctx, struct http_exchange *x)
 {
@@ -444,7 +442,8 @@ static void test_stop(void **state)
 static void stop_hard_case(void)
 {
     struct http_call *c = call("GET", "/watch", STR_NULL);
-    /* This server's watch does look at http_stopping(); a handler that sleeps on is cancelled at the deadline. */
+    /* This server's watch does look at http_stopping(); a handler that sleeps on is cancelled at the
+     * deadline. */
     int r = http_server_stop(w.server, (struct mono){1});
     assert_true(r == 0 || r == -ETIMEDOUT);
     assert_int_equal(http_server_connections(w.server), 0);
@@ -564,13 +563,14 @@ static void raw_case(void)
         {"GET /nothing HTTP/1.0\r\n\r\n", 404},
         {"\r\nGET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", 404},
         {"GET http://a/nothing HTTP/1.1\r\nHost: a\r\n\r\n", 404},
-        {"GET /nothing HTTP/1.1\r\n\r\n", 400},                                   /* no Host */
+        {"GET /nothing HTTP/1.1\r\n\r\n", 400}, /* no Host */
         {"GET /nothing HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
-        {"GET /nothing HTTP/1.1\nHost: a\n\n", 400},                              /* bare LF */
-        {"GET /nothing HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400},                  /* bare CR */
-        {"GET /nothing HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400},               /* space before the colon */
-        {"GET /nothing HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400},          /* folded */
-        {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+        {"GET /nothing HTTP/1.1\nHost: a\n\n", 400},                     /* bare LF */
+        {"GET /nothing HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400},         /* bare CR */
+        {"GET /nothing HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n", 400},      /* space before the colon */
+        {"GET /nothing HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400}, /* folded */
+        {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+         400},
         {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
         {"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na", 400},
         {"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
@@ -634,7 +634,8 @@ static void continue_case(void)
     struct stream *s;
     char p[64];
     assert_int_equal(stream_connect(w.base + 7, soon(1000), &s), 0);
-    static const char head[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    static const char head[] =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n";
     stream_write(s, head, sizeof(head) - 1, soon(1000));
     assert_int_equal(stream_read_full(s, p, 25, soon(1000)), 0);
     assert_memory_equal(p, "HTTP/1.1 100 Continue\r\n\r\n", 25);
@@ -652,7 +653,8 @@ static void test_continue(void **state)
 static void slow_header_case(void)
 {
     http_server_free(w.server);
-    start_server(&(struct http_server_config){.header_timeout = MILLISECONDS(50), .idle_timeout = MILLISECONDS(80)});
+    start_server(
+        &(struct http_server_config){.header_timeout = MILLISECONDS(50), .idle_timeout = MILLISECONDS(80)});
     struct stream *s;
     char p[8];
     struct mono start = os_mono();
@@ -714,14 +716,17 @@ static void test_cancel_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),       cmocka_unit_test(test_head),         cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_big),        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_parallel),   cmocka_unit_test(test_parallel_h2),  cmocka_unit_test(test_short),
-        cmocka_unit_test(test_upload),     cmocka_unit_test(test_abort),        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_stop_hard),  cmocka_unit_test(test_upgrade),      cmocka_unit_test(test_proxy),
-        cmocka_unit_test(test_raw),        cmocka_unit_test(test_header_limit), cmocka_unit_test(test_pipeline),
-        cmocka_unit_test(test_continue),   cmocka_unit_test(test_slow_header),  cmocka_unit_test(test_stale),
-        cmocka_unit_test(test_cancel_many),
+        cmocka_unit_test(test_echo),         cmocka_unit_test(test_head),
+        cmocka_unit_test(test_stream),       cmocka_unit_test(test_big),
+        cmocka_unit_test(test_too_large),    cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_parallel),     cmocka_unit_test(test_parallel_h2),
+        cmocka_unit_test(test_short),        cmocka_unit_test(test_upload),
+        cmocka_unit_test(test_abort),        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_stop_hard),    cmocka_unit_test(test_upgrade),
+        cmocka_unit_test(test_proxy),        cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_header_limit), cmocka_unit_test(test_pipeline),
+        cmocka_unit_test(test_continue),     cmocka_unit_test(test_slow_header),
+        cmocka_unit_test(test_stale),        cmocka_unit_test(test_cancel_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -249,8 +249,8 @@ FIBER_TEST(terminals)
     for (int i = 0; i < 4; i++) {
         struct http_call *call;
         char p[8] = "";
-        struct rc_session *s =
-            open_exec(i & 2 ? front_url : kubelet_url, "stdin=true&stdout=true&stderr=true&tty=true", i & 1, &call);
+        struct rc_session *s = open_exec(i & 2 ? front_url : kubelet_url,
+                                         "stdin=true&stdout=true&stderr=true&tty=true", i & 1, &call);
         assert_int_equal(rc_write_resize(s, 120, 40, soon(1000)), 0);
         assert_int_equal(rc_read(s, RC_STDOUT, p, sizeof(p), soon(2000)), 6);
         assert_memory_equal(p, "120x40", 6);
@@ -268,7 +268,8 @@ FIBER_TEST(a_client_that_vanishes)
     setup();
     for (unsigned i = 0; i < 4; i++) {
         struct http_call *call;
-        struct rc_session *s = open_exec(i & 2 ? front_url : kubelet_url, "stdin=true&stdout=true", i & 1, &call);
+        struct rc_session *s =
+            open_exec(i & 2 ? front_url : kubelet_url, "stdin=true&stdout=true", i & 1, &call);
         fiber_sleep(MILLISECONDS(10));
         rc_abort(s);
         rc_free(s);
@@ -331,10 +332,12 @@ FIBER_TEST(old_websocket_protocols)
         assert_int_equal(websocket_read(w, &m, soon(1000)), 0); /* "the session stands" */
         assert_str(m.data, base64 ? "1" : "\x01");
         assert_int_equal(websocket_write(w, base64 ? WS_TEXT : WS_BINARY,
-                                         base64 ? STR("0ZXhpdAo=") : str_n("\0exit\n", 6), soon(1000)), 0);
+                                         base64 ? STR("0ZXhpdAo=") : str_n("\0exit\n", 6), soon(1000)),
+                         0);
         assert_int_equal(websocket_read(w, &m, soon(1000)), 0);
-        assert_str(m.data, base64 ? "1ZXhpdAo=" : "\x01"
-                                                   "exit\n");
+        assert_str(m.data, base64 ? "1ZXhpdAo="
+                                  : "\x01"
+                                    "exit\n");
         if (i == 0) {
             int n;
             while ((n = websocket_read(w, &m, soon(1000))) == 0 && m.data.p[0] != 3)

@@ -149,8 +149,8 @@ static int answer_to(const char *bytes, size_t n)
 FIBER_TEST(rubbish_ends_the_connection)
 {
     assert_int_equal(answer_to("\x80\x02\x00\x01\0\0\0\x0a\0\0\0\x01\0\0\0\0\0\0", 18), 0); /* SPDY/2 */
-    assert_int_equal(answer_to("\x80\x03\x00\x01\x00\0\0\x02\0\0", 10), 0);                   /* too short */
-    assert_int_equal(answer_to("\x80\x03\x00\x01\x00\xff\xff\xff", 8), 0);                    /* too long */
+    assert_int_equal(answer_to("\x80\x03\x00\x01\x00\0\0\x02\0\0", 10), 0);                 /* too short */
+    assert_int_equal(answer_to("\x80\x03\x00\x01\x00\xff\xff\xff", 8), 0);                  /* too long */
     assert_int_equal(answer_to("\x80\x03\x00\x01\0\0\0\x0e\0\0\0\x01\0\0\0\0\0\0rubb", 22), 0);
     /* unknown control frames, data for unknown streams, SETTINGS: nothing happens */
     assert_int_equal(answer_to("\x80\x03\x00\x63\0\0\0\x02zz", 10), -ETIMEDOUT);

@@ -35,8 +35,8 @@ static struct x509_cert *make_ca(struct x509_key **ret_key)
     return c;
 }
 
-static struct tls_keypair leaf(const char *cn, const char *org, const char *dns, const char *ip, unsigned usage,
-                               int64_t lives, bool by_other)
+static struct tls_keypair leaf(const char *cn, const char *org, const char *dns, const char *ip,
+                               unsigned usage, int64_t lives, bool by_other)
 {
     const char *const orgs[] = {org, NULL}, *const names[] = {dns, NULL}, *const ips[] = {ip, NULL};
     struct x509_spec spec = {.names = {.cn = cn, .orgs = orgs, .dns = names, .ips = ips},
@@ -47,7 +47,8 @@ static struct tls_keypair leaf(const char *cn, const char *org, const char *dns,
     struct x509_cert *c;
     struct buf b CLEANUP_BUF = BUF_INIT;
     assert_int_equal(x509_key_generate(&k), 0);
-    assert_int_equal(x509_issue(&spec, k, by_other ? other_ca : ca, by_other ? other_key : ca_key, &c, NULL), 0);
+    assert_int_equal(x509_issue(&spec, k, by_other ? other_ca : ca, by_other ? other_key : ca_key, &c, NULL),
+                     0);
     x509_key_pem(k, &b);
     struct tls_keypair pair = {pem_of(c), arena_str(&arena, buf_str(&b))};
     x509_key_unref(k);
@@ -75,8 +76,8 @@ static void accept_main(void *arg)
     e->r = tls_accept(e->server, e->fd, soon(3000), &e->s, &e->e);
 }
 
-static int shake(struct tls_server *server, struct tls_client *client, const char *name, struct end *ret_server,
-                 struct stream **ret_client, struct err *e)
+static int shake(struct tls_server *server, struct tls_client *client, const char *name,
+                 struct end *ret_server, struct stream **ret_client, struct err *e)
 {
     int fds[2];
     struct group g = {0};
@@ -128,12 +129,16 @@ FIBER_TEST(names_are_verified)
 {
     setup();
     struct tls_server *server = new_server(server_pair(), TLS_CLIENT_NONE);
-    struct tls_client *good = new_client(ca, (struct tls_keypair){0}), *bad = new_client(other_ca, (struct tls_keypair){0});
+    struct tls_client *good = new_client(ca, (struct tls_keypair){0}),
+                      *bad = new_client(other_ca, (struct tls_keypair){0});
     static const struct {
         const char *name;
         bool trusted, want;
-    } cases[] = {{"srv.example", true, true}, {"127.0.0.1", true, true},   {"srv", true, false},
-                 {"127.0.0.2", true, false},  {"srv.example", false, false}};
+    } cases[] = {{"srv.example", true, true},
+                 {"127.0.0.1", true, true},
+                 {"srv", true, false},
+                 {"127.0.0.2", true, false},
+                 {"srv.example", false, false}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct end e;
         struct stream *c;
@@ -170,7 +175,7 @@ FIBER_TEST(client_certificates)
         bool accepted, verified;
     } cases[] = {
         {true, false, SECONDS(60), TLS_CLIENT_REQUEST, true, true},
-        {true, true, SECONDS(60), TLS_CLIENT_REQUEST, true, false},  /* unknown CA: no error, not verified */
+        {true, true, SECONDS(60), TLS_CLIENT_REQUEST, true, false},   /* unknown CA: no error, not verified */
         {true, false, -SECONDS(60), TLS_CLIENT_REQUEST, true, false}, /* expired */
         {false, false, 0, TLS_CLIENT_REQUEST, true, false},
         {true, false, SECONDS(60), TLS_CLIENT_REQUIRE, true, true},
@@ -269,8 +274,8 @@ FIBER_TEST(bulk)
 FIBER_TEST(reload_and_server_names)
 {
     setup();
-    struct tls_keypair keys[2] = {server_pair(),
-                                  leaf("two", NULL, "two.example", NULL, X509_SERVER_AUTH, SECONDS(60), false)};
+    struct tls_keypair keys[2] = {
+        server_pair(), leaf("two", NULL, "two.example", NULL, X509_SERVER_AUTH, SECONDS(60), false)};
     struct tls_server *server = new_server(keys[0], TLS_CLIENT_NONE);
     struct tls_client *client = new_client(ca, (struct tls_keypair){0});
     struct end e1, e2;
@@ -341,7 +346,8 @@ static void whoami(void *ctx, struct http_exchange *x)
         return;
     }
     http_respond(x, 200, NULL,
-                 arena_printf(&x->arena, "%d %s %s", x->version, x->tls->verified ? "verified" : "unknown", x->tls->cn));
+                 arena_printf(&x->arena, "%d %s %s", x->version, x->tls->verified ? "verified" : "unknown",
+                              x->tls->cn));
 }
 
 FIBER_TEST(http_over_tls)
@@ -356,9 +362,10 @@ FIBER_TEST(http_over_tls)
     snprintf(url, sizeof(url), "https://%s/", address);
     for (int no_h2 = 0; no_h2 < 2; no_h2++) {
         struct tls_client *t;
-        struct tls_client_config c = {.ca = pem_of(ca),
-                                      .no_h2 = no_h2,
-                                      .key = leaf("ann", "ops", NULL, NULL, X509_CLIENT_AUTH, SECONDS(60), false)};
+        struct tls_client_config c = {
+            .ca = pem_of(ca),
+            .no_h2 = no_h2,
+            .key = leaf("ann", "ops", NULL, NULL, X509_CLIENT_AUTH, SECONDS(60), false)};
         assert_int_equal(tls_client_new(&c, &t, &e), 0);
         struct http_client *client = http_client_new(&(struct http_client_config){.tls = t});
         struct http_request r = {.url = url};
@@ -377,7 +384,8 @@ FIBER_TEST(http_over_tls)
         stream_free(s);
         http_call_free(call);
         /* Another name than the URL's host. */
-        struct http_client *named = http_client_new(&(struct http_client_config){.tls = t, .server_name = "other"});
+        struct http_client *named =
+            http_client_new(&(struct http_client_config){.tls = t, .server_name = "other"});
         assert_true(http_do(named, &r, soon(3000), &call, &e) < 0);
         assert_non_null(strstr(e.text, "certificate"));
         http_client_free(named);
@@ -392,9 +400,12 @@ FIBER_TEST(http_over_tls)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_verified),      cmocka_unit_test(client_certificates),
-        cmocka_unit_test(bulk),                    cmocka_unit_test(reload_and_server_names),
-        cmocka_unit_test(a_peer_that_is_no_tls),   cmocka_unit_test(http_over_tls),
+        cmocka_unit_test(names_are_verified),
+        cmocka_unit_test(client_certificates),
+        cmocka_unit_test(bulk),
+        cmocka_unit_test(reload_and_server_names),
+        cmocka_unit_test(a_peer_that_is_no_tls),
+        cmocka_unit_test(http_over_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

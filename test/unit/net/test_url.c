@@ -93,6 +93,7 @@ static void escapes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(urls), cmocka_unit_test(queries), cmocka_unit_test(escapes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(urls), cmocka_unit_test(queries),
+                                       cmocka_unit_test(escapes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,15 +26,15 @@ static void frame_headers(void **state)
         {"\x82\x85\x01\x02\x03\x04", 6, 6, 5},
         {"\x82\x85\x01\x02\x03", 5, 0, 0},
         {"\x82\x7e\x01\x00", 4, 4, 256},
-        {"\x82\x7e\x00\x10", 4, -EPROTO, 0},                             /* not the shortest form */
+        {"\x82\x7e\x00\x10", 4, -EPROTO, 0}, /* not the shortest form */
         {"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10, 10, 65536},
         {"\x82\x7f\x00\x00\x00\x00\x00\x00\x01\x00", 10, -EPROTO, 0},
         {"\x82\x7f\x80\x00\x00\x00\x00\x00\x00\x00", 10, -EPROTO, 0},
-        {"\xc2\x05", 2, -EPROTO, 0},                                     /* reserved bits */
-        {"\x83\x05", 2, -EPROTO, 0},                                     /* unknown opcodes */
+        {"\xc2\x05", 2, -EPROTO, 0}, /* reserved bits */
+        {"\x83\x05", 2, -EPROTO, 0}, /* unknown opcodes */
         {"\x8b\x05", 2, -EPROTO, 0},
-        {"\x09\x00", 2, -EPROTO, 0},                                     /* control frame in pieces */
-        {"\x89\x7e\x01\x00", 4, -EPROTO, 0},                             /* long control frame */
+        {"\x09\x00", 2, -EPROTO, 0},         /* control frame in pieces */
+        {"\x89\x7e\x01\x00", 4, -EPROTO, 0}, /* long control frame */
         {"\x88\x00", 2, 2, 0},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -164,7 +164,7 @@ FIBER_TEST(rules)
     assert_int_equal(FEED("\x82\x03"
                           "abc",
                           false),
-                     -EPROTO); /* clients must mask */
+                     -EPROTO);                                  /* clients must mask */
     assert_int_equal(FEED("\x82\x81\0\0\0\0a", true), -EPROTO); /* servers must not */
     assert_int_equal(FEED("\x82\x7f\0\0\0\0\x7f\0\0\0", true), -EMSGSIZE);
     assert_int_equal(FEED("\x88\x02\x03\xe8", true), -ENODATA);
@@ -180,8 +180,9 @@ FIBER_TEST(ping_is_answered_and_reads_go_on_after_a_timeout)
     struct websocket_message m;
     struct websocket *w = make_one(true);
     char p[16];
-    stream_write(raw, "\x89\x02hi\x82\x04"
-                      "ab",
+    stream_write(raw,
+                 "\x89\x02hi\x82\x04"
+                 "ab",
                  8, soon(100));
     assert_int_equal(websocket_read(w, &m, soon(30)), -ETIMEDOUT);
     assert_int_equal(stream_read_full(raw, p, 8, soon(100)), 0); /* masked pong */
@@ -239,7 +240,10 @@ FIBER_TEST(handshakes)
     static const struct {
         const char *offer[3];
         const char *want; /* NULL: refused */
-    } cases[] = {{{"v5", NULL}, "v5"}, {{"v4", "v5", NULL}, "v4"}, {{"x", "v5", NULL}, "v5"}, {{"x", NULL}, NULL},
+    } cases[] = {{{"v5", NULL}, "v5"},
+                 {{"v4", "v5", NULL}, "v4"},
+                 {{"x", "v5", NULL}, "v5"},
+                 {{"x", NULL}, NULL},
                  {{NULL}, NULL}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct websocket *w;
@@ -264,12 +268,9 @@ FIBER_TEST(handshakes)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frame_headers),
-        cmocka_unit_test(messages_of_all_sizes),
-        cmocka_unit_test(rules),
-        cmocka_unit_test(ping_is_answered_and_reads_go_on_after_a_timeout),
-        cmocka_unit_test(a_stream_inside),
-        cmocka_unit_test(handshakes),
+        cmocka_unit_test(frame_headers),   cmocka_unit_test(messages_of_all_sizes),
+        cmocka_unit_test(rules),           cmocka_unit_test(ping_is_answered_and_reads_go_on_after_a_timeout),
+        cmocka_unit_test(a_stream_inside), cmocka_unit_test(handshakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
