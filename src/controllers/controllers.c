@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything the controller manager runs. */
+#include "controllers/csr.h"
 #include "controllers/deployment.h"
 #include "controllers/endpoints.h"
 #include "controllers/engine.h"
@@ -22,5 +23,8 @@ const struct controller *const controllers[] = {
     &node_lifecycle_controller,
     &taint_eviction_controller,
     &node_ipam_controller,
+    &csr_approving_controller,
+    &csr_signing_controller,
+    &csr_cleaner_controller,
     NULL,
 };

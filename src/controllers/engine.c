@@ -139,6 +139,15 @@ static int check_absent(struct client *c, const struct write *w, struct arena *a
     return r;
 }
 
+static int check_allowed(struct client *c, const struct write *w, struct arena *a, struct status *s)
+{
+    const struct val *got = NULL;
+    int r = client_create(c, CALL(.res = w->res), w->body, a, &got, s);
+    if (r == 0 && !val_bool(val_at(got, N_status, N_allowed), false))
+        return status_set(s, 403, NULL, "not allowed: " STR_FMT, STR_ARG(val_str(val_at(got, N_status, N_reason))));
+    return r;
+}
+
 static int call_for(struct client *c, const struct write *w, struct arena *a, const struct val **ret, struct status *s)
 {
     struct call call = {.res = w->res, .ns = w->ns, .name = w->name, .subresource = w->subresource,
@@ -161,6 +170,8 @@ static int call_for(struct client *c, const struct write *w, struct arena *a, co
         return str_empty(w->name) ? client_delete_collection(c, &call, a, ret, s) : client_delete(c, &call, a, ret, s);
     case WRITE_CHECK_ABSENT:
         return check_absent(c, w, a, s);
+    case WRITE_CHECK_ALLOWED:
+        return check_allowed(c, w, a, s);
     case WRITE_EVENT:
         return 0;
     }
@@ -169,7 +180,7 @@ static int call_for(struct client *c, const struct write *w, struct arena *a, co
 
 static void remember_write(struct job *j, const struct write *w, const struct val *got)
 {
-    if (w->verb == WRITE_CHECK_ABSENT)
+    if (w->verb == WRITE_CHECK_ABSENT || w->verb == WRITE_CHECK_ALLOWED)
         return;
     int64_t revision = str_eq(obj_name(got), w->name) || w->verb == WRITE_CREATE ? obj_revision(got) : 0;
     if (w->verb != WRITE_DELETE && revision) {

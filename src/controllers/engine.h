@@ -18,7 +18,8 @@ struct key {
 
 /* ---- what a reconcile returns ----------------------------------------------------------------------------- */
 
-enum write_verb { WRITE_CREATE, WRITE_UPDATE, WRITE_UPDATE_STATUS, WRITE_PATCH, WRITE_PATCH_STATUS, WRITE_DELETE, WRITE_EVENT, WRITE_CHECK_ABSENT };
+enum write_verb { WRITE_CREATE, WRITE_UPDATE, WRITE_UPDATE_STATUS, WRITE_PATCH, WRITE_PATCH_STATUS, WRITE_DELETE, WRITE_EVENT, WRITE_CHECK_ABSENT,
+                  WRITE_CHECK_ALLOWED };
 
 /* What to tell users about a create or delete: an event about `about`, whose text is followed by the name of the
  * object written or by why it was refused. */
@@ -28,7 +29,8 @@ struct telling {
 };
 
 /* WRITE_CHECK_ABSENT writes nothing: it asks the server itself and goes on only if the object (with that uid) is not
- * there; for decisions that must not rest on a replica that may lag. */
+ * there; for decisions that must not rest on a replica that may lag. WRITE_CHECK_ALLOWED asks with a SubjectAccessReview
+ * (body) and goes on only if that is allowed, else it is a refusal with 403. */
 
 /* One thing to do. Carried out in order; a failure stops the rest of the list unless `may_fail` names its code.
  * Creates of one kind that follow each other run at once, in batches of 1, 2, 4 ... (deletes likewise), so that a

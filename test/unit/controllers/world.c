@@ -166,7 +166,7 @@ static void say_status(struct buf *b, const struct write *w)
 static void say(struct buf *b, const struct write *w)
 {
     static const char *const verbs[] = {"create", "update", "status", "patch", "patch-status", "delete", "event",
-                                        "check-absent"};
+                                        "check-absent", "check-allowed"};
     if (w->verb == WRITE_EVENT) {
         buf_printf(b, "event %s %s " STR_FMT "\n", w->warning ? "Warning" : "Normal", w->reason, STR_ARG(w->message));
         return;
