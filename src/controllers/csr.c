@@ -228,7 +228,8 @@ static int64_t life_of(const struct object *csr, const struct controllers_config
 {
     int64_t most = config->signing_duration ? config->signing_duration : SECONDS((int64_t)YEAR_SECONDS);
     const struct val *asked = val_at(csr->val, N_spec, N_expirationSeconds);
-    return asked ? MIN(MAX(SECONDS(val_int(asked, 0)), SECONDS(LEAST_SECONDS)), most) : most;
+    int64_t life = asked ? MAX(SECONDS(val_int(asked, 0)), SECONDS(LEAST_SECONDS)) : most;
+    return MIN(life, most);
 }
 
 static int issue(const struct authority *ca, const struct object *csr, const struct x509_csr *x, unsigned usages,
@@ -318,7 +319,8 @@ static int64_t condition_end(const struct object *csr, const char *type)
 /* When nobody needs it any more. */
 static int64_t end_of(const struct object *csr)
 {
-    int64_t end = MIN(condition_end(csr, "Approved"), MIN(condition_end(csr, "Denied"), condition_end(csr, "Failed")));
+    int64_t end = MIN(condition_end(csr, "Approved"), condition_end(csr, "Denied"));
+    end = MIN(end, condition_end(csr, "Failed"));
     if (end == INT64_MAX)
         end = val_time(val_get(csr->meta, N_creationTimestamp)).ns + SECONDS(PENDING_SECONDS);
     return end;
