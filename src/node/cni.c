@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A network configuration (CNI) that works out of the box: a bridge with the node's pod CIDR, addresses by host-local,
+ * host ports by portmap. Written when the node knows its range, into the folder that the container runtime watches;
+ * until then the runtime's network is not ready, and neither is the node.
+ */
+#include "node/kubelet-internal.h"
+#include "wire/json.h"
+
+#include <stdio.h>
+
+#define FILE_NAME "10-cube.conflist"
+
+static void put(struct buf *b, const char *before, const char *text, const char *after)
+{
+    buf_puts(b, before);
+    json_encode_str(b, str_of(text), 0);
+    buf_puts(b, after);
+}
+
+/* ranges: one list of one subnet for each family. */
+static void put_ranges(struct buf *b, const struct str *cidrs, size_t n)
+{
+    bool v4 = false, v6 = false;
+    buf_puts(b, "\"ranges\":[");
+    for (size_t i = 0; i < n; i++) {
+        bool six = str_find(cidrs[i], ':') >= 0;
+        v6 = v6 || six;
+        v4 = v4 || !six;
+        buf_puts(b, i ? ",[{\"subnet\":" : "[{\"subnet\":");
+        json_encode_str(b, cidrs[i], 0);
+        buf_puts(b, "}]");
+    }
+    buf_printf(b, "],\"routes\":[%s%s%s]", v4 ? "{\"dst\":\"0.0.0.0/0\"}" : "", v4 && v6 ? "," : "",
+               v6 ? "{\"dst\":\"::/0\"}" : "");
+}
+
+static void make_conflist(struct buf *b, const struct kubelet_config *c, const struct str *cidrs, size_t n)
+{
+    buf_puts(b, "{\"cniVersion\":\"0.4.0\",\"name\":\"cube\",\"plugins\":[{\"type\":\"bridge\",");
+    put(b, "\"bridge\":", c->cni_bridge, ",");
+    buf_puts(b, "\"isGateway\":true,\"isDefaultGateway\":true,\"hairpinMode\":true,\"ipMasq\":true,"
+                "\"ipam\":{\"type\":\"host-local\",");
+    if (c->cni_data_dir && *c->cni_data_dir)
+        put(b, "\"dataDir\":", c->cni_data_dir, ",");
+    put_ranges(b, cidrs, n);
+    buf_puts(b, "}},{\"type\":\"portmap\",\"capabilities\":{\"portMappings\":true},\"snat\":true}]}\n");
+}
+
+/* The node's ranges: the API's, or those configured. */
+static size_t pod_cidrs(struct kubelet *k, struct arena *a, struct str **ret)
+{
+    const struct object *node =
+        k->world ? replica_get(k->world, &resources[RES_NODES], STR_NULL, str_of(k->cfg.node_name)) : NULL;
+    const struct val *list = node ? val_at(node->val, N_spec, N_podCIDRs) : NULL;
+    struct str one = node ? val_str(val_at(node->val, N_spec, N_podCIDR)) : STR_NULL, rest, part;
+    size_t n = 0;
+    if (!one.n && k->cfg.pod_cidr)
+        one = str_of(k->cfg.pod_cidr);
+    *ret = ARENA_ARRAY(a, struct str, val_len(list) + one.n + 1);
+    VAL_EACH (list, v)
+        (*ret)[n++] = arena_str(a, val_str(v));
+    for (rest = one; n == 0 && one.n && str_next(&rest, ',', &part);) {
+        (*ret)[n++] = arena_str(a, part);
+        for (; str_next(&rest, ',', &part);)
+            (*ret)[n++] = arena_str(a, part);
+    }
+    return n;
+}
+
+void cni_update(struct kubelet *k)
+{
+    struct arena a = ARENA_INIT;
+    struct str *cidrs, have = STR_NULL;
+    struct buf b = BUF_INIT;
+    size_t n = k->cfg.cni_conf_dir ? pod_cidrs(k, &a, &cidrs) : 0;
+    struct host *h = k->host;
+    struct err e = {{0}};
+    if (n) {
+        make_conflist(&b, &k->cfg, cidrs, n);
+        struct str path = arena_printf(&a, "%s/" FILE_NAME, k->cfg.cni_conf_dir);
+        bool same = h->ops->read_file(h, &a, path.p, 1 << 20, &have, NULL) == 0 && str_eq(have, buf_str(&b));
+        int r = same ? 0 : h->ops->make_dir(h, k->cfg.cni_conf_dir, 0755, &e);
+        if (!same && r == 0) {
+            /* Beside it first: the runtime reads the folder whenever something in it changes. */
+            struct str tmp = arena_printf(&a, "%s/.cube.tmp", k->cfg.cni_conf_dir);
+            r = h->ops->write_file(h, tmp.p, buf_str(&b), 0644, &e);
+            if (r == 0)
+                r = os_rename(tmp.p, path.p);
+            waitq_wake_all(&k->node_dirty);
+        }
+        if (r < 0)
+            log_warn(LOG, "the network configuration cannot be written: %s", err_text(&e, r));
+    }
+    buf_done(&b);
+    arena_done(&a);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events about Pods, containers (a Pod with a fieldPath) and the node. */
+#include "node/kubelet-internal.h"
+
+
+static struct str format(struct arena *a, const char *fmt, va_list ap)
+{
+    struct buf b = BUF_INIT;
+    buf_vprintf(&b, fmt, ap);
+    struct str s = arena_str(a, buf_str(&b));
+    buf_done(&b);
+    return s;
+}
+
+/* For a static pod: about its image in the API, which is what people look at. */
+static struct val *pod_reference(struct arena *a, struct kubelet *k, const struct val *pod)
+{
+    const struct object *mirror = pod_is_static(pod) ? mirror_of(k, pod) : NULL;
+    const struct val *v = mirror ? mirror->val : pod;
+    struct val *ref = val_new(a, VAL_OBJ);
+    val_set_str(a, ref, N_kind, STR("Pod"));
+    val_set_str(a, ref, N_namespace, obj_namespace(v));
+    val_set_str(a, ref, N_name, obj_name(v));
+    val_set_str(a, ref, N_uid, obj_uid(v));
+    val_set_str(a, ref, N_apiVersion, STR("v1"));
+    val_set_str(a, ref, N_resourceVersion, val_getstr(obj_meta(v), N_resourceVersion));
+    return ref;
+}
+
+static void record(struct kubelet *k, const struct val *ref, bool warning, const char *reason, struct str text)
+{
+    struct str who = val_getstr(ref, N_name);
+    log_line(warning ? LOG_INFO : LOG_DEBUG, LOG, "%s " STR_FMT "/" STR_FMT ": " STR_FMT, reason,
+             STR_ARG(val_getstr(ref, N_namespace)), STR_ARG(who), STR_ARG(text));
+    event_record(k->events, &resources[RES_PODS], ref, warning, reason, STR_FMT, STR_ARG(text));
+}
+
+void pod_event(struct kubelet *k, const struct val *pod, bool warning, const char *reason, const char *fmt, ...)
+{
+    struct arena a = ARENA_INIT;
+    va_list ap;
+    if (!pod)
+        return;
+    va_start(ap, fmt);
+    struct str text = format(&a, fmt, ap);
+    va_end(ap);
+    record(k, pod_reference(&a, k, pod), warning, reason, text);
+    arena_done(&a);
+}
+
+void container_event(struct kubelet *k, const struct val *pod, struct str container, bool warning, const char *reason,
+                     const char *fmt, ...)
+{
+    struct arena a = ARENA_INIT;
+    va_list ap;
+    if (!pod)
+        return;
+    va_start(ap, fmt);
+    struct str text = format(&a, fmt, ap);
+    va_end(ap);
+    struct val *ref = pod_reference(&a, k, pod);
+    struct str path = container_field_path(&a, pod, container);
+    if (path.n)
+        val_set_str(&a, ref, N_fieldPath, path);
+    record(k, ref, warning, reason, text);
+    arena_done(&a);
+}
+
+void node_event(struct kubelet *k, bool warning, const char *reason, const char *fmt, ...)
+{
+    struct arena a = ARENA_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    struct str text = format(&a, fmt, ap);
+    va_end(ap);
+    record(k, k->node_ref, warning, reason, text);
+    arena_done(&a);
+}

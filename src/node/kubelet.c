@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/kubelet-internal.h"
+
+#include "net/http.h"
+#include "net/tls.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* ---- configuration -------------------------------------------------------------------------------------------- */
+
+static const char *text_or(struct arena *a, const char *s, const char *otherwise)
+{
+    if (s && *s)
+        return arena_cstr(a, str_of(s));
+    return otherwise ? arena_cstr(a, str_of(otherwise)) : NULL;
+}
+
+static const char *const *copy_list(struct arena *a, const char *const *list)
+{
+    size_t n = 0;
+    while (list && list[n])
+        n++;
+    const char **out = ARENA_ARRAY(a, const char *, n + 1);
+    for (size_t i = 0; i < n; i++)
+        out[i] = arena_cstr(a, str_of(list[i]));
+    return out;
+}
+
+static void complete_texts(struct arena *a, struct kubelet_config *c)
+{
+    char host[256] = "localhost";
+    gethostname(host, sizeof(host) - 1);
+    c->node_name = text_or(a, c->node_name, host);
+    c->hostname = text_or(a, c->hostname, c->node_name);
+    c->cri_socket = text_or(a, c->cri_socket, "unix:///run/containerd/containerd.sock");
+    c->image_socket = text_or(a, c->image_socket, NULL);
+    c->root_dir = text_or(a, c->root_dir, "/var/lib/kubelet");
+    c->pod_logs_dir = text_or(a, c->pod_logs_dir, "/var/log/pods");
+    c->container_logs_dir = text_or(a, c->container_logs_dir, NULL);
+    c->static_pod_path = text_or(a, c->static_pod_path, NULL);
+    c->cni_conf_dir = text_or(a, c->cni_conf_dir, NULL);
+    c->cni_bridge = text_or(a, c->cni_bridge, "cni0");
+    c->cni_data_dir = text_or(a, c->cni_data_dir, NULL);
+    c->pod_cidr = text_or(a, c->pod_cidr, NULL);
+    c->cluster_domain = text_or(a, c->cluster_domain, "cluster.local");
+    c->resolv_conf = text_or(a, c->resolv_conf, "/etc/resolv.conf");
+    c->cgroup_root = text_or(a, c->cgroup_root, "/");
+    c->provider_id = text_or(a, c->provider_id, NULL);
+    c->listen = text_or(a, c->listen, "0.0.0.0:10250");
+    c->healthz_listen = text_or(a, c->healthz_listen, NULL);
+    c->tls_cert = arena_str(a, c->tls_cert);
+    c->tls_key = arena_str(a, c->tls_key);
+    c->client_ca = arena_str(a, c->client_ca);
+}
+
+static void complete_lists(struct arena *a, struct kubelet_config *c)
+{
+    static const char *const eviction[] = {"memory.available=100Mi", "nodefs.available=10%", "nodefs.inodesFree=5%", NULL};
+    c->node_ips = copy_list(a, c->node_ips);
+    c->cluster_dns = copy_list(a, c->cluster_dns);
+    c->node_labels = copy_list(a, c->node_labels);
+    c->taints = copy_list(a, c->taints);
+    c->allowed_sysctls = copy_list(a, c->allowed_sysctls);
+    c->kube_reserved = copy_list(a, c->kube_reserved);
+    c->system_reserved = copy_list(a, c->system_reserved);
+    c->eviction_hard = copy_list(a, c->eviction_hard ? c->eviction_hard : eviction);
+}
+
+#define DEFAULT(field, value)                                                                                \
+    do {                                                                                                     \
+        if (c->field <= 0)                                                                                   \
+            c->field = (value);                                                                              \
+    } while (0)
+
+static void complete_numbers(struct kubelet_config *c)
+{
+    DEFAULT(cpu_quota_period, MILLISECONDS(100));
+    DEFAULT(max_pods, 110);
+    DEFAULT(max_parallel_pulls, 5);
+    DEFAULT(log_max_size, INT64_C(10) << 20);
+    DEFAULT(log_max_files, 5);
+    if (c->max_images_reported == 0)
+        c->max_images_reported = 50;
+    DEFAULT(image_gc_high, 85);
+    DEFAULT(image_gc_low, 80);
+    DEFAULT(image_min_age, SECONDS(120));
+    DEFAULT(max_crash_backoff, BACKOFF_MOST);
+    DEFAULT(sync_period, SECONDS(60));
+    DEFAULT(status_period, SECONDS(10));
+    DEFAULT(status_report_period, SECONDS(300));
+    DEFAULT(lease_duration, SECONDS(40));
+    DEFAULT(file_check_period, SECONDS(20));
+}
+
+/* ---- addresses of the node ------------------------------------------------------------------------------------- */
+
+/* The interface of the default route has the address that others reach us at. */
+static void default_address(struct kubelet *k)
+{
+    struct host_usage u;
+    struct ifaddrs *all, *i;
+    char text[INET6_ADDRSTRLEN];
+    if (k->host->ops->usage(k->host, &u) < 0 || getifaddrs(&all) < 0)
+        return;
+    for (i = all; i && !k->n_ips; i = i->ifa_next) {
+        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) ||
+            (u.interface[0] && strcmp(i->ifa_name, u.interface) != 0))
+            continue;
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)i->ifa_addr;
+        if (inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)))
+            k->ips[k->n_ips++] = arena_str(&k->arena, str_of(text));
+    }
+    freeifaddrs(all);
+}
+
+static void set_addresses(struct kubelet *k)
+{
+    size_t n = 0;
+    while (k->cfg.node_ips[n])
+        n++;
+    k->ips = ARENA_ARRAY(&k->arena, struct str, n + 1);
+    for (size_t i = 0; i < n; i++)
+        if (*k->cfg.node_ips[i] && strcmp(k->cfg.node_ips[i], "0.0.0.0") != 0)
+            k->ips[k->n_ips++] = str_of(k->cfg.node_ips[i]);
+    if (!k->n_ips)
+        default_address(k);
+    if (!k->n_ips)
+        k->ips[k->n_ips++] = STR("127.0.0.1");
+}
+
+/* ---- parts -------------------------------------------------------------------------------------------------------- */
+
+static void set_cri_node(struct kubelet *k)
+{
+    struct arena a = ARENA_INIT;
+    struct str text;
+    bool names = k->host->ops->read_file(k->host, &a, k->cfg.resolv_conf, 1 << 20, &text, NULL) == 0;
+    if (names)
+        resolv_conf_parse(&k->arena, text, &k->resolv);
+    arena_done(&a);
+    k->cri = (struct cri_node){
+        .cgroup_root = k->cfg.cgroup_root,
+        .log_root = k->cfg.pod_logs_dir,
+        .root_dir = k->cfg.root_dir,
+        .cluster_domain = k->cfg.cluster_domain,
+        .dns = {k->cfg.cluster_dns, k->cfg.cluster_domain, names ? &k->resolv : NULL},
+        .memory = k->facts.memory,
+        .cfs_quota = !k->cfg.no_cpu_quota,
+        .cfs_period = k->cfg.cpu_quota_period / NSEC_PER_USEC,
+        .seccomp_default = k->cfg.seccomp_default,
+    };
+}
+
+static void set_node_ref(struct kubelet *k)
+{
+    k->node_ref = val_new(&k->arena, VAL_OBJ);
+    val_set_str(&k->arena, k->node_ref, N_kind, STR("Node"));
+    val_set_str(&k->arena, k->node_ref, N_name, str_of(k->cfg.node_name));
+    val_set_str(&k->arena, k->node_ref, N_uid, str_of(k->cfg.node_name)); /* as upstream: the name */
+}
+
+static int set_http(struct kubelet *k, struct err *e)
+{
+    struct tls_client *tls;
+    int r = tls_client_new(&(const struct tls_client_config){.insecure = true, .no_h2 = true}, &tls, e);
+    if (r < 0)
+        return err_wrap(e, r, "TLS for probes");
+    /* Probes must see the server as it is now: nothing is kept open for long. */
+    k->http = http_client_new(&(const struct http_client_config){.tls = tls, .idle_timeout = MILLISECONDS(1)});
+    tls_client_unref(tls);
+    return 0;
+}
+
+static void object_changed(void *arg, const struct resource *res, struct str ns, struct str name)
+{
+    struct kubelet *k = arg;
+    MAP_EACH (&k->workers, e) {
+        struct worker *w = e->value;
+        if (w->pod && str_is(ns, w->ns) && worker_refers(w, res->index == RES_SECRETS, name))
+            worker_set_volumes_dirty(w);
+    }
+}
+
+static void node_changed(void *arg, const struct resource *res, const struct object *old, const struct object *new_)
+{
+    struct kubelet *k = arg;
+    if (res->index != RES_NODES)
+        return;
+    if (!new_) {
+        k->node_registered = false;
+        waitq_wake_all(&k->node_dirty);
+    } else if (!old || !val_equal(pod_spec(old->val), pod_spec(new_->val))) {
+        waitq_wake_all(&k->node_dirty); /* it may have got its pod CIDR */
+    }
+}
+
+static void set_replicas(struct kubelet *k)
+{
+    const struct resource *classes = resource_find(STR("node.k8s.io"), STR("v1"), STR("runtimeclasses"));
+    struct str mine = arena_printf(&k->arena, "spec.nodeName=%s", k->cfg.node_name);
+    struct str me = arena_printf(&k->arena, "metadata.name=%s", k->cfg.node_name);
+    struct replica_kind pods = {.res = &resources[RES_PODS], .field_selector = mine};
+    struct replica_kind world[] = {
+        {.res = &resources[RES_SERVICES]},
+        {.res = &resources[RES_NODES], .field_selector = me},
+        {.res = classes},
+    };
+    if (!k->client)
+        return;
+    k->events = event_recorder_new(k->client, "kubelet", k->cfg.node_name);
+    k->objects = objects_new(k->client, object_changed, k);
+    k->world = replica_new(k->client, world, ARRAY_SIZE(world));
+    replica_on_change(k->world, node_changed, k);
+    replica_start(k->world);
+    k->pods = replica_new(k->client, &pods, 1);
+    replica_on_change(k->pods, sources_pod_changed, k);
+    replica_start(k->pods);
+}
+
+static int make_dirs(struct kubelet *k, struct err *e)
+{
+    struct host *h = k->host;
+    struct str pods = arena_printf(&k->arena, "%s/pods", k->cfg.root_dir);
+    int r = h->ops->make_dir(h, pods.p, 0750, e);
+    if (r == 0)
+        r = h->ops->make_dir(h, k->cfg.pod_logs_dir, 0755, e);
+    return r;
+}
+
+/* The levels between the root and the Pods: what is promised to nobody yields first. */
+static int make_qos_cgroups(struct kubelet *k, struct err *e)
+{
+    struct arena a = ARENA_INIT;
+    struct cgroup_limits none = CGROUP_LIMITS_NONE, least = CGROUP_LIMITS_NONE;
+    int r = 0;
+    least.cpu_shares = cpu_shares(0);
+    for (enum qos_class q = QOS_GUARANTEED; r == 0 && q <= QOS_BEST_EFFORT; q++)
+        r = k->host->ops->cgroup_set(k->host, qos_cgroup_path(&a, k->cfg.cgroup_root, q).p,
+                                     q == QOS_GUARANTEED ? &none : &least, e);
+    arena_done(&a);
+    return r;
+}
+
+static int set_up(struct kubelet *k, const struct kubelet_config *config, struct err *e)
+{
+    k->cfg = *config;
+    complete_texts(&k->arena, &k->cfg);
+    complete_lists(&k->arena, &k->cfg);
+    complete_numbers(&k->cfg);
+    k->client = config->client;
+    k->started = os_mono();
+    k->started_wall = os_wall();
+    k->host = config->host ? config->host : host_linux_new(k->cfg.root_dir);
+    k->rt = config->runtime ? config->runtime : runtime_cri_new(k->cfg.cri_socket, k->cfg.image_socket);
+    snprintf(k->runtime_problem, sizeof(k->runtime_problem), "not asked yet");
+    int r = make_dirs(k, e);
+    if (r == 0)
+        r = k->host->ops->facts(k->host, &k->arena, &k->facts, e);
+    if (r == 0 && !k->cfg.no_cgroups)
+        r = make_qos_cgroups(k, e);
+    if (r == 0)
+        r = set_http(k, e);
+    if (r < 0)
+        return r;
+    set_addresses(k);
+    set_cri_node(k);
+    set_node_ref(k);
+    return 0;
+}
+
+static void unref_object(void *o)
+{
+    object_unref(o);
+}
+
+static void free_workers(struct kubelet *k)
+{
+    for (;;) {
+        struct worker *w = NULL;
+        MAP_EACH (&k->workers, m)
+            w = m->value;
+        if (!w)
+            break;
+        map_del(&k->workers, str_of(w->uid));
+        worker_free(w);
+    }
+    map_done(&k->workers);
+}
+
+static void tear_down(struct kubelet *k)
+{
+    k->stopping = true;
+    server_stop(k);
+    group_stop(&k->fibers);
+    pleg_forget_all(k);
+    free_workers(k);
+    objects_free(k->objects);
+    replica_free(k->pods);
+    replica_free(k->world);
+    map_done_with(&k->statics, unref_object);
+    images_free(k);
+    event_recorder_free(k->events);
+    if (k->http)
+        http_client_free(k->http);
+    if (k->rt != k->cfg.runtime)
+        runtime_free(k->rt);
+    if (k->host != k->cfg.host)
+        host_free(k->host);
+    arena_done(&k->arena);
+}
+
+static void start_fibers(struct kubelet *k)
+{
+    group_spawn(&k->fibers, "node-status", node_run, k);
+    group_spawn(&k->fibers, "pleg", pleg_run, k);
+    group_spawn(&k->fibers, "static-pods", sources_static_run, k);
+    group_spawn(&k->fibers, "workers", workers_reap, k);
+    group_spawn(&k->fibers, "garbage", gc_run, k);
+    group_spawn(&k->fibers, "log-rotation", logrotate_run, k);
+    group_spawn(&k->fibers, "eviction", eviction_run, k);
+    if (k->client)
+        group_spawn(&k->fibers, "lease", lease_run, k);
+}
+
+/* Pods from the API wait for Services to be known (their environment); then all that stand ready start. */
+static void start_when_synced(void *arg)
+{
+    struct kubelet *k = arg;
+    if (k->world && replica_wait_synced(k->world, MONO_NEVER) < 0)
+        return;
+    sources_reconcile(k);
+    if (k->pods && replica_wait_synced(k->pods, MONO_NEVER) < 0)
+        return;
+    sources_reconcile(k);
+    waitq_wake_all(&k->mirrors_changed);
+}
+
+int kubelet_run(const struct kubelet_config *config, struct err *e)
+{
+    struct kubelet *k = NEW(struct kubelet);
+    int r = set_up(k, config, e);
+    if (r == 0 && !k->cfg.no_server)
+        r = server_start(k, e);
+    if (r == 0) {
+        set_replicas(k);
+        node_event(k, false, "Starting", "Starting kubelet.");
+        start_fibers(k);
+        group_spawn(&k->fibers, "sources", start_when_synced, k);
+        while (fiber_sleep(SECONDS(3600)) == 0)
+            ;
+    }
+    fiber_shield(true);
+    tear_down(k);
+    fiber_shield(false);
+    free(k);
+    return r;
+}

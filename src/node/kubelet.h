@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kubelet as a library: runs the Pods of one node, tells the API server about them and about the node, and serves
+ * logs, exec and statistics over HTTPS.
+ *
+ * Everything it needs of the world comes in through the configuration: a client (client/client.h), a container
+ * runtime (node/runtime.h) and a machine (node/host.h). A hollow node is a kubelet with the latter two made up.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct client;
+struct runtime;
+struct host;
+
+/* Texts are copied by kubelet_run's start; NULL or "" means the value in brackets. */
+struct kubelet_config {
+    const char *node_name;
+    const char *const *node_ips;    /* NULL-terminated [the address of the default route] */
+    const char *hostname;           /* of the address type Hostname [node_name] */
+    struct client *client;          /* borrowed; NULL: static pods only */
+    struct runtime *runtime;        /* borrowed; NULL: made for cri_socket */
+    struct host *host;              /* borrowed; NULL: this machine */
+    const char *cri_socket;         /* [unix:///run/containerd/containerd.sock] */
+    const char *image_socket;       /* [cri_socket] */
+    const char *root_dir;           /* [/var/lib/kubelet] */
+    const char *pod_logs_dir;       /* [/var/log/pods] */
+    const char *container_logs_dir; /* links for log collectors; NULL: none */
+    const char *static_pod_path;    /* folder or file; NULL: none */
+    const char *cni_conf_dir;       /* where to write a network configuration for the node's pod CIDR; NULL: do not */
+    const char *cni_bridge;         /* [cni0] */
+    const char *cni_data_dir;       /* where host-local keeps its addresses [its own default] */
+    const char *pod_cidr;           /* without API server, or before it has given one */
+    const char *const *cluster_dns; /* NULL-terminated */
+    const char *cluster_domain;     /* [cluster.local] */
+    const char *resolv_conf;        /* [/etc/resolv.conf] */
+    const char *cgroup_root;        /* [/] */
+    const char *provider_id;
+    const char *const *node_labels; /* "key=value", NULL-terminated */
+    const char *const *taints;      /* "key=value:Effect", NULL-terminated: at registration */
+    const char *const *allowed_sysctls; /* unsafe ones, "net.*" */
+    const char *const *kube_reserved, *const *system_reserved, *const *eviction_hard; /* "memory=100Mi"; "nodefs.available=10%" */
+    bool no_register;
+    bool no_cgroups;          /* no Pod and QoS cgroups (cgroupsPerQOS: false) */
+    bool no_cpu_quota;
+    bool seccomp_default;
+    bool serial_pulls;
+    bool no_server;
+    int64_t cpu_quota_period; /* ns [100 ms] */
+    int max_pods;             /* [110] */
+    int pods_per_core;        /* [no limit] */
+    int64_t pod_pids;         /* [no limit] */
+    int max_parallel_pulls;   /* [5] */
+    int64_t log_max_size;     /* bytes [10 MiB] */
+    int log_max_files;        /* [5] */
+    int max_images_reported;  /* [50] */
+    int image_gc_high, image_gc_low; /* percent [85, 80] */
+    int64_t image_min_age;    /* ns [2 min] */
+    int64_t max_crash_backoff; /* ns [5 min] */
+    /* ns */
+    int64_t sync_period;          /* [1 min] */
+    int64_t status_period;        /* how often the node's state is looked at [10 s] */
+    int64_t status_report_period; /* and written when nothing changed [5 min] */
+    int64_t lease_duration;       /* [40 s]; renewed four times as often */
+    int64_t file_check_period;    /* [20 s] */
+
+    /* The HTTPS face */
+    const char *listen;           /* [0.0.0.0:10250] */
+    const char *healthz_listen;   /* plain HTTP; NULL: none */
+    struct str tls_cert, tls_key; /* PEM; empty: a certificate of its own is made */
+    struct str client_ca;         /* PEM; empty: no client certificates */
+    bool anonymous;               /* without credentials: system:anonymous */
+    bool token_webhook;           /* bearer tokens by TokenReview */
+    bool authorize_always;        /* else by SubjectAccessReview */
+};
+
+/* Runs until the fiber is cancelled: 0; or an error that keeps it from starting. Pods go on running. */
+int kubelet_run(const struct kubelet_config *config, struct err *e);
+
+/* The program: upstream's flags and KubeletConfiguration file (options.c). Returns an exit code. */
+int kubelet_main(int argc, char **argv);

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/options.h"
+
+#include "base/flags.h"
+#include "base/fiber.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "client/kubeconfig.h"
+#include "type/resource.h"
+#include "types.h"
+#include "wire/json.h"
+#include "wire/quantity.h"
+#include "wire/yaml.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- what can be said ------------------------------------------------------------------------------------------ */
+
+/* Settings in the form in which flags give them; the file is brought into the same form first. */
+struct settings {
+    const char *config, *kubeconfig, *hostname, *node_ip, *root_dir, *cri, *images, *cgroup_root, *domain, *resolv_conf, *pod_cidr;
+    const char *static_path, *address, *cert, *key, *client_ca, *authorization, *provider_id, *healthz_address;
+    const char *log_max_size, *logs_dir, *cert_dir, *bootstrap;
+    struct flag_list dns, labels, taints, kube_reserved, system_reserved, eviction_hard, sysctls;
+    bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, version;
+    int64_t verbosity, port, max_pods, pods_per_core, healthz_port, log_files, pids, gc_high, gc_low, max_images, parallel_pulls;
+    int64_t status_period, report_period, sync_period, file_period, cfs_period, image_age, crash_most, lease_seconds;
+};
+
+static const struct settings defaults = {
+    .root_dir = "/var/lib/kubelet",
+    .cri = "unix:///run/containerd/containerd.sock",
+    .resolv_conf = "/etc/resolv.conf",
+    .address = "0.0.0.0",
+    .healthz_address = "127.0.0.1",
+    .logs_dir = "/var/log/pods",
+    .domain = "cluster.local",
+    .cgroups = true,
+    .register_node = true,
+    .cfs_quota = true,
+    .serial_pulls = true,
+    .enable_server = true,
+    .port = 10250,
+    .healthz_port = 10248,
+    .max_pods = 110,
+    .log_files = 5,
+    .pids = -1,
+    .gc_high = 85,
+    .gc_low = 80,
+    .max_images = 50,
+};
+
+#define IGNORED(name) {name, 0, FLAG_IGNORED, NULL, NULL}
+#define IGNORED_BOOL(name) {name, 0, FLAG_IGNORED_BOOL, NULL, NULL}
+
+/* Flags that change nothing here: features we do not have a choice about, and logging of upstream's kind. */
+#define IGNORED_FLAGS                                                                                        \
+    IGNORED("authentication-token-webhook-cache-ttl"), IGNORED("authorization-webhook-cache-authorized-ttl"),      \
+        IGNORED("authorization-webhook-cache-unauthorized-ttl"), IGNORED("cgroup-driver"), IGNORED("cloud-provider"), \
+        IGNORED("config-dir"), IGNORED("cpu-manager-policy"), IGNORED("cpu-manager-policy-options"),               \
+        IGNORED("cpu-manager-reconcile-period"), IGNORED("enforce-node-allocatable"), IGNORED("event-burst"),      \
+        IGNORED("event-qps"), IGNORED("eviction-max-pod-grace-period"), IGNORED("eviction-minimum-reclaim"),       \
+        IGNORED("eviction-pressure-transition-period"), IGNORED("eviction-soft"),                                  \
+        IGNORED("eviction-soft-grace-period"), IGNORED("experimental-mounter-path"), IGNORED("feature-gates"),     \
+        IGNORED("hairpin-mode"), IGNORED("housekeeping-interval"), IGNORED("http-check-frequency"),                \
+        IGNORED("image-credential-provider-bin-dir"), IGNORED("image-credential-provider-config"),                 \
+        IGNORED("kube-api-burst"), IGNORED("kube-api-content-type"), IGNORED("kube-api-qps"),                      \
+        IGNORED("kube-reserved-cgroup"), IGNORED("kubelet-cgroups"), IGNORED("lock-file"),                         \
+        IGNORED("log-flush-frequency"), IGNORED("log-json-info-buffer-size"), IGNORED("log-text-info-buffer-size"), \
+        IGNORED("logging-format"), IGNORED("manifest-url"), IGNORED("manifest-url-header"),                        \
+        IGNORED("max-open-files"), IGNORED("maximum-dead-containers"),                                             \
+        IGNORED("maximum-dead-containers-per-container"), IGNORED("memory-manager-policy"),                        \
+        IGNORED("minimum-container-ttl-duration"), IGNORED("oom-score-adj"), IGNORED("qos-reserved"),              \
+        IGNORED("read-only-port"), IGNORED("registry-burst"), IGNORED("registry-qps"), IGNORED("reserved-cpus"),   \
+        IGNORED("runtime-cgroups"), IGNORED("runtime-request-timeout"),                                            \
+        IGNORED("streaming-connection-idle-timeout"), IGNORED("system-cgroups"), IGNORED("system-reserved-cgroup"), \
+        IGNORED("tls-cipher-suites"), IGNORED("tls-min-version"), IGNORED("topology-manager-policy"),              \
+        IGNORED("topology-manager-policy-options"), IGNORED("topology-manager-scope"), IGNORED("vmodule"),         \
+        IGNORED("volume-plugin-dir"), IGNORED("volume-stats-agg-period"), IGNORED_BOOL("contention-profiling"),    \
+        IGNORED_BOOL("enable-controller-attach-detach"), IGNORED_BOOL("enable-debugging-handlers"),                \
+        IGNORED_BOOL("exit-on-lock-contention"), IGNORED_BOOL("experimental-allocatable-ignore-eviction"),         \
+        IGNORED_BOOL("fail-cgroupv1"), IGNORED_BOOL("fail-swap-on"), IGNORED_BOOL("kernel-memcg-notification"),    \
+        IGNORED_BOOL("local-storage-capacity-isolation"), IGNORED_BOOL("log-json-split-stream"),                   \
+        IGNORED_BOOL("log-text-split-stream"), IGNORED_BOOL("make-iptables-util-chains"),                          \
+        IGNORED_BOOL("protect-kernel-defaults"), IGNORED_BOOL("rotate-certificates"),                              \
+        IGNORED_BOOL("rotate-server-certificates"), IGNORED_BOOL("runonce")
+
+#define FLAGS(s)                                                                                             \
+    {                                                                                                        \
+        {"config", 0, FLAG_STRING, &(s)->config, "KubeletConfiguration file; flags go before its values"},   \
+        {"kubeconfig", 0, FLAG_STRING, &(s)->kubeconfig, "kubeconfig file; without it: static pods only"},   \
+        {"bootstrap-kubeconfig", 0, FLAG_STRING, &(s)->bootstrap, "used when the file of --kubeconfig is not there"}, \
+        {"cert-dir", 0, FLAG_STRING, &(s)->cert_dir, "accepted; certificates are kept in memory"},           \
+        {"hostname-override", 0, FLAG_STRING, &(s)->hostname, "name of the node instead of the host's"},     \
+        {"node-ip", 0, FLAG_STRING, &(s)->node_ip, "addresses of the node, comma separated"},                \
+        {"node-labels", 0, FLAG_STRINGS, &(s)->labels, "key=value labels for the node"},                     \
+        {"register-node", 0, FLAG_BOOL, &(s)->register_node, "make the Node object"},                        \
+        {"register-with-taints", 0, FLAG_STRINGS, &(s)->taints, "key=value:effect taints for a new node"},   \
+        {"provider-id", 0, FLAG_STRING, &(s)->provider_id, "the node's identifier at its cloud"},            \
+        {"container-runtime-endpoint", 0, FLAG_STRING, &(s)->cri, "CRI socket"},                             \
+        {"image-service-endpoint", 0, FLAG_STRING, &(s)->images, "CRI socket for images, when another"},     \
+        {"root-dir", 0, FLAG_STRING, &(s)->root_dir, "folder for volumes and the like"},                     \
+        {"pod-manifest-path", 0, FLAG_STRING, &(s)->static_path, "folder or file of static pods"},           \
+        {"file-check-frequency", 0, FLAG_DURATION, &(s)->file_period, "how often to look there at least"},   \
+        {"cgroup-root", 0, FLAG_STRING, &(s)->cgroup_root, "cgroup above all pods"},                         \
+        {"cgroups-per-qos", 0, FLAG_BOOL, &(s)->cgroups, "cgroups for pods and their QoS classes"},          \
+        {"cpu-cfs-quota", 0, FLAG_BOOL, &(s)->cfs_quota, "enforce CPU limits"},                              \
+        {"cpu-cfs-quota-period", 0, FLAG_DURATION, &(s)->cfs_period, "period of CPU limits"},                \
+        {"pod-max-pids", 0, FLAG_INT, &(s)->pids, "processes a pod may have; -1: no limit"},                 \
+        {"max-pods", 0, FLAG_INT, &(s)->max_pods, "pods this node runs at most"},                            \
+        {"pods-per-core", 0, FLAG_INT, &(s)->pods_per_core, "pods for each core at most; 0: no limit"},      \
+        {"kube-reserved", 0, FLAG_STRINGS, &(s)->kube_reserved, "resource=quantity kept for the node agent"}, \
+        {"system-reserved", 0, FLAG_STRINGS, &(s)->system_reserved, "resource=quantity kept for the system"}, \
+        {"eviction-hard", 0, FLAG_STRINGS, &(s)->eviction_hard, "signal<quantity at which pods are evicted"}, \
+        {"allowed-unsafe-sysctls", 0, FLAG_STRINGS, &(s)->sysctls, "sysctls pods may set; * at the end fits all"}, \
+        {"cluster-dns", 0, FLAG_STRINGS, &(s)->dns, "addresses of the cluster's DNS"},                       \
+        {"cluster-domain", 0, FLAG_STRING, &(s)->domain, "domain of the cluster"},                           \
+        {"resolv-conf", 0, FLAG_STRING, &(s)->resolv_conf, "resolver configuration for pods"},               \
+        {"pod-cidr", 0, FLAG_STRING, &(s)->pod_cidr, "pods' addresses without an API server"},               \
+        {"address", 0, FLAG_STRING, &(s)->address, "address to serve on"},                                   \
+        {"port", 0, FLAG_INT, &(s)->port, "port to serve on"},                                               \
+        {"enable-server", 0, FLAG_BOOL, &(s)->enable_server, "serve logs, exec and statistics"},             \
+        {"healthz-bind-address", 0, FLAG_STRING, &(s)->healthz_address, "address of /healthz"},              \
+        {"healthz-port", 0, FLAG_INT, &(s)->healthz_port, "port of /healthz; 0: none"},                      \
+        {"tls-cert-file", 0, FLAG_STRING, &(s)->cert, "certificate to serve with"},                          \
+        {"tls-private-key-file", 0, FLAG_STRING, &(s)->key, "its key"},                                      \
+        {"client-ca-file", 0, FLAG_STRING, &(s)->client_ca, "CAs of clients that are trusted"},              \
+        {"anonymous-auth", 0, FLAG_BOOL, &(s)->anonymous, "let clients without credentials in"},             \
+        {"authentication-token-webhook", 0, FLAG_BOOL, &(s)->webhook, "check bearer tokens by TokenReview"}, \
+        {"authorization-mode", 0, FLAG_STRING, &(s)->authorization, "Webhook or AlwaysAllow"},               \
+        {"node-status-update-frequency", 0, FLAG_DURATION, &(s)->status_period, "how often to look at the node"}, \
+        {"node-status-max-images", 0, FLAG_INT, &(s)->max_images, "images to report; -1: all"},              \
+        {"sync-frequency", 0, FLAG_DURATION, &(s)->sync_period, "how often to look at each pod at least"},   \
+        {"serialize-image-pulls", 0, FLAG_BOOL, &(s)->serial_pulls, "pull one image at a time"},             \
+        {"image-gc-high-threshold", 0, FLAG_INT, &(s)->gc_high, "percent of disk at which images are removed"}, \
+        {"image-gc-low-threshold", 0, FLAG_INT, &(s)->gc_low, "percent of disk down to which"},              \
+        {"minimum-image-ttl-duration", 0, FLAG_DURATION, &(s)->image_age, "unused images stay that long"},   \
+        {"container-log-max-size", 0, FLAG_STRING, &(s)->log_max_size, "size at which a log is rotated"},    \
+        {"container-log-max-files", 0, FLAG_INT, &(s)->log_files, "files kept of each log"},                 \
+        {"seccomp-default", 0, FLAG_BOOL, &(s)->seccomp_default, "RuntimeDefault for those that say nothing"}, \
+        {"v", 'v', FLAG_INT, &(s)->verbosity, "how much to log: 0 to 10"},                                   \
+        {"version", 0, FLAG_BOOL, &(s)->version, "print the version"}, IGNORED_FLAGS,                        \
+        {0},                                                                                                 \
+    }
+
+/* ---- the file --------------------------------------------------------------------------------------------------- */
+
+enum file_kind { FILE_TEXT, FILE_INT, FILE_BOOL, FILE_DURATION, FILE_LIST, FILE_MAP, FILE_TAINTS };
+
+struct file_entry {
+    name_id path[4]; /* ends with 0 */
+    enum file_kind kind;
+    size_t to;        /* offset in struct settings */
+    const char *flag; /* that goes before it; NULL: none */
+};
+
+#define TO(field) offsetof(struct settings, field)
+
+static const struct file_entry entries[] = {
+    {{N_staticPodPath}, FILE_TEXT, TO(static_path), "pod-manifest-path"},
+    {{N_podLogsDir}, FILE_TEXT, TO(logs_dir), NULL},
+    {{N_syncFrequency}, FILE_DURATION, TO(sync_period), "sync-frequency"},
+    {{N_fileCheckFrequency}, FILE_DURATION, TO(file_period), "file-check-frequency"},
+    {{N_address}, FILE_TEXT, TO(address), "address"},
+    {{N_port}, FILE_INT, TO(port), "port"},
+    {{N_enableServer}, FILE_BOOL, TO(enable_server), "enable-server"},
+    {{N_tlsCertFile}, FILE_TEXT, TO(cert), "tls-cert-file"},
+    {{N_tlsPrivateKeyFile}, FILE_TEXT, TO(key), "tls-private-key-file"},
+    {{N_authentication, N_x509, N_clientCAFile}, FILE_TEXT, TO(client_ca), "client-ca-file"},
+    {{N_authentication, N_anonymous, N_enabled}, FILE_BOOL, TO(anonymous), "anonymous-auth"},
+    {{N_authentication, N_webhook, N_enabled}, FILE_BOOL, TO(webhook), "authentication-token-webhook"},
+    {{N_authorization, N_mode}, FILE_TEXT, TO(authorization), "authorization-mode"},
+    {{N_healthzPort}, FILE_INT, TO(healthz_port), "healthz-port"},
+    {{N_healthzBindAddress}, FILE_TEXT, TO(healthz_address), "healthz-bind-address"},
+    {{N_clusterDomain}, FILE_TEXT, TO(domain), "cluster-domain"},
+    {{N_clusterDNS}, FILE_LIST, TO(dns), "cluster-dns"},
+    {{N_nodeStatusUpdateFrequency}, FILE_DURATION, TO(status_period), "node-status-update-frequency"},
+    {{N_nodeStatusReportFrequency}, FILE_DURATION, TO(report_period), NULL},
+    {{N_nodeLeaseDurationSeconds}, FILE_INT, TO(lease_seconds), NULL},
+    {{N_imageMinimumGCAge}, FILE_DURATION, TO(image_age), "minimum-image-ttl-duration"},
+    {{N_imageGCHighThresholdPercent}, FILE_INT, TO(gc_high), "image-gc-high-threshold"},
+    {{N_imageGCLowThresholdPercent}, FILE_INT, TO(gc_low), "image-gc-low-threshold"},
+    {{N_cgroupRoot}, FILE_TEXT, TO(cgroup_root), "cgroup-root"},
+    {{N_cgroupsPerQOS}, FILE_BOOL, TO(cgroups), "cgroups-per-qos"},
+    {{N_maxPods}, FILE_INT, TO(max_pods), "max-pods"},
+    {{N_podsPerCore}, FILE_INT, TO(pods_per_core), "pods-per-core"},
+    {{N_podCIDR}, FILE_TEXT, TO(pod_cidr), "pod-cidr"},
+    {{N_podPidsLimit}, FILE_INT, TO(pids), "pod-max-pids"},
+    {{N_resolvConf}, FILE_TEXT, TO(resolv_conf), "resolv-conf"},
+    {{N_cpuCFSQuota}, FILE_BOOL, TO(cfs_quota), "cpu-cfs-quota"},
+    {{N_cpuCFSQuotaPeriod}, FILE_DURATION, TO(cfs_period), "cpu-cfs-quota-period"},
+    {{N_nodeStatusMaxImages}, FILE_INT, TO(max_images), "node-status-max-images"},
+    {{N_serializeImagePulls}, FILE_BOOL, TO(serial_pulls), "serialize-image-pulls"},
+    {{N_maxParallelImagePulls}, FILE_INT, TO(parallel_pulls), NULL},
+    {{N_evictionHard}, FILE_MAP, TO(eviction_hard), "eviction-hard"},
+    {{N_systemReserved}, FILE_MAP, TO(system_reserved), "system-reserved"},
+    {{N_kubeReserved}, FILE_MAP, TO(kube_reserved), "kube-reserved"},
+    {{N_allowedUnsafeSysctls}, FILE_LIST, TO(sysctls), "allowed-unsafe-sysctls"},
+    {{N_containerLogMaxSize}, FILE_TEXT, TO(log_max_size), "container-log-max-size"},
+    {{N_containerLogMaxFiles}, FILE_INT, TO(log_files), "container-log-max-files"},
+    {{N_providerID}, FILE_TEXT, TO(provider_id), "provider-id"},
+    {{N_registerNode}, FILE_BOOL, TO(register_node), "register-node"},
+    {{N_registerWithTaints}, FILE_TAINTS, TO(taints), "register-with-taints"},
+    {{N_seccompDefault}, FILE_BOOL, TO(seccomp_default), "seccomp-default"},
+    {{N_containerRuntimeEndpoint}, FILE_TEXT, TO(cri), "container-runtime-endpoint"},
+    {{N_imageServiceEndpoint}, FILE_TEXT, TO(images), "image-service-endpoint"},
+    {{N_crashLoopBackOff, N_maxContainerRestartPeriod}, FILE_DURATION, TO(crash_most), NULL},
+};
+
+static void list_add(struct flag_list *l, struct str s)
+{
+    l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
+    l->items[l->n++] = str_dup(s);
+}
+
+static void take_map(struct arena *a, const struct val *v, struct flag_list *to)
+{
+    VAL_EACH_ENTRY (v, key, value)
+        list_add(to, arena_printf(a, STR_FMT "=" STR_FMT, STR_ARG(val_str(key)), STR_ARG(val_str(value))));
+}
+
+static void take_taints(struct arena *a, const struct val *v, struct flag_list *to)
+{
+    VAL_EACH (v, t)
+        list_add(to, arena_printf(a, STR_FMT "%s" STR_FMT ":" STR_FMT, STR_ARG(val_getstr(t, N_key)),
+                                  val_getstr(t, N_value).n ? "=" : "", STR_ARG(val_getstr(t, N_value)),
+                                  STR_ARG(val_getstr(t, N_effect))));
+}
+
+static void take_entry(struct arena *a, const struct file_entry *f, const struct val *v, struct settings *s)
+{
+    void *to = (char *)s + f->to;
+    switch (f->kind) {
+    case FILE_TEXT:
+        *(const char **)to = arena_cstr(a, val_str(v));
+        break;
+    case FILE_INT:
+        *(int64_t *)to = val_int(v, 0);
+        break;
+    case FILE_BOOL:
+        *(bool *)to = val_bool(v, false);
+        break;
+    case FILE_DURATION:
+        duration_parse(val_str(v), to);
+        break;
+    case FILE_LIST:
+        VAL_EACH (v, item)
+            list_add(to, val_str(item));
+        break;
+    case FILE_MAP:
+        take_map(a, v, to);
+        break;
+    case FILE_TAINTS:
+        take_taints(a, v, to);
+        break;
+    }
+}
+
+static int read_text(struct arena *a, const char *path, struct str *ret, struct err *e)
+{
+    int r = os_read_file(a, path, 16 << 20, ret);
+    return r < 0 ? err_set(e, r, "cannot read %s: %s", path, strerror(-r)) : 0;
+}
+
+static int check_kind(struct arena *a, struct str json, const char *path, struct err *e)
+{
+    struct str version, kind;
+    int r = json_type_meta(a, json, &version, &kind, e);
+    if (r == 0 && !(str_is(kind, "KubeletConfiguration") && str_is(version, "kubelet.config.k8s.io/v1beta1")))
+        r = err_set(e, -EINVAL, "%s holds a " STR_FMT " " STR_FMT
+                    ", expected a kubelet.config.k8s.io/v1beta1 KubeletConfiguration",
+                    path, STR_ARG(version), STR_ARG(kind));
+    return r;
+}
+
+/* What upstream's defaults for a file are where they differ from those of flags. */
+static void file_defaults(struct settings *s)
+{
+    s->webhook = true;
+    s->anonymous = false;
+    s->authorization = "Webhook";
+}
+
+static int take_file(struct arena *a, const char *path, struct flag *flags, struct settings *s, struct err *e)
+{
+    struct str text, json;
+    struct val *v;
+    struct json_report report = {0};
+    int r = read_text(a, path, &text, e);
+    if (r == 0)
+        r = yaml_to_json(a, text, &report, &json, e);
+    if (r == 0)
+        r = check_kind(a, json, path, e);
+    if (r == 0)
+        r = json_decode(a, type_at(T_kubelet_v1beta1_KubeletConfiguration), json, 0, &report, &v, e);
+    if (r == 0 && report.n)
+        r = err_set(e, -EINVAL, STR_FMT, STR_ARG(report.problems[0]));
+    if (r < 0)
+        return err_wrap(e, r, "the configuration file %s", path);
+    file_defaults(s);
+    for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+        const struct val *at = val_path(v, entries[i].path);
+        struct flag *flag = entries[i].flag ? flags_find(flags, entries[i].flag) : NULL;
+        if (at && !(flag && flag->given))
+            take_entry(a, &entries[i], at, s);
+    }
+    return 0;
+}
+
+/* ---- from settings to the configuration ------------------------------------------------------------------------- */
+
+static const char *const *list_of(struct arena *a, const struct flag_list *l)
+{
+    const char **out = ARENA_ARRAY(a, const char *, l->n + 1);
+    for (size_t i = 0; i < l->n; i++)
+        out[i] = arena_cstr(a, str_of(l->items[i]));
+    return out;
+}
+
+static const char *const *split(struct arena *a, const char *text)
+{
+    struct str rest = str_of(text), part;
+    const char **out = ARENA_ARRAY(a, const char *, rest.n + 2);
+    size_t n = 0;
+    while (rest.n && str_next(&rest, ',', &part))
+        out[n++] = arena_cstr(a, str_trim(part));
+    return out;
+}
+
+static int check_port(int64_t port, const char *flag, struct err *e)
+{
+    return port >= 0 && port < 65536 ? 0 : err_set(e, -EINVAL, "--%s %lld: expected 0 to 65535", flag, (long long)port);
+}
+
+static int set_files(struct kubelet_options *o, const struct settings *s, struct err *e)
+{
+    struct arena *a = &o->arena;
+    int r = 0;
+    if ((s->cert && *s->cert) != (s->key && *s->key))
+        return err_set(e, -EINVAL, "--tls-cert-file and --tls-private-key-file go together");
+    if (s->cert && *s->cert) {
+        r = read_text(a, s->cert, &o->config.tls_cert, e);
+        if (r == 0)
+            r = read_text(a, s->key, &o->config.tls_key, e);
+    }
+    if (r == 0 && s->client_ca && *s->client_ca)
+        r = read_text(a, s->client_ca, &o->config.client_ca, e);
+    return r;
+}
+
+static const char *address(struct arena *a, const char *host, int64_t port)
+{
+    bool six = strchr(host, ':') != NULL;
+    return arena_printf(a, "%s%s%s:%lld", six ? "[" : "", host, six ? "]" : "", (long long)port).p;
+}
+
+static void set_texts(struct arena *a, const struct settings *s, struct kubelet_config *c)
+{
+    c->node_name = s->hostname;
+    c->hostname = s->hostname;
+    c->node_ips = s->node_ip ? split(a, s->node_ip) : NULL;
+    c->cri_socket = s->cri;
+    c->image_socket = s->images;
+    c->root_dir = s->root_dir;
+    c->pod_logs_dir = s->logs_dir;
+    c->container_logs_dir = "/var/log/containers";
+    c->static_pod_path = s->static_path;
+    c->pod_cidr = s->pod_cidr;
+    c->cluster_dns = list_of(a, &s->dns);
+    c->cluster_domain = s->domain;
+    c->resolv_conf = s->resolv_conf;
+    c->cgroup_root = s->cgroup_root;
+    c->provider_id = s->provider_id;
+    c->node_labels = list_of(a, &s->labels);
+    c->taints = list_of(a, &s->taints);
+    c->allowed_sysctls = list_of(a, &s->sysctls);
+    c->kube_reserved = list_of(a, &s->kube_reserved);
+    c->system_reserved = list_of(a, &s->system_reserved);
+    c->eviction_hard = s->eviction_hard.n ? list_of(a, &s->eviction_hard) : NULL;
+    c->listen = address(a, s->address, s->port);
+    c->healthz_listen = s->healthz_port ? address(a, s->healthz_address, s->healthz_port) : NULL;
+}
+
+static void set_rest(const struct settings *s, struct kubelet_config *c)
+{
+    c->no_register = !s->register_node;
+    c->no_cgroups = !s->cgroups;
+    c->no_cpu_quota = !s->cfs_quota;
+    c->no_server = !s->enable_server;
+    c->seccomp_default = s->seccomp_default;
+    c->serial_pulls = s->serial_pulls && s->parallel_pulls <= 1;
+    c->max_parallel_pulls = (int)s->parallel_pulls;
+    c->cpu_quota_period = s->cfs_period;
+    c->max_pods = (int)s->max_pods;
+    c->pods_per_core = (int)s->pods_per_core;
+    c->pod_pids = s->pids;
+    c->log_max_files = (int)s->log_files;
+    c->max_images_reported = (int)s->max_images;
+    c->image_gc_high = (int)s->gc_high;
+    c->image_gc_low = (int)s->gc_low;
+    c->image_min_age = s->image_age;
+    c->max_crash_backoff = s->crash_most;
+    c->sync_period = s->sync_period;
+    c->status_period = s->status_period;
+    c->status_report_period = s->report_period;
+    c->lease_duration = SECONDS(s->lease_seconds);
+    c->file_check_period = s->file_period;
+    c->anonymous = s->anonymous;
+    c->token_webhook = s->webhook;
+    c->authorize_always = !s->authorization || !*s->authorization || !strcmp(s->authorization, "AlwaysAllow");
+}
+
+static int apply(struct kubelet_options *o, const struct settings *s, struct err *e)
+{
+    struct quantity size;
+    int r = check_port(s->port, "port", e);
+    if (r == 0)
+        r = check_port(s->healthz_port, "healthz-port", e);
+    if (r == 0 && s->authorization && *s->authorization && strcmp(s->authorization, "AlwaysAllow") != 0 &&
+        strcmp(s->authorization, "Webhook") != 0)
+        r = err_set(e, -EINVAL, "--authorization-mode %s: expected Webhook or AlwaysAllow", s->authorization);
+    if (r == 0 && s->log_max_size && *s->log_max_size) {
+        r = quantity_parse(str_of(s->log_max_size), &size, e);
+        if (r < 0)
+            return err_wrap(e, r, "--container-log-max-size %s", s->log_max_size);
+        o->config.log_max_size = quantity_units(size);
+    }
+    if (r < 0)
+        return r;
+    set_texts(&o->arena, s, &o->config);
+    set_rest(s, &o->config);
+    o->kubeconfig = s->kubeconfig;
+    if (s->bootstrap && s->kubeconfig && os_read_file(&o->arena, s->kubeconfig, 1 << 20, &(struct str){0}) == -ENOENT)
+        o->kubeconfig = s->bootstrap;
+    o->verbosity = s->verbosity;
+    o->version = s->version;
+    return set_files(o, s, e);
+}
+
+static void settings_done(struct settings *s)
+{
+    struct flag_list *lists[] = {&s->dns, &s->labels, &s->taints, &s->kube_reserved, &s->system_reserved, &s->eviction_hard,
+                                 &s->sysctls};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        flags_list_done(lists[i]);
+}
+
+/* flags_parse reorders what it is given. */
+static int parse(struct arena *a, struct flag *flags, int argc, char **argv, struct err *e)
+{
+    char **copy = ARENA_ARRAY(a, char *, argc + 1);
+    int operands = 0;
+    memcpy(copy, argv, sizeof(*copy) * (size_t)argc);
+    int r = flags_parse(flags, argc, copy, &operands, NULL, e);
+    if (r == 0 && operands)
+        r = err_set(e, -EINVAL, "unknown command \"%s\"", copy[1]);
+    return r;
+}
+
+int kubelet_options_read(struct kubelet_options *o, int argc, char **argv, struct err *e)
+{
+    /* Once to learn which file, and which of its values do not count; once more on top of the file's values. */
+    struct settings first = defaults, s = defaults;
+    struct flag look[] = FLAGS(&first), flags[] = FLAGS(&s);
+    int r = parse(&o->arena, look, argc, argv, e);
+    if (r == 0 && first.config && *first.config)
+        r = take_file(&o->arena, first.config, look, &s, e);
+    else if (r == 0)
+        s.anonymous = true; /* flags alone have upstream's oldest defaults */
+    if (r == 0)
+        r = parse(&o->arena, flags, argc, argv, e);
+    if (r == 0)
+        r = apply(o, &s, e);
+    settings_done(&first);
+    settings_done(&s);
+    return r;
+}
+
+void kubelet_options_done(struct kubelet_options *o)
+{
+    arena_done(&o->arena);
+}
+
+void kubelet_options_help(struct buf *b)
+{
+    struct settings s = defaults;
+    struct flag flags[] = FLAGS(&s);
+    flags_help(flags, b);
+}
+
+/* ---- the program -------------------------------------------------------------------------------------------------- */
+
+struct program {
+    struct kubelet_options *options;
+    struct err err;
+    int r;
+    struct waitq ended;
+    bool done;
+};
+
+static void run_kubelet(void *arg)
+{
+    struct program *p = arg;
+    p->r = kubelet_run(&p->options->config, &p->err);
+    p->done = true;
+    waitq_wake_all(&p->ended);
+}
+
+static void wait_signal(void *arg)
+{
+    struct program *p = arg;
+    if (os_wait_signal(MONO_NEVER) > 0) {
+        p->done = true;
+        waitq_wake_all(&p->ended);
+    }
+}
+
+static void run(void *arg)
+{
+    struct program *p = arg;
+    struct group g = {0};
+    struct client *client = NULL;
+    if (p->options->kubeconfig)
+        p->r = kubeconfig_client(p->options->kubeconfig, "kubelet", &client, &p->err);
+    if (p->r < 0)
+        return;
+    p->options->config.client = client;
+    group_spawn(&g, "kubelet", run_kubelet, p);
+    group_spawn(&g, "signal", wait_signal, p);
+    while (!p->done && waitq_wait(&p->ended, MONO_NEVER) == 0)
+        ;
+    group_stop(&g);
+    if (client)
+        client_free(client);
+}
+
+static void print_help(void)
+{
+    struct buf b = BUF_INIT;
+    kubelet_options_help(&b);
+    printf("The node agent: runs the pods that are bound to its node.\n\nUsage:\n  kubelet [flags]\n\nFlags:\n%s", b.p);
+    buf_done(&b);
+}
+
+int kubelet_main(int argc, char **argv)
+{
+    struct kubelet_options o = {0};
+    struct program p = {.options = &o};
+    int r = kubelet_options_read(&o, argc, argv, &p.err);
+    if (r == FLAGS_HELP || (r == 0 && o.version)) {
+        if (r == FLAGS_HELP)
+            print_help();
+        else
+            puts("Kubernetes v1.37.2+cube");
+        kubelet_options_done(&o);
+        return 0;
+    }
+    if (r < 0) {
+        fprintf(stderr, "kubelet: %s\n", err_text(&p.err, r));
+        kubelet_options_done(&o);
+        return 2;
+    }
+    if (o.verbosity >= 4)
+        log_set_level(o.verbosity >= 8 ? LOG_TRACE : LOG_DEBUG);
+    loop_run(run, &p);
+    kubelet_options_done(&o);
+    if (p.r == 0 || p.r == -ECANCELED)
+        return 0;
+    fprintf(stderr, "kubelet: %s\n", err_text(&p.err, p.r));
+    return 1;
+}

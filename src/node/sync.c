@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One pass over a Pod: machine, volumes, sandbox, containers, in the order in which they need each other. */
+#include "node/kubelet-internal.h"
+
+/* ---- the machine's part ---------------------------------------------------------------------------------- */
+
+static int make_cgroup(struct worker *w, const struct val *pod, struct err *e)
+{
+    struct kubelet *k = w->k;
+    struct arena a = ARENA_INIT;
+    struct err why = {{0}};
+    struct cgroup_limits l = pod_cgroup_limits(pod, k->cri.cfs_quota, k->cri.cfs_period, k->cfg.pod_pids);
+    int r = k->host->ops->cgroup_set(k->host, pod_cgroup_path(&a, k->cfg.cgroup_root, pod).p, &l, &why);
+    if (r < 0) {
+        pod_event(k, pod, true, "FailedCreatePodContainer", "unable to ensure pod container exists: %s",
+                  err_text(&why, r));
+        err_set(e, r, "%s", err_text(&why, r));
+    }
+    arena_done(&a);
+    return r;
+}
+
+static int set_up_volumes(struct worker *w, const struct val *pod, struct world *world, struct err *e)
+{
+    struct kubelet *k = w->k;
+    struct err why = {{0}};
+    w->volumes_dirty = false;
+    int r = volumes_setup(k->host, k->cfg.root_dir, pod, &world->v, k->facts.memory, &why);
+    if (r == -ECANCELED)
+        return r;
+    if (r < 0) {
+        w->volumes_dirty = true;
+        pod_event(k, pod, true, "FailedMount", "%s", why.text);
+        return err_set(e, r, "%s", why.text);
+    }
+    w->volumes_ready = true;
+    return 0;
+}
+
+static int prepare(struct worker *w, const struct val *pod, struct world *world, struct err *e)
+{
+    struct kubelet *k = w->k;
+    if (!k->network_ready && !pod_host_network(pod)) {
+        pod_event(k, pod, true, "NetworkNotReady", "network is not ready: %s", k->runtime_problem);
+        return err_set(e, -ENETDOWN, "network is not ready: %s", k->runtime_problem);
+    }
+    if (pod_is_static(pod))
+        mirror_ensure(w);
+    if (!w->cgroup_ready && !k->cfg.no_cgroups) {
+        int r = make_cgroup(w, pod, e);
+        if (r < 0)
+            return r;
+        w->cgroup_ready = true;
+    }
+    return w->volumes_dirty || !w->volumes_ready ? set_up_volumes(w, pod, world, e) : 0;
+}
+
+/* ---- the sandbox ----------------------------------------------------------------------------------------- */
+
+/* The runtime's handler for the Pod's RuntimeClass; empty: its default. */
+static int runtime_handler(struct kubelet *k, const struct val *pod, struct arena *a, struct str *ret, struct err *e)
+{
+    struct str name = val_str(val_at(pod, N_spec, N_runtimeClassName));
+    const struct resource *res = resource_find(STR("node.k8s.io"), STR("v1"), STR("runtimeclasses"));
+    *ret = STR_NULL;
+    if (!name.n)
+        return 0;
+    const struct object *o = k->world && res ? replica_get(k->world, res, STR_NULL, name) : NULL;
+    if (!o)
+        return err_set(e, -ENOENT, "failed to get RuntimeClass \"" STR_FMT "\": not found", STR_ARG(name));
+    *ret = arena_str(a, val_getstr(o->val, N_handler));
+    return 0;
+}
+
+static int create_sandbox(struct worker *w, const struct val *pod, uint32_t attempt, struct err *e)
+{
+    struct kubelet *k = w->k;
+    struct arena a = ARENA_INIT;
+    struct str handler, id;
+    struct err why = {{0}};
+    struct val *config = cri_sandbox_config(&a, pod, &k->cri, attempt);
+    int r = k->host->ops->make_dir(k->host, val_cstr(val_get(config, N_log_directory)), 0755, &why);
+    if (r == 0)
+        r = runtime_handler(k, pod, &a, &handler, &why);
+    if (r == 0)
+        r = runtime_run_sandbox(k->rt, config, handler, &a, &id, &why);
+    if (r != 0 && r != -ECANCELED) {
+        pod_event(k, pod, true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", err_text(&why, r));
+        err_set(e, r, "cannot create the sandbox: %s", err_text(&why, r));
+    }
+    arena_done(&a);
+    return r;
+}
+
+/* ---- carrying out ---------------------------------------------------------------------------------------- */
+
+/* All but the newest instance of every init container: their ends were seen. */
+static void prune_init_containers(struct worker *w, const struct val *pod, const struct podstate *s)
+{
+    VAL_EACH (pod_containers(pod, CK_INIT), c) {
+        bool first = true;
+        for (size_t i = 0; s && i < s->n_containers; i++) {
+            const struct rt_container *rt = &s->containers[i];
+            if (!str_eq(rt->name, val_getstr(c, N_name)))
+                continue;
+            if (!first && rt->state == RT_EXITED)
+                runtime_remove_container(w->k->rt, rt->id, NULL);
+            first = false;
+        }
+    }
+}
+
+void remove_dead_containers(struct worker *w, const struct podstate *s)
+{
+    for (size_t i = 0; s && i < s->n_containers; i++) {
+        const struct rt_container *c = &s->containers[i];
+        unsigned newer = 0;
+        for (size_t j = 0; j < i; j++)
+            newer += str_eq(s->containers[j].name, c->name) && s->containers[j].state == RT_EXITED;
+        if (c->state == RT_EXITED && newer >= 1)
+            runtime_remove_container(w->k->rt, c->id, NULL);
+    }
+}
+
+/* Sandboxes that were replaced, once nothing of them is needed. */
+static void remove_dead_sandboxes(struct worker *w, const struct podstate *s)
+{
+    for (size_t i = 1; s && i < s->n_sandboxes; i++) {
+        bool used = s->sandboxes[i].ready;
+        for (size_t j = 0; j < s->n_containers; j++)
+            used = used || str_eq(s->containers[j].sandbox_id, s->sandboxes[i].id);
+        if (!used)
+            runtime_remove_sandbox(w->k->rt, s->sandboxes[i].id, NULL);
+    }
+}
+
+static int carry_out_kills(struct worker *w, const struct val *pod, const struct actions *act, struct err *e)
+{
+    if (act->kill_pod) {
+        if (act->create_sandbox && act->sandbox_id.n)
+            pod_event(w->k, pod, false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        return kill_pod(w, -1, e);
+    }
+    for (size_t i = 0; i < act->n_kills; i++) {
+        const struct kill_action *kill = &act->kills[i];
+        struct kill_request r = {.w = w, .spec = kill->spec, .container = kill->container, .grace = -1,
+                                 .reason = kill->reason, .message = kill->message};
+        int rc = kill_container(&r, e);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int carry_out_starts(struct starting *s, const struct actions *act)
+{
+    int worst = 0;
+    for (size_t i = 0; i < act->n_starts; i++) {
+        const struct start_action *start = &act->starts[i];
+        int rc = start_container(s, start);
+        if (rc < 0)
+            return rc;
+        worst = MAX(worst, rc);
+        /* The next init container waits for this one; a sidecar that fails holds nobody up yet. */
+        if (rc > 0 && start->kind == CK_INIT && !container_is_sidecar(start->spec))
+            return worst;
+    }
+    return worst;
+}
+
+static bool anything(const struct actions *act)
+{
+    return act->kill_pod || act->create_sandbox || act->n_kills || act->n_starts;
+}
+
+/* After what was done: what is now, without waiting for anybody to notice. */
+static int look_again(struct worker *w, struct podstate **state, struct err *e)
+{
+    int rc = pleg_refresh(w->k, str_of(w->uid), e);
+    podstate_unref(*state);
+    *state = podstate_ref(w->state);
+    return rc;
+}
+
+static int carry_out(struct worker *w, const struct val *pod, struct podstate **state, struct world *world,
+                     struct arena *a, struct err *e)
+{
+    struct actions act;
+    actions_compute(a, &(struct actions_input){pod, *state, worker_probe_result, w}, &act);
+    if (!anything(&act))
+        return 0;
+    /* The decision points into the state: what it names must outlive looking again. */
+    struct podstate *decided CLEANUP_PODSTATE = podstate_ref(*state);
+    int rc = carry_out_kills(w, pod, &act, e);
+    if (rc != 0 || (act.kill_pod && !act.create_sandbox))
+        return rc;
+    prune_init_containers(w, pod, *state);
+    if (act.create_sandbox) {
+        rc = create_sandbox(w, pod, act.attempt, e);
+        if (rc == 0)
+            rc = look_again(w, state, e);
+        if (rc != 0)
+            return rc;
+    }
+    const struct rt_sandbox *box = podstate_active_sandbox(*state);
+    if (!box)
+        return err_set(e, -EAGAIN, "the sandbox is not there yet");
+    world->v.env.n_pod_ips = podstate_ips(*state, &world->v.env.pod_ips);
+    if (pod_host_network(pod)) {
+        world->v.env.pod_ips = w->k->ips;
+        world->v.env.n_pod_ips = w->k->n_ips;
+    }
+    struct starting s = {w, pod, *state, world, box->id, cri_sandbox_config(a, pod, &w->k->cri, box->attempt)};
+    struct podstate *used CLEANUP_PODSTATE = podstate_ref(*state);
+    rc = carry_out_starts(&s, &act);
+    if (rc < 0)
+        return rc;
+    int again = look_again(w, state, e);
+    remove_dead_containers(w, *state);
+    remove_dead_sandboxes(w, *state);
+    return again; /* what could not be started has its own time to try again */
+}
+
+int sync_pod(struct worker *w, struct err *e)
+{
+    struct object *pod CLEANUP_OBJECT = object_ref(w->pod);
+    struct podstate *state = podstate_ref(w->state);
+    struct arena a = ARENA_INIT;
+    struct world world;
+    world_init(&world, w);
+    world.v.env.n_pod_ips = podstate_ips(state, &world.v.env.pod_ips);
+    int rc = prepare(w, pod->val, &world, e);
+    if (rc == 0)
+        rc = carry_out(w, pod->val, &state, &world, &a, e);
+    world_done(&world);
+    podstate_unref(state);
+    arena_done(&a);
+    return rc;
+}
