@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "client/kubeconfig.h"
+#include "names.h"
 #include "type/resource.h"
 #include "types.h"
 #include "wire/json.h"
@@ -443,7 +444,7 @@ static void settings_done(struct settings *s)
     struct flag_list *lists[] = {&s->dns, &s->labels, &s->taints, &s->kube_reserved, &s->system_reserved, &s->eviction_hard,
                                  &s->sysctls};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-        flags_list_done(lists[i]);
+        flag_list_done(lists[i]);
 }
 
 /* flags_parse reorders what it is given. */
