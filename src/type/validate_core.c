@@ -113,6 +113,8 @@ static void check_involved(struct validation *x, const struct vpath *p, const st
 static void check_new_event(struct validation *x, const struct vpath *p, const struct val *v, const struct val *series)
 {
     const struct val *controller = val_get(v, N_reportingController), *instance = val_get(v, N_reportingInstance);
+    if (!controller)
+        controller = val_get(v, N_reportingComponent); /* its name in core/v1 */
     if (!val_get(v, N_eventTime))
         return;
     if (!val_str(controller).n)
