@@ -96,6 +96,17 @@ static int invalid(struct request *r, const struct val *v)
     return status_invalid(&r->status, str_of(res->group), str_of(res->kind), obj_name(v));
 }
 
+/* Rules and warnings are about the version that the client speaks; paths in causes are those it knows. */
+static const struct val *as_asked(struct request *r, const struct val *v)
+{
+    return v && r->res->stored && !r->sub ? convert_from_stored(r->arena, r->res, v) : v;
+}
+
+static const struct resource *rules_of(const struct request *r)
+{
+    return stored_resource(r->res) == r->kind->res && !r->sub ? r->res : r->kind->res;
+}
+
 /* Everything between decoding and storing of a new object. */
 static int create_checks(struct request *r, struct val *v, unsigned flags)
 {
@@ -107,10 +118,10 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
     if (res->index == RES_SERVICES)
         service_prepare(r, v, NULL);
     prepare_create(r->arena, res, v);
-    validate_create(res, v, &r->status);
+    validate_create(rules_of(r), as_asked(r, v), &r->status);
     if ((e = invalid(r, v)))
         return e;
-    object_warnings(res, v, NULL, warn, r);
+    object_warnings(rules_of(r), as_asked(r, v), NULL, warn, r);
     return flags & WRITE_NO_ADMIT ? 0 : admit_validate(&a);
 }
 
@@ -234,10 +245,10 @@ static int update_checks(struct request *r, struct val *v, const struct object *
             service_prepare(r, v, now->val);
         prepare_update(r->arena, res, rules_sub(r), v, now->val);
         keep(r, val_sub_obj(r->arena, v, N_metadata), now->meta, N_creationTimestamp);
-        validate_update(res, rules_sub(r), v, now->val, &r->status);
+        validate_update(rules_of(r), rules_sub(r), as_asked(r, v), as_asked(r, now->val), &r->status);
         if ((e = invalid(r, v)))
             return e;
-        object_warnings(res, v, now->val, warn, r);
+        object_warnings(rules_of(r), as_asked(r, v), as_asked(r, now->val), warn, r);
     }
     return flags & WRITE_NO_ADMIT ? 0 : admit_validate(&a);
 }
