@@ -141,6 +141,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
     struct h2 *h = user;
     if (f->hd.type == NGHTTP2_GOAWAY)
         h->got_goaway = true;
+    if (f->hd.type == NGHTTP2_SETTINGS && !(f->hd.flags & NGHTTP2_FLAG_ACK))
+        h->got_settings = true;
     if (f->hd.type == NGHTTP2_PING && (f->hd.flags & NGHTTP2_FLAG_ACK))
         h->pinged.ns = 0;
     struct h2_stream *s = f->hd.stream_id ? stream_at(session, f->hd.stream_id) : NULL;

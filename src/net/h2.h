@@ -56,7 +56,7 @@ struct h2 {
     struct buf out;     /* bytes on their way */
     size_t out_at;
     struct group writer;
-    bool writing, broken, server, got_goaway;
+    bool writing, broken, server, got_goaway, got_settings;
     int error; /* why broken */
     size_t max_header_bytes;
     int64_t write_timeout, ping_after, ping_timeout;

@@ -11,17 +11,21 @@
 enum {
     STREAM_WINDOW = 1 << 20,
     CONNECTION_WINDOW = 16 << 20,
+    HOSTS_KEPT = 256,
     SMALL_BODY = 32768, /* sent together with the head */
     WRITE_TIMEOUT = 120,
-    TRIES = 3,
+    TRIES = 3,           /* after a lost connection */
+    REFUSALS = 10,       /* of streams by servers that had no room */
+    FIRST_STREAMS = 100, /* at once, until the server's SETTINGS have come */
 };
 
 struct client_host {
     struct list conns;
     struct waitq q; /* something about the connections changed */
     unsigned n_conns, dialing;
-    bool may_h2; /* or not known yet: one dial at a time then */
-    char *name;  /* host to resolve, or "unix:..." */
+    unsigned refs; /* connections, also unlisted ones, and who waits for one */
+    bool may_h2;   /* or not known yet: one dial at a time then */
+    char *name;    /* host to resolve, or "unix:..." */
     uint16_t port;
     bool tls;
 };
@@ -78,6 +82,7 @@ static void conn_unref(struct client_conn *c)
     if (!c->is_h2)
         h1_wire_done(&c->w);
     stream_free(c->stream);
+    c->host->refs--;
     free(c);
 }
 
@@ -145,6 +150,7 @@ static struct client_conn *conn_new(struct http_client *client, struct client_ho
     struct client_conn *c = NEW(struct client_conn);
     c->client = client;
     c->host = host;
+    host->refs++;
     c->stream = stream;
     c->private_ = private_;
     c->refs = 1;
@@ -250,22 +256,29 @@ static int dial_and_list(struct http_client *client, struct client_host *host, s
     return r;
 }
 
-static int conn_get(struct http_client *client, struct client_host *host, struct mono deadline,
-                    struct client_conn **ret, struct err *e)
+static int conn_wait(struct http_client *client, struct client_host *host, struct mono deadline,
+                     struct client_conn **ret, struct err *e)
 {
-    for (;;) {
-        struct client_conn *c = pick(host);
-        if (c) {
-            conn_take(c);
-            *ret = c;
-            return 0;
-        }
+    struct client_conn *c;
+    while (!(c = pick(host))) {
         bool wait =
             (host->dialing && host->may_h2) || host->n_conns + host->dialing >= client->config.max_conns;
         int r = wait ? waitq_wait(&host->q, deadline) : dial_and_list(client, host, deadline, e);
         if (r < 0)
             return wait ? err_set(e, r, "waiting for a connection to %s: %s", host->name, strerror(-r)) : r;
     }
+    conn_take(c);
+    *ret = c;
+    return 0;
+}
+
+static int conn_get(struct http_client *client, struct client_host *host, struct mono deadline,
+                    struct client_conn **ret, struct err *e)
+{
+    host->refs++; /* it must not be forgotten while we wait */
+    int r = conn_wait(client, host, deadline, ret, e);
+    host->refs--;
+    return r;
 }
 
 /* Idle HTTP/1 connections are closed here; HTTP/2 ones have their pump. */
@@ -333,6 +346,18 @@ static void host_free(void *p)
     free(h);
 }
 
+/* A proxy meets ever new hosts; those without connections are forgotten now and then. */
+static void forget_hosts(struct http_client *client)
+{
+    MAP_EACH (&client->hosts, entry) {
+        struct client_host *h = entry->value;
+        if (h->refs == 0) {
+            map_del(&client->hosts, entry->key);
+            host_free(h);
+        }
+    }
+}
+
 static struct client_host *host_get(struct http_client *client, const struct url *u, const char *unix_socket)
 {
     struct buf key CLEANUP_BUF = BUF_INIT;
@@ -344,6 +369,8 @@ static struct client_host *host_get(struct http_client *client, const struct url
     struct client_host *h = map_get(&client->hosts, buf_str(&key));
     if (h)
         return h;
+    if (client->hosts.n >= HOSTS_KEPT)
+        forget_hosts(client);
     h = NEW(struct client_host);
     list_init(&h->conns);
     h->tls = tls && !unix_socket;
@@ -666,20 +693,23 @@ int http_call_wait(struct http_call *c, struct mono deadline, struct err *e)
     return 0;
 }
 
+enum repeat { REPEAT_NO, REPEAT_LOST, REPEAT_REFUSED };
+
 /* May a request be sent again after this failure? */
-static bool may_repeat(const struct call *call, int r)
+static enum repeat may_repeat(const struct call *call, int r)
 {
     if (call->streaming || call->aborted || (r != -EPIPE && r != -ECONNRESET && r != -ECONNABORTED))
-        return false;
+        return REPEAT_NO;
     if (call->conn->is_h2 && call->has_stream && call->s.closed && call->s.error == NGHTTP2_REFUSED_STREAM)
-        return true; /* RFC 9113 section 8.7: not processed */
-    return call->reused && call->safe;
+        return REPEAT_REFUSED; /* RFC 9113 section 8.7: not processed */
+    return call->reused && call->safe ? REPEAT_LOST : REPEAT_NO;
 }
 
 int http_do(struct http_client *c, const struct http_request *r, struct mono deadline, struct http_call **ret,
             struct err *e)
 {
-    for (int tries = 1;; tries++) {
+    unsigned lost = 0, refused = 0;
+    for (;;) {
         struct call *call;
         int n = call_begin(c, r, deadline, &call, e);
         if (n < 0)
@@ -689,10 +719,13 @@ int http_do(struct http_client *c, const struct http_request *r, struct mono dea
             *ret = &call->c;
             return 0;
         }
-        bool again = tries < TRIES && may_repeat(call, n);
+        enum repeat repeat = may_repeat(call, n);
         http_call_free(&call->c);
-        if (!again)
+        if (repeat == REPEAT_NO || ++*(repeat == REPEAT_LOST ? &lost : &refused) >
+                                       (repeat == REPEAT_LOST ? TRIES : (unsigned)REFUSALS))
             return n;
+        if (repeat == REPEAT_REFUSED && fiber_sleep(MILLISECONDS(1) << refused) < 0)
+            return -ECANCELED;
     }
 }
 
@@ -800,8 +833,11 @@ static int upgrade_begin(struct http_client *c, const struct http_request *r, co
     struct request_plan p = {0};
     struct stream *stream;
     int n = plan_request(c, r, &call->c.arena, &p, e);
-    if (n == 0)
-        n = dial(c, p.host, true, deadline, &stream, e);
+    if (n < 0)
+        return n;
+    p.host->refs++;
+    n = dial(c, p.host, true, deadline, &stream, e);
+    p.host->refs--;
     if (n < 0)
         return n;
     call->conn = conn_new(c, p.host, stream, true);

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What clients and servers do to each other when they are slow, silent, greedy or hostile. */
+#include "../testing.h"
+#include "net/http.h"
+
+#include <stdio.h>
+
+static struct http_server *server;
+static struct http_client *client;
+static char base[128];
+static unsigned running, peak, timed_out, gone;
+
+static struct mono soon(int ms)
+{
+    return mono_add(os_mono(), MILLISECONDS(ms));
+}
+
+static void serve_slow(struct http_exchange *x)
+{
+    running++;
+    peak = MAX(peak, running);
+    fiber_sleep(MILLISECONDS(30));
+    running--;
+    http_respond(x, 200, NULL, STR("slow"));
+}
+
+static void serve_endless(struct http_exchange *x)
+{
+    static char piece[65536];
+    http_start(x, 200, NULL, -1);
+    int r;
+    do {
+        r = http_write(x, str_n(piece, sizeof(piece)), MONO_NEVER);
+    } while (r == 0);
+    timed_out += r == -ETIMEDOUT;
+}
+
+static void serve_hang(struct http_exchange *x)
+{
+    if (http_wait_gone(x, soon(5000)) == 0)
+        gone++;
+}
+
+static void serve_injection(struct http_exchange *x)
+{
+    static const char *const values[] = {"a\r\nSet-Cookie: x", "a\nb", "a\rb"};
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+        assert_int_equal(http_add_header(x, "X-Bad", str_of(values[i])), -EINVAL);
+    assert_int_equal(http_add_header(x, "X Bad", STR("v")), -EINVAL);
+    assert_int_equal(http_add_header(x, "", STR("v")), -EINVAL);
+    assert_int_equal(http_add_header(x, "Content-Length", STR("7")), 0); /* ignored: framing is ours */
+    http_respond(x, 200, NULL, STR("ok"));
+}
+
+static void serve_large_head(struct http_exchange *x)
+{
+    char value[2000];
+    memset(value, 'h', sizeof(value));
+    for (int i = 0; i < 20; i++)
+        http_add_header(x, "X-Large", str_n(value, sizeof(value)));
+    http_respond(x, 200, NULL, STR("ok"));
+}
+
+static void serve_too_much(struct http_exchange *x)
+{
+    http_start(x, 200, NULL, 3);
+    assert_int_equal(http_write(x, STR("four"), soon(100)), -EINVAL);
+}
+
+static const struct {
+    const char *path;
+    void (*serve)(struct http_exchange *x);
+} routes[] = {{"/slow", serve_slow},           {"/endless", serve_endless},       {"/hang", serve_hang},
+              {"/injection", serve_injection}, {"/large-head", serve_large_head}, {"/too-much", serve_too_much}};
+
+static void handler(void *ctx, struct http_exchange *x)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+        if (str_is(x->path, routes[i].path)) {
+            routes[i].serve(x);
+            return;
+        }
+    }
+    http_respond(x, 200, NULL, STR("unread"));
+}
+
+static void start(struct http_server_config s, struct http_client_config c)
+{
+    struct err e;
+    char address[64];
+    s.handler = handler;
+    running = peak = timed_out = gone = 0;
+    server = http_server_new(&s);
+    assert_int_equal(http_server_listen(server, "127.0.0.1:0", &e), 0);
+    http_server_address(server, address, sizeof(address));
+    snprintf(base, sizeof(base), "http://%s", address);
+    client = http_client_new(&c);
+}
+
+static void stop(void)
+{
+    http_client_free(client);
+    http_server_free(server);
+}
+
+static int ask(const char *path, struct str body, struct http_call **ret, struct err *e)
+{
+    char url[256];
+    snprintf(url, sizeof(url), "%s%s", base, path);
+    struct http_request r = {.method = body.n ? "POST" : "GET", .url = url, .body = body};
+    return http_do(client, &r, soon(5000), ret, e);
+}
+
+static void ask_slow(void *arg)
+{
+    struct http_call *c;
+    struct err e = {0};
+    if (ask("/slow", STR_NULL, &c, &e) == 0) {
+        *(int *)arg += c->status == 200;
+        http_call_free(c);
+    }
+}
+
+static bool becomes(const unsigned *what, unsigned want)
+{
+    struct mono end = soon(3000);
+    while (*what != want && os_mono().ns < end.ns)
+        fiber_sleep(MILLISECONDS(2));
+    return *what == want;
+}
+
+/* ---- cases -------------------------------------------------------------------------------------------- */
+
+/* Requests that are reset at once leave their handlers running: those count, however many streams "are open". */
+FIBER_TEST(rapid_reset)
+{
+    char url[256];
+    start((struct http_server_config){.max_streams = 20}, (struct http_client_config){.h2_prior = true});
+    snprintf(url, sizeof(url), "%s/slow", base);
+    struct http_request r = {.url = url};
+    for (int i = 0; i < 2000; i++) {
+        struct http_call *c;
+        struct err e;
+        assert_int_equal(http_begin(client, &r, soon(1000), &c, &e), 0);
+        http_call_free(c);
+        if (i % 50 == 0)
+            fiber_yield();
+    }
+    fiber_sleep(MILLISECONDS(100));
+    assert_true(peak <= 40);
+    int ok = 0;
+    ask_slow(&ok);
+    assert_int_equal(ok, 1); /* others are still served */
+    stop();
+}
+
+FIBER_TEST(more_requests_than_connections)
+{
+    struct group g = {0};
+    int ok = 0;
+    start((struct http_server_config){0}, (struct http_client_config){.max_conns = 3});
+    for (int i = 0; i < 12; i++)
+        group_spawn(&g, "ask", ask_slow, &ok);
+    assert_int_equal(group_wait(&g, soon(5000)), 0);
+    assert_int_equal(ok, 12);
+    assert_int_equal(peak, 3);
+    stop();
+}
+
+FIBER_TEST(more_requests_than_streams)
+{
+    struct group g = {0};
+    int ok = 0;
+    start((struct http_server_config){.max_streams = 5}, (struct http_client_config){.h2_prior = true});
+    ask_slow(&ok); /* the server's limit is known afterwards */
+    for (int i = 0; i < 30; i++)
+        group_spawn(&g, "ask", ask_slow, &ok);
+    assert_int_equal(group_wait(&g, soon(5000)), 0);
+    assert_int_equal(ok, 31);
+    stop();
+}
+
+FIBER_TEST(a_server_that_takes_few_connections)
+{
+    struct group g = {0};
+    int ok = 0;
+    start((struct http_server_config){.max_connections = 2, .idle_timeout = MILLISECONDS(20)},
+          (struct http_client_config){0});
+    for (int i = 0; i < 6; i++)
+        group_spawn(&g, "ask", ask_slow, &ok);
+    fiber_sleep(MILLISECONDS(20));
+    assert_true(http_server_connections(server) <= 2);
+    assert_int_equal(group_wait(&g, soon(5000)), 0);
+    assert_int_equal(ok, 6); /* the others waited */
+    stop();
+}
+
+FIBER_TEST(clients_that_do_not_read)
+{
+    for (int h2 = 0; h2 < 2; h2++) {
+        struct http_call *c;
+        struct err e;
+        start((struct http_server_config){.write_timeout = MILLISECONDS(60)},
+              (struct http_client_config){.h2_prior = h2});
+        assert_int_equal(ask("/endless", STR_NULL, &c, &e), 0);
+        assert_true(becomes(&timed_out, 1));
+        http_call_free(c);
+        stop();
+    }
+}
+
+FIBER_TEST(bodies_that_nobody_reads)
+{
+    size_t n = 1 << 20;
+    char *p = xcalloc(1, n);
+    for (int h2 = 0; h2 < 2; h2++) {
+        start((struct http_server_config){0}, (struct http_client_config){.h2_prior = h2});
+        for (int i = 0; i < 5; i++) {
+            static const size_t sizes[] = {10, 1000, 100000, 1 << 20, 10};
+            struct http_call *c;
+            struct err e = {0};
+            struct str body;
+            int r = ask("/unread", str_n(p, sizes[i]), &c, &e);
+            if (r)
+                fail_msg("h2 %d size %zu: %s", h2, sizes[i], e.text);
+            assert_int_equal(c->status, 200);
+            assert_int_equal(http_call_read_all(c, 100, soon(1000), &body), 0);
+            assert_str(body, "unread");
+            http_call_free(c);
+        }
+        stop();
+    }
+    free(p);
+}
+
+static void ask_hang(void *arg)
+{
+    struct http_call *c;
+    struct err e;
+    *(int *)arg = ask("/hang", STR_NULL, &c, &e);
+}
+
+FIBER_TEST(cancelled_callers)
+{
+    for (int h2 = 0; h2 < 2; h2++) {
+        struct group g = {0};
+        int r = 1;
+        start((struct http_server_config){0}, (struct http_client_config){.h2_prior = h2});
+        group_spawn(&g, "hang", ask_hang, &r);
+        fiber_sleep(MILLISECONDS(20));
+        group_stop(&g);
+        assert_int_equal(r, -ECANCELED);
+        assert_true(becomes(&gone, 1));
+        stop();
+    }
+}
+
+/* Accepts and says nothing more. */
+FIBER_TEST(silent_servers)
+{
+    struct err e = {0};
+    char address[64];
+    struct http_call *c;
+    int fd = os_listen("127.0.0.1:0", &e);
+    os_local_address(fd, address, sizeof(address));
+    snprintf(base, sizeof(base), "http://%s", address);
+    client = http_client_new(&(struct http_client_config){
+        .h2_prior = true, .ping_after = MILLISECONDS(30), .ping_timeout = MILLISECONDS(30)});
+    struct mono before = os_mono();
+    assert_true(ask("/x", STR_NULL, &c, &e) < 0);
+    assert_true(os_mono().ns - before.ns < SECONDS(2)); /* long before the deadline */
+    http_client_free(client);
+    client = http_client_new(&(struct http_client_config){0});
+    char url[160];
+    snprintf(url, sizeof(url), "%s/x", base);
+    struct http_request r = {.url = url};
+    assert_int_equal(http_do(client, &r, soon(50), &c, &e), -ETIMEDOUT);
+    assert_non_null(strstr(e.text, "no answer in time"));
+    http_client_free(client);
+    os_close(fd);
+    client = http_client_new(&(struct http_client_config){0});
+    assert_int_equal(http_do(client, &r, soon(500), &c, &e), -ECONNREFUSED);
+    http_client_free(client);
+}
+
+FIBER_TEST(answers_that_are_no_http)
+{
+    static const char *const answers[] = {"SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
+                                                                     "Transfer-Encoding: chunked\r\n\r\n",
+                                          "HTTP/1.1 20", ""};
+    struct err e;
+    char address[64];
+    int fd = os_listen("127.0.0.1:0", &e);
+    os_local_address(fd, address, sizeof(address));
+    snprintf(base, sizeof(base), "http://%s", address);
+    for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+        struct group g = {0};
+        int r = 1;
+        client = http_client_new(&(struct http_client_config){0});
+        group_spawn(&g, "ask", ask_hang, &r);
+        int c = os_accept(fd, NULL, 0, soon(1000));
+        os_send(c, answers[i], strlen(answers[i]), soon(100));
+        os_shutdown(c);
+        assert_int_equal(group_wait(&g, soon(2000)), 0);
+        assert_true(r == -EPROTO || r == -EPIPE);
+        os_close(c);
+        http_client_free(client);
+    }
+    os_close(fd);
+}
+
+FIBER_TEST(header_injection)
+{
+    struct http_call *c;
+    struct err e;
+    start((struct http_server_config){0}, (struct http_client_config){0});
+    assert_int_equal(ask("/injection", STR_NULL, &c, &e), 0);
+    assert_int_equal(c->content_length, 2);
+    http_call_free(c);
+    char url[160];
+    snprintf(url, sizeof(url), "%s/", base);
+    struct http_header bad[] = {{STR("X-A"), STR("b\r\nX-C: d")}};
+    struct http_request r = {.url = url, .headers = bad, .n_headers = 1};
+    assert_int_equal(http_do(client, &r, soon(1000), &c, &e), -EINVAL);
+    r = (struct http_request){.url = "http://h/a b"};
+    assert_int_equal(http_do(client, &r, soon(1000), &c, &e), -EINVAL);
+    r = (struct http_request){.url = url, .method = "GET /x HTTP/1.1\r\n"};
+    assert_int_equal(http_do(client, &r, soon(1000), &c, &e), -EINVAL);
+    r = (struct http_request){.url = "ftp://h/"};
+    assert_int_equal(http_do(client, &r, soon(1000), &c, &e), -EINVAL);
+    stop();
+}
+
+FIBER_TEST(heads_and_lengths)
+{
+    for (int h2 = 0; h2 < 2; h2++) {
+        struct http_call *c;
+        struct err e;
+        start((struct http_server_config){0},
+              (struct http_client_config){.h2_prior = h2, .max_header_bytes = 10000});
+        assert_true(ask("/large-head", STR_NULL, &c, &e) < 0);
+        assert_int_equal(ask("/too-much", STR_NULL, &c, &e), 0);
+        struct str body;
+        assert_true(http_call_read_all(c, 100, soon(1000), &body) < 0);
+        http_call_free(c);
+        int ok = 0;
+        ask_slow(&ok);
+        assert_int_equal(ok, 1);
+        stop();
+    }
+}
+
+FIBER_TEST(certificates_changed)
+{
+    for (int h2 = 0; h2 < 2; h2++) {
+        struct http_call *c, *d;
+        struct err e;
+        struct str body;
+        start((struct http_server_config){0}, (struct http_client_config){.h2_prior = h2});
+        assert_int_equal(ask("/endless", STR_NULL, &c, &e), 0);
+        http_client_reset(client);
+        assert_int_equal(ask("/", STR_NULL, &d, &e), 0); /* over a new connection */
+        assert_int_equal(http_call_read_all(d, 100, soon(1000), &body), 0);
+        http_call_free(d);
+        assert_int_equal(http_server_connections(server), 2);
+        char p[10];
+        assert_true(http_call_read(c, p, sizeof(p), soon(1000)) > 0); /* the old one goes on */
+        http_call_free(c);
+        struct mono end = soon(2000);
+        while (http_server_connections(server) > 1 && os_mono().ns < end.ns)
+            fiber_sleep(MILLISECONDS(2));
+        assert_int_equal(http_server_connections(server), 1); /* and ends with its call */
+        stop();
+    }
+}
+
+FIBER_TEST(unix_sockets)
+{
+    struct err e;
+    struct http_call *c;
+    char name[64];
+    start((struct http_server_config){0}, (struct http_client_config){0});
+    snprintf(name, sizeof(name), "unix:@cube-test-http-%lx", (unsigned long)os_random_u64());
+    assert_int_equal(http_server_listen(server, name, &e), 0);
+    struct http_request r = {.url = "http://localhost/", .unix_socket = name + 5};
+    assert_int_equal(http_do(client, &r, soon(1000), &c, &e), 0);
+    assert_int_equal(c->status, 200);
+    http_call_free(c);
+    stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rapid_reset),
+        cmocka_unit_test(more_requests_than_connections),
+        cmocka_unit_test(more_requests_than_streams),
+        cmocka_unit_test(a_server_that_takes_few_connections),
+        cmocka_unit_test(clients_that_do_not_read),
+        cmocka_unit_test(bodies_that_nobody_reads),
+        cmocka_unit_test(cancelled_callers),
+        cmocka_unit_test(silent_servers),
+        cmocka_unit_test(answers_that_are_no_http),
+        cmocka_unit_test(header_injection),
+        cmocka_unit_test(heads_and_lengths),
+        cmocka_unit_test(certificates_changed),
+        cmocka_unit_test(unix_sockets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
