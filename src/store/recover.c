@@ -160,7 +160,8 @@ static int replay_frame(struct recovery *rc, struct segment *seg, const struct f
         struct op op;
         if (op_decode(seg->mark, body, seg->size, &op) < 0)
             return -EBADMSG; /* checked before */
-        if (!op.key.n || op.modified <= 0 || op.modified > rc->revision || (f->kind == FRAME_TXN && op.modified != f->number))
+        if (!op.key.n || op.modified <= 0 || op.modified > rc->revision ||
+            (f->kind == FRAME_TXN && op.modified != f->number))
             return damaged(rc, seg, off, "the revision of an operation cannot be");
         struct item it = {
             .modified = op.modified,
@@ -268,6 +269,14 @@ static int secure_tail(struct recovery *rc)
     return r < 0 ? err_wrap(rc->e, r, "cannot write %s/%010u.log", s->files.dir, seg->number) : 0;
 }
 
+/* The newest segment's name may be in memory only as well: killed between renaming and syncing. */
+static int secure_names(struct recovery *rc)
+{
+    const struct files *f = &rc->s->files;
+    int r = f->durable ? os_sync_dir(f->dir) : 0;
+    return r < 0 ? err_wrap(rc->e, r, "cannot sync %s", f->dir) : 0;
+}
+
 static bool belongs(const struct recovery *rc, uint32_t number)
 {
     for (size_t i = 0; i < rc->others.n; i++)
@@ -329,6 +338,8 @@ int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_
         r = replay_all(&rc);
     if (r == 0)
         r = secure_tail(&rc);
+    if (r == 0)
+        r = secure_names(&rc);
     if (r < 0)
         return r;
     remove_leftovers(&rc, numbers, n);
