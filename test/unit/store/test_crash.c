@@ -30,6 +30,7 @@ struct life {
     unsigned txns;  /* still to do */
     unsigned writers;
     size_t began; /* changes of the disk before */
+    uint64_t space; /* of the disk; 0: plenty */
     bool close, verify_only;
     size_t ended; /* changes of the disk until the power may go at the latest: closing may come too late */
     struct done *done;
@@ -97,7 +98,7 @@ static void write_some(void *arg)
         t->ops[0].cookie = &effect;
         t->ops[0].committing = note_effect;
         int r = store_txn(l->s, t->ops, t->n, &rev, NULL);
-        assert_true(r == 0 || r == STORE_CONFLICT);
+        assert_true(r == 0 || r == STORE_CONFLICT || (r == STORE_FULL && l->space));
         if (r == 0 && effect) {
             l->done = xrealloc(l->done, (l->n_done + 1) * sizeof(*l->done));
             l->done[l->n_done++] = (struct done){.rev = rev.n, .changes = disk_changes(l->d), .lazy = lazy};
@@ -139,6 +140,8 @@ static int by_revision(const void *a, const void *b)
 /* One life of the store on a disk; afterwards the model holds all that was done in it. */
 static void run_life(struct life *l)
 {
+    if (l->space)
+        disk_set_space(l->d, l->space);
     disk_use(l->d);
     loop_run(live, l);
     os_use(NULL);
@@ -173,6 +176,7 @@ static struct life after_cut(const struct life *l, size_t changes, uint64_t seed
         .seen = l->seen,
         .sure = l->sure,
         .close = true,
+        .space = l->space,
     };
     if (changes >= l->opened) { /* what it found was shown to others */
         next.seen = MAX(l->found, l->seen);
@@ -249,10 +253,12 @@ static void a_cut_after_every_change(void **state UNUSED)
 }
 
 /* Life after life on the same disk, each ended by a cut at some point. */
-static void many_lives(uint64_t seed, unsigned lives, bool uniform)
+static void many_lives(uint64_t seed, unsigned lives)
 {
     struct life l = first_life(seed, 150);
-    l.m.uniform = uniform;
+    l.m.uniform = seed % 2;
+    if (seed % 3 == 0) /* the disk is full most of the time */
+        l.space = (4 + seed / 3 % 5) * (32 << 10);
     for (unsigned i = 0; i < lives; i++) {
         run_life(&l);
         uint64_t r = model_random(&l.m, UINT32_MAX);
@@ -277,7 +283,7 @@ static void lives_ended_by_cuts(void **state UNUSED)
     for (uint64_t seed = first ? strtoull(first, NULL, 10) : 1; seed <= seeds; seed++) {
         if (more && (first || seed % 100 == 0))
             print_message("seed %d\n", (int)seed);
-        many_lives(seed, 8, seed % 2);
+        many_lives(seed, 8);
     }
 }
 
