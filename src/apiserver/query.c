@@ -129,10 +129,10 @@ static int parse_write(struct request *r, const char *kind)
 int options_parse(struct request *r)
 {
     const char *kind = options_kind(r);
-    r->opt.grace = -1;
     r->opt.send_initial = r->opt.orphan = -1;
     if (!r->x)
-        return 0;
+        return 0; /* a call from inside has brought its options */
+    r->opt.grace = -1;
     text(r, "resourceVersion", &r->opt.resource_version);
     if (kind) {
         int e = parse_write(r, kind);
