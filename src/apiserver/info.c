@@ -46,11 +46,10 @@ static struct str verb_of_method(struct arena *a, struct str method, bool resour
 }
 
 /* A list of one name is authorised as that name: metadata.name=x in the field selector. */
-static struct str name_in_selector(struct arena *a, struct str query)
+struct str name_in_selector(struct arena *a, struct str text)
 {
-    struct str text;
     struct selector s;
-    if (!query_get(a, query, "fieldSelector", &text) || field_selector_parse(a, text, &s, NULL))
+    if (!text.n || field_selector_parse(a, text, &s, NULL))
         return STR_NULL;
     for (size_t i = 0; i < s.n; i++)
         if (s.reqs[i].op == SEL_EQ && str_is(s.reqs[i].key, "metadata.name"))
@@ -60,6 +59,7 @@ static struct str name_in_selector(struct arena *a, struct str query)
 
 static void refine_verb(struct arena *a, struct str query, struct request_info *in)
 {
+    struct str text = STR_NULL;
     if (in->name.n)
         return;
     if (str_is(in->verb, "get"))
@@ -68,7 +68,8 @@ static void refine_verb(struct arena *a, struct str query, struct request_info *
         in->verb = STR("deletecollection");
     else if (!str_is(in->verb, "watch"))
         return;
-    in->name = name_in_selector(a, query);
+    query_get(a, query, "fieldSelector", &text);
+    in->name = name_in_selector(a, text);
 }
 
 /* parts[at...] is what follows the version. */

@@ -57,6 +57,8 @@ static void fill_info(struct request *r, uint16_t verb, const struct call *call)
     in->subresource = call->subresource ? str_of(call->subresource) : STR("");
     in->ns = call->res->namespaced ? call->ns : STR("");
     in->name = call->name;
+    if (!in->name.n && (verb & (VERB_LIST | VERB_WATCH)))
+        in->name = name_in_selector(r->arena, call->field_selector);
     r->ns = in->ns;
     r->res = call->res;
     r->sub = call->subresource ? resource_subresource(call->res, str_of(call->subresource)) : NULL;

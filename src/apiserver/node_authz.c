@@ -109,9 +109,10 @@ static bool may_csi_node(const struct attributes *at, struct str node)
 /* fieldSelector=spec.nodeName=<node> */
 static bool selects_node(struct request *r, const char *field, struct str node)
 {
-    struct str text;
+    struct str text = r->opt.field_selector; /* there already when asked from inside this process */
     struct selector s;
-    if (!query_get(r->arena, r->query, "fieldSelector", &text) || field_selector_parse(r->arena, text, &s, NULL))
+    if ((!text.n && !query_get(r->arena, r->query, "fieldSelector", &text)) ||
+        field_selector_parse(r->arena, text, &s, NULL))
         return false;
     for (size_t i = 0; i < s.n; i++)
         if (s.reqs[i].op == SEL_EQ && str_is(s.reqs[i].key, field) && str_eq(s.reqs[i].values[0], node))

@@ -140,6 +140,8 @@ int request_run_local(struct request *r);
 /* ---- pieces the stages share ---------------------------------------------------------------------------- */
 
 int info_parse(struct arena *a, struct str method, struct str path, struct str query, struct request_info *ret);
+/* The name in a field selector metadata.name=x; empty when there is none. */
+struct str name_in_selector(struct arena *a, struct str text);
 bool request_long_running(const struct request *r);
 int request_read_body(struct request *r); /* into r->body: 0 or an HTTP code */
 int options_parse(struct request *r);
