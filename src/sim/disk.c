@@ -267,15 +267,21 @@ int disk_mkdir(const char *path, mode_t mode UNUSED)
     return 0;
 }
 
+static bool is_root(const char *path)
+{
+    return strcmp(path, "/") == 0 || strcmp(path, ".") == 0;
+}
+
 static bool is_in(struct str path, struct str dir)
 {
+    dir.n = str_is(dir, "/") ? 0 : dir.n;
     return str_starts(path, dir) && path.n > dir.n && path.p[dir.n] == '/' && str_find(str_from(path, dir.n + 1), '/') < 0;
 }
 
 int disk_sync_dir(const char *path)
 {
     struct str dir = str_of(path);
-    if (!file_at(path))
+    if (!file_at(path) && !is_root(path))
         return -ENOENT;
     if (sync_fails())
         return -EIO;
@@ -301,7 +307,7 @@ int disk_list_dir(struct arena *a, const char *path, char ***ret)
 {
     size_t n = 0;
     struct str dir = str_of(path);
-    if (!file_at(path))
+    if (!file_at(path) && !is_root(path))
         return -ENOENT;
     char **names = ARENA_ARRAY(a, char *, sim->files.n + 1);
     MAP_EACH(&sim->files, e)

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A cluster on virtual time from a seed rolls a Deployment to a new image while nodes, their kubelets, the network and the
+ * control plane with its store fail at random, and must come to rest with everything as it should be. The same seed gives
+ * the same history, which is checked, too.
+ *
+ *     rollout --seed 7 [--trace]       one seed; --trace prints the history
+ *     rollout --seed 7 --repeat        and once more, comparing
+ */
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/flags.h"
+#include "base/log.h"
+#include "base/os.h"
+#include "resources.h"
+#include "sim/settled.h"
+#include "sim/world.h"
+#include "type/meta.h"
+#include "wire/json.h"
+
+#define NS "rollout"
+#define NAME "web"
+
+struct options {
+    int64_t seed, nodes, pods;
+    int64_t trouble_s; /* how long things go wrong, virtual */
+    bool calm, trace, repeat, verbose;
+    const char *dump;
+};
+
+struct result {
+    uint64_t hash;
+    bool good;
+    char why[600];
+    double virtual_s, real_s;
+    unsigned crashes, node_failures;
+    size_t least;
+    uint64_t bindings, checked, promises;
+    int64_t revision;
+};
+
+struct scene {
+    const struct options *options;
+    struct result *result;
+    struct cluster_world world;
+    struct group trouble;
+    unsigned node_failures;
+    bool over; /* trouble ends */
+};
+
+static const char *const images[] = {"example.org/web:1", "example.org/web:2"};
+
+/* ---- what a user does --------------------------------------------------------------------------------------------- */
+
+static int fail(struct scene *s, const char *fmt, ...) PRINTF(2, 3);
+static int fail(struct scene *s, const char *fmt, ...)
+{
+    va_list ap;
+    if (s->result->why[0])
+        return -1;
+    va_start(ap, fmt);
+    vsnprintf(s->result->why, sizeof(s->result->why), fmt, ap);
+    va_end(ap);
+    sim_trace("FAILED %s", s->result->why);
+    return -1;
+}
+
+static const struct val *from_json(struct arena *a, const struct resource *res, const char *text)
+{
+    struct val *v = NULL;
+    struct err e = {0};
+    int r = json_decode(a, res->type, str_of(text), 0, NULL, &v, &e);
+    if (r < 0)
+        panic("%s: %s", res->name, e.text);
+    return v;
+}
+
+static int make(struct scene *s, uint16_t res, const char *ns, const char *text)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct status st;
+    status_init(&st, &a);
+    const struct resource *r = &resources[res];
+    int e = client_create(s->world.client, CALL(.res = r, .ns = str_of(ns)), from_json(&a, r, text), &a, NULL, &st);
+    return e == 0 ? 0 : fail(s, "%s cannot be made: %d " STR_FMT, r->name, e, STR_ARG(st.message));
+}
+
+static int make_all(struct scene *s)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str deployment = arena_printf(&a,
+        "{\"metadata\":{\"name\":\"" NAME "\"},\"spec\":{\"replicas\":%lld,\"selector\":{\"matchLabels\":{\"app\":\"" NAME "\"}},"
+        "\"template\":{\"metadata\":{\"labels\":{\"app\":\"" NAME "\"}},\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"%s\","
+        "\"ports\":[{\"containerPort\":80}],\"resources\":{\"requests\":{\"cpu\":\"100m\",\"memory\":\"64Mi\"}}}]}}}}",
+        (long long)s->options->pods, images[0]);
+    if (make(s, RES_NAMESPACES, NULL, "{\"metadata\":{\"name\":\"" NS "\"}}") ||
+        make(s, RES_SERVICES, NS, "{\"metadata\":{\"name\":\"" NAME "\"},\"spec\":{\"selector\":{\"app\":\"" NAME "\"},"
+                                  "\"ports\":[{\"port\":80}]}}"))
+        return -1;
+    return make(s, RES_DEPLOYMENTS, NS, deployment.p);
+}
+
+static int set_image(struct scene *s, const char *image)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct status st;
+    status_init(&st, &a);
+    struct str patch = arena_printf(
+        &a, "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"%s\"}]}}}}", image);
+    int e = client_patch(s->world.client, CALL(.res = &resources[RES_DEPLOYMENTS], .ns = STR(NS), .name = STR(NAME)),
+                         PATCH_STRATEGIC, patch, &a, NULL, &st);
+    return e == 0 ? 0 : fail(s, "the image cannot be set: %d " STR_FMT, e, STR_ARG(st.message));
+}
+
+/* What there is, for whoever replays a failure: --trace --dump "pods" */
+static void dump(struct scene *s, const char *plural)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    const struct val *v = NULL;
+    struct status st;
+    status_init(&st, &a);
+    for (unsigned i = 1; i < n_resources; i++)
+        if (strcmp(resources[i].name, plural) == 0 && resources[i].stored &&
+            client_list(s->world.client, CALL(.res = &resources[i]), &a, &v, &st) == 0)
+            json_encode(&b, NULL, v, JSON_PRETTY2);
+    printf(STR_FMT "\n", STR_ARG(buf_str(&b)));
+}
+
+/* Until the cluster has settled with that image. */
+static int wait_settled(struct scene *s, const char *image, int64_t within_ns)
+{
+    const struct rollout r = {.ns = NS, .name = NAME, .image = image, .replicas = (size_t)s->options->pods};
+    struct mono start = os_mono(), deadline = mono_add(start, within_ns);
+    for (;;) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        struct str why = STR_NULL;
+        if (world_settled(&s->world, &r, &a, &why) == 0) {
+            sim_trace("settled with %s", image);
+            return 0;
+        }
+        if (os_mono().ns > deadline.ns)
+            return fail(s, "not settled after %lld s: " STR_FMT, (long long)(within_ns / NSEC_PER_SEC), STR_ARG(why));
+        fiber_sleep(SECONDS(1));
+    }
+}
+
+/* ---- trouble ---------------------------------------------------------------------------------------------------------- */
+
+static int64_t some(int64_t min_ms, int64_t max_ms)
+{
+    return MILLISECONDS(min_ms + (int64_t)sim_below((uint64_t)(max_ms - min_ms)));
+}
+
+/* One node after the other fails in one of three ways, and comes back later. */
+static void trouble_node(struct scene *s, struct world_node *n)
+{
+    unsigned how = (unsigned)sim_below(3);
+    static const char *const names[] = {"loses its kubelet", "loses power", "is cut off"};
+    sim_trace("%s %s", n->name, names[how]);
+    s->node_failures++;
+    if (how == 0)
+        world_node_kill_kubelet(n);
+    else if (how == 1)
+        world_node_power_off(n);
+    else
+        road_set_cut(&n->road, true);
+    /* Mostly shorter than it takes to be noticed (50 s), sometimes long enough for its pods to be evicted (5 min). */
+    static const int64_t most_ms[] = {5000, 40000, 120000, 600000};
+    fiber_sleep(some(500, most_ms[sim_below(ARRAY_SIZE(most_ms))]));
+    sim_trace("%s is back", n->name);
+    road_set_cut(&n->road, false);
+    world_node_start(n);
+}
+
+static void nodes_fail(void *arg)
+{
+    struct scene *s = arg;
+    while (!s->over) {
+        struct world_node *n = &s->world.nodes[sim_below((uint64_t)s->options->nodes)];
+        if (n->kubelet && !n->road.cut)
+            trouble_node(s, n);
+        fiber_sleep(some(100, 4000));
+    }
+}
+
+static void control_plane_fails(void *arg)
+{
+    struct scene *s = arg;
+    for (;;) {
+        struct err e = {0};
+        fiber_sleep(some(500, 60000));
+        if (s->over)
+            return;
+        cluster_world_crash(&s->world, (enum crash)sim_below(3));
+        fiber_sleep(some(0, sim_below(4) ? 3000 : 50000));
+        if (cluster_world_recover(&s->world, &e) < 0) {
+            fail(s, "the control plane does not come back: %s", e.text);
+            return;
+        }
+    }
+}
+
+static void roads_are_bad(struct scene *s, bool bad)
+{
+    for (int64_t i = 0; i < s->options->nodes; i++) {
+        struct road *r = &s->world.nodes[i].road;
+        r->loss = bad ? (unsigned)sim_below(20000) : 0; /* up to 2 % */
+        if (bad && sim_below(10) == 0)
+            r->delay_max_ns = MILLISECONDS(200);
+        else
+            r->delay_max_ns = s->world.config.delay_max_ns;
+    }
+}
+
+static void cause_trouble(struct scene *s)
+{
+    roads_are_bad(s, true);
+    for (int64_t i = 0; i < MAX(s->options->nodes / 8, (int64_t)1); i++)
+        group_spawn(&s->trouble, "trouble", nodes_fail, s);
+    group_spawn(&s->trouble, "trouble", control_plane_fails, s);
+    fiber_sleep(SECONDS(s->options->trouble_s));
+    s->over = true;
+    group_wait(&s->trouble, MONO_NEVER);
+    roads_are_bad(s, false);
+    sim_trace("no more trouble");
+}
+
+/* ---- the play -------------------------------------------------------------------------------------------------------------- */
+
+static int play(struct scene *s)
+{
+    struct err e = {0};
+    size_t n = (size_t)s->options->pods;
+    struct cluster_world_config c = {.nodes = (unsigned)s->options->nodes, .ns = NS, .apart = sim_below(2)};
+    sim_trace("seed %lld, %lld nodes, %zu pods%s", (long long)s->options->seed, (long long)s->options->nodes, n,
+              c.apart ? ", parts apart" : "");
+    if (cluster_world_start(&s->world, &c, &e) < 0)
+        return fail(s, "the control plane does not start: %s", e.text);
+    if (make_all(s) || wait_settled(s, images[0], SECONDS(600)))
+        return -1;
+    watcher_expect(&s->world.watcher, n, n - n / 4);
+    if (set_image(s, images[1]))
+        return -1;
+    if (!s->options->calm)
+        cause_trouble(s);
+    if (s->result->why[0])
+        return -1;
+    return wait_settled(s, images[1], SECONDS(3600));
+}
+
+static void main_fiber(void *arg)
+{
+    struct scene *s = arg;
+    struct cluster_world *w = &s->world;
+    struct result *r = s->result;
+    if (s->options->trace)
+        sim_trace_to(STDOUT_FILENO);
+    struct mono start = os_mono();
+    play(s);
+    if (s->options->dump && w->server)
+        dump(s, s->options->dump);
+    s->over = true;
+    group_stop(&s->trouble);
+    if (w->truth.violations)
+        fail(s, "%u violations, the first %s", w->truth.violations, w->truth.first);
+    r->least = w->watcher.least;
+    r->bindings = w->watcher.bindings;
+    r->crashes = w->crashes;
+    r->node_failures = s->node_failures;
+    r->virtual_s = (double)(os_mono().ns - start.ns) / NSEC_PER_SEC;
+    cluster_world_end(w);
+    r->checked = w->historian.checked;
+    r->promises = w->historian.promises;
+    r->hash = sim_trace_hash();
+    r->good = !r->why[0];
+}
+
+static double real_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void run(const struct options *o, struct result *r)
+{
+    struct scene s = {.options = o, .result = r};
+    double start = real_now();
+    *r = (struct result){0};
+    sim_run(&(struct sim_config){.seed = (uint64_t)o->seed}, main_fiber, &s);
+    r->real_s = real_now() - start;
+    printf("seed %lld: %s, trace %016llx; %.0f s in %.1f s; %u crashes, %u node failures, %llu pods bound, at least %zu available; "
+           "%llu events and %llu promises found again after crashes\n", (long long)o->seed, r->good ? "good" : "FAILED",
+           (unsigned long long)r->hash, r->virtual_s, r->real_s, r->crashes, r->node_failures,
+           (unsigned long long)r->bindings, r->least, (unsigned long long)r->checked, (unsigned long long)r->promises);
+    if (!r->good)
+        printf("  %s\n  replay: rollout --seed %lld --nodes %lld --pods %lld --trouble %lld%s --trace\n", r->why,
+               (long long)o->seed, (long long)o->nodes, (long long)o->pods, (long long)o->trouble_s, o->calm ? " --calm" : "");
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.seed = 1, .nodes = 100, .pods = 500, .trouble_s = 240};
+    struct flag flags[] = {
+        {"seed", 0, FLAG_INT, &o.seed, "what everything random comes from"},
+        {"nodes", 0, FLAG_INT, &o.nodes, "how many nodes"},
+        {"pods", 0, FLAG_INT, &o.pods, "replicas of the Deployment"},
+        {"trouble", 0, FLAG_INT, &o.trouble_s, "how many (virtual) seconds things go wrong"},
+        {"calm", 0, FLAG_BOOL, &o.calm, "nothing goes wrong"},
+        {"repeat", 0, FLAG_BOOL, &o.repeat, "run it twice: the histories must be the same"},
+        {"trace", 0, FLAG_BOOL, &o.trace, "print the history"},
+        {"dump", 0, FLAG_STRING, &o.dump, "print all objects of that kind (plural) at the end"},
+        {"verbose", 'v', FLAG_BOOL, &o.verbose, "let the parts log"},
+        {0},
+    };
+    struct err e = {0};
+    struct result first, second;
+    int operands;
+    if (flags_parse(flags, argc, argv, &operands, NULL, &e) != 0) {
+        fprintf(stderr, "%s\n", e.text);
+        return 2;
+    }
+    log_set_level(o.verbose ? LOG_DEBUG : LOG_ERROR);
+    run(&o, &first);
+    if (!o.repeat)
+        return !first.good;
+    o.trace = false;
+    run(&o, &second);
+    if (first.hash != second.hash)
+        printf("  the same seed gave two histories\n");
+    return !first.good || first.hash != second.hash;
+}
