@@ -422,7 +422,10 @@ int pf_connect(struct http_client *c, const struct http_request *r, bool websock
         stream = websocket_stream(ws);
     } else if (x == -EPROTO || x == HTTP_NO_UPGRADE) { /* a server that does not tunnel */
         http_call_free(TAKE_PTR(call));
-        x = upgrade_spdy(c, r, deadline, &call, &stream, e);
+        struct http_request post = *r;
+        if (websocket)
+            post.method = "POST"; /* a WebSocket has to be a GET, the older way was always a POST */
+        x = upgrade_spdy(c, &post, deadline, &call, &stream, e);
     }
     if (x >= 0)
         *ret_call = call;

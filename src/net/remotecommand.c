@@ -455,7 +455,10 @@ int rc_connect(struct http_client *c, const struct http_request *r, const struct
     int x = websocket ? connect_ws(c, r, s, deadline, &call, e) : HTTP_NO_UPGRADE;
     if (x == -EPROTO || x == HTTP_NO_UPGRADE) { /* a server from before 1.29 */
         http_call_free(TAKE_PTR(call));
-        x = connect_spdy(c, r, s, deadline, &call, e);
+        struct http_request post = *r;
+        if (websocket)
+            post.method = "POST"; /* a WebSocket has to be a GET, the older way was always a POST */
+        x = connect_spdy(c, &post, s, deadline, &call, e);
     }
     if (x >= 0)
         *ret_call = call;
