@@ -18,21 +18,16 @@ static void put(struct buf *b, const char *before, const char *text, const char 
     buf_puts(b, after);
 }
 
-/* ranges: one list of one subnet for each family. */
+/* One list of one subnet for each family. */
 static void put_ranges(struct buf *b, const struct str *cidrs, size_t n)
 {
-    bool v4 = false, v6 = false;
     buf_puts(b, "\"ranges\":[");
     for (size_t i = 0; i < n; i++) {
-        bool six = str_find(cidrs[i], ':') >= 0;
-        v6 = v6 || six;
-        v4 = v4 || !six;
         buf_puts(b, i ? ",[{\"subnet\":" : "[{\"subnet\":");
         json_encode_str(b, cidrs[i], 0);
         buf_puts(b, "}]");
     }
-    buf_printf(b, "],\"routes\":[%s%s%s]", v4 ? "{\"dst\":\"0.0.0.0/0\"}" : "", v4 && v6 ? "," : "",
-               v6 ? "{\"dst\":\"::/0\"}" : "");
+    buf_putc(b, ']');
 }
 
 static void make_conflist(struct buf *b, const struct kubelet_config *c, const struct str *cidrs, size_t n)

@@ -225,7 +225,7 @@ static int subscripted_value(const struct val *pod, struct str path, struct str 
     return 0;
 }
 
-int field_value(struct arena *a, const struct val *pod, struct str path, const struct env_world *w, struct str *ret,
+int env_field_value(struct arena *a, const struct val *pod, struct str path, const struct env_world *w, struct str *ret,
                 struct err *e)
 {
     struct str map, key;
@@ -381,7 +381,7 @@ static int value_from(struct making *m, const struct val *from, struct str *ret,
     const struct val *ref;
     *ret = STR("");
     if ((ref = val_get(from, N_fieldRef)))
-        return field_value(m->arena, m->pod, val_getstr(ref, N_fieldPath), m->w, ret, e);
+        return env_field_value(m->arena, m->pod, val_getstr(ref, N_fieldPath), m->w, ret, e);
     if ((ref = val_get(from, N_resourceFieldRef)))
         return resource_value(m->arena, m->pod, m->container, ref, m->w, ret, e);
     if ((ref = val_get(from, N_configMapKeyRef)))

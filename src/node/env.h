@@ -42,7 +42,7 @@ const struct str *env_find(const struct env_list *l, struct str name);
 struct str env_expand(struct arena *a, struct str s, const struct env_list *vars);
 
 /* The value of a downward API fieldRef path. -EINVAL for paths that do not exist. */
-int field_value(struct arena *a, const struct val *pod, struct str path, const struct env_world *w, struct str *ret,
+int env_field_value(struct arena *a, const struct val *pod, struct str path, const struct env_world *w, struct str *ret,
                 struct err *e);
 /* The value of a resourceFieldRef for that container (its containerName is looked up first). */
 int resource_value(struct arena *a, const struct val *pod, const struct val *container, const struct val *ref,

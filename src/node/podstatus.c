@@ -335,7 +335,7 @@ static void tally_main(struct tally *t, const struct val *pod, const struct val 
     }
 }
 
-const char *pod_phase(const struct val *pod, const struct val *status, bool ended, bool initialized)
+const char *podstatus_phase(const struct val *pod, const struct val *status, bool ended, bool initialized)
 {
     struct tally t = {0};
     VAL_EACH (pod_containers(pod, CK_INIT), c) {
@@ -586,7 +586,7 @@ static const name_id carried[] = {
 static void set_phase(struct arena *a, const struct status_input *in, const struct val *old, struct val *status)
 {
     struct str api = val_getstr(pod_status(in->pod), N_phase), before = val_getstr(old, N_phase);
-    struct str phase = str_of(pod_phase(in->pod, status, in->ended, pod_main_started(in->pod, in->state)));
+    struct str phase = str_of(podstatus_phase(in->pod, status, in->ended, pod_main_started(in->pod, in->state)));
     if (!pod_phase_is_terminal(phase) && pod_phase_is_terminal(before))
         phase = before;
     if (pod_phase_is_terminal(api)) /* there is no way back from a terminal phase */

@@ -41,4 +41,4 @@ void pod_status_finish(struct arena *a, const struct val *pod, struct val *statu
 void pod_status_hold_phase(struct arena *a, struct val *status, const struct val *before);
 
 /* Pieces, for tests. */
-const char *pod_phase(const struct val *pod, const struct val *status, bool ended, bool initialized);
+const char *podstatus_phase(const struct val *pod, const struct val *status, bool ended, bool initialized);

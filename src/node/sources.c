@@ -226,7 +226,9 @@ static void scan(struct kubelet *k, struct map *found)
             if ((*names)[0] != '.')
                 read_static(k, arena_printf(&a, "%s/%s", k->cfg.static_pod_path, *names).p, found);
     } else {
-        read_static(k, k->cfg.static_pod_path, found); /* may be one file */
+        struct str path = str_of(k->cfg.static_pod_path), text;
+        if (k->host->ops->read_file(k->host, &a, path.p, MANIFEST_MAX, &text, NULL) != -ENOENT)
+            read_static(k, path.p, found); /* one file instead of a folder of them */
     }
     arena_done(&a);
 }

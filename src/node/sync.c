@@ -197,10 +197,12 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
     prune_init_containers(w, pod, *state);
     if (act.create_sandbox) {
         rc = create_sandbox(w, pod, act.attempt, e);
-        if (rc == 0)
-            rc = look_again(w, state, e);
-        if (rc != 0)
+        if (rc == -ECANCELED)
             return rc;
+        /* Also after a failure: what is left of it has used up this attempt's number. */
+        int again = look_again(w, state, e);
+        if (rc != 0 || again != 0)
+            return rc != 0 ? rc : again;
     }
     const struct rt_sandbox *box = podstate_active_sandbox(*state);
     if (!box)

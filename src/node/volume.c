@@ -145,7 +145,7 @@ static int from_pod(struct gather *g, const struct val *items)
         struct str value = STR("");
         int r = 0;
         if (field)
-            r = field_value(g->arena, g->pod, val_getstr(field, N_fieldPath), &g->w->env, &value, g->e);
+            r = env_field_value(g->arena, g->pod, val_getstr(field, N_fieldPath), &g->w->env, &value, g->e);
         else if (resource)
             r = resource_value(g->arena, g->pod, NULL, resource, &g->w->env, &value, g->e);
         if (r < 0)
