@@ -43,7 +43,7 @@ static int serve_events(void *ctx, struct grpc_exchange *g, struct err *e)
         val_set_str(grpc_arena(g), v, N_container_id, arena_printf(grpc_arena(g), "c%d", i));
         r = grpc_send(g, v);
     }
-    if (http_wait_gone(grpc_http(g), soon(300)) == 0)
+    if (http_wait_gone(grpc_http(g), soon(500)) == 0)
         cancelled++;
     return r ? r : err_set(e, GRPC_ABORTED, "enough");
 }
@@ -183,7 +183,9 @@ FIBER_TEST(server_streaming)
     assert_int_equal(grpc_stream_open(client, m, val_new(&a, VAL_OBJ), MONO_NEVER, &s, &e), 0);
     assert_int_equal(grpc_stream_recv(s, soon(2000), &a, &v, &e), 0);
     grpc_stream_free(s);
-    fiber_sleep(MILLISECONDS(50));
+    struct mono end = soon(200); /* long before the handler would end by itself */
+    while (!cancelled && os_mono().ns < end.ns)
+        fiber_sleep(MILLISECONDS(2));
     assert_int_equal(cancelled, 1);
     stop();
 }

@@ -142,11 +142,11 @@ FIBER_TEST(splice_idle)
     struct group g = {0};
     make_pair(0, x);
     make_pair(0, y);
-    struct splicing sp = {x[1], y[0], MILLISECONDS(30), 1};
+    struct splicing sp = {x[1], y[0], MILLISECONDS(200), 1};
     group_spawn(&g, "splice", splice_main, &sp);
     for (int i = 0; i < 6; i++) { /* one direction alive keeps both */
         char p[4];
-        fiber_sleep(MILLISECONDS(10));
+        fiber_sleep(MILLISECONDS(60));
         stream_write(x[0], "a", 1, soon(100));
         assert_int_equal(stream_read(y[1], p, 4, soon(100)), 1);
     }
