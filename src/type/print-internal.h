@@ -16,6 +16,7 @@ struct cell_rule {
     uint16_t resource; /* RES_xxx; 0 ends a table */
     const char *column;
     cell_fn *fn;
+    bool scalar; /* the text is a number or a boolean and shown as one */
 };
 
 extern const struct cell_rule cells_core[], cells_pod[], cells_other[];

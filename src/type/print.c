@@ -181,22 +181,27 @@ static struct val custom_cell(const struct column *c, const struct val *v, struc
 
 /* ---- all cells ------------------------------------------------------------------------------------------- */
 
-static cell_fn *cell_find(const struct cell_rule *rules, const struct resource *r, const char *column)
+static const struct cell_rule *cell_find(const struct cell_rule *rules, const struct resource *r, const char *column)
 {
     for (; rules->resource; rules++)
         if (rules->resource == r->index && strcmp(rules->column, column) == 0)
-            return rules->fn;
+            return rules;
     return NULL;
 }
 
-static struct val computed_cell(const struct resource *r, const struct column *c, const struct cell_in *in)
+static const struct cell_rule *rule_find(const struct resource *r, const char *column)
 {
-    cell_fn *fn = cell_find(cells_pod, r, c->name);
-    if (!fn)
-        fn = cell_find(cells_core, r, c->name);
-    if (!fn)
-        fn = cell_find(cells_other, r, c->name);
-    return val_of_str(fn ? arena_str(in->arena, fn(in)) : STR(""));
+    static const struct cell_rule *const tables[] = {cells_pod, cells_core, cells_other};
+    const struct cell_rule *rule = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(tables) && !rule; i++)
+        rule = cell_find(tables[i], r, column);
+    return rule;
+}
+
+static struct val computed_cell(const struct cell_rule *rule, const struct cell_in *in)
+{
+    struct str text = rule ? arena_str(in->arena, rule->fn(in)) : STR("");
+    return rule && rule->scalar ? fallback_value(in->arena, text) : val_of_str(text);
 }
 
 void print_cells(const struct resource *r, const struct val *v, struct wall now, struct arena *a, struct val *cells)
@@ -204,8 +209,9 @@ void print_cells(const struct resource *r, const struct val *v, struct wall now,
     const struct cell_in in = {.arena = a, .v = v, .now = now};
     for (unsigned i = 0; i < r->n_columns; i++) {
         const struct column *c = &r->columns[i];
-        if (!c->path)
-            cells[i] = computed_cell(r, c, &in);
+        const struct cell_rule *rule = rule_find(r, c->name);
+        if (rule || !c->path)
+            cells[i] = computed_cell(rule, &in);
         else if (c->path[0] == '.' || (c->path[0] == '{' && c->path[1] == '.'))
             cells[i] = custom_cell(c, v, now, a);
         else

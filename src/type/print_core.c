@@ -346,13 +346,13 @@ static struct str cell_service_ports(const struct cell_in *in)
 #define EVENT_CELLS(res)                                                                                     \
     {res, "Last Seen", cell_last_seen}, {res, "Object", cell_event_object},                                  \
         {res, "Subobject", cell_event_subobject}, {res, "Source", cell_event_source},                        \
-        {res, "Message", cell_event_message}, {res, "First Seen", cell_first_seen}, {res, "Count", cell_event_count}
+        {res, "Message", cell_event_message}, {res, "First Seen", cell_first_seen}, {res, "Count", cell_event_count, true}
 
 const struct cell_rule cells_core[] = {
     {RES_COMPONENTSTATUSES, "Status", cell_component_status},
     {RES_COMPONENTSTATUSES, "Message", cell_component_message},
     {RES_COMPONENTSTATUSES, "Error", cell_component_error},
-    {RES_CONFIGMAPS, "Data", cell_data},
+    {RES_CONFIGMAPS, "Data", cell_data, true},
     {RES_ENDPOINTS, "Endpoints", cell_endpoints},
     {RES_ENDPOINTSLICES, "Ports", cell_slice_ports},
     {RES_ENDPOINTSLICES, "Endpoints", cell_slice_endpoints},
@@ -375,5 +375,5 @@ const struct cell_rule cells_core[] = {
     {RES_RESOURCEQUOTAS, "Limit", cell_quota_limit},
     {RES_SERVICES, "External-IP", cell_service_external},
     {RES_SERVICES, "Port(s)", cell_service_ports},
-    {0, NULL, NULL},
+    {0},
 };

@@ -332,6 +332,18 @@ static struct str cell_established(const struct cell_in *in)
     return condition_is(val_at(in->v, N_status, N_conditions), STR("Established"), "True") ? STR("true") : STR("false");
 }
 
+/* "v1(storage),v2": those that are served. */
+static struct str cell_crd_versions(const struct cell_in *in)
+{
+    struct str parts[PARTS_MAX];
+    size_t n = 0;
+    VAL_EACH(val_at(in->v, N_spec, N_versions), version)
+        if (val_bool(val_get(version, N_served), false) && n < PARTS_MAX)
+            parts[n++] = arena_printf(in->arena, STR_FMT "%s", STR_ARG(val_getstr(version, N_name)),
+                                      val_bool(val_get(version, N_storage), false) ? "(storage)" : "");
+    return arena_join(in->arena, parts, n, STR(","));
+}
+
 static struct str cell_api_service(const struct cell_in *in)
 {
     const struct val *s = val_at(in->v, N_spec, N_service);
@@ -359,7 +371,8 @@ const struct cell_rule cells_other[] = {
     {RES_CLUSTERROLEBINDINGS, "ServiceAccounts", cell_accounts},
     {RES_CONTROLLERREVISIONS, "Controller", cell_revision_owner},
     {RES_CSIDRIVERS, "TokenRequests", cell_token_requests},
-    {RES_CUSTOMRESOURCEDEFINITIONS, "Established", cell_established},
+    {RES_CUSTOMRESOURCEDEFINITIONS, "Versions", cell_crd_versions},
+    {RES_CUSTOMRESOURCEDEFINITIONS, "Established", cell_established, true},
     {RES_DEVICETAINTRULES, "TimeAdded", cell_taint_added},
     {RES_FLOWSCHEMAS, "MissingPL", cell_missing_level},
     {RES_HORIZONTALPODAUTOSCALERS, "Targets", cell_hpa_targets},
@@ -384,5 +397,5 @@ const struct cell_rule cells_other[] = {
     {RES_STORAGEVERSIONMIGRATIONS, "Status", cell_migration_status},
     {RES_VALIDATINGADMISSIONPOLICIES, "ParamKind", cell_param_kind},
     {RES_VALIDATINGADMISSIONPOLICYBINDINGS, "ParamRef", cell_param_ref},
-    {0, NULL, NULL},
+    {0},
 };

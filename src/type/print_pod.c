@@ -202,5 +202,5 @@ static struct str cell_gates(const struct cell_in *in)
 
 const struct cell_rule cells_pod[] = {
     {RES_PODS, "Ready", cell_ready}, {RES_PODS, "Status", cell_status},         {RES_PODS, "Restarts", cell_restarts},
-    {RES_PODS, "IP", cell_ip},       {RES_PODS, "Readiness Gates", cell_gates}, {0, NULL, NULL},
+    {RES_PODS, "IP", cell_ip},       {RES_PODS, "Readiness Gates", cell_gates}, {0},
 };
