@@ -38,11 +38,12 @@ int64_t rollout_total(const struct rollout *r)
     return n;
 }
 
+/* A set that was scaled down and has not said so yet: what it counts above its replicas is on its way out already. */
 int64_t rollout_available(const struct rollout *r)
 {
     int64_t n = 0;
     for (size_t i = 0; i < r->n_sets; i++)
-        n += r->sets[i].available;
+        n += MIN(r->sets[i].available, r->sets[i].replicas);
     return n;
 }
 
