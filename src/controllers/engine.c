@@ -13,6 +13,9 @@
 enum {
     BATCH_MAX = 64,           /* creates or deletes in flight at once for one key */
     OWN_WRITE_SECONDS = 300,  /* how long to wait for one's own writes to come back; upstream's expectations */
+    REST_FACTOR = 10,         /* a key that cost much to decide rests so many times as long: changes gather meanwhile */
+    REST_FROM_US = 200,       /* what is much */
+    REST_MAX_MS = 100,
 };
 
 struct engine {
@@ -125,6 +128,7 @@ struct job {
     struct key key;
     struct writes writes;
     struct arena arena;
+    int64_t cost; /* of deciding, ns */
 };
 
 /* 409 when it is there after all. */
@@ -350,7 +354,9 @@ static struct key key_parse(const struct workq_item *item)
 static bool reconcile(struct job *j)
 {
     const struct controller *c = j->runner->controller;
+    struct mono begun = os_mono();
     int r = c->reconcile(&j->world, j->key, os_wall(), &j->writes);
+    j->cost = os_mono().ns - begun.ns;
     if (r < 0)
         log_debug(c->name, "%s: %s", j->item->text, strerror(-r));
     struct status s;
@@ -362,6 +368,36 @@ static bool reconcile(struct job *j)
         tell_refusal(j, failed, &s);
     }
     return r == 0 && w == 0;
+}
+
+/* A key whose reconcile is costly (a service with a thousand pods) and whose world changes all the time would otherwise
+ * be decided again for every single change. */
+struct resting {
+    struct runner *runner;
+    struct workq_item *item;
+    int64_t ns;
+    bool well;
+};
+
+static void rest(void *arg)
+{
+    struct resting *s = arg;
+    if (fiber_sleep(s->ns) == 0) {
+        workq_finish(&s->runner->queue, s->item, s->well, os_mono());
+        waitq_wake_one(&s->runner->more);
+    }
+    free(s);
+}
+
+static void finish(struct runner *r, struct workq_item *item, bool well, int64_t cost)
+{
+    if (cost < REST_FROM_US * NSEC_PER_USEC) {
+        workq_finish(&r->queue, item, well, os_mono());
+        return;
+    }
+    struct resting *s = NEW(struct resting);
+    *s = (struct resting){r, item, MIN(cost * REST_FACTOR, MILLISECONDS(REST_MAX_MS)), well};
+    group_spawn(&r->fibers, "rest", rest, s);
 }
 
 static void work_on(struct runner *r, struct workq_item *item)
@@ -377,7 +413,7 @@ static void work_on(struct runner *r, struct workq_item *item)
         workq_add_at(&r->queue, str_n(item->text, item->n), mono_add(os_mono(), j.writes.again_ns));
     snapshot_release(&j.world);
     arena_done(&j.arena);
-    workq_finish(&r->queue, item, well, os_mono());
+    finish(r, item, well, j.cost);
 }
 
 static void worker(void *arg)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/pods.h"
 
+#include "base/map.h"
 #include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -149,19 +150,21 @@ static int compare_ranked(const void *pa, const void *pb)
     return str_cmp(a->pod->name, b->pod->name); /* the same answer every time */
 }
 
-static int64_t colocated_ready(const struct object *pod, const struct objects *related)
+/* How many ready pods each node has. */
+static void count_ready(const struct objects *related, struct map *ret)
 {
-    struct str node = index_pod_node(pod);
-    int64_t n = 0;
-    for (size_t i = 0; i < related->n && !str_empty(node); i++)
-        n += pod_active(related->items[i]->val) && pod_ready(related->items[i]->val) &&
-             str_eq(index_pod_node(related->items[i]), node);
-    return n;
+    for (size_t i = 0; i < related->n; i++) {
+        struct str node = index_pod_node(related->items[i]);
+        if (!str_empty(node) && pod_active(related->items[i]->val) && pod_ready(related->items[i]->val))
+            map_put(ret, node, (void *)((uintptr_t)map_get(ret, node) + 1));
+    }
 }
 
 void pods_rank_for_deletion(struct objects *pods, const struct objects *related, struct wall now, struct arena *a)
 {
     struct ranked *r = ARENA_ARRAY(a, struct ranked, pods->n);
+    struct map on_node = MAP_INIT;
+    count_ready(related, &on_node);
     for (size_t i = 0; i < pods->n; i++) {
         const struct val *v = pods->items[i]->val;
         r[i] = (struct ranked){
@@ -171,12 +174,13 @@ void pods_rank_for_deletion(struct objects *pods, const struct objects *related,
             .created_at = val_time(val_get(obj_meta(v), N_creationTimestamp)),
             .cost = deletion_cost(v),
             .restarts = max_restarts(v),
-            .colocated = colocated_ready(pods->items[i], related),
+            .colocated = (int64_t)(uintptr_t)map_get(&on_node, index_pod_node(pods->items[i])),
             .phase = phase_order(pod_phase(v)),
             .assigned = !str_empty(index_pod_node(pods->items[i])),
             .ready = pod_ready(v),
         };
     }
+    map_done(&on_node);
     qsort(r, pods->n, sizeof(*r), compare_ranked);
     for (size_t i = 0; i < pods->n; i++)
         pods->items[i] = r[i].pod;
