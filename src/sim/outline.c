@@ -58,6 +58,7 @@ struct outline_pod {
     char ip[16];
     struct living *living;
     struct wall started, ready_since;
+    struct mono told; /* when the API server last was */
 };
 
 static void pod_free(void *p)
@@ -224,6 +225,7 @@ static int report(struct outline *k, struct outline_pod *p, const struct object 
     put_status(&b, k->machine, p, o->val);
     int r = client_patch(k->client, CALL(.res = pods(), .ns = str_of(p->ns), .name = str_of(p->name), .subresource = "status"),
                          PATCH_MERGE, buf_str(&b), &a, NULL, &s);
+    p->told = os_mono();
     if (r == 0)
         map_put(&k->reported, str_of(p->uid), (void *)(uintptr_t)(phase + 1));
     else if (r > 0 && r != 404 && r != 409 && r < 500)
@@ -261,6 +263,14 @@ static void forget(struct outline *k, struct outline_pod *p)
     pod_free(p);
 }
 
+/* Others write there, too: a node that was not heard of has its pods marked as not ready. What was told just now may
+ * not have come back yet. */
+static bool contradicted(const struct outline_pod *p, const struct object *o)
+{
+    bool ready = condition_is(val_at(o->val, N_status, N_conditions), STR("Ready"), "True");
+    return ready != (p->body.phase == BODY_READY) && os_mono().ns - p->told.ns > SECONDS(5);
+}
+
 /* One pod: moves its body, tells what has changed. May wait. *until: when to look again. */
 static void look_after(struct outline *k, struct outline_pod *p, struct mono *until)
 {
@@ -269,7 +279,7 @@ static void look_after(struct outline *k, struct outline_pod *p, struct mono *un
     body_step(&p->body, o && !obj_deleting(o->val), os_mono());
     if (p->body.phase == BODY_STOPPED)
         pod_end_living(k->machine, p);
-    if (o && reported(k, p) != p->body.phase)
+    if (o && (reported(k, p) != p->body.phase || contradicted(p, o)))
         r = report(k, p, o);
     if (r == 0 && p->body.phase == BODY_STOPPED && o)
         r = delete_from_api(k, p);

@@ -163,6 +163,7 @@ void historian_begin(struct historian *h, struct store *s)
     if (now.n < newest(h))
         truth_violated(h->truth, "the store went back from revision %lld to %lld", (long long)newest(h), (long long)now.n);
     *reading = (struct reading){.historian = h};
+    after.n = MAX(after.n, (int64_t)1); /* nothing is written in revision 1, and 0 would mean "from now" */
     int r = store_watch(s, STR("/"), STR("0"), after, false, &reading->watch);
     if (r != 0) {
         truth_violated(h->truth, "the store's history cannot be read: %d", r);
