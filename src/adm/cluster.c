@@ -187,11 +187,18 @@ static bool node_is_ready(struct cluster *c, struct client *client)
     return r == 0 && condition_is(val_at(node, N_status, N_conditions), STR("Ready"), "True");
 }
 
+static int make_addons(struct cluster *c, struct err *e)
+{
+    struct client *client = local_client_new(c->server, "cube-up", NULL, NULL);
+    int r = addons_ensure(c->config, client, e);
+    client_free(client);
+    return r;
+}
+
 static void tell_when_ready(void *arg)
 {
     struct cluster *c = arg;
-    static const char *const masters[] = {"system:masters", NULL};
-    struct client *client = local_client_new(c->server, "cube-up", "system:apiserver", masters);
+    struct client *client = local_client_new(c->server, "cube-up", NULL, NULL);
     int r = 0;
     while (r == 0 && !node_is_ready(c, client))
         r = fiber_sleep(MILLISECONDS(10));
@@ -237,7 +244,7 @@ static int bring_up(struct cluster *c, struct err *e)
     if (r < 0)
         return r;
     tell(c, "certificates");
-    if ((r = open_store(c, e)) < 0 || (r = start_server(c, e)) < 0)
+    if ((r = open_store(c, e)) < 0 || (r = start_server(c, e)) < 0 || (r = make_addons(c, e)) < 0)
         return r;
     tell(c, "API server");
     if ((r = parts_network(&c->input, e)) < 0 || (r = wait_runtime(c, e)) < 0)

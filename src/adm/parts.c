@@ -181,39 +181,9 @@ static const char *user_dns(const struct parts_input *in UNUSED)
     return "system:coredns";
 }
 
-/* The Service that says where DNS is, as kubeadm makes it; the node answers on its address itself. */
-static int ensure_dns_service(const struct parts_input *in, struct client *client)
-{
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct status s;
-    status_init(&s, &a);
-    struct val *v = val_new(&a, VAL_OBJ), *meta = val_sub_obj(&a, v, N_metadata), *spec = val_sub_obj(&a, v, N_spec);
-    struct val *labels = val_sub_map(&a, meta, N_labels), *ports = val_sub_list(&a, spec, N_ports);
-    static const struct {
-        const char *name, *protocol;
-    } wanted[] = {{"dns", "UDP"}, {"dns-tcp", "TCP"}};
-    val_set_str(&a, meta, N_name, STR("kube-dns"));
-    val_set_str(&a, meta, N_namespace, STR("kube-system"));
-    val_put_str(&a, labels, STR("k8s-app"), STR("kube-dns"));
-    val_put_str(&a, labels, STR("kubernetes.io/cluster-service"), STR("true"));
-    val_put_str(&a, labels, STR("kubernetes.io/name"), STR("CoreDNS"));
-    val_set_str(&a, spec, N_clusterIP, str_of(in->config->dns_ip));
-    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
-        struct val *p = val_add_obj(&a, ports);
-        val_set_str(&a, p, N_name, str_of(wanted[i].name));
-        val_set_str(&a, p, N_protocol, str_of(wanted[i].protocol));
-        val_set_int(&a, p, N_port, 53);
-    }
-    int r = client_create(client, CALL(.res = &resources[RES_SERVICES], .ns = STR("kube-system")), v, &a, NULL, &s);
-    return r == 409 || r == 422 ? 0 : r; /* there already: 422 because its address is taken, by itself */
-}
-
 static int run_dns(const struct parts_input *in, struct client *client, struct err *e)
 {
     const char *listen[] = {arena_printf(in->arena, "%s:53", in->config->dns_ip).p, NULL};
-    int r = ensure_dns_service(in, client);
-    if (r)
-        return err_set(e, r < 0 ? r : -EIO, "the Service kube-dns cannot be made (%d)", r);
     return dns_run(&(struct dns_config){.client = client, .listen = listen, .cluster_domain = in->config->cluster_domain}, e);
 }
 

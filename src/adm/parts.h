@@ -25,3 +25,6 @@ extern const struct part parts[]; /* ends with name NULL */
 int parts_certificates(struct arena *a, const struct cluster_config *c, struct parts_input *ret, struct err *e);
 /* The address that cluster DNS answers on, on this node. */
 int parts_network(const struct parts_input *in, struct err *e);
+/* The objects that a cluster has from its first day besides the API server's own: what kubeadm makes after init. Those
+ * that are there are left alone. Needs a client that may do anything. */
+int addons_ensure(const struct cluster_config *c, struct client *client, struct err *e);

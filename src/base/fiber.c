@@ -238,10 +238,13 @@ static void run_ready(void)
         run_fiber(LIST_ENTRY(l, struct fiber, link));
 }
 
-static void loop_turn(void)
+/* ending: the main fiber has returned; what is left was cancelled and is not waited for by the clock. */
+static void loop_turn(const bool *ending)
 {
     run_ready();
     struct mono until = MONO_NEVER;
+    if (*ending)
+        return;
     if (!list_empty(&loop->ready))
         until = (struct mono){0};
     else if (loop->n_timers)
@@ -307,10 +310,11 @@ void loop_run(fiber_fn *main_fn, void *arg)
     struct main_call m = {main_fn, arg, false};
     spawn("main", main_fiber, &m);
     while (!m.done)
-        loop_turn();
+        loop_turn(&m.done);
     while (here.n_fibers) {
+        bool ending = false;
         cancel_all();
-        loop_turn();
+        loop_turn(&ending);
     }
     while (here.n_stacks)
         munmap(here.stacks[--here.n_stacks], GUARD_SIZE + STACK_SIZE);

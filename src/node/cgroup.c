@@ -44,8 +44,9 @@ static int put_int(const char *dir, const char *name, int64_t v, struct err *e)
     return put(dir, name, str_of(text), e);
 }
 
-/* The hierarchies of version 1: real folders of the mount (cpu,cpuacct and the like are links to each other). */
-static int each_v1(int (*fn)(const char *hierarchy, const char *controller, void *arg), void *arg)
+/* The hierarchies beside each other in a version 1 mount: real folders (cpu,cpuacct and the like are links). A version
+ * 2 tree without controllers may be among them (systemd's hybrid mode): runc makes its groups there as well. */
+static int each_hierarchy(bool with_v2, int (*fn)(const char *hierarchy, const char *controller, void *arg), void *arg)
 {
     struct arena a = ARENA_INIT;
     char **names;
@@ -56,7 +57,7 @@ static int each_v1(int (*fn)(const char *hierarchy, const char *controller, void
         char path[512];
         snprintf(path, sizeof(path), MOUNT "/%s", *names);
         if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && statfs(path, &fs) == 0 &&
-            (unsigned long)fs.f_type != CGROUP2_MAGIC)
+            (with_v2 || (unsigned long)fs.f_type != CGROUP2_MAGIC))
             r = fn(path, *names, arg);
     }
     arena_done(&a);
@@ -176,7 +177,7 @@ static int set_v2(const char *path, const struct cgroup_limits *l, struct err *e
 int linux_cgroup_set(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e)
 {
     struct setting s = {path, l, e};
-    return linux_cgroup2() ? set_v2(path, l, e) : each_v1(set_v1, &s);
+    return linux_cgroup2() ? set_v2(path, l, e) : each_hierarchy(false, set_v1, &s);
 }
 
 /* ---- looking --------------------------------------------------------------------------------------------- */
@@ -269,7 +270,7 @@ int linux_cgroup_remove(struct host *h, const char *path, struct err *e)
         if (tries && fiber_sleep(MILLISECONDS(tries < 5 ? 5 : 50)) < 0)
             break;
         r = linux_cgroup2() ? remove_v1(MOUNT, "", (void *)(uintptr_t)path)
-                            : each_v1(remove_v1, (void *)(uintptr_t)path);
+                            : each_hierarchy(true, remove_v1, (void *)(uintptr_t)path);
     }
     return r < 0 ? err_set(e, r, "cannot remove the cgroup %s: %s", path, strerror(-r)) : 0;
 }

@@ -112,6 +112,9 @@ void world_done(struct world *w);
 void worker_hold_references(struct worker *w, const struct val *pod, bool hold);
 bool worker_refers(const struct worker *w, bool secret, struct str name);
 
+/* The value as if it had come from the API: what a Go client could not tell from absent is absent. For comparing. */
+const struct val *as_api_has_it(struct arena *a, const struct type *type, const struct val *v);
+
 /* ---- events ----------------------------------------------------------------------------------------------------- */
 
 void pod_event(struct kubelet *k, const struct val *pod, bool warning, const char *reason, const char *fmt, ...)

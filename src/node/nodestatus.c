@@ -428,7 +428,10 @@ static int update(struct kubelet *k, struct mono *written)
     else
         r = get_node(k, &a, &node, &s);
     bool report = os_mono().ns - written->ns >= k->cfg.status_report_period || written->ns == 0;
-    struct val *status = r == 0 ? make_status(k, &a, pod_status(node), report || k->images_dirty) : NULL;
+    const struct val *status = NULL;
+    if (r == 0)
+        status = as_api_has_it(&a, type_at(T_core_v1_NodeStatus),
+                               make_status(k, &a, pod_status(node), report || k->images_dirty));
     k->images_dirty = false;
     if (r == 0 && (report || !same_status(&a, pod_status(node), status))) {
         r = write_status(k, &a, node, status, &s);

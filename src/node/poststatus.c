@@ -98,6 +98,16 @@ void worker_make_status(struct worker *w)
     arena_done(&a);
 }
 
+const struct val *as_api_has_it(struct arena *a, const struct type *type, const struct val *v)
+{
+    struct buf b = BUF_INIT;
+    struct val *out = NULL;
+    json_encode(&b, type, v, 0);
+    int r = json_decode(a, type, arena_str(a, buf_str(&b)), 0, NULL, &out, NULL);
+    buf_done(&b);
+    return r == 0 ? out : v;
+}
+
 /* ---- writing --------------------------------------------------------------------------------------------------- */
 
 static int patch_status(struct worker *w, const struct object *target, const struct val *status, struct arena *a,
@@ -107,6 +117,7 @@ static int patch_status(struct worker *w, const struct object *target, const str
     struct val *old = val_new(a, VAL_OBJ), *new_ = val_new(a, VAL_OBJ);
     struct str patch;
     struct err e = {{0}};
+    status = as_api_has_it(a, type_at(T_core_v1_PodStatus), status);
     if (val_equal(before, status))
         return 0;
     val_set_ref(a, old, N_status, before);

@@ -265,7 +265,8 @@ static void add_cluster_ips(const struct port *p, struct str chain, bool any_end
         if (p->node->cluster_cidr)
             buf_printf(&b, "%s saddr != %s meta mark set meta mark or 0x%x\n", p->ip, p->node->cluster_cidr, MASQUERADE_MARK);
         buf_printf(&b, "goto " STR_FMT "\n", STR_ARG(chain));
-        entry = arena_printf(a, "goto " STR_FMT, STR_ARG(finish_chain(p, "cip", &b)));
+        struct str own = finish_chain(p, "cip", &b);
+        entry = arena_printf(a, "goto " STR_FMT, STR_ARG(own));
     }
     VAL_EACH(val_get(p->spec, N_clusterIPs), ip)
     {

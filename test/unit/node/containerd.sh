@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A containerd of its own for tests of the node agent: containerd.sh start DIR, containerd.sh stop DIR.
+# A containerd of its own for tests of the node agent: containerd.sh start|stop|clean DIR.
 # Two images are in it, composed here of busybox-static: cube.test/pause:1 and cube.test/busybox:1 (also by the
 # names busybox:1 and, with the user 1000 and nobody in their configuration, cube.test/user:1 and cube.test/nobody:1).
 set -e
@@ -78,6 +78,22 @@ stop() {
     for t in $(ps -eo pid,args | awk -v d="$DIR/" 'index($0, "containerd-shim") && index($0, d) {print $1}'); do kill -9 $t 2> /dev/null; done
     awk '{print $2}' /proc/self/mounts | grep "^$DIR/" | sort -r | while read m; do umount -l "$m"; done
     true
+}
+
+# stop, and nothing is left: cgroups (named as the folder), files
+clean() {
+    local c p
+    stop
+    for c in /sys/fs/cgroup/*/$(basename $DIR) /sys/fs/cgroup/$(basename $DIR); do
+        [ -d $c ] || continue
+        for p in $(find $c -name cgroup.procs -exec cat {} +); do kill -9 $p; done
+        for p in $(seq 20); do
+            find $c -depth -type d -exec rmdir {} + 2> /dev/null
+            [ -d $c ] || break
+            sleep 0.1
+        done
+    done
+    grep -q " $DIR/" /proc/self/mounts || rm -rf $DIR
 }
 
 set +e

@@ -13,11 +13,12 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NODE "node-a"
 
-bool real_possible(void)
+static bool real_possible(void)
 {
     struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
     if (geteuid() != 0 || access("/usr/bin/containerd", X_OK) < 0 || access("/usr/sbin/runc", X_OK) < 0 ||
@@ -43,19 +44,6 @@ struct str real_sh(struct real *t, const char *command)
     struct str out = STR("");
     os_run(&t->arena, argv, &out, NULL, mono_add(os_mono(), SECONDS(60)));
     return out;
-}
-
-/* A test that fails leaves its fiber by a long jump: the containers must not outlive it all the same. */
-static char to_clean[64];
-
-static void clean_at_exit(void)
-{
-    char command[256];
-    if (!to_clean[0])
-        return;
-    snprintf(command, sizeof(command), TEST_SOURCE_DIR "/containerd.sh stop %s", to_clean);
-    if (system(command) != 0)
-        fprintf(stderr, "cannot clean up %s\n", to_clean);
 }
 
 static void kubelet_fiber(void *arg)
@@ -84,11 +72,8 @@ static const char *under(struct real *t, const char *name)
 void real_start(struct real *t)
 {
     *t = (struct real){.fake = fake_client_new()};
-    snprintf(t->dir, sizeof(t->dir), "/tmp/cube-node-XXXXXX");
+    snprintf(t->dir, sizeof(t->dir), "/tmp/cube-node-%d-XXXXXX", (int)getpid());
     assert_non_null(mkdtemp(t->dir));
-    if (!to_clean[0])
-        atexit(clean_at_exit);
-    memcpy(to_clean, t->dir, sizeof(to_clean));
     real_sh(t, arena_printf(&t->arena, TEST_SOURCE_DIR "/containerd.sh start %s", t->dir).p);
     t->socket = arena_printf(&t->arena, "unix://%s/containerd.sock", t->dir).p;
     static const char *const ips[] = {"127.0.0.1", NULL}, *const dns[] = {"10.96.0.10", NULL};
@@ -124,13 +109,7 @@ void real_start(struct real *t)
 void real_stop(struct real *t)
 {
     real_kubelet_stop(t);
-    real_sh(t, arena_printf(&t->arena, TEST_SOURCE_DIR "/containerd.sh stop %s", t->dir).p);
-    real_sh(t, arena_printf(&t->arena,
-                            "for c in /sys/fs/cgroup/*/%s /sys/fs/cgroup/%s; do [ -d $c ] && find $c -depth -type d "
-                            "-exec rmdir {} \\; ; done; grep -q %s /proc/self/mounts || rm -rf %s",
-                            t->dir + 5, t->dir + 5, t->dir, t->dir)
-                   .p);
-    to_clean[0] = 0;
+    real_sh(t, arena_printf(&t->arena, TEST_SOURCE_DIR "/containerd.sh clean %s", t->dir).p);
     fake_client_free(t->fake);
     arena_done(&t->arena);
 }
@@ -275,4 +254,22 @@ struct str real_run(struct real *t, const char *name, const char *container, con
     ask(t, "POST", arena_printf(&t->arena, "/run/ns1/%s/%s?cmd=" STR_FMT, name, container, STR_ARG(buf_str(&b))).p, &body);
     buf_done(&b);
     return body;
+}
+
+int real_main(int (*run)(void))
+{
+    char command[512];
+    int status;
+    if (!real_possible())
+        return 77;
+    pid_t pid = fork();
+    if (pid == 0)
+        exit(run());
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    snprintf(command, sizeof(command), "for d in /tmp/cube-node-%d-*; do [ -d $d ] && " TEST_SOURCE_DIR "/containerd.sh clean $d; done",
+             (int)pid);
+    int cleaned = system(command);
+    (void)cleaned;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

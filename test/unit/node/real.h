@@ -17,8 +17,9 @@ struct real {
     struct arena arena;
 };
 
-/* Moves the process into network and mount namespaces of its own. False (with the reason printed): cannot be done. */
-bool real_possible(void);
+/* Runs the tests in network and mount namespaces of their own and clears away what they leave, even when one of them
+ * fails. 77 (with the reason printed) when that cannot be done here. */
+int real_main(int (*run)(void));
 void real_start(struct real *t);
 void real_stop(struct real *t);
 void real_kubelet_start(struct real *t);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adm/parts.h"
+
+#include "resources.h"
+#include "wire/json.h"
+
+/* JSON with one %s for the DNS address where it is wanted. */
+static const struct addon {
+    unsigned res;
+    const char *ns, *name, *json;
+} addons[] = {
+    /* Whoever holds admin.conf: super-admin.conf's system:masters is kept for emergencies (kubeadm 1.29). */
+    {RES_CLUSTERROLEBINDINGS, "", "kubeadm:cluster-admins",
+     "{\"metadata\":{\"name\":\"kubeadm:cluster-admins\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"cluster-admin\"},"
+     "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Group\",\"name\":\"kubeadm:cluster-admins\"}]}"},
+    /* Where DNS is. The node answers on that address itself, so the Service has no endpoints. */
+    {RES_SERVICES, "kube-system", "kube-dns",
+     "{\"metadata\":{\"name\":\"kube-dns\",\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","
+     "\"kubernetes.io/cluster-service\":\"true\",\"kubernetes.io/name\":\"CoreDNS\"}},"
+     "\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\"},"
+     "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\"}]}}"},
+};
+
+static int ensure(const struct cluster_config *c, const struct addon *addon, struct client *client, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct buf json CLEANUP_BUF = BUF_INIT;
+    struct status s;
+    struct val *v;
+    struct str before, after, text = str_of(addon->json);
+    const struct resource *res = &resources[addon->res];
+    const struct call *call = CALL(.res = res, .ns = str_of(addon->ns), .name = str_of(addon->name));
+    status_init(&s, &a);
+    int r = client_get(client, call, &a, NULL, &s);
+    if (r != 404)
+        return r < 0 ? r : 0;
+    str_cut(text, '%', &before, &after);
+    buf_putstr(&json, before);
+    if (after.n) {
+        buf_puts(&json, c->dns_ip);
+        buf_putstr(&json, str_from(after, 1));
+    }
+    r = json_decode(&a, res->type, buf_str(&json), 0, NULL, &v, e);
+    if (r < 0)
+        return r;
+    status_init(&s, &a);
+    r = client_create(client, CALL(.res = res, .ns = str_of(addon->ns)), v, &a, NULL, &s);
+    return r > 0 && r != 409 ? err_set(e, -EIO, "%s %s cannot be made: " STR_FMT, res->kind, addon->name, STR_ARG(s.message)) : MIN(r, 0);
+}
+
+int addons_ensure(const struct cluster_config *c, struct client *client, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(addons); i++) {
+        int r = ensure(c, &addons[i], client, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
