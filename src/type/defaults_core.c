@@ -182,6 +182,19 @@ static void default_namespace(struct arena *a, struct val *ns)
                     obj_name(ns));
 }
 
+/* What was given as text becomes data; it is never stored as text. */
+static void default_secret(struct arena *a, struct val *secret)
+{
+    const struct val *texts = val_get(secret, N_stringData);
+    if (!texts)
+        return;
+    struct val *data = val_copy_shallow(a, val_get(secret, N_data)) ?: val_new(a, VAL_MAP);
+    VAL_EACH_ENTRY(texts, k, v)
+        val_put(a, data, val_str(k), val_of_bytes(val_str(v)));
+    val_set(a, secret, N_data, *data);
+    val_del(secret, N_stringData);
+}
+
 static void default_node_status(struct arena *a, struct val *status)
 {
     if (!val_get(status, N_allocatable) && val_get(status, N_capacity))
@@ -221,6 +234,7 @@ const struct default_rule defaults_core[] = {
     {T_core_v1_PodSpec, default_pod_spec},
     {T_core_v1_PodStatus, default_pod_status},
     {T_core_v1_ReplicationController, default_replication_controller},
+    {T_core_v1_Secret, default_secret},
     {T_core_v1_Service, default_service},
     {T_core_v1_ServiceSpec, default_service_spec},
     {T_core_v1_Volume, default_volume},

@@ -32,6 +32,11 @@ static void default_stateful_set_spec(struct arena *a, struct val *spec)
 {
     if (empty(val_get(spec, N_updateStrategy), N_type))
         val_sub_obj(a, val_sub_obj(a, spec, N_updateStrategy), N_rollingUpdate);
+    struct val *claims = val_mut(spec, N_volumeClaimTemplates);
+    for (size_t i = 0; i < val_len(claims); i++) {
+        val_set_str(a, &claims->items[i], N_apiVersion, STR("v1"));
+        val_set_str(a, &claims->items[i], N_kind, STR("PersistentVolumeClaim"));
+    }
 }
 
 /* ---- batch ----------------------------------------------------------------------------------------------- */
@@ -78,6 +83,13 @@ static void default_hpa_spec(struct arena *a, struct val *spec)
     val_set_str(a, target, N_type, STR("Utilization"));
     val_set_int(a, target, N_averageUtilization, 80);
     val_set(a, spec, N_metrics, *list);
+}
+
+/* As the metric that the newer version has by default. */
+static void default_hpa_v1_spec(struct arena *a, struct val *spec)
+{
+    if (!val_get(spec, N_targetCPUUtilizationPercentage))
+        val_set_int(a, spec, N_targetCPUUtilizationPercentage, 80);
 }
 
 static void default_hpa_behavior(struct arena *a, struct val *behavior)
@@ -146,6 +158,7 @@ const struct default_rule defaults_other[] = {
     {T_apps_v1_DaemonSetUpdateStrategy, default_rolling_update},
     {T_apps_v1_DeploymentStrategy, default_rolling_update},
     {T_apps_v1_StatefulSetSpec, default_stateful_set_spec},
+    {T_autoscaling_v1_HorizontalPodAutoscalerSpec, default_hpa_v1_spec},
     {T_autoscaling_v2_HorizontalPodAutoscalerBehavior, default_hpa_behavior},
     {T_autoscaling_v2_HorizontalPodAutoscalerSpec, default_hpa_spec},
     {T_batch_v1_Job, default_job},

@@ -31,6 +31,9 @@ static const struct {
     {T_core_v1_DownwardAPIVolumeSource, N_defaultUser},   /* AtomicWriteVolumeUserFields */
     {T_core_v1_ProjectedVolumeSource, N_defaultUser},     /* AtomicWriteVolumeUserFields */
     {T_core_v1_VolumeMount, N_bindMountOptions},          /* VolumeBindMountOptions */
+    {T_coordination_v1_LeaseSpec, N_preferredHolder},     /* CoordinatedLeaderElection */
+    {T_coordination_v1_LeaseSpec, N_strategy},            /* CoordinatedLeaderElection */
+    {T_discovery_v1_Endpoint, N_deprecatedTopology},      /* left from v1beta1 */
     {T_core_v1_PodSpec, N_schedulingGroup},               /* GenericWorkload */
     {T_core_v1_PodSpec, N_evictionResponders},            /* EvictionRequestAPI */
 };
@@ -137,6 +140,35 @@ static void create_job(struct arena *a, struct val *job)
     put_label(a, labels, "batch.kubernetes.io/controller-uid", obj_uid(job));
     put_label(a, val_sub_map(a, val_sub_obj(a, val_mut(job, N_spec), N_selector), N_matchLabels),
               "batch.kubernetes.io/controller-uid", obj_uid(job));
+    labels = val_mut(val_mut(val_mut(val_mut(job, N_spec), N_template), N_metadata), N_labels);
+    if (!val_len(obj_labels(job)))
+        val_set(a, val_sub_obj(a, job, N_metadata), N_labels, *val_copy(a, labels));
+}
+
+/* Upstream keeps count of templates in an annotation that nobody reads any more. */
+static void count_template(struct arena *a, struct val *set, const struct val *old)
+{
+    struct str key = STR("deprecated.daemonset.template.generation");
+    int64_t n = 0;
+    if (str_to_i64(obj_annotation(old, key), &n) != 0)
+        n = 0;
+    if (!old || !val_equal(val_at(set, N_spec, N_template), val_at(old, N_spec, N_template)))
+        n++;
+    struct val *map = val_copy(a, val_get(obj_meta(set), N_annotations)) ?: val_new(a, VAL_MAP);
+    val_put_str(a, map, key, arena_printf(a, "%lld", (long long)n));
+    val_set(a, val_sub_obj(a, set, N_metadata), N_annotations, *map);
+}
+
+static void create_daemon_set(struct arena *a, struct val *set)
+{
+    count_template(a, set, NULL);
+}
+
+/* The one kind whose objects need no name. */
+static void create_limit_range(struct arena *a, struct val *range)
+{
+    if (!obj_name(range).n)
+        val_set_str(a, val_sub_obj(a, range, N_metadata), N_name, obj_uid(range));
 }
 
 /* matchLabelKeys become requirements of the selector (KEP-3633). */
@@ -259,7 +291,8 @@ static const struct {
     uint16_t resource;
     create_fn *fn;
 } creators[] = {
-    {RES_CUSTOMRESOURCEDEFINITIONS, create_crd}, {RES_JOBS, create_job},
+    {RES_CUSTOMRESOURCEDEFINITIONS, create_crd}, {RES_DAEMONSETS, create_daemon_set},
+    {RES_JOBS, create_job},                      {RES_LIMITRANGES, create_limit_range},
     {RES_NAMESPACES, create_namespace},          {RES_PERSISTENTVOLUMECLAIMS, create_claim},
     {RES_PERSISTENTVOLUMES, create_volume},      {RES_PODS, create_pod},
 };
@@ -272,7 +305,8 @@ void prepare_create(struct arena *a, const struct resource *r, struct val *v)
     root_put(a, meta_of(a, v), N_deletionGracePeriodSeconds, NULL);
     if (has_status(r) && !(s->flags & STRATEGY_KEEP_STATUS))
         root_put(a, v, N_status, NULL);
-    set_generation(a, v, s->flags & STRATEGY_GENERATION ? 1 : 0);
+    if (s->flags & STRATEGY_GENERATION)
+        set_generation(a, v, 1);
     if (r->type && v->kind == VAL_OBJ)
         drop_off(r->type, v, NULL);
     for (size_t i = 0; i < ARRAY_SIZE(creators); i++)
@@ -337,12 +371,14 @@ static void update_whole(struct arena *a, const struct resource *r, struct val *
     const struct strategy *s = resource_strategy(r);
     if (has_status(r))
         root_put(a, v, N_status, val_get(old, N_status));
-    if (r->index == RES_NAMESPACES && v->kind == VAL_OBJ)
-        root_put(a, v, N_spec, val_get(old, N_spec)); /* finalizers have a subresource of their own */
+    if (r->index == RES_NAMESPACES || r->index == RES_CERTIFICATESIGNINGREQUESTS)
+        root_put(a, v, N_spec, val_get(old, N_spec)); /* written otherwise, or not at all */
     if (r->type && v->kind == VAL_OBJ)
         drop_off(r->type, v, old);
     if (r->index == RES_SERVICES)
         prepare_service_update(a, v, old);
+    if (r->index == RES_DAEMONSETS)
+        count_template(a, v, old);
     if (counts(s, v, old))
         set_generation(a, v, val_int(val_get(obj_meta(old), N_generation), 0) + 1);
 }

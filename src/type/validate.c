@@ -395,13 +395,19 @@ static bool is_standard_finalizer(struct str s)
     return str_in(s, (const char *const[]){"kubernetes", "orphan", "foregroundDeletion", NULL});
 }
 
-static void check_finalizers(struct validation *x, const struct vpath *p, const struct val *list)
+/* Events are checked by the rules of all objects, not by those of the core group. */
+static bool is_event(const struct resource *r)
+{
+    return strcmp(r->name, "events") == 0 && !r->group[0];
+}
+
+static void check_finalizers(struct validation *x, const struct vpath *p, const struct val *list, bool qualified)
 {
     bool orphan = false, foreground = false;
     size_t i = 0;
     VAL_EACH(list, f) {
         check_text(x, p, val_str(f), check_label_key);
-        if (str_find(val_str(f), '/') < 0 && !is_standard_finalizer(val_str(f)))
+        if (qualified && str_find(val_str(f), '/') < 0 && !is_standard_finalizer(val_str(f)))
             say_invalid(x, ITEM(p, i), f, "name is neither a standard finalizer name nor is it fully qualified");
         orphan = orphan || str_is(val_str(f), "orphan");
         foreground = foreground || str_is(val_str(f), "foregroundDeletion");
@@ -475,7 +481,7 @@ void check_object_meta(struct validation *x, const struct vpath *p, const struct
         check_text(x, AT(p, N_name), own, name);
     check_namespace(x, AT(p, N_namespace), val_getstr(meta, N_namespace), namespaced);
     check_common(x, p, meta);
-    check_finalizers(x, AT(p, N_finalizers), val_get(meta, N_finalizers));
+    check_finalizers(x, AT(p, N_finalizers), val_get(meta, N_finalizers), !is_event(x->res));
 }
 
 static bool list_has(const struct val *list, struct str s)

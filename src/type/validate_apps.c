@@ -58,7 +58,7 @@ static void check_deployment_strategy(struct validation *x, const struct vpath *
         if (rolling)
             say_forbidden(x, AT(p, N_rollingUpdate), "may not be specified when strategy `type` is 'Recreate'");
     } else if (!str_is(val_str(type), "RollingUpdate")) {
-        say_unsupported(x, AT(p, N_type), type, kinds);
+        say_unsupported(x, p, type, kinds);
     } else if (!rolling) {
         say_required(x, AT(p, N_rollingUpdate), "this should be defaulted and never be nil");
     } else {
@@ -146,6 +146,9 @@ static void rule_stateful_set_spec(struct validation *x, const struct vpath *p, 
     check_own_selector(x, p, v, "empty selector is invalid for statefulset");
     check_template(x, p, v, val_get(v, N_selector) != NULL);
     check_long_running(x, p, v, "activeDeadlineSeconds in StatefulSet is not Supported");
+    static const name_id fixed[] = {N_volumeClaimTemplates, N_serviceName, N_podManagementPolicy};
+    for (size_t k = 0; old && k < ARRAY_SIZE(fixed); k++)
+        check_same(x, AT(p, fixed[k]), val_get(v, fixed[k]), val_get(old, fixed[k]));
 }
 
 /* ---- DaemonSet ------------------------------------------------------------------------------------------- */

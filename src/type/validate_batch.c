@@ -291,7 +291,11 @@ static void check_job_update(struct validation *x, const struct vpath *p, const 
         !(indexed && val_equal(completions, val_get(v, N_parallelism)) &&
           val_equal(val_get(old, N_completions), val_get(old, N_parallelism)) && completions && val_get(old, N_completions)))
         say_invalid(x, AT(p, N_completions), completions, "field is immutable");
-    check_same(x, AT(p, N_template), template_to_compare(x, template, was), was);
+    const struct vpath *at = AT(p, N_template);
+    if (val_bool(val_get(old, N_suspend), false))
+        check_same(x, AT(at, N_spec), val_get(template_to_compare(x, template, was), N_spec), val_get(was, N_spec));
+    else
+        check_same(x, at, template, was);
 }
 
 static void rule_job(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
@@ -300,7 +304,7 @@ static void rule_job(struct validation *x, const struct vpath *p, const struct v
     const struct vpath *at = AT(p, N_spec);
     if (!val_get(spec, N_selector))
         say_required(x, AT(at, N_selector), NULL);
-    else
+    if (!has_faults(x, AT(at, N_selector)) || !val_get(spec, N_selector))
         check_selector_matches(x, AT(at, N_selector), val_get(spec, N_selector), AT(AT(AT(at, N_template), N_metadata), N_labels),
                                val_at(spec, N_template, N_metadata, N_labels));
     if (old) {

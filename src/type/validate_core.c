@@ -335,14 +335,13 @@ static void check_scope_expression(struct validation *x, const struct vpath *p, 
 static void rule_quota_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     const struct val *hard = val_get(v, N_hard), *selector = val_get(v, N_scopeSelector);
-    size_t i = 0;
     VAL_EACH_ENTRY(hard, k, q) {
         check_quota_name(x, KEY(AT(p, N_hard), val_str(k)), val_str(k));
         check_resource_amount(x, KEY(AT(p, N_hard), val_str(k)), val_str(k), q);
     }
     check_scopes(x, AT(p, N_scopes), val_get(v, N_scopes), hard);
     VAL_EACH(val_get(selector, N_matchExpressions), e)
-        check_scope_expression(x, ITEM(AT(AT(p, N_scopeSelector), N_matchExpressions), i++), e, hard);
+        check_scope_expression(x, AT(AT(p, N_scopeSelector), N_matchExpressions), e, hard); /* upstream names no item */
     if (old && !val_equal(val_get(v, N_scopes), val_get(old, N_scopes)))
         say_invalid(x, AT(p, N_scopes), val_get(v, N_scopes), "field is immutable");
 }

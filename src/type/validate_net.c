@@ -15,8 +15,10 @@ static void check_backend(struct validation *x, const struct vpath *p, const str
             say_required(x, AT(AT(p, N_resource), N_name), NULL);
         if (!val_getstr(resource, N_kind).n)
             say_required(x, AT(AT(p, N_resource), N_kind), NULL);
+        if (val_getstr(resource, N_apiGroup).n)
+            check_text(x, AT(AT(p, N_resource), N_apiGroup), val_getstr(resource, N_apiGroup), check_subdomain);
     } else if (!service) {
-        say_required(x, p, "must specify either a resource or a service backend");
+        say_invalid(x, p, &(struct val){.kind = VAL_STR, .s = ""}, "must specify either a resource or a service backend");
     }
     if (!service || resource)
         return;
@@ -138,6 +140,8 @@ static void rule_class_parameters(struct validation *x, const struct vpath *p, c
         say_unsupported(x, AT(p, N_scope), scope, scopes);
     else if (str_is(val_str(scope), "Namespace") && !val_str(ns).n)
         say_required(x, AT(p, N_namespace), "`parameters.scope` is set to 'Namespace'");
+    else if (str_is(val_str(scope), "Namespace"))
+        check_text(x, AT(p, N_namespace), val_str(ns), check_label_of_dns);
     else if (str_is(val_str(scope), "Cluster") && ns)
         say_forbidden(x, AT(p, N_namespace), "`parameters.scope` is set to 'Cluster'");
 }

@@ -32,13 +32,12 @@ static void check_pod_cidrs(struct validation *x, const struct vpath *p, const s
 
 static void check_node_update(struct validation *x, const struct vpath *p, const struct val *spec, const struct val *old)
 {
-    static const name_id once[] = {N_podCIDR, N_providerID};
     const struct val *cidrs = val_get(spec, N_podCIDRs), *had = val_get(old, N_podCIDRs);
     if (val_len(had) && !val_equal(cidrs, had))
         say_forbidden(x, AT(p, N_podCIDRs), "node updates may not change podCIDR except from \"\" to valid");
-    for (size_t i = 0; i < ARRAY_SIZE(once); i++)
-        if (val_getstr(old, once[i]).n && !val_equal(val_get(spec, once[i]), val_get(old, once[i])))
-            say_forbidden(x, AT(p, once[i]), "node updates may not change this field except from \"\" to valid");
+    if (val_getstr(old, N_providerID).n && !val_equal(val_get(spec, N_providerID), val_get(old, N_providerID)))
+        say_invalid(x, AT(p, N_providerID), val_get(spec, N_providerID),
+                    "node updates may not change providerID except from \"\" to valid");
 }
 
 static void rule_node(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
@@ -46,7 +45,7 @@ static void rule_node(struct validation *x, const struct vpath *p, const struct 
     const struct val *spec = val_get(v, N_spec);
     const struct vpath *at = AT(p, N_spec);
     static const name_id amounts[] = {N_capacity, N_allocatable};
-    check_taints(x, AT(at, N_taints), val_get(spec, N_taints));
+    check_taints(x, AT(AT(p, N_metadata), N_taints), val_get(spec, N_taints)); /* so upstream names it */
     check_pod_cidrs(x, AT(at, N_podCIDRs), val_get(spec, N_podCIDRs));
     for (size_t i = 0; !old && i < ARRAY_SIZE(amounts); i++)
         VAL_EACH_ENTRY(val_at(v, N_status, amounts[i]), k, q)
@@ -105,7 +104,9 @@ static void rule_priority_class(struct validation *x, const struct vpath *p, con
                       "priority class names with 'system-' prefix are reserved for system use only");
     if (!system && val_int(value, 0) > USER_MAX)
         say_forbidden(x, AT(p, N_value), "maximum allowed value of a user defined priority is 1000000000");
-    if (policy && !str_in(val_str(policy), policies))
+    if (policy && !policy->n)
+        say_required(x, AT(p, N_preemptionPolicy), NULL);
+    else if (policy && !str_in(val_str(policy), policies))
         say_unsupported(x, AT(p, N_preemptionPolicy), policy, policies);
     if (!old)
         return;

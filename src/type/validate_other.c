@@ -5,7 +5,12 @@
 
 /* ---- HorizontalPodAutoscaler ----------------------------------------------------------------------------- */
 
-static void check_target_ref(struct validation *x, const struct vpath *p, const struct val *ref)
+static bool is_core_kind(struct str kind)
+{
+    return str_is(kind, "ReplicationController");
+}
+
+static void check_target_ref(struct validation *x, const struct vpath *p, const struct val *ref, bool group_wanted)
 {
     static const name_id wanted[] = {N_kind, N_name};
     for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -13,6 +18,10 @@ static void check_target_ref(struct validation *x, const struct vpath *p, const 
             say_required(x, AT(p, wanted[i]), NULL);
         else
             check_text(x, AT(p, wanted[i]), val_getstr(ref, wanted[i]), check_path_segment);
+    struct str version = val_getstr(ref, N_apiVersion), group, rest;
+    if (group_wanted && (!str_cut(version, '/', &group, &rest) || !group.n || str_find(rest, '/') >= 0) &&
+        !is_core_kind(val_getstr(ref, N_kind)))
+        say_invalid_str(x, AT(p, N_apiVersion), version, "apiVersion must specify API group");
 }
 
 static void check_positive(struct validation *x, const struct vpath *p, const struct val *q)
@@ -75,7 +84,7 @@ static void check_metric_source(struct validation *x, const struct vpath *p, str
     check_identifier(x, AT(p, N_metric), val_get(v, N_metric));
     check_target(x, AT(p, N_target), target);
     if (str_is(type, "Object"))
-        check_target_ref(x, AT(p, N_describedObject), val_get(v, N_describedObject));
+        check_target_ref(x, AT(p, N_describedObject), val_get(v, N_describedObject), false);
     if (str_is(type, "Pods")) {
         if (!val_get(target, N_averageValue))
             say_required(x, AT(AT(p, N_target), N_averageValue), "must specify a positive target averageValue");
@@ -152,8 +161,10 @@ static void check_replicas(struct validation *x, const struct vpath *p, const st
     const struct val *min = val_get(v, N_minReplicas), *max = val_get(v, N_maxReplicas);
     if (min && min->i < (may_be_zero ? 0 : 1))
         say_invalid(x, AT(p, N_minReplicas), min, "must be greater than or equal to the least number");
-    if (val_int(max, 0) < 1)
-        say_invalid(x, AT(p, N_maxReplicas), max ?: &(struct val){.kind = VAL_INT}, "must be greater than 0");
+    if (val_int(max, 0) == 0)
+        say_required(x, AT(p, N_maxReplicas), "must be set and greater than 0");
+    else if (max->i < 0)
+        say_invalid(x, AT(p, N_maxReplicas), max, "must be greater than or equal to 1");
     if (min && val_int(max, 0) < min->i)
         say_invalid(x, AT(p, N_maxReplicas), max ?: &(struct val){.kind = VAL_INT},
                     "must be greater than or equal to `minReplicas`");
@@ -164,7 +175,7 @@ static void rule_hpa_spec(struct validation *x, const struct vpath *p, const str
     const struct val *behavior = val_get(v, N_behavior), *metrics = val_get(v, N_metrics);
     size_t i = 0;
     check_replicas(x, p, v, true);
-    check_target_ref(x, AT(p, N_scaleTargetRef), val_get(v, N_scaleTargetRef));
+    check_target_ref(x, AT(p, N_scaleTargetRef), val_get(v, N_scaleTargetRef), !old);
     VAL_EACH(metrics, m)
         check_metric(x, ITEM(AT(p, N_metrics), i++), m);
     if (val_int(val_get(v, N_minReplicas), 1) == 0 && !measures_outside(metrics))
@@ -177,7 +188,10 @@ static void rule_hpa_spec(struct validation *x, const struct vpath *p, const str
 static void rule_hpa_v1_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     check_replicas(x, p, v, true);
-    check_target_ref(x, AT(p, N_scaleTargetRef), val_get(v, N_scaleTargetRef));
+    check_target_ref(x, AT(p, N_scaleTargetRef), val_get(v, N_scaleTargetRef), !old);
+    if (val_int(val_get(v, N_minReplicas), 1) == 0)
+        say_forbidden(x, AT(p, N_metrics), "must specify at least one Object or External metric to support scaling to zero "
+                                           "replicas");
 }
 
 /* ---- CertificateSigningRequest --------------------------------------------------------------------------- */

@@ -206,9 +206,7 @@ static void rule_spread(struct validation *x, const struct vpath *p, const struc
     struct str key = val_getstr(v, N_topologyKey);
     if (val_int(skew, 0) <= 0)
         say_invalid(x, AT(p, N_maxSkew), skew ?: &(struct val){.kind = VAL_INT}, "must be greater than zero");
-    if (key.n)
-        check_text(x, AT(p, N_topologyKey), key, check_label_key);
-    else
+    if (!key.n)
         say_required(x, AT(p, N_topologyKey), "can not be empty");
     if (domains && val_int(domains, 1) <= 0)
         say_invalid(x, AT(p, N_minDomains), domains, "must be greater than zero");
@@ -567,15 +565,14 @@ static void rule_pod(struct validation *x, const struct vpath *p, const struct v
         say_forbidden(x, AT(at, N_nodeName), "cannot be set until all schedulingGates have been cleared");
 }
 
-/* Labels, annotations and finalizers of a template are checked as those of an object. */
+/* Labels and annotations of a template are checked as those of an object, but upstream's paths leave out "metadata". */
 static void rule_template(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     const struct val *meta = obj_meta(v), *spec = val_get(v, N_spec);
-    const struct vpath *at = AT(p, N_metadata);
     struct check c;
     x->in_template = true;
     x->pod_meta = NULL;
-    check_labels(x, AT(at, N_labels), val_get(meta, N_labels));
+    check_labels(x, AT(p, N_labels), val_get(meta, N_labels));
     EACH_KEY(val_get(meta, N_annotations), k) {
         char *lower = arena_cstr(x->s->arena, val_str(k));
         for (char *t = lower; *t; t++)
@@ -584,7 +581,7 @@ static void rule_template(struct validation *x, const struct vpath *p, const str
         c = (struct check){0};
         check_label_key(&c, str_n(lower, k->n));
         if (c.n)
-            say_invalid(x, AT(at, N_annotations), k, c.texts[0]);
+            say_invalid(x, AT(p, N_annotations), k, c.texts[0]);
     }
     if (val_len(val_get(spec, N_ephemeralContainers)))
         say_forbidden(x, AT(AT(p, N_spec), N_ephemeralContainers), "ephemeral containers not allowed in pod template");

@@ -340,12 +340,14 @@ static void rule_subset(struct validation *x, const struct vpath *p, const struc
 
 /* ---- EndpointSlices -------------------------------------------------------------------------------------- */
 
-static void check_slice_address(struct validation *x, const struct vpath *p, struct str kind, struct str text)
+static void check_slice_address(struct validation *x, const struct vpath *p, struct str kind, struct str text, bool known)
 {
     if (str_is(kind, "FQDN"))
         check_text(x, p, text, check_subdomain);
     else
         check_endpoint_ip(x, p, text);
+    if (known)
+        return;
     if ((str_is(kind, "IPv4") && is_v6(text)) || (str_is(kind, "IPv6") && text.n && !is_v6(text)))
         say_invalid_str(x, p, text, "must be an address of the slice's `addressType`");
 }
@@ -361,7 +363,7 @@ static void check_hints(struct validation *x, const struct vpath *p, const struc
     }
 }
 
-static void check_endpoint(struct validation *x, const struct vpath *p, const struct val *e, struct str kind)
+static void check_endpoint(struct validation *x, const struct vpath *p, const struct val *e, struct str kind, bool known)
 {
     enum { ADDRESSES_MAX = 100 };
     const struct val *addresses = val_get(e, N_addresses);
@@ -370,7 +372,7 @@ static void check_endpoint(struct validation *x, const struct vpath *p, const st
     else if (val_len(addresses) > ADDRESSES_MAX)
         say_too_many(x, AT(p, N_addresses), val_len(addresses), ADDRESSES_MAX);
     for (size_t i = 0; i < val_len(addresses); i++)
-        check_slice_address(x, ITEM(AT(p, N_addresses), i), kind, val_str(val_item(addresses, i)));
+        check_slice_address(x, ITEM(AT(p, N_addresses), i), kind, val_str(val_item(addresses, i)), known);
     if (val_get(e, N_nodeName))
         check_text(x, AT(p, N_nodeName), val_getstr(e, N_nodeName), check_subdomain);
     check_labels(x, AT(p, N_deprecatedTopology), val_get(e, N_deprecatedTopology));
@@ -422,7 +424,8 @@ static void rule_slice(struct validation *x, const struct vpath *p, const struct
         return;
     }
     for (size_t i = 0; i < val_len(endpoints); i++)
-        check_endpoint(x, ITEM(AT(p, N_endpoints), i), val_item(endpoints, i), val_str(kind));
+        check_endpoint(x, ITEM(AT(p, N_endpoints), i), val_item(endpoints, i), val_str(kind),
+                       val_equal(endpoints, val_get(old, N_endpoints)));
     check_slice_ports(x, AT(p, N_ports), val_get(v, N_ports));
     if (old)
         check_same(x, AT(p, N_addressType), kind, val_get(old, N_addressType));

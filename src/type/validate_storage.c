@@ -208,7 +208,7 @@ static void check_claim_update(struct validation *x, const struct vpath *p, cons
     if (!val_equal(munged, old) || !val_equal(limits, val_get(old, N_resources)))
         say_forbidden(x, p, "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
                             "bound claims");
-    if (size && was && quantity_cmp(quantity_or_zero(val_str(size)), quantity_or_zero(val_str(was))) < 0)
+    if (size && was && bound && quantity_cmp(quantity_or_zero(val_str(size)), quantity_or_zero(val_str(was))) < 0)
         say_forbidden(x, KEY(AT(AT(p, N_resources), N_requests), STR("storage")), "field can not be less than status.capacity");
     check_same(x, AT(p, N_volumeMode), val_get(v, N_volumeMode), val_get(old, N_volumeMode));
 }
@@ -228,21 +228,67 @@ static void rule_claim_template(struct validation *x, const struct vpath *p, con
 
 /* ---- storage.k8s.io -------------------------------------------------------------------------------------- */
 
-static void rule_storage_class(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void check_parameters(struct validation *x, const struct vpath *p, const struct val *parameters)
 {
     enum { PARAMETERS_MAX = 512, PARAMETERS_BYTES_MAX = 256 * 1024 };
-    const struct val *parameters = val_get(v, N_parameters);
     size_t total = 0;
-    check_text(x, AT(p, N_provisioner), val_getstr(v, N_provisioner), check_label_key);
     if (val_len(parameters) > PARAMETERS_MAX)
-        say_too_long(x, AT_TEXT(p, "parameters"), PARAMETERS_MAX);
+        say_too_long(x, p, PARAMETERS_MAX);
     VAL_EACH_ENTRY(parameters, k, value) {
         if (!k->n)
-            say_invalid(x, AT(p, N_parameters), k, "field can not be empty");
+            say_invalid(x, p, k, "field can not be empty");
         total += k->n + val_str(value).n;
     }
     if (total > PARAMETERS_BYTES_MAX)
-        say_too_long(x, AT(p, N_parameters), PARAMETERS_BYTES_MAX);
+        say_too_long(x, p, PARAMETERS_BYTES_MAX);
+}
+
+static void check_provisioner(struct validation *x, const struct vpath *p, struct str name)
+{
+    char *lower = arena_cstr(x->s->arena, name);
+    for (char *t = lower; *t; t++)
+        if (*t >= 'A' && *t <= 'Z')
+            *t = (char)(*t + 'a' - 'A');
+    if (name.n)
+        check_text(x, p, str_of(lower), check_label_key);
+    else
+        say_required(x, p, NULL);
+}
+
+static void check_topologies(struct validation *x, const struct vpath *p, const struct val *list)
+{
+    size_t i = 0;
+    VAL_EACH(list, term) {
+        size_t j = 0;
+        VAL_EACH(val_get(term, N_matchLabelExpressions), e) {
+            const struct vpath *at = ITEM(AT(ITEM(p, i), N_matchLabelExpressions), j++);
+            const struct val *values = val_get(e, N_values);
+            check_text(x, AT(at, N_key), val_getstr(e, N_key), check_label_key);
+            if (!val_len(values))
+                say_required(x, AT(at, N_values), NULL);
+            check_unique(x, AT(at, N_values), values, 0);
+        }
+        i++;
+    }
+}
+
+static void rule_storage_class(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    check_provisioner(x, AT(p, N_provisioner), val_getstr(v, N_provisioner));
+    check_parameters(x, AT(p, N_parameters), val_get(v, N_parameters));
+    check_topologies(x, AT(p, N_allowedTopologies), val_get(v, N_allowedTopologies));
+}
+
+static void rule_attributes_class(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    static const name_id fixed[] = {N_driverName, N_parameters};
+    check_provisioner(x, AT(p, N_driverName), val_getstr(v, N_driverName));
+    check_parameters(x, AT(p, N_parameters), val_get(v, N_parameters));
+    if (!val_len(val_get(v, N_parameters)))
+        say_required(x, AT(p, N_parameters), "must contain at least one key/value pair");
+    for (size_t i = 0; old && i < ARRAY_SIZE(fixed); i++)
+        if (!val_equal(val_get(v, fixed[i]), val_get(old, fixed[i])))
+            say_forbidden(x, AT(p, fixed[i]), "updates to the field are forbidden.");
 }
 
 static void rule_csi_driver(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
@@ -284,10 +330,7 @@ static void rule_attachment(struct validation *x, const struct vpath *p, const s
     const struct vpath *at = AT(p, N_source);
     const struct val *name = val_get(source, N_persistentVolumeName), *inline_ = val_get(source, N_inlineVolumeSpec);
     check_driver_name(x, AT(p, N_attacher), val_getstr(v, N_attacher));
-    if (!val_getstr(v, N_nodeName).n)
-        say_required(x, AT(p, N_nodeName), NULL);
-    else
-        check_text(x, AT(p, N_nodeName), val_getstr(v, N_nodeName), check_subdomain);
+    check_text(x, AT(p, N_nodeName), val_getstr(v, N_nodeName), check_subdomain);
     if (name && inline_)
         say_forbidden(x, at, "persistentVolumeName and inlineVolumeSpec are mutually exclusive");
     if (!name && !inline_)
@@ -312,7 +355,9 @@ const struct rule rules_storage[] = {
     {T_storage_v1_CSIDriver, 0, rule_csi_driver},
     {T_storage_v1_CSINode, 0, rule_csi_node},
     {T_storage_v1_CSINodeDriver, RULE_OWN, rule_csi_node_driver},
+    {T_core_v1_TopologySelectorLabelRequirement, RULE_OWN, NULL},
     {T_storage_v1_StorageClass, 0, rule_storage_class},
+    {T_storage_v1_VolumeAttributesClass, RULE_OWN, rule_attributes_class},
     {T_storage_v1_VolumeAttachmentSource, RULE_OWN, NULL},
     {T_storage_v1_VolumeAttachmentSpec, RULE_OWN, rule_attachment},
     {T_storage_v1_VolumeNodeResources, RULE_OWN, NULL},

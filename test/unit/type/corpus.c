@@ -17,6 +17,7 @@
 #include "type/meta.h"
 #include "type/print.h"
 #include "type/service.h"
+#include "type/strategy.h"
 #include "types.h"
 #include "wire/json.h"
 
@@ -71,6 +72,12 @@ static void fill_meta(struct arena *a, const struct target *t, struct val *v)
     struct val *meta = val_sub_obj(a, v, N_metadata);
     if (t->ns.n && !val_getstr(meta, N_namespace).n)
         val_set_str(a, meta, N_namespace, t->ns);
+    if (!t->res->namespaced)
+        val_del(meta, N_namespace);
+    val_del(meta, N_selfLink);
+    val_set_str(a, v, N_kind, str_of(t->res->kind));
+    char version[128];
+    val_set_str(a, v, N_apiVersion, str_of(resource_api_version(t->res, version, sizeof(version))));
     if (val_getstr(meta, N_generateName).n && !val_getstr(meta, N_name).n)
         val_set_str(a, meta, N_name, arena_printf(a, STR_FMT "abcde", STR_ARG(val_getstr(meta, N_generateName))));
     val_set_str(a, meta, N_uid, STR("11111111-1111-1111-1111-111111111111"));
@@ -119,6 +126,10 @@ static int update(struct arena *a, const struct target *t, const struct val *bod
     if (t->ns.n)
         val_set_str(a, val_sub_obj(a, v, N_metadata), N_namespace, t->ns);
     char *sub = t->sub.n ? arena_cstr(a, t->sub) : NULL;
+    if (resource_strategy(t->res)->flags & STRATEGY_VERSIONED && !obj_revision(v)) {
+        cause_invalid(s, STR("metadata.resourceVersion"), NULL, "must be specified for an update");
+        return status_invalid(s, str_of(t->res->group), str_of(t->res->kind), obj_name(v));
+    }
     if (t->res->index == RES_SERVICES)
         service_normalize(a, v, old);
     prepare_update(a, t->res, sub, v, old);
@@ -140,8 +151,15 @@ static int update(struct arena *a, const struct target *t, const struct val *bod
 /* ---- comparing ------------------------------------------------------------------------------------------- */
 
 /* What others add: paths that may be in the recorded object and not in ours, or differ. */
+static const struct val *ignored; /* dotted paths of the line */
+
 static bool added_by_others(const char *path)
 {
+    VAL_EACH(ignored, p) {
+        size_t n = strlen(path);
+        if (n > p->n && strncmp(path + 1, p->s, p->n) == 0 && (path[1 + p->n] == 0 || strchr(".[", path[1 + p->n])))
+            return true;
+    }
     static const char *const prefixes[] = {
         ".metadata.uid", ".metadata.creationTimestamp", ".metadata.managedFields", ".metadata.name",
         ".metadata.generateName", ".metadata.resourceVersion", ".metadata.namespace", ".spec.serviceAccount",
@@ -264,6 +282,9 @@ static bool wanted_line(const struct val *line, const struct target *t)
         return false;
     if (str_starts(area, STR("apply")) || str_starts(area, STR("admission")) || str_starts(area, STR("auth")))
         return false;
+    const struct val *first = val_item(val_key(line, STR("setup")), 0);
+    if (val_key(first, STR("capture")))
+        return false; /* the body names what the server made up */
     if (!val_is(val_key(line, STR("body")), VAL_MAP) || !t->res->stored)
         return false;
     if (str_is(method, "POST"))
@@ -283,6 +304,7 @@ static void run_line(struct str text, const char *only)
         n_skip++;
         return;
     }
+    ignored = val_key(line, STR("ignore"));
     const struct val *body = val_key(line, STR("body")), *expect = val_key(line, STR("expect"));
     int64_t code = val_int(val_key(expect, STR("code")), 0);
     bool put = str_is(member(line, "method"), "PUT");
