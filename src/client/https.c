@@ -2,6 +2,7 @@
 #include "client/https.h"
 
 #include "auth/crypto.h"
+#include "base/fiber.h"
 #include "base/os.h"
 #include "names.h"
 #include "net/url.h"
@@ -11,7 +12,13 @@
 
 #include <stdio.h>
 
-enum { MAX_ANSWER = 1 << 30 };
+enum {
+    MAX_ANSWER = 1 << 30,
+    PAGE = 500,              /* objects of one list page, as upstream's reflectors */
+    WATCH_SECONDS = 300,     /* a watch ends after that long to twice that: a dead connection is no watch for ever */
+    BUSY_TRIES = 10,         /* of a call that the server asks to come back with later */
+    BUSY_SECONDS_MAX = 60,
+};
 
 struct https {
     struct client base;
@@ -20,12 +27,20 @@ struct https {
     struct http_client *pool;
     struct buf file_token; /* what the token file held at file_read */
     struct mono file_read;
+    bool no_watch_list; /* the server cannot send the present state in a watch (KEP-3157) */
+};
+
+/* What a list found, to be handed out as if it had been watched. */
+struct listed {
+    struct object **objects; /* the last is the bookmark */
+    size_t n, next;
 };
 
 struct https_watch {
     struct client_watch base;
     const struct resource *res;
     struct http_call *call;
+    struct listed listed;
     struct buf pending; /* bytes of events not yet whole */
     size_t scanned;     /* bytes of pending known to hold no line end */
 };
@@ -302,6 +317,32 @@ static int lost(struct status *s, int r, const struct err *e)
     return r;
 }
 
+/* Seconds the server asks to wait before the same is tried again; 0: it does not. */
+static int64_t asked_to_wait(const struct http_call *http)
+{
+    int64_t seconds;
+    if (http->status != 429 && http->status < 500)
+        return 0;
+    if (str_to_i64(http_header(&http->headers, "retry-after"), &seconds) < 0 || seconds < 0)
+        return 0;
+    return MIN(MAX(seconds, (int64_t)1), (int64_t)BUSY_SECONDS_MAX);
+}
+
+/* As https_raw, with the patience that a busy server asks for (API priority and fairness). */
+static int ask(struct client *c, const struct https_raw *raw, struct mono deadline, struct http_call **ret, struct err *e)
+{
+    for (int i = 0;; i++) {
+        int r = https_raw(c, raw, deadline, ret, e);
+        int64_t wait = r == 0 ? asked_to_wait(*ret) : 0;
+        if (!wait || i == BUSY_TRIES || os_mono().ns + SECONDS(wait) > deadline.ns)
+            return r;
+        http_call_free(TAKE_PTR(*ret));
+        r = fiber_sleep(SECONDS(wait));
+        if (r < 0)
+            return r;
+    }
+}
+
 static int https_call(struct client *c, uint16_t verb, const struct call *call, const struct val *body,
                       enum patch_kind kind, struct str patch, struct arena *a, const struct val **ret, struct status *s)
 {
@@ -319,7 +360,7 @@ static int https_call(struct client *c, uint16_t verb, const struct call *call, 
                             .body = encode_body(&own, call, verb, body, patch),
                             .content_type = verb == VERB_PATCH ? patch_type(kind) : NULL};
     struct mono deadline = deadline_of(h);
-    int r = https_raw(c, &raw, deadline, &http, &e);
+    int r = ask(c, &raw, deadline, &http, &e);
     if (r == 0)
         r = http_call_read_all(http, MAX_ANSWER, deadline, &answer);
     if (r < 0)
@@ -334,35 +375,125 @@ static int https_call(struct client *c, uint16_t verb, const struct call *call, 
 
 /* ---- watches ---------------------------------------------------------------------------------------------------- */
 
-static int https_watch(struct client *c, const struct call *call, int64_t revision, struct client_watch **ret,
-                       struct status *s)
+static void put_watch(struct buf *path, struct client *c, const struct call *call, int64_t revision)
 {
-    struct buf path CLEANUP_BUF = BUF_INIT, query CLEANUP_BUF = BUF_INIT;
-    struct err e = {0};
-    struct http_call *http = NULL;
-    put_path(&path, call);
+    struct buf query CLEANUP_BUF = BUF_INIT;
+    put_path(path, call);
     put_query(&query, "watch", STR("true"));
     put_query(&query, "allowWatchBookmarks", STR("true"));
     put_options(&query, c, VERB_WATCH, call);
+    put_number(&query, "timeoutSeconds", WATCH_SECONDS + (int64_t)os_random_below(WATCH_SECONDS));
     if (revision)
         put_number(&query, "resourceVersion", revision);
     else
         buf_puts(&query, "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
-    buf_printf(&path, "?%s", query.p);
-    int r = https_raw(c, &(struct https_raw){.path = path.p}, MONO_NEVER, &http, &e);
+    buf_printf(path, "?%s", query.p);
+}
+
+/* Asks for the stream: 0 with its call, the server's refusal in s, or -errno. */
+static int open_stream(struct client *c, const struct call *call, int64_t revision, struct http_call **ret,
+                       struct status *s)
+{
+    struct buf path CLEANUP_BUF = BUF_INIT;
+    struct err e = {0};
+    struct http_call *http = NULL;
+    put_watch(&path, c, call, revision);
+    int r = ask(c, &(struct https_raw){.path = path.p}, MONO_NEVER, &http, &e);
     if (r < 0)
         return lost(s, r, &e);
-    if (http->status >= 400) {
-        struct str answer = STR_NULL;
-        http_call_read_all(http, 1 << 20, mono_add(os_mono(), SECONDS(10)), &answer);
-        r = refused(http->status, answer, s);
-        http_call_free(http);
+    if (http->status < 400) {
+        *ret = http;
+        return 0;
+    }
+    struct str answer = STR_NULL;
+    http_call_read_all(http, 1 << 20, mono_add(os_mono(), SECONDS(10)), &answer);
+    r = refused(http->status, answer, s);
+    http_call_free(http);
+    return r;
+}
+
+/* ---- watches from a list, for servers that cannot send their state in a watch -------------------------------------- */
+
+static void listed_done(struct listed *l)
+{
+    for (; l->next < l->n; l->next++)
+        object_unref(l->objects[l->next]);
+    free(l->objects);
+    *l = (struct listed){0};
+}
+
+static void listed_add(struct listed *l, struct object *o)
+{
+    if ((l->n & (l->n - 1)) == 0)
+        l->objects = xrealloc(l->objects, MAX(l->n * 2, (size_t)1) * sizeof(*l->objects));
+    l->objects[l->n++] = o;
+}
+
+static int list_page(struct client *c, struct call *call, struct arena *a, struct listed *l, int64_t *ret_revision,
+                     struct status *s)
+{
+    const struct val *list = NULL;
+    int r = https_call(c, VERB_LIST, call, NULL, PATCH_JSON, STR_NULL, a, &list, s);
+    if (r)
+        return r;
+    VAL_EACH(val_get(list, N_items), v) {
+        struct object *o = object_new(call->res, v);
+        object_stamp(o, obj_revision(v));
+        listed_add(l, o);
+    }
+    *ret_revision = obj_revision(list);
+    call->continue_token = val_str(val_at(list, N_metadata, N_continue));
+    return 0;
+}
+
+static int list_all(struct client *c, const struct call *from, struct listed *l, int64_t *ret_revision, struct status *s)
+{
+    struct call call = *from;
+    char token[8192];
+    call.limit = PAGE;
+    do {
+        struct arena a = ARENA_INIT; /* of one page: the token is copied before it goes */
+        int r = list_page(c, &call, &a, l, ret_revision, s);
+        if (r == 0 && call.continue_token.n >= sizeof(token))
+            r = status_internal(s, "the token to continue a list with is too long");
+        if (r == 0 && call.continue_token.n) {
+            memcpy(token, call.continue_token.p, call.continue_token.n);
+            call.continue_token.p = token;
+        }
+        arena_done(&a);
+        if (r)
+            return r;
+    } while (call.continue_token.n);
+    listed_add(l, watch_bookmark(call.res, *ret_revision));
+    return 0;
+}
+
+static int https_watch(struct client *c, const struct call *call, int64_t revision, struct client_watch **ret,
+                       struct status *s)
+{
+    struct https *h = https_of(c);
+    struct http_call *http = NULL;
+    struct listed listed = {0};
+    int r = 0;
+    if (revision || !h->no_watch_list) {
+        r = open_stream(c, call, revision, &http, s);
+        h->no_watch_list |= !revision && (r == 422 || r == 400);
+    }
+    if (!revision && h->no_watch_list) {
+        status_init(s, s->arena);
+        r = list_all(c, call, &listed, &revision, s);
+        if (r == 0)
+            r = open_stream(c, call, revision, &http, s);
+    }
+    if (r) {
+        listed_done(&listed);
         return r;
     }
     struct https_watch *w = NEW(struct https_watch);
     w->base.ops = c->ops;
     w->res = call->res;
     w->call = http;
+    w->listed = listed;
     *ret = &w->base;
     return 0;
 }
@@ -422,7 +553,13 @@ static int decode_event(struct https_watch *w, struct str line, struct watch_eve
 static int https_watch_next(struct client_watch *base, struct mono deadline, struct watch_event *ret, struct status *s)
 {
     struct https_watch *w = CONTAINER_OF(base, struct https_watch, base);
+    struct listed *l = &w->listed;
     struct str line;
+    if (l->next < l->n) {
+        bool last = l->next + 1 == l->n;
+        *ret = (struct watch_event){last ? WATCH_BOOKMARK : WATCH_ADDED, l->objects[l->next++]};
+        return 0;
+    }
     int r = next_line(w, deadline, &line);
     if (r < 0)
         return r == -ETIMEDOUT || r == -ECANCELED ? r : -EPIPE;
@@ -437,6 +574,7 @@ static void https_watch_close(struct client_watch *base)
     struct https_watch *w = CONTAINER_OF(base, struct https_watch, base);
     http_call_free(w->call);
     buf_done(&w->pending);
+    listed_done(&w->listed);
     free(w);
 }
 
