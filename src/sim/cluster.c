@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "controllers/engine.h"
+#include "node/kubelet.h"
 #include "scheduler/scheduler.h"
 #include "sim/world.h"
 #include "store/store.h"
@@ -138,12 +139,30 @@ int cluster_world_recover(struct cluster_world *w, struct err *e)
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------------------- */
 
+static int run_real_kubelet(struct world_node *n, struct client *c, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *ips[] = {n->ip, NULL};
+    const struct kubelet_config config = {
+        .node_name = n->name,
+        .node_ips = ips,
+        .client = c,
+        .runtime = hollow_runtime(n->hollow),
+        .host = hollow_host(n->hollow),
+        .root_dir = arena_printf(&a, "/%s/kubelet", n->name).p,
+        .pod_logs_dir = arena_printf(&a, "/%s/logs", n->name).p,
+        .cni_conf_dir = arena_printf(&a, "/%s/cni", n->name).p,
+        .no_server = true,
+    };
+    return kubelet_run(&config, e);
+}
+
 static void run_kubelet(void *arg)
 {
     struct world_node *n = arg;
     struct client *c = client_faulty_new(&n->world->slot, &n->road, "kubelet", n->user, node_groups);
     struct err e = {0};
-    int r = outline_run(&n->machine, c, &e);
+    int r = n->hollow ? run_real_kubelet(n, c, &e) : outline_run(&n->machine, c, &e);
     if (!fiber_cancelled())
         truth_violated(&n->world->truth, "the kubelet of %s ends by itself: %s", n->name, err_text(&e, r));
     client_free(c);
@@ -164,10 +183,14 @@ void world_node_kill_kubelet(struct world_node *n)
     n->kubelet = false;
 }
 
-void world_node_power_off(struct world_node *n)
+void world_node_power_off(struct world_node *n, bool disk_lost)
 {
     world_node_kill_kubelet(n);
     outline_machine_wipe(&n->machine);
+    if (n->hollow && disk_lost)
+        hollow_wipe(n->hollow);
+    else if (n->hollow)
+        hollow_power_off(n->hollow);
     n->up = false;
 }
 
@@ -180,6 +203,10 @@ static void make_node(struct cluster_world *w, unsigned i)
     snprintf(n->ip, sizeof(n->ip), "10.0.%u.%u", i / 250, i % 250 + 1);
     n->road = (struct road){.delay_min_ns = w->config.delay_min_ns, .delay_max_ns = w->config.delay_max_ns};
     n->machine = (struct outline_machine){.name = n->name, .ip = n->ip, .truth = &w->truth};
+    char root[32];
+    snprintf(root, sizeof(root), "/%s", n->name);
+    if (w->config.kubelets)
+        n->hollow = hollow_new(n->name, root, &w->truth);
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------------------------------------- */
@@ -213,8 +240,9 @@ int cluster_world_start(struct cluster_world *w, const struct cluster_world_conf
 void cluster_world_end(struct cluster_world *w)
 {
     for (unsigned i = 0; i < w->config.nodes; i++) {
-        world_node_power_off(&w->nodes[i]);
+        world_node_power_off(&w->nodes[i], false);
         outline_machine_done(&w->nodes[i].machine);
+        hollow_free(w->nodes[i].hollow);
     }
     group_stop(&w->parts);
     if (w->server)

@@ -6,12 +6,14 @@
 #pragma once
 
 #include "sim/client_faulty.h"
+#include "sim/hollow.h"
 #include "sim/outline.h"
 #include "sim/witness.h"
 
 struct cluster_world_config {
     unsigned nodes;
     const char *ns; /* whose pods are watched */
+    bool kubelets; /* the real one over a runtime of the mind, instead of a kubelet in outline */
     bool apart;   /* controllers and scheduler are processes of their own, behind roads, and survive the API server */
     int64_t delay_min_ns, delay_max_ns; /* of roads; 0: 100 us, 2 ms */
 };
@@ -28,7 +30,8 @@ struct world_node {
     char name[24], user[40], ip[16];
     unsigned number;
     struct road road;
-    struct outline_machine machine;
+    struct outline_machine machine; /* of the kubelet in outline */
+    struct hollow *hollow;          /* of the real one; else NULL */
     struct group fibers; /* its kubelet */
     bool up;             /* the machine */
     bool kubelet;        /* its kubelet runs */
@@ -59,5 +62,5 @@ int cluster_world_recover(struct cluster_world *w, struct err *e);
 void cluster_world_end(struct cluster_world *w);
 
 void world_node_kill_kubelet(struct world_node *n);
-void world_node_power_off(struct world_node *n);
+void world_node_power_off(struct world_node *n, bool disk_lost);
 void world_node_start(struct world_node *n); /* machine and kubelet, what of the two is down */

@@ -257,6 +257,16 @@ int disk_unlink(const char *path)
     return f ? 0 : -ENOENT;
 }
 
+void sim_disk_remove(const char *path)
+{
+    struct str top = str_of(path);
+    MAP_EACH(&sim->files, e)
+    {
+        if (str_starts(e->key, top) && (e->key.n == top.n || e->key.p[top.n] == '/'))
+            file_unref(map_del(&sim->files, e->key));
+    }
+}
+
 int disk_mkdir(const char *path, mode_t mode UNUSED)
 {
     if (file_at(path))

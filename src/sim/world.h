@@ -42,6 +42,8 @@ void sim_disk_kill(const char *dir);
 /* The n-th sync from now on, and `times` in a row (-1: all), fail with -EIO. */
 void sim_disk_fail_syncs(unsigned after, int times);
 void sim_disk_capacity(uint64_t bytes); /* 0: unlimited */
+/* Removes a file, or a folder with all that is below it. */
+void sim_disk_remove(const char *path);
 /* Flips one bit of a file, for tests of checksums. 0 or -ENOENT, -ERANGE. */
 int sim_disk_flip(const char *path, uint64_t at);
 

@@ -26,7 +26,7 @@
 struct options {
     int64_t seed, nodes, pods;
     int64_t trouble_s; /* how long things go wrong, virtual */
-    bool calm, trace, repeat, verbose;
+    bool calm, trace, repeat, verbose, kubelets;
     const char *dump;
 };
 
@@ -92,7 +92,7 @@ static int make_all(struct scene *s)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str deployment = arena_printf(&a,
         "{\"metadata\":{\"name\":\"" NAME "\"},\"spec\":{\"replicas\":%lld,\"selector\":{\"matchLabels\":{\"app\":\"" NAME "\"}},"
-        "\"template\":{\"metadata\":{\"labels\":{\"app\":\"" NAME "\"}},\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"%s\","
+        "\"template\":{\"metadata\":{\"labels\":{\"app\":\"" NAME "\"}},\"spec\":{\"automountServiceAccountToken\":false,\"containers\":[{\"name\":\"web\",\"image\":\"%s\","
         "\"ports\":[{\"containerPort\":80}],\"resources\":{\"requests\":{\"cpu\":\"100m\",\"memory\":\"64Mi\"}}}]}}}}",
         (long long)s->options->pods, images[0]);
     if (make(s, RES_NAMESPACES, NULL, "{\"metadata\":{\"name\":\"" NS "\"}}") ||
@@ -164,7 +164,7 @@ static void trouble_node(struct scene *s, struct world_node *n)
     if (how == 0)
         world_node_kill_kubelet(n);
     else if (how == 1)
-        world_node_power_off(n);
+        world_node_power_off(n, sim_below(2));
     else
         road_set_cut(&n->road, true);
     /* Mostly shorter than it takes to be noticed (50 s), sometimes long enough for its pods to be evicted (5 min). */
@@ -234,7 +234,7 @@ static int play(struct scene *s)
 {
     struct err e = {0};
     size_t n = (size_t)s->options->pods;
-    struct cluster_world_config c = {.nodes = (unsigned)s->options->nodes, .ns = NS, .apart = sim_below(2)};
+    struct cluster_world_config c = {.nodes = (unsigned)s->options->nodes, .ns = NS, .kubelets = s->options->kubelets, .apart = sim_below(2)};
     sim_trace("seed %lld, %lld nodes, %zu pods%s", (long long)s->options->seed, (long long)s->options->nodes, n,
               c.apart ? ", parts apart" : "");
     if (cluster_world_start(&s->world, &c, &e) < 0)
@@ -297,8 +297,9 @@ static void run(const struct options *o, struct result *r)
            (unsigned long long)r->hash, r->virtual_s, r->real_s, r->crashes, r->node_failures,
            (unsigned long long)r->bindings, r->least, (unsigned long long)r->checked, (unsigned long long)r->promises);
     if (!r->good)
-        printf("  %s\n  replay: rollout --seed %lld --nodes %lld --pods %lld --trouble %lld%s --trace\n", r->why,
-               (long long)o->seed, (long long)o->nodes, (long long)o->pods, (long long)o->trouble_s, o->calm ? " --calm" : "");
+        printf("  %s\n  replay: rollout --seed %lld --nodes %lld --pods %lld --trouble %lld%s%s --trace\n", r->why,
+               (long long)o->seed, (long long)o->nodes, (long long)o->pods, (long long)o->trouble_s, o->calm ? " --calm" : "",
+               o->kubelets ? " --kubelets" : "");
     fflush(stdout);
 }
 
@@ -311,6 +312,7 @@ int main(int argc, char **argv)
         {"pods", 0, FLAG_INT, &o.pods, "replicas of the Deployment"},
         {"trouble", 0, FLAG_INT, &o.trouble_s, "how many (virtual) seconds things go wrong"},
         {"calm", 0, FLAG_BOOL, &o.calm, "nothing goes wrong"},
+        {"kubelets", 0, FLAG_BOOL, &o.kubelets, "nodes run the real kubelet instead of one in outline"},
         {"repeat", 0, FLAG_BOOL, &o.repeat, "run it twice: the histories must be the same"},
         {"trace", 0, FLAG_BOOL, &o.trace, "print the history"},
         {"dump", 0, FLAG_STRING, &o.dump, "print all objects of that kind (plural) at the end"},
