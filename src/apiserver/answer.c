@@ -30,15 +30,17 @@ void answer_text(struct request *r, int code, const char *content_type, struct s
 }
 
 /* {"kind":"Status",...,"status":"Success","details":{...}} */
-void answer_success(struct request *r, const struct resource *res, struct str name, struct str uid)
+void answer_success(struct request *r, int code, const struct resource *res, struct str name, struct str uid)
 {
     struct status s;
     status_init(&s, r->arena);
     struct val *v = status_to_val(&s, r->arena);
     v = val_copy(r->arena, v);
     val_set_str(r->arena, v, N_status, STR("Success"));
-    val_del(v, N_code);
     val_del(v, N_reason);
+    val_del(v, N_code);
+    if (code != 200)
+        val_set_int(r->arena, v, N_code, code);
     if (res) {
         struct val *d = val_sub_obj(r->arena, v, N_details);
         val_set_str(r->arena, d, N_name, name);
@@ -48,7 +50,7 @@ void answer_success(struct request *r, const struct resource *res, struct str na
         if (uid.n)
             val_set_str(r->arena, d, N_uid, uid);
     }
-    answer_value(r, 200, &types[T_meta_v1_Status], v);
+    answer_value(r, code, &types[T_meta_v1_Status], v);
 }
 
 static void add_warnings(struct request *r)

@@ -201,7 +201,9 @@ static int check_preconditions(struct request *r, const struct object *now, cons
                            STR_ARG(o->resource_version), (long long)now->revision);
     else
         return 0;
-    return status_conflict(&r->status, now->res, now->name, why.p);
+    status_conflict(&r->status, now->res, now->name, why.p);
+    r->status.kind = str_of(now->res->kind); /* upstream names the kind here, not the resource */
+    return r->status.code;
 }
 
 static int unmade(struct request *r, struct cache_kind *k, struct val *v, const struct object **ret)

@@ -7,6 +7,7 @@
 
 #include "apiserver/state.h"
 #include "auth/crypto.h"
+#include "base/base64.h"
 #include "names.h"
 #include "types.h"
 #include "wire/json.h"
@@ -64,10 +65,12 @@ static void list_resource(struct arena *a, struct val *list, const struct resour
     set_names(a, v, N_shortNames, res->short_names);
     set_names(a, v, N_categories, res->categories);
     if (res->stored) {
-        char hex[65], text[256];
-        snprintf(text, sizeof(text), "%s/%s/%s", res->group, res->version, res->kind);
-        sha256_hex(str_of(text), hex);
-        val_set_str(a, v, N_storageVersionHash, str_n(hex, 12));
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        uint8_t hash[32];
+        const struct resource *kept = stored_resource(res);
+        sha256(arena_printf(a, "%s/%s/%s", kept->group, kept->version, kept->kind), hash);
+        base64_put(&b, str_n((const char *)hash, 8));
+        val_set_str(a, v, N_storageVersionHash, buf_str(&b));
     }
     for (unsigned i = 0; i < res->n_subresources; i++) {
         const struct subresource *s = &res->subresources[i];
@@ -87,7 +90,11 @@ static void list_resource(struct arena *a, struct val *list, const struct resour
 static int serve_resources(struct request *r, struct str group, struct str version)
 {
     struct val *v = val_new(r->arena, VAL_OBJ);
+    if (!str_is(r->info.verb, "get"))
+        return page_not_allowed(r);
     set_kind(r->arena, v, "APIResourceList", "v1");
+    if (!group.n)
+        val_del(v, N_apiVersion);
     val_set_str(r->arena, v, N_groupVersion,
                 arena_printf(r->arena, "%.*s%s%.*s", STR_ARG(group), group.n ? "/" : "", STR_ARG(version)));
     struct val *list = val_sub_list(r->arena, v, N_resources);

@@ -45,7 +45,6 @@ static const struct selectable table[] = {
     {RES_SERVICES, TEXT, "spec.clusterIP", {N_spec, N_clusterIP}},
     {RES_SERVICES, TEXT, "spec.type", {N_spec, N_type}},
     {RES_REPLICATIONCONTROLLERS, NUMBER, "status.replicas", {N_status, N_replicas}},
-    {RES_REPLICASETS, NUMBER, "status.replicas", {N_status, N_replicas}},
     {RES_JOBS, NUMBER, "status.successful", {N_status, N_succeeded}},
     {RES_CERTIFICATESIGNINGREQUESTS, TEXT, "spec.signerName", {N_spec, N_signerName}},
     {RES_CLUSTERTRUSTBUNDLES, TEXT, "spec.signerName", {N_spec, N_signerName}},

@@ -11,20 +11,21 @@
 static const struct page {
     const char *path;
     bool below; /* paths under it, too */
+    bool any_method;
     request_stage *fn;
 } pages[] = {
-    {"/", false, page_index},
-    {"/version", false, page_version},
-    {"/healthz", true, page_healthz},
-    {"/livez", true, page_livez},
-    {"/readyz", true, page_readyz},
-    {"/metrics", false, page_metrics},
-    {"/api", true, page_api},
-    {"/apis", true, page_apis},
-    {"/openapi/v2", false, page_openapi_v2},
-    {"/openapi/v3", true, page_openapi_v3},
-    {"/.well-known/openid-configuration", false, page_openid_configuration},
-    {"/openid/v1/jwks", false, page_jwks},
+    {"/", false, true, page_index},
+    {"/version", false, false, page_version},
+    {"/healthz", true, true, page_healthz},
+    {"/livez", true, true, page_livez},
+    {"/readyz", true, true, page_readyz},
+    {"/metrics", false, true, page_metrics},
+    {"/api", true, true, page_api},
+    {"/apis", true, true, page_apis},
+    {"/openapi/v2", false, true, page_openapi_v2},
+    {"/openapi/v3", true, true, page_openapi_v3},
+    {"/.well-known/openid-configuration", false, false, page_openid_configuration},
+    {"/openid/v1/jwks", false, false, page_jwks},
 };
 
 static bool under(struct str path, const char *page, bool below)
@@ -37,14 +38,19 @@ static bool under(struct str path, const char *page, bool below)
     return below && str_starts(path, p) && path.p[p.n] == '/';
 }
 
+int page_not_allowed(struct request *r)
+{
+    return status_set(&r->status, 405, "MethodNotAllowed",
+                      "the server does not allow this method on the requested resource");
+}
+
 int page_serve(struct request *r)
 {
     for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
         if (!under(r->info.path, pages[i].path, pages[i].below))
             continue;
-        if (!str_is(r->info.verb, "get") && !str_is(r->info.verb, "head"))
-            return status_set(&r->status, 405, "MethodNotAllowed",
-                              "the server does not allow this method on the requested resource");
+        if (!pages[i].any_method && !str_is(r->info.verb, "get"))
+            return page_not_allowed(r);
         return pages[i].fn(r);
     }
     answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));

@@ -4,6 +4,7 @@
 
 #include "apiserver/request.h"
 
+request_stage page_not_allowed;
 request_stage page_serve; /* by r->info.path; 404 for unknown ones */
 
 request_stage page_version, page_healthz, page_livez, page_readyz, page_metrics, page_index, page_api, page_apis,

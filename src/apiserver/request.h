@@ -150,7 +150,8 @@ int options_parse(struct request *r);
 void answer_object(struct request *r, int code, const struct object *o); /* holds it */
 void answer_value(struct request *r, int code, const struct type *t, const struct val *v);
 void answer_text(struct request *r, int code, const char *content_type, struct str text);
-void answer_success(struct request *r, const struct resource *res, struct str name, struct str uid);
+/* Status "Success": about an object that was deleted (code 200), or that something was done (201). */
+void answer_success(struct request *r, int code, const struct resource *res, struct str name, struct str uid);
 void answer_send(struct request *r); /* what r->answer or r->status says, to r->x */
 /* The value of an object in the version that was asked for, without its kind when it stands in a list. */
 struct val answer_item(struct request *r, const struct object *o, bool in_list);

@@ -66,8 +66,18 @@ static request_stage *find_special(const struct request *r, uint16_t bit)
     return NULL;
 }
 
+static bool group_known(struct str group)
+{
+    for (unsigned i = 0; i < n_group_versions; i++)
+        if (str_is(group, group_versions[i].group))
+            return true;
+    return false;
+}
+
 static int not_found(struct request *r)
 {
+    if (group_known(r->info.group))
+        return status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
     answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
     return 0;
 }
@@ -106,6 +116,8 @@ int request_route(struct request *r)
         return page_serve(r);
     if (!r->res || (r->info.subresource.n && !r->sub) || !path_fits(r))
         return not_found(r);
+    if (r->x && str_is(r->x->method, "HEAD") && !request_long_running(r))
+        return not_allowed(r);
     uint16_t allowed = r->sub ? r->sub->verbs : r->res->verbs;
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
         if (!str_is(r->info.verb, verbs[i].verb))

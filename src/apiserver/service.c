@@ -242,8 +242,6 @@ static void choose_families(struct request *r, struct val *spec)
     bool no_selector = headless && !val_len(val_get(spec, N_selector));
     if (!policy.n) {
         policy = no_selector || list->n > 1 ? STR("RequireDualStack") : STR("SingleStack");
-        if (no_selector && s->n_ranges < 2 && list->n < 2)
-            policy = STR("SingleStack");
         val_set_str(a, spec, N_ipFamilyPolicy, policy);
         list = val_sub_list(a, spec, N_ipFamilies);
     }

@@ -134,9 +134,7 @@ int sub_eviction(struct request *r)
     if (!never_ran(pod) && (e = ask_budget(r, pod)))
         return e;
     e = write_delete(r, r->ns, r->info.name, &o, &deleted, &gone);
-    if (!e) {
-        answer_success(r, NULL, STR(""), STR(""));
-        r->answer.code = 201;
-    }
+    if (!e)
+        answer_success(r, 201, NULL, STR(""), STR(""));
     return e;
 }

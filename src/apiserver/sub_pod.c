@@ -91,9 +91,7 @@ int sub_binding(struct request *r)
     e = write_update(r, bind_pod, b, WRITE_NO_CHECKS | WRITE_NO_ADMIT, &o, NULL);
     if (e == 404)
         return e;
-    if (!e) {
-        answer_success(r, NULL, STR(""), STR(""));
-        r->answer.code = 201;
-    }
+    if (!e)
+        answer_success(r, 201, NULL, STR(""), STR(""));
     return e;
 }

@@ -21,7 +21,7 @@ static int check_spec(struct request *r, const struct val *spec)
     if (n > MAX_SECONDS)
         cause_invalid(&r->status, STR("spec.expirationSeconds"), seconds,
                       "may not specify a duration larger than 2^32 seconds");
-    return status_invalid(&r->status, STR("authentication.k8s.io"), STR("TokenRequest"), r->info.name);
+    return status_invalid(&r->status, STR("authentication.k8s.io"), STR("TokenRequest"), STR(""));
 }
 
 static void put_ref(struct arena *a, struct val *claims, const char *key, struct str name, struct str uid)

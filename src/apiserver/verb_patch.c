@@ -16,10 +16,47 @@ static int unsupported(struct request *r)
                       "application/strategic-merge-patch+json");
 }
 
+/* $patch, $retainKeys, $setElementOrder/x ...: no fields, but words of strategic patches. */
+static bool is_directive(struct str problem)
+{
+    return str_contains(problem, STR("\"$")) || str_contains(problem, STR(".$"));
+}
+
+/* Fields of the patch itself that the type does not have (KEP-2885); a document that is no object is the patch's own
+ * trouble. */
+static int check_fields(struct request *r, const struct type *t)
+{
+    struct json_report rep = {0};
+    struct val *v = NULL;
+    if (str_is(r->opt.field_validation, "Ignore") || json_decode(r->arena, t, r->body, 0, &rep, &v, NULL) < 0)
+        return 0;
+    for (unsigned i = 0; i < rep.n; i++) {
+        if (is_directive(rep.problems[i]))
+            continue;
+        if (str_is(r->opt.field_validation, "Strict")) {
+            struct val bad = val_of_str(r->body);
+            cause_invalid(&r->status, STR("patch"), &bad,
+                          arena_printf(r->arena, "strict decoding error: %.*s", STR_ARG(rep.problems[i])).p);
+        } else {
+            request_warn(r, rep.problems[i]);
+        }
+    }
+    return status_invalid(&r->status, STR(""), STR(""), STR(""));
+}
+
+static int check_patch(struct request *r, const struct type *t)
+{
+    if (str_is(str_trim(r->body), "null"))
+        r->body = r->body_media == MEDIA_JSON_PATCH ? STR("[]") : STR("{}");
+    return r->body_media == MEDIA_JSON_PATCH ? 0 : check_fields(r, t);
+}
+
 int patch_value(struct request *r, const struct type *t, const struct val *doc, struct val **ret)
 {
     struct val *v = NULL;
-    int e;
+    int e = check_patch(r, t);
+    if (e)
+        return e;
     switch (r->body_media) {
     case MEDIA_JSON_PATCH:
         e = patch_json(r->arena, t, doc, r->body, &v, &r->status);

@@ -60,7 +60,7 @@ int verb_delete(struct request *r)
     if (e)
         return e;
     if (deleted && !(removal_flags(r->kind->res) & RETURNS_DELETED))
-        answer_success(r, r->kind->res, o->name, o->uid);
+        answer_success(r, 200, r->kind->res, o->name, o->uid);
     else
         answer_object(r, 200, o);
     if (!deleted && d.orphan == 0)

@@ -194,13 +194,15 @@ static void keep(struct request *r, struct val *meta, const struct val *old, nam
 /* What an update cannot change, whatever was sent (rest.BeforeUpdate). */
 static void keep_system_fields(struct request *r, struct val *v, const struct object *now)
 {
-    static const name_id ours[] = {N_creationTimestamp, N_deletionTimestamp, N_generation};
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
-    for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
-        keep(r, meta, now->meta, ours[i]);
+    keep(r, meta, now->meta, N_generation);
+    if (val_get(now->meta, N_creationTimestamp))
+        keep(r, meta, now->meta, N_creationTimestamp);
+    if (obj_deleting(now->val))
+        keep(r, meta, now->meta, N_deletionTimestamp);
     if (!val_getstr(meta, N_uid).n)
         val_set_str(r->arena, meta, N_uid, now->uid);
-    if (!val_get(meta, N_deletionGracePeriodSeconds) || !obj_deleting(now->val))
+    if (!val_get(meta, N_deletionGracePeriodSeconds))
         keep(r, meta, now->meta, N_deletionGracePeriodSeconds);
     val_del(meta, N_selfLink);
     val_del(meta, N_managedFields);
@@ -214,7 +216,7 @@ static int check_identity(struct request *r, const struct val *v, const struct o
     if (!str_eq(name, now->name))
         return status_bad_request(&r->status, "the name of the object (%.*s) does not match the name on the URL (%.*s)",
                                   STR_ARG(name), STR_ARG(now->name));
-    if (uid.n && !str_eq(uid, now->uid)) {
+    if (uid.n && !str_eq(uid, now->uid) && str_is(r->info.verb, "update")) {
         struct str why = arena_printf(r->arena, "Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
                                       STR_ARG(uid), STR_ARG(now->uid));
         return status_conflict(&r->status, res, now->name, why.p);
