@@ -144,6 +144,8 @@ static void run_part(void *arg)
 static void start_parts(struct cluster *c)
 {
     for (const struct part *part = parts; part->name; part++) {
+        if (part_is_left_out(c->config, part->name))
+            continue;
         struct part_run *p = NEW(struct part_run);
         *p = (struct part_run){c, part};
         group_spawn(&c->parts, part->name, run_part, p);
@@ -199,14 +201,18 @@ static void tell_when_ready(void *arg)
 {
     struct cluster *c = arg;
     struct client *client = local_client_new(c->server, "cube-up", NULL, NULL);
+    bool whole = !c->config->without; /* else the node waits for what somebody else starts */
     int r = 0;
+    if (!whole)
+        tell(c, "ready");
     while (r == 0 && !node_is_ready(c, client))
         r = fiber_sleep(MILLISECONDS(10));
     if (r == 0) {
         mark_node(c, client);
         tell(c, "node ready");
-        tell(c, "ready");
     }
+    if (r == 0 && whole)
+        tell(c, "ready");
     client_free(client);
 }
 

@@ -25,6 +25,7 @@ struct cluster_config {
     const char *cgroup_root;    /* "/" */
     const char *proxy_table;    /* cube-proxy */
     const char *node_ports;     /* 30000-32767 */
+    const char *without;        /* comma list of parts that somebody else runs; NULL: none */
 };
 
 /* Fills what is NULL or 0 with the defaults above; texts in the arena. */

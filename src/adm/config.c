@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Defaults and checks of a cluster's configuration, and its lock file. */
 #include "adm/cluster.h"
+#include "adm/parts.h"
 
 #include "base/os.h"
 
@@ -122,7 +123,7 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
         return err_set(e, -EINVAL, "--port %lld: expected 1 to 65535", (long long)c->port);
     if (c->kubelet_port < 1 || c->kubelet_port > 65535)
         return err_set(e, -EINVAL, "--kubelet-port %lld: expected 1 to 65535", (long long)c->kubelet_port);
-    return 0;
+    return parts_check(c, e);
 }
 
 static const char *pid_path(struct arena *a, const struct cluster_config *c)

@@ -195,3 +195,30 @@ const struct part parts[] = {
     {"dns", user_dns, masters, run_dns},
     {0},
 };
+
+static bool is_part(struct str name)
+{
+    for (const struct part *part = parts; part->name; part++)
+        if (str_eq(name, str_of(part->name)))
+            return true;
+    return false;
+}
+
+bool part_is_left_out(const struct cluster_config *c, const char *name)
+{
+    struct str rest = str_of(c->without), word;
+    while (c->without && str_next(&rest, ',', &word))
+        if (str_eq(word, str_of(name)))
+            return true;
+    return false;
+}
+
+int parts_check(const struct cluster_config *c, struct err *e)
+{
+    struct str rest = str_of(c->without), word;
+    while (c->without && str_next(&rest, ',', &word))
+        if (!is_part(word))
+            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns",
+                           STR_ARG(word));
+    return 0;
+}

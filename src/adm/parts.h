@@ -21,6 +21,11 @@ struct part {
 };
 extern const struct part parts[]; /* ends with name NULL */
 
+/* Whether --without names it. */
+bool part_is_left_out(const struct cluster_config *c, const char *name);
+/* Refuses names of --without that are no parts. */
+int parts_check(const struct cluster_config *c, struct err *e);
+
 /* Makes or renews every certificate and kubeconfig, and reads those that parts want. */
 int parts_certificates(struct arena *a, const struct cluster_config *c, struct parts_input *ret, struct err *e);
 /* The address that cluster DNS answers on, on this node. */

@@ -148,6 +148,8 @@ int up_main(int argc, char **argv)
         CLUSTER_FLAGS(&u.config),
         {"foreground", 0, FLAG_BOOL, &u.foreground, "Stay in the foreground (for systemd)"},
         {"timeout", 0, FLAG_DURATION, &u.timeout, "How long to wait until it is ready (2m)"},
+        {"without", 0, FLAG_STRING, &u.config.without,
+         "Parts that somebody else runs, comma separated: controllers, scheduler, kubelet, proxy, dns"},
         {"debug", 0, FLAG_BOOL, &debug, "Log more"},
         {0},
     };
