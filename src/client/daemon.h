@@ -25,6 +25,8 @@ struct daemon {
     /* The part itself, in a fiber that is cancelled at SIGINT and SIGTERM. 0, -ECANCELED, or what went wrong. */
     int (*run)(void *arg, struct client *c, struct err *e);
     void *arg;
+    /* After the flags were read and before anything is connected: configuration files. NULL: nothing. */
+    int (*prepare)(void *arg, struct err *e);
 };
 /* Parses, connects, runs, ends. Returns the exit code: 0, 1 (failed), 2 (bad flags). */
 int daemon_main(const struct daemon *d, int argc, char **argv);

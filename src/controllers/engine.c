@@ -6,6 +6,7 @@
 #include "base/fiber.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "controllers/cidr.h"
 #include "controllers/workq.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -601,9 +602,27 @@ static int check_names(const char *names, struct err *e)
     return 0;
 }
 
-int controllers_run_with(struct client *c, const struct controllers_config *config, struct err *e)
+static int check_cidrs(const char *list, const char *what, struct err *e)
+{
+    struct str rest = str_of(list), item;
+    struct cidr c;
+    while (rest.p && str_next(&rest, ',', &item))
+        if (cidr_parse(str_trim(item), &c) < 0)
+            return err_set(e, -EINVAL, "%s: \"" STR_FMT "\" is not a network (as 10.244.0.0/16)", what, STR_ARG(item));
+    return 0;
+}
+
+int controllers_check(const struct controllers_config *config, struct err *e)
 {
     int r = check_names(config->names, e);
+    if (r == 0)
+        r = check_cidrs(config->cluster_cidr, "--cluster-cidr", e);
+    return r == 0 ? check_cidrs(config->service_cidr, "--service-cluster-ip-range", e) : r;
+}
+
+int controllers_run_with(struct client *c, const struct controllers_config *config, struct err *e)
+{
+    int r = controllers_check(config, e);
     if (r < 0)
         return r;
     struct engine engine = {.client = c, .config = config};

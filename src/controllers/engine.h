@@ -129,6 +129,8 @@ struct controllers_config {
     int64_t signing_duration;             /* [1 year] */
 };
 
+/* 0, or -EINVAL with a sentence: unknown controllers, networks that are none. */
+int controllers_check(const struct controllers_config *config, struct err *e);
 /* Runs controllers until the fiber is cancelled. names: comma list as --controllers ("*", "-name"), NULL: all. */
 int controllers_run(struct client *c, const char *names, struct err *e);
 int controllers_run_with(struct client *c, const struct controllers_config *config, struct err *e);

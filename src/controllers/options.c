@@ -60,8 +60,9 @@ static int check_mask(int64_t given, int64_t common, unsigned max, unsigned *ret
 }
 
 /* What flags mean for the configuration. */
-static int complete(struct options *o, struct err *e)
+static int prepare(void *arg, struct err *e)
 {
+    struct options *o = arg;
     int r = read_file(o, o->root_ca_file, &o->config.root_ca, e);
     if (r == 0)
         r = read_file(o, o->signing_cert_file, &o->config.signing_cert, e);
@@ -74,6 +75,8 @@ static int complete(struct options *o, struct err *e)
     if (r == 0)
         r = check_mask(o->mask_ipv6, 0, 128, &o->config.node_mask_ipv6, e);
     o->config.names = join_names(o);
+    if (r == 0)
+        r = controllers_check(&o->config, e);
     if (!o->allocate_cidrs)
         o->config.cluster_cidr = NULL;
     return r;
@@ -89,9 +92,8 @@ static int run(void *arg, struct client *c, struct err *e)
 {
     struct options *o = arg;
     struct work w = {o, c};
-    int r = complete(o, e);
-    if (r < 0 || !o->leader_elect)
-        return r < 0 ? r : work(&w, e);
+    if (!o->leader_elect)
+        return work(&w, e);
     struct leader_config leader = {.client = c, .ns = o->lock_namespace, .name = o->lock_name, .lease_ns = o->lease,
                                    .renew_ns = o->renew, .retry_ns = o->retry, .component = "kube-controller-manager"};
     return leader_run(&leader, work, &w, e);
@@ -147,7 +149,7 @@ int controller_manager_main(int argc, char **argv)
         {0},
     };
     struct daemon d = {"kube-controller-manager", "Brings the cluster from what is to what is wanted.", flags, &o.common,
-                       run, &o};
+                       run, &o, prepare};
     int code = daemon_main(&d, argc, argv);
     flag_list_done(&o.controllers);
     arena_done(&o.arena);

@@ -1,38 +1,163 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kube-scheduler as a program. */
+/* kube-scheduler as a program: upstream's flags and configuration file. */
 #include "scheduler/scheduler.h"
 
+#include "base/os.h"
 #include "client/daemon.h"
+#include "client/leader.h"
+#include "names.h"
+#include "types.h"
+#include "wire/yaml.h"
 
 struct options {
     struct daemon_flags common;
     struct scheduler_config config;
+    struct leader_config leader;
+    struct arena arena; /* what the configuration file says */
     const char *config_file;
+    bool leader_elect;
+    struct flag *flags;
 };
+
+struct work {
+    struct options *options;
+    struct client *client;
+};
+
+/* ---- the configuration file -------------------------------------------------------------------------------------- */
+
+/* A flag that was given goes before the file. */
+static bool given(const struct options *o, const char *name)
+{
+    struct flag *f = flags_find(o->flags, name);
+    return f && f->given;
+}
+
+static int read_duration(const struct val *v, const char *what, int64_t *to, struct err *e)
+{
+    struct str text = val_str(v);
+    if (!text.n)
+        return 0;
+    return duration_parse(text, to) < 0 ? err_set(e, -EINVAL, "%s: \"" STR_FMT "\" is no duration", what, STR_ARG(text)) : 0;
+}
+
+static void read_text(struct options *o, const struct val *v, const char *flag, const char **to)
+{
+    if (val_str(v).n && !given(o, flag))
+        *to = arena_cstr(&o->arena, val_str(v));
+}
+
+static int read_election(struct options *o, const struct val *v, struct err *e)
+{
+    struct leader_config *l = &o->leader;
+    if (!given(o, "leader-elect"))
+        o->leader_elect = val_bool(val_get(v, N_leaderElect), o->leader_elect);
+    read_text(o, val_get(v, N_resourceName), "leader-elect-resource-name", &l->name);
+    read_text(o, val_get(v, N_resourceNamespace), "leader-elect-resource-namespace", &l->ns);
+    int r = given(o, "leader-elect-lease-duration") ? 0 : read_duration(val_get(v, N_leaseDuration), "leaseDuration", &l->lease_ns, e);
+    if (r == 0 && !given(o, "leader-elect-renew-deadline"))
+        r = read_duration(val_get(v, N_renewDeadline), "renewDeadline", &l->renew_ns, e);
+    if (r == 0 && !given(o, "leader-elect-retry-period"))
+        r = read_duration(val_get(v, N_retryPeriod), "retryPeriod", &l->retry_ns, e);
+    return r;
+}
+
+/* One profile, with the default plugins: what it could say more would change decisions, so it is refused. */
+static int read_profile(struct options *o, const struct val *profiles, struct err *e)
+{
+    const struct val *p = val_item(profiles, 0);
+    if (val_len(profiles) > 1)
+        return err_set(e, -EINVAL, "profiles: more than one is not supported");
+    if (val_len(val_get(p, N_plugins)) || val_len(val_get(p, N_pluginConfig)))
+        return err_set(e, -EINVAL, "profiles[0]: plugins and pluginConfig are not supported; the default profile is always used");
+    read_text(o, val_get(p, N_schedulerName), "scheduler-name", &o->config.name);
+    return 0;
+}
+
+static int apply_file(struct options *o, const struct val *v, struct err *e)
+{
+    if (val_len(val_get(v, N_extenders)))
+        return err_set(e, -EINVAL, "extenders are not supported");
+    o->config.backoff_first_ns = SECONDS(val_int(val_get(v, N_podInitialBackoffSeconds), 0));
+    o->config.backoff_max_ns = SECONDS(val_int(val_get(v, N_podMaxBackoffSeconds), 0));
+    read_text(o, val_at(v, N_clientConnection, N_kubeconfig), "kubeconfig", &o->common.kubeconfig);
+    int r = read_election(o, val_get(v, N_leaderElection), e);
+    return r < 0 ? r : read_profile(o, val_get(v, N_profiles), e);
+}
+
+static int read_file(struct options *o, struct val **ret, struct err *e)
+{
+    struct str text, json;
+    int r = os_read_file(&o->arena, o->config_file, 1 << 20, &text);
+    if (r < 0)
+        return err_set(e, r, "cannot be read: %s", strerror(-r));
+    r = yaml_to_json(&o->arena, text, NULL, &json, e);
+    if (r == 0)
+        r = json_decode(&o->arena, &types[T_kubescheduler_v1_KubeSchedulerConfiguration], json, 0, NULL, ret, e);
+    if (r == 0 && !(str_is(val_getstr(*ret, N_kind), "KubeSchedulerConfiguration") &&
+                    str_is(val_getstr(*ret, N_apiVersion), "kubescheduler.config.k8s.io/v1")))
+        r = err_set(e, -EINVAL, "no KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1");
+    return r;
+}
+
+static int prepare(void *arg, struct err *e)
+{
+    struct options *o = arg;
+    struct val *v;
+    if (!o->config_file)
+        return 0;
+    int r = read_file(o, &v, e);
+    if (r == 0)
+        r = apply_file(o, v, e);
+    return r < 0 ? err_wrap(e, r, "--config %s", o->config_file) : 0;
+}
+
+/* ---- the program ---------------------------------------------------------------------------------------------------- */
+
+static int work(void *arg, struct err *e)
+{
+    struct work *w = arg;
+    w->options->config.client = w->client;
+    return scheduler_run(&w->options->config, e);
+}
 
 static int run(void *arg, struct client *c, struct err *e)
 {
     struct options *o = arg;
-    if (o->config_file)
-        return err_set(e, -EINVAL, "--config %s: configuration files are not read yet", o->config_file);
-    o->config.client = c;
-    return scheduler_run(&o->config, e);
+    struct work w = {o, c};
+    o->leader.client = c;
+    return o->leader_elect ? leader_run(&o->leader, work, &w, e) : work(&w, e);
 }
 
 int scheduler_main(int argc, char **argv)
 {
-    struct options o = {0};
+    struct options o = {.leader_elect = true,
+                        .leader = {.ns = "kube-system", .name = "kube-scheduler", .component = "default-scheduler"}};
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
-        {"config", 0, FLAG_STRING, &o.config_file, "configuration file (not there yet)"},
+        {"config", 0, FLAG_STRING, &o.config_file, "file with a KubeSchedulerConfiguration; flags go before what it says"},
         {"scheduler-name", 0, FLAG_STRING, &o.config.name, "pods with this schedulerName (default-scheduler)"},
+        {"leader-elect", 0, FLAG_BOOL, &o.leader_elect, "of several, only one works (true)"},
+        {"leader-elect-lease-duration", 0, FLAG_DURATION, &o.leader.lease_ns, "how long a leader holds without renewing (15s)"},
+        {"leader-elect-renew-deadline", 0, FLAG_DURATION, &o.leader.renew_ns, "how long it tries to renew (10s)"},
+        {"leader-elect-retry-period", 0, FLAG_DURATION, &o.leader.retry_ns, "time between tries (2s)"},
+        {"leader-elect-resource-name", 0, FLAG_STRING, &o.leader.name, "name of the lease"},
+        {"leader-elect-resource-namespace", 0, FLAG_STRING, &o.leader.ns, "its namespace"},
+        {"leader-elect-resource-lock", 0, FLAG_IGNORED, NULL, NULL},
         {"authentication-kubeconfig", 0, FLAG_IGNORED, NULL, NULL},
         {"authorization-kubeconfig", 0, FLAG_IGNORED, NULL, NULL},
+        {"client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
+        {"requestheader-client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
         {"bind-address", 0, FLAG_IGNORED, NULL, NULL},
         {"secure-port", 0, FLAG_IGNORED, NULL, NULL},
-        {"leader-elect", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"kube-api-qps", 0, FLAG_IGNORED, NULL, NULL},
+        {"kube-api-burst", 0, FLAG_IGNORED, NULL, NULL},
+        {"kube-api-content-type", 0, FLAG_IGNORED, NULL, NULL},
         {0},
     };
-    struct daemon d = {"kube-scheduler", "Finds a node for every pod.", flags, &o.common, run, &o};
-    return daemon_main(&d, argc, argv);
+    o.flags = flags;
+    struct daemon d = {"kube-scheduler", "Finds a node for every pod.", flags, &o.common, run, &o, prepare};
+    int code = daemon_main(&d, argc, argv);
+    arena_done(&o.arena);
+    return code;
 }
