@@ -268,7 +268,6 @@ static struct str encode_body(struct arena *a, const struct call *call, uint16_t
 /* The answer of a server that refused: its Status, or what can be told from the code. Returns the code. */
 static int refused(int code, struct str body, struct status *s)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct val *v = NULL;
     if (json_decode(s->arena, &types[T_meta_v1_Status], body, 0, NULL, &v, NULL) == 0 &&
         str_is(val_getstr(v, N_kind), "Status")) {

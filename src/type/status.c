@@ -43,7 +43,7 @@ static const char *reason_of(int code)
     return "";
 }
 
-static struct str vprint(struct arena *a, const char *fmt, va_list ap)
+static PRINTF(2, 0) struct str vprint(struct arena *a, const char *fmt, va_list ap)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     buf_vprintf(&b, fmt, ap);
