@@ -197,7 +197,10 @@ static int linux_usage(struct host *h, struct host_usage *ret)
 
 int linux_make_dir(struct host *h, const char *path, unsigned mode, struct err *e)
 {
-    int r = os_mkdir_all(path, mode);
+    bool there = access(path, F_OK) == 0;
+    int r = os_mkdir_all(path, 0755);
+    if (r == 0 && !there && chmod(path, mode) < 0) /* whatever our umask is */
+        r = -errno;
     return r < 0 ? err_set(e, r, "cannot make the folder %s: %s", path, strerror(-r)) : 0;
 }
 

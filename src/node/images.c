@@ -39,7 +39,7 @@ static void read_info(struct arena *a, const struct val *image, struct image_inf
     const struct val *uid = val_get(image, N_uid);
     *ret = (struct image_info){
         .ref = arena_str(a, val_getstr(image, N_id)),
-        .has_uid = uid != NULL,
+        .has_uid = uid || !val_getstr(image, N_username).n, /* neither: root */
         .uid = val_int(val_get(uid, N_value), 0),
         .user = arena_str(a, val_getstr(image, N_username)),
     };

@@ -101,7 +101,11 @@ void worker_set_pod(struct worker *w, const struct object *pod)
     worker_hold_references(w, pod->val, true);
     w->pod = object_ref(pod);
     worker_hold_references(w, old ? old->val : NULL, false);
-    /* Labels and annotations show in downward API volumes. Status changes (mostly our own) do not matter. */
+    /* What the status says is ours to say: somebody may have written otherwise (the Pods of a node that was not heard of
+     * are marked as not ready). Nothing is written when it is as we want it. */
+    if (old && !val_equal(pod_status(old->val), pod_status(pod->val)))
+        w->posted = false;
+    /* Labels and annotations show in downward API volumes. */
     if (!old || !val_equal(obj_labels(old->val), obj_labels(pod->val)) ||
         !val_equal(val_get(old->meta, N_annotations), val_get(pod->meta, N_annotations)))
         w->volumes_dirty = true;

@@ -4,6 +4,7 @@
 #include "real.h"
 
 #include "net/http.h"
+#include "net/url.h"
 #include "types.h"
 #include "wire/json.h"
 
@@ -202,7 +203,7 @@ void real_wait_event(struct real *t, const char *name, const char *reason, int s
     real_until(t, seconds, has_event(t, name, reason));
 }
 
-static int port(struct real *t)
+int real_port(struct real *t)
 {
     const struct object *o = fake_get(t->fake, RES_NODES, "", NODE);
     return (int)val_int(val_at(o->val, N_status, N_daemonEndpoints, N_kubeletEndpoint, N_Port), 0);
@@ -214,7 +215,7 @@ static int ask(struct real *t, const char *method, const char *path, struct str 
     struct err e = {{0}};
     assert_int_equal(tls_client_new(&(const struct tls_client_config){.insecure = true}, &tls, &e), 0);
     struct http_client *c = http_client_new(&(const struct http_client_config){.tls = tls});
-    const char *url = arena_printf(&t->arena, "https://127.0.0.1:%d%s", port(t), path).p;
+    const char *url = arena_printf(&t->arena, "https://127.0.0.1:%d%s", real_port(t), path).p;
     struct http_call *call;
     struct mono deadline = mono_add(os_mono(), SECONDS(20));
     int r = http_do(c, &(const struct http_request){.method = method, .url = url}, deadline, &call, &e);
@@ -246,11 +247,7 @@ struct str real_run(struct real *t, const char *name, const char *container, con
 {
     struct buf b = BUF_INIT;
     struct str body;
-    for (const char *p = command; *p; p++)
-        if (*p == ' ')
-            buf_puts(&b, "%20");
-        else
-            buf_putc(&b, *p);
+    url_encode_query(&b, str_of(command));
     ask(t, "POST", arena_printf(&t->arena, "/run/ns1/%s/%s?cmd=" STR_FMT, name, container, STR_ARG(buf_str(&b))).p, &body);
     buf_done(&b);
     return body;
@@ -262,6 +259,7 @@ int real_main(int (*run)(void))
     int status;
     if (!real_possible())
         return 77;
+    cmocka_set_test_filter(getenv("TEST")); /* one of them alone, by its name */
     pid_t pid = fork();
     if (pid == 0)
         exit(run());

@@ -43,6 +43,7 @@ void real_wait_event(struct real *t, const char *name, const char *reason, int s
 struct str real_logs(struct real *t, const char *name, const char *container, const char *query);
 /* Runs a command in the container; its output. */
 struct str real_run(struct real *t, const char *name, const char *container, const char *command);
+int real_port(struct real *t); /* of the kubelet's server */
 /* GET of the kubelet's server: the status, *ret the body. */
 int real_get(struct real *t, const char *path, struct str *ret);
 /* Output of a program of this machine. */
@@ -56,4 +57,11 @@ struct str real_sh(struct real *t, const char *command);
                 fail_msg("%s:%d: not within %d s: %s", __FILE__, __LINE__, (int)(seconds), #condition);      \
             fiber_sleep(MILLISECONDS(10));                                                                   \
         }                                                                                                    \
+    } while (0)
+/* As assert_str, and says what it is instead. */
+#define real_expect(value, text)                                                                             \
+    do {                                                                                                     \
+        struct str expect_ = (value);                                                                        \
+        if (!str_is(expect_, text))                                                                          \
+            fail_msg("%s:%d: \"" STR_FMT "\" is not \"%s\"", __FILE__, __LINE__, STR_ARG(expect_), text);   \
     } while (0)

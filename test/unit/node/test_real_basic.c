@@ -23,15 +23,15 @@ FIBER_TEST(a_pod_runs_and_its_log_comes_back)
                          " env: [{name: WHO, value: world}]}]");
     real_wait_ready(t, "hello", 20);
     const struct val *s = real_status(t, "hello"), *c = real_container(t, "hello", 0);
-    assert_str(val_getstr(s, N_phase), "Running");
+    real_expect(val_getstr(s, N_phase), "Running");
     assert_true(str_starts(val_getstr(s, N_podIP), STR("10.201.0.")));
-    assert_str(val_getstr(val_item(val_get(s, N_podIPs), 0), N_ip), val_cstr(val_get(s, N_podIP)));
-    assert_str(val_getstr(s, N_hostIP), "127.0.0.1");
-    assert_str(val_getstr(s, N_qosClass), "BestEffort");
+    real_expect(val_getstr(val_item(val_get(s, N_podIPs), 0), N_ip), val_cstr(val_get(s, N_podIP)));
+    real_expect(val_getstr(s, N_hostIP), "127.0.0.1");
+    real_expect(val_getstr(s, N_qosClass), "BestEffort");
     assert_true(val_getstr(s, N_startTime).n > 0);
     assert_true(str_starts(val_getstr(c, N_containerID), STR("containerd://")));
     assert_true(str_starts(val_getstr(c, N_imageID), STR("sha256:")));
-    assert_str(val_getstr(c, N_image), "cube.test/busybox:1");
+    real_expect(val_getstr(c, N_image), "cube.test/busybox:1");
     assert_int_equal(val_int(val_get(c, N_restartCount), 0), 0);
     assert_true(val_bool(val_get(c, N_ready), false) && val_bool(val_get(c, N_started), false));
     static const char *const conditions[] = {"PodReadyToStartContainers", "Initialized", "ContainersReady", "PodScheduled"};
@@ -71,17 +71,17 @@ FIBER_TEST(pods_that_end)
     real_wait_phase(t, "again", "Succeeded", 20);
     real_wait_phase(t, "late", "Failed", 20);
     const struct val *ended = val_at(real_container(t, "good", 0), N_state, N_terminated);
-    assert_str(val_getstr(ended, N_message), "well done");
-    assert_str(val_getstr(ended, N_reason), "Completed");
+    real_expect(val_getstr(ended, N_message), "well done");
+    real_expect(val_getstr(ended, N_reason), "Completed");
     assert_int_equal(val_int(val_get(ended, N_exitCode), 0), 0);
     assert_true(val_getstr(ended, N_startedAt).n && val_getstr(ended, N_finishedAt).n);
     ended = val_at(real_container(t, "bad", 0), N_state, N_terminated);
-    assert_str(val_getstr(ended, N_message), "oh no\n");
-    assert_str(val_getstr(ended, N_reason), "Error");
+    real_expect(val_getstr(ended, N_message), "oh no\n");
+    real_expect(val_getstr(ended, N_reason), "Error");
     assert_int_equal(val_int(val_get(ended, N_exitCode), -1), 3);
-    assert_str(val_getstr(real_status(t, "late"), N_reason), "DeadlineExceeded");
+    real_expect(val_getstr(real_status(t, "late"), N_reason), "DeadlineExceeded");
     assert_int_equal(val_int(val_get(real_container(t, "again", 0), N_restartCount), -1), 1);
-    assert_str(val_getstr(condition_find(val_get(real_status(t, "good"), N_conditions), STR("Ready")), N_reason), "PodCompleted");
+    real_expect(val_getstr(condition_find(val_get(real_status(t, "good"), N_conditions), STR("Ready")), N_reason), "PodCompleted");
     assert_true(str_is(real_logs(t, "bad", "main", ""), "oh no\n")); /* logs of what has ended stay */
     real_delete(t, "good", 30);
     real_wait_gone(t, "good", 5);
@@ -99,8 +99,8 @@ FIBER_TEST(a_container_that_crashes_backs_off)
     assert_int_equal(val_int(val_at(c, N_lastState, N_terminated, N_exitCode), -1), 1);
     assert_true(str_starts(val_str(val_at(c, N_state, N_waiting, N_message)),
                            STR("back-off 10s restarting failed container=main pod=crash_ns1(")));
-    assert_str(val_getstr(real_status(t, "crash"), N_phase), "Running");
-    assert_str(real_logs(t, "crash", "main", "previous=true"), "life\n");
+    real_expect(val_getstr(real_status(t, "crash"), N_phase), "Running");
+    real_expect(real_logs(t, "crash", "main", "previous=true"), "life\n");
     real_wait_event(t, "crash", "BackOff", 5);
     real_delete(t, "crash", 1);
     real_wait_gone(t, "crash", 5);
@@ -123,7 +123,7 @@ FIBER_TEST(init_containers_and_sidecars)
     real_until(t, 5, str_is(real_logs(t, "init", "main", ""), "one\nside\ntwo\n"));
     const struct val *list = val_get(real_status(t, "init"), N_initContainerStatuses);
     assert_int_equal(val_len(list), 3);
-    assert_str(val_str(val_at(val_item(list, 0), N_state, N_terminated, N_reason)), "Completed");
+    real_expect(val_str(val_at(val_item(list, 0), N_state, N_terminated, N_reason)), "Completed");
     assert_true(val_bool(val_get(val_item(list, 0), N_ready), false));
     assert_true(val_at(val_item(list, 1), N_state, N_running) != NULL);
     assert_true(val_bool(val_get(val_item(list, 1), N_started), false));
