@@ -10,7 +10,7 @@
 
 /* In upstream's order. */
 static const struct admit_plugin plugins[] = {
-    {"NamespaceLifecycle", true, WRITES | ADMIT_DELETE, NULL, admit_namespace_lifecycle},
+    {"NamespaceLifecycle", true, WRITES | ADMIT_DELETE, admit_namespace_lifecycle, admit_namespace_delete},
     {"LimitRanger", true, WRITES, admit_limit_ranger, admit_limit_ranger_check},
     {"ServiceAccount", true, WRITES, admit_service_account, admit_service_account_check},
     {"NodeRestriction", true, WRITES | ADMIT_DELETE, NULL, admit_node_restriction},

@@ -43,7 +43,7 @@ static inline bool admit_is(const struct admission *a, uint16_t res, const char 
     return a->res->index == res && (sub ? a->sub && strcmp(a->sub, sub) == 0 : !a->sub);
 }
 
-admit_fn admit_namespace_lifecycle, admit_service_account, admit_priority, admit_default_toleration_seconds,
+admit_fn admit_namespace_lifecycle, admit_namespace_delete, admit_service_account, admit_priority, admit_default_toleration_seconds,
     admit_limit_ranger, admit_limit_ranger_check, admit_resource_quota, admit_pod_security, admit_node_restriction,
     admit_taint_nodes, admit_default_storage_class, admit_runtime_class, admit_runtime_class_check,
     admit_deny_external_ips, admit_storage_in_use, admit_default_ingress_class, admit_pvc_resize,

@@ -19,10 +19,16 @@ static int terminating(struct admission *a)
     return e;
 }
 
-int admit_namespace_lifecycle(struct admission *a)
+int admit_namespace_delete(struct admission *a)
 {
     if (a->res->index == RES_NAMESPACES && a->op == ADMIT_DELETE && immortal(a->name))
         return admit_forbid(a, "this namespace may not be deleted");
+    return 0;
+}
+
+/* Before everything else: other plugins look things up in the namespace. */
+int admit_namespace_lifecycle(struct admission *a)
+{
     if (!a->res->namespaced || a->op == ADMIT_DELETE)
         return 0;
     const struct val *ns = admit_find(a, RES_NAMESPACES, STR(""), a->ns);

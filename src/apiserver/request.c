@@ -130,7 +130,9 @@ static void run(struct request *r, size_t first)
         if (e || r->answer.kind)
             break;
     }
-    if (!r->status.code && !r->answer.kind)
+    if (!r->status.code && !r->answer.kind && !r->info.is_resource)
+        answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
+    else if (!r->status.code && !r->answer.kind)
         status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
 }
 

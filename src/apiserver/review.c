@@ -49,7 +49,7 @@ int review_token(struct request *r)
         if (audience.n)
             val_add_str(r->arena, val_sub_list(r->arena, status, N_audiences), audience);
     } else {
-        val_set_str(r->arena, status, N_error, str_of(err_text(&why, t)));
+        val_set_str(r->arena, status, N_error, STR("invalid bearer token"));
     }
     return answer_review(r, v);
 }

@@ -158,6 +158,7 @@ int sub_token(struct request *r)
     struct val *v = NULL, *claims = NULL;
     const struct object *sa = NULL;
     struct lifetime life = {0};
+    char uid[UUID_TEXT];
     int e = decode_body(r, &types[T_authentication_v1_TokenRequest], "authentication.k8s.io/v1", "TokenRequest", &v);
     if (e)
         return e;
@@ -171,6 +172,7 @@ int sub_token(struct request *r)
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_str(r->arena, meta, N_name, sa->name);
     val_set_str(r->arena, meta, N_namespace, sa->namespace_);
+    val_set_str(r->arena, meta, N_uid, str_of(uuid_new(uid)));
     val_set_time(r->arena, meta, N_creationTimestamp, r->now);
     struct val *status = val_sub_obj(r->arena, v, N_status);
     val_set_time(r->arena, status, N_expirationTimestamp,

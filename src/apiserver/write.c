@@ -2,6 +2,7 @@
 #include "apiserver/write.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/auth.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/removal.h"
@@ -107,6 +108,16 @@ static const struct resource *rules_of(const struct request *r)
     return stored_resource(r->res) == r->kind->res && !r->sub ? r->res : r->kind->res;
 }
 
+/* A signing request says who made it, whatever its author wrote there. */
+static void stamp_requester(struct request *r, struct val *v)
+{
+    static const name_id names[] = {N_username, N_uid, N_groups, N_extra};
+    struct val *spec = val_sub_obj(r->arena, v, N_spec);
+    const struct val *user = user_to_val(r->arena, &r->user);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        val_set_ref(r->arena, spec, names[i], val_get(user, names[i]));
+}
+
 /* Everything between decoding and storing of a new object. */
 static int create_checks(struct request *r, struct val *v, unsigned flags)
 {
@@ -117,9 +128,13 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
         return e;
     if (res->index == RES_SERVICES)
         service_prepare(r, v, NULL);
+    if (res->index == RES_CERTIFICATESIGNINGREQUESTS)
+        stamp_requester(r, v);
     prepare_create(r->arena, res, v);
     validate_create(rules_of(r), as_asked(r, v), &r->status);
     if ((e = invalid(r, v)))
+        return e;
+    if ((e = rbac_check_escalation(r, v, NULL)))
         return e;
     object_warnings(rules_of(r), as_asked(r, v), NULL, warn, r);
     return flags & WRITE_NO_ADMIT ? 0 : admit_validate(&a);
@@ -159,9 +174,10 @@ static int create_value(struct request *r, struct val *v, unsigned flags, const 
         return e;
     int64_t rev = 0;
     struct str text = val_getstr(obj_meta(v), N_resourceVersion);
-    if (text.n && !str_to_i64(text, &rev) && rev)
+    if (text.n && !r->opt.dry_run && !str_to_i64(text, &rev) && rev)
         return status_bad_request(&r->status, "resourceVersion should not be set on objects to be created");
-    val_del(val_sub_obj(r->arena, v, N_metadata), N_resourceVersion);
+    if (!rev && !r->opt.dry_run)
+        val_del(val_sub_obj(r->arena, v, N_metadata), N_resourceVersion);
     fill_system_fields(r, v);
     return create_once(r, v, flags, ret);
 }
@@ -249,6 +265,8 @@ static int update_checks(struct request *r, struct val *v, const struct object *
         keep(r, val_sub_obj(r->arena, v, N_metadata), now->meta, N_creationTimestamp);
         validate_update(rules_of(r), rules_sub(r), as_asked(r, v), as_asked(r, now->val), &r->status);
         if ((e = invalid(r, v)))
+            return e;
+        if ((e = rbac_check_escalation(r, v, now->val)))
             return e;
         object_warnings(rules_of(r), as_asked(r, v), as_asked(r, now->val), warn, r);
     }

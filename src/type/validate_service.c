@@ -236,9 +236,7 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
         if (health)
             say_invalid(x, AT(p, N_healthCheckNodePort), health,
                         "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
-    } else if (!health) {
-        say_required(x, AT(p, N_healthCheckNodePort), NULL);
-    } else {
+    } else if (health) { /* allocated after validation when it is missing */
         check_range(x, AT(p, N_healthCheckNodePort), health, 1, 65535);
     }
     if (internal && !str_in(val_str(internal), policies))
