@@ -3,7 +3,7 @@
 #include "node/kubelet-internal.h"
 
 
-static struct str format(struct arena *a, const char *fmt, va_list ap)
+static PRINTF(2, 0) struct str format(struct arena *a, const char *fmt, va_list ap)
 {
     struct buf b = BUF_INIT;
     buf_vprintf(&b, fmt, ap);

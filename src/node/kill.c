@@ -99,7 +99,7 @@ static void run_pre_stop(const struct kill_request *r, int64_t grace)
 
 int kill_container(const struct kill_request *r, struct err *e)
 {
-    struct object *pod CLEANUP_OBJECT = r->w->pod ? object_ref(r->w->pod) : NULL;
+    struct object *pod UNUSED CLEANUP_OBJECT = r->w->pod ? object_ref(r->w->pod) : NULL;
     struct mono began = os_mono();
     int64_t grace = grace_of(r);
     if (r->container->state == RT_RUNNING)

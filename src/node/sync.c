@@ -190,7 +190,7 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
     if (!anything(&act))
         return 0;
     /* The decision points into the state: what it names must outlive looking again. */
-    struct podstate *decided CLEANUP_PODSTATE = podstate_ref(*state);
+    struct podstate *decided UNUSED CLEANUP_PODSTATE = podstate_ref(*state);
     int rc = carry_out_kills(w, pod, &act, e);
     if (rc != 0 || (act.kill_pod && !act.create_sandbox))
         return rc;
@@ -213,7 +213,7 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
         world->v.env.n_pod_ips = w->k->n_ips;
     }
     struct starting s = {w, pod, *state, world, box->id, cri_sandbox_config(a, pod, &w->k->cri, box->attempt)};
-    struct podstate *used CLEANUP_PODSTATE = podstate_ref(*state);
+    struct podstate *used UNUSED CLEANUP_PODSTATE = podstate_ref(*state);
     rc = carry_out_starts(&s, &act);
     if (rc < 0)
         return rc;
