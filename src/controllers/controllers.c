@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything the controller manager runs. */
+#include "controllers/cluster.h"
 #include "controllers/csr.h"
 #include "controllers/deployment.h"
 #include "controllers/endpoints.h"
@@ -26,5 +27,46 @@ const struct controller *const controllers[] = {
     &csr_approving_controller,
     &csr_signing_controller,
     &csr_cleaner_controller,
+    &clusterrole_aggregation_controller,
+    &pvc_protection_controller,
+    &pv_protection_controller,
+    &vac_protection_controller,
+    NULL,
+};
+
+/* Upstream's names, as --controllers may say them, of what is not here: naming them is no error. */
+const char *const controllers_elsewhere[] = {
+    "serviceaccount-token-controller", "serviceaccount-token",
+    "endpointslice-mirroring-controller", "endpointslicemirroring",
+    "resourcequota-controller", "resourcequota",
+    "daemonset-controller", "daemonset",
+    "job-controller", "job",
+    "horizontal-pod-autoscaler-controller", "horizontalpodautoscaling",
+    "disruption-controller", "disruption",
+    "statefulset-controller", "statefulset",
+    "cronjob-controller", "cronjob",
+    "podcertificaterequest-cleaner-controller",
+    "ttl-controller", "ttl",
+    "bootstrap-signer-controller", "bootstrapsigner",
+    "token-cleaner-controller", "tokencleaner",
+    "device-taint-eviction-controller",
+    "persistentvolume-binder-controller", "persistentvolume-binder",
+    "persistentvolume-attach-detach-controller", "attachdetach",
+    "persistentvolume-expander-controller", "persistentvolume-expander",
+    "podgroup-protection-controller",
+    "ttl-after-finished-controller", "ttl-after-finished",
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller",
+    "ephemeral-volume-controller", "ephemeral-volume",
+    "storageversion-garbage-collector-controller", "storage-version-gc",
+    "resourceclaim-controller", "resource-claim-controller",
+    "resourcepoolstatusrequest-controller",
+    "legacy-serviceaccount-token-cleaner-controller", "legacy-service-account-token-cleaner",
+    "validatingadmissionpolicy-status-controller",
+    "service-cidr-controller",
+    "storage-version-migrator-controller", "svm",
+    "selinux-warning-controller",
+    "cloud-node-lifecycle-controller", "cloud-node-lifecycle",
+    "service-lb-controller", "service",
+    "node-route-controller", "route",
     NULL,
 };

@@ -596,6 +596,8 @@ static int check_names(const char *names, struct err *e)
         bool known = str_empty(item) || str_is(item, "*");
         for (size_t i = 0; !known && controllers[i]; i++)
             known = is_name(bare, controllers[i]);
+        for (size_t i = 0; !known && controllers_elsewhere[i]; i++)
+            known = str_is(bare, controllers_elsewhere[i]);
         if (!known)
             return err_set(e, -EINVAL, "\"" STR_FMT "\" is not in the list of known controllers", STR_ARG(bare));
     }

@@ -107,6 +107,7 @@ struct controller {
 
 /* What a controller reads: its `reads`, or every stored kind that can be watched. */
 const uint16_t *controller_reads(const struct controller *c);
+extern const char *const controllers_elsewhere[];    /* names of upstream's that are accepted and mean nothing; NULL */
 extern const struct controller *const controllers[]; /* ends with NULL: everything the controller manager runs */
 
 /* ---- running --------------------------------------------------------------------------------------------------- */

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Controllers of things that belong to the whole cluster. */
+#pragma once
+
+#include "controllers/engine.h"
+
+extern const struct controller clusterrole_aggregation_controller;
+/* Volumes, claims and their classes stay while somebody uses them: these take the finalizer away when nobody does. */
+extern const struct controller pvc_protection_controller, pv_protection_controller, vac_protection_controller;
