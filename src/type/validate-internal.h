@@ -27,6 +27,8 @@ struct vpath {
 #define ITEM(p, i) (&(const struct vpath){.up = (p), .index = (int32_t)(i)})
 #define KEY(p, k) (&(const struct vpath){.up = (p), .keyed = true, .key = (k)})
 
+void vpath_print(struct buf *b, const struct vpath *p);
+
 /* The keys of a MAP. */
 #define EACH_KEY(map, k)                                                                                     \
     VAL_EACH_ENTRY(map, k, k##_value)                                                                        \

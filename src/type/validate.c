@@ -9,10 +9,10 @@
 
 /* ---- complaints ------------------------------------------------------------------------------------------ */
 
-static void put_path(struct buf *b, const struct vpath *p)
+void vpath_print(struct buf *b, const struct vpath *p)
 {
     if (p->up)
-        put_path(b, p->up);
+        vpath_print(b, p->up);
     if (p->name)
         buf_printf(b, "%s" STR_FMT, b->n ? "." : "", STR_ARG(name_str(p->name)));
     else if (p->text)
@@ -26,7 +26,7 @@ static void put_path(struct buf *b, const struct vpath *p)
 static struct str print_path(struct validation *x, const struct vpath *p)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
-    put_path(&b, p);
+    vpath_print(&b, p);
     return arena_str(x->s->arena, buf_str(&b));
 }
 
