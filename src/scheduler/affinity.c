@@ -79,10 +79,10 @@ static bool matches_all(const struct affinity *f, const struct object *pod)
 
 static void count_placed(struct affinity *f, const struct needs *placed, const struct val *labels)
 {
-    if (matches_all(f, placed->pod)) {
-        f->any_match = true;
-        for (size_t i = 0; i < f->n_required; i++)
-            tally_add(&f->matching, f->required[i].topology_key, labels, 1);
+    bool all = matches_all(f, placed->pod);
+    for (size_t i = 0; all && i < f->n_required; i++) {
+        f->any_match = f->any_match || val_key(labels, f->required[i].topology_key);
+        tally_add(&f->matching, f->required[i].topology_key, labels, 1);
     }
     for (size_t i = 0; i < f->n_anti; i++)
         if (match_term(&f->anti[i], placed->pod, f->w->namespace_labels, f->w->ctx))
