@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Admission: a behaviour of each plugin. */
+#include "fixture.h"
+
+#define NS "/api/v1/namespaces/default"
+#define PODS NS "/pods"
+
+static void start(struct fixture *f)
+{
+    fixture_start(f, NULL);
+    assert_code(post(f, NS "/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+}
+
+static struct reply pod(struct fixture *f, const char *spec, const char *container)
+{
+    return post(f, PODS "?dryRun=All",
+                arena_printf(&f->arena, "{\"metadata\":{\"name\":\"p\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":"
+                                        "\"i\"%s}]}}", spec, container).p);
+}
+
+FIBER_TEST(pods_get_an_account_and_its_token)
+{
+    struct fixture f;
+    start(&f);
+    struct reply r = pod(&f, "", "");
+    assert_at(&f, r, "spec.serviceAccountName", "default");
+    assert_at(&f, r, "spec.containers.0.volumeMounts.0.mountPath", "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_at(&f, r, "spec.volumes.0.projected.sources.0.serviceAccountToken.path", "token");
+    r = pod(&f, "\"automountServiceAccountToken\":false,", "");
+    assert_at(&f, r, "spec.volumes.0.name", "");
+    assert_code(pod(&f, "\"serviceAccountName\":\"none\",", ""), 403);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(priority_comes_from_classes)
+{
+    struct fixture f;
+    start(&f);
+    assert_at(&f, pod(&f, "", ""), "spec.priority", "0");
+    assert_at(&f, pod(&f, "\"priorityClassName\":\"system-node-critical\",", ""), "spec.priority", "2000001000");
+    assert_code(pod(&f, "\"priorityClassName\":\"none\",", ""), 403);
+    assert_code(pod(&f, "\"priority\":7,", ""), 403);
+    assert_code(post(&f, "/apis/scheduling.k8s.io/v1/priorityclasses",
+                     "{\"metadata\":{\"name\":\"d\"},\"value\":5,\"globalDefault\":true}"), 201);
+    struct reply r = pod(&f, "", "");
+    assert_at(&f, r, "spec.priority", "5");
+    assert_at(&f, r, "spec.priorityClassName", "d");
+    assert_code(post(&f, "/apis/scheduling.k8s.io/v1/priorityclasses",
+                     "{\"metadata\":{\"name\":\"e\"},\"value\":6,\"globalDefault\":true}"), 403);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(pods_tolerate_a_lost_node_for_a_while)
+{
+    struct fixture f;
+    start(&f);
+    struct reply r = pod(&f, "", "");
+    assert_at(&f, r, "spec.tolerations.0.key", "node.kubernetes.io/not-ready");
+    assert_at(&f, r, "spec.tolerations.1.tolerationSeconds", "300");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(limits_default_and_bound)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, NS "/limitranges",
+                     "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"limits\":[{\"type\":\"Container\",\"default\":{\"cpu\":"
+                     "\"500m\"},\"defaultRequest\":{\"cpu\":\"100m\"},\"max\":{\"cpu\":\"2\"},\"min\":{\"cpu\":\"50m\"}}]}}"),
+                201);
+    struct reply r = pod(&f, "", "");
+    assert_at(&f, r, "spec.containers.0.resources.limits.cpu", "500m");
+    assert_at(&f, r, "spec.containers.0.resources.requests.cpu", "100m");
+    assert_str(val_str(val_key(val_key(val_key(r.v, STR("metadata")), STR("annotations")),
+                               STR("kubernetes.io/limit-ranger"))),
+               "LimitRanger plugin set: cpu request for container c; cpu limit for container c");
+    assert_code(pod(&f, "", ",\"resources\":{\"limits\":{\"cpu\":\"3\"}}"), 403);
+    assert_code(pod(&f, "", ",\"resources\":{\"limits\":{\"cpu\":\"10m\"}}"), 403);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(quotas_count)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, NS "/resourcequotas", "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"hard\":{\"count/configmaps\":"
+                                               "\"1\",\"requests.cpu\":\"1\"}}}"), 201);
+    assert_code(patch(&f, NS "/resourcequotas/q/status", "merge-patch+json",
+                      "{\"status\":{\"hard\":{\"count/configmaps\":\"1\",\"requests.cpu\":\"1\"},\"used\":{"
+                      "\"count/configmaps\":\"0\",\"requests.cpu\":\"0\"}}}"), 200);
+    make_config_map(&f, "a", NULL);
+    struct reply r = post(&f, NS "/configmaps", "{\"metadata\":{\"name\":\"b\"}}");
+    assert_code(r, 403);
+    assert_at(&f, r, "message", "configmaps \"b\" is forbidden: exceeded quota: q, requested: count/configmaps=1, used: "
+                                "count/configmaps=1, limited: count/configmaps=1");
+    r = get(&f, NS "/resourcequotas/q");
+    assert_str(val_str(val_key(val_key(val_key(r.v, STR("status")), STR("used")), STR("count/configmaps"))), "1");
+    assert_code(pod(&f, "", ""), 403); /* must specify */
+    assert_code(pod(&f, "", ",\"resources\":{\"requests\":{\"cpu\":\"500m\"}}"), 201);
+    assert_code(pod(&f, "", ",\"resources\":{\"requests\":{\"cpu\":\"1500m\"}}"), 403);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(pod_security_levels)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(patch(&f, NS, "merge-patch+json",
+                      "{\"metadata\":{\"labels\":{\"pod-security.kubernetes.io/enforce\":\"baseline\","
+                      "\"pod-security.kubernetes.io/warn\":\"restricted\"}}}"), 200);
+    assert_code(pod(&f, "\"hostNetwork\":true,", ""), 403);
+    assert_code(pod(&f, "", ",\"securityContext\":{\"privileged\":true}"), 403);
+    struct reply r = pod(&f, "", "");
+    assert_code(r, 201);
+    assert_true(str_contains(http_header(&r.headers, "warning"), STR("would violate PodSecurity")));
+    r = pod(&f, "\"securityContext\":{\"runAsNonRoot\":true,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},",
+            ",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]}}");
+    assert_code(r, 201);
+    assert_null(http_header(&r.headers, "warning").p);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(runtime_classes)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(pod(&f, "\"runtimeClassName\":\"r\",", ""), 403);
+    assert_code(post(&f, "/apis/node.k8s.io/v1/runtimeclasses",
+                     "{\"metadata\":{\"name\":\"r\"},\"handler\":\"h\",\"overhead\":{\"podFixed\":{\"cpu\":\"10m\"}},"
+                     "\"scheduling\":{\"nodeSelector\":{\"x\":\"y\"}}}"), 201);
+    struct reply r = pod(&f, "\"runtimeClassName\":\"r\",", "");
+    assert_at(&f, r, "spec.overhead.cpu", "10m");
+    assert_at(&f, r, "spec.nodeSelector.x", "y");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(defaults_of_classes)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, "/apis/storage.k8s.io/v1/storageclasses",
+                     "{\"metadata\":{\"name\":\"s\",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":"
+                     "\"true\"}},\"provisioner\":\"p\"}"), 201);
+    struct reply r = post(&f, NS "/persistentvolumeclaims",
+                          "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{"
+                          "\"requests\":{\"storage\":\"1Gi\"}}}}");
+    assert_at(&f, r, "spec.storageClassName", "s");
+    assert_at(&f, r, "metadata.finalizers.0", "kubernetes.io/pvc-protection");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(external_ips_are_refused)
+{
+    struct fixture f;
+    start(&f);
+    const char *svc = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}],\"externalIPs\":[\"1.2.3.4\"]}}";
+    assert_code(post(&f, NS "/services", svc), 403);
+    fixture_restart(&f, &(struct apiserver_config){.authorization = "AlwaysAllow",
+                            .admission_off = "DenyServiceExternalIPs"});
+    assert_code(post(&f, NS "/services", svc), 201);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(new_nodes_are_tainted)
+{
+    struct fixture f;
+    start(&f);
+    struct reply r = post(&f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n\"}}");
+    assert_at(&f, r, "spec.taints.0.key", "node.kubernetes.io/not-ready");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(unknown_plugins_are_an_error)
+{
+    struct store *store;
+    struct apiserver *s = NULL;
+    struct err e = {0};
+    assert_int_equal(store_open_memory(&(struct store_options){.durable = false}, &store), 0);
+    struct apiserver_config c = {.store = store, .admission_on = "PodSecurity,Nonsense"};
+    assert_int_equal(apiserver_start(&c, &s, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "\"Nonsense\" is no admission plugin"));
+    store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pods_get_an_account_and_its_token),
+        cmocka_unit_test(priority_comes_from_classes),
+        cmocka_unit_test(pods_tolerate_a_lost_node_for_a_while),
+        cmocka_unit_test(limits_default_and_bound),
+        cmocka_unit_test(quotas_count),
+        cmocka_unit_test(pod_security_levels),
+        cmocka_unit_test(runtime_classes),
+        cmocka_unit_test(defaults_of_classes),
+        cmocka_unit_test(external_ips_are_refused),
+        cmocka_unit_test(new_nodes_are_tainted),
+        cmocka_unit_test(unknown_plugins_are_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who may come in and do what: certificates, tokens, impersonation, RBAC, the Node authorizer. */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "auth/pki.h"
+#include "base/os.h"
+
+struct cluster {
+    struct fixture f;
+    char dir[64];
+    struct apiserver_config config;
+    struct pki_config pki;
+    struct http_client *clients[16];
+    size_t n_clients;
+};
+
+static const char *file(struct cluster *c, const char *name)
+{
+    return arena_printf(&c->f.arena, "%s/%s", c->dir, name).p;
+}
+
+/* From here on requests come from this identity; cn NULL: nobody. */
+static void become(struct cluster *c, const char *cn, const char *org)
+{
+    struct fixture *f = &c->f;
+    struct err e = {0};
+    struct tls_client_config t = {0};
+    struct tls_client *tls = NULL;
+    const char *const orgs[] = {org, NULL};
+    assert_int_equal(os_read_file(&f->arena, file(c, "ca.crt"), 1 << 20, &t.ca), 0);
+    if (cn)
+        assert_int_equal(pki_client_cert(&f->arena, &c->pki, cn, orgs, &t.key.cert_pem, &t.key.key_pem, &e), 0);
+    assert_int_equal(tls_client_new(&t, &tls, &e), 0);
+    f->http = http_client_new(&(struct http_client_config){.tls = tls});
+    tls_client_unref(tls);
+    c->clients[c->n_clients++] = f->http;
+}
+
+static void cluster_start(struct cluster *c)
+{
+    static const char *const ips[] = {"127.0.0.1", NULL};
+    struct err e = {0};
+    *c = (struct cluster){.dir = "/tmp/cube-apiserver-XXXXXX"};
+    assert_non_null(mkdtemp(c->dir));
+    c->pki = (struct pki_config){.dir = c->dir, .apiserver_ips = ips, .dns_domain = "cluster.local", .now = os_wall()};
+    int r = pki_ensure(&c->f.arena, &c->pki, NULL, &e);
+    if (r < 0)
+        fail_msg("%s", err_text(&e, r));
+    c->config = (struct apiserver_config){.tls_cert = file(c, "apiserver.crt"), .tls_key = file(c, "apiserver.key"),
+        .client_ca = file(c, "ca.crt"), .front_proxy_ca = file(c, "front-proxy-ca.crt"),
+        .sa_signing_key = file(c, "sa.key"), .bootstrap_tokens = true};
+    struct arena kept = c->f.arena;
+    fixture_start(&c->f, &c->config);
+    c->f.arena = kept;
+    c->clients[c->n_clients++] = c->f.http;
+    become(c, "admin", "system:masters");
+}
+
+static void cluster_stop(struct cluster *c)
+{
+    for (size_t i = 0; i + 1 < c->n_clients; i++)
+        http_client_free(c->clients[i]);
+    c->f.http = c->clients[c->n_clients - 1];
+    char command[128];
+    fixture_stop(&c->f);
+    snprintf(command, sizeof(command), "rm -rf %s", c->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static struct reply ask_as(struct cluster *c, const char *token, const char *path)
+{
+    return ask(&c->f, "GET", path, NULL, arena_printf(&c->f.arena, "Authorization: Bearer %s", token).p);
+}
+
+FIBER_TEST(certificates_and_nobody)
+{
+    struct cluster c;
+    cluster_start(&c);
+    assert_code(get(&c.f, "/api/v1/nodes"), 200);
+    become(&c, "jane", "dev");
+    struct reply r = get(&c.f, "/api/v1/namespaces/default/pods");
+    assert_code(r, 403);
+    assert_at(&c.f, r, "message", "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the "
+                                  "namespace \"default\"");
+    assert_code(get(&c.f, "/api"), 200); /* discovery is for everybody who is somebody */
+    r = ask(&c.f, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}", NULL);
+    assert_at(&c.f, r, "status.userInfo.username", "jane");
+    assert_at(&c.f, r, "status.userInfo.groups.1", "system:authenticated");
+    become(&c, NULL, NULL);
+    assert_code(get(&c.f, "/healthz"), 200);
+    assert_code(get(&c.f, "/version"), 200);
+    assert_code(get(&c.f, "/api"), 403);
+    assert_code(ask_as(&c, "nonsense", "/version"), 401);
+    cluster_stop(&c);
+}
+
+FIBER_TEST(roles_grant)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
+                     "{\"metadata\":{\"name\":\"reader\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],"
+                     "\"verbs\":[\"get\",\"list\"]}]}"), 201);
+    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+                     "{\"metadata\":{\"name\":\"r\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                     "\"Role\",\"name\":\"reader\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                     "\"Group\",\"name\":\"dev\"}]}"), 201);
+    become(&c, "jane", "dev");
+    assert_code(get(f, "/api/v1/namespaces/default/configmaps"), 200);
+    assert_code(get(f, "/api/v1/namespaces/kube-system/configmaps"), 403);
+    assert_code(post(f, "/api/v1/namespaces/default/configmaps", "{}"), 403);
+    struct reply r = post(f, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                          "{\"spec\":{\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"configmaps\",\"namespace\":"
+                          "\"default\"}}}");
+    assert_at(f, r, "status.allowed", "true");
+    r = post(f, "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "{\"spec\":{\"namespace\":\"default\"}}");
+    assert_code(r, 201);
+    assert_true(str_contains(r.text, STR("\"configmaps\"")));
+    become(&c, "admin", "system:masters"); /* a binding that goes takes the right with it */
+    assert_code(ask(f, "DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/r", NULL, NULL), 200);
+    become(&c, "jane", "dev");
+    assert_code(get(f, "/api/v1/namespaces/default/configmaps"), 403);
+    cluster_stop(&c);
+}
+
+FIBER_TEST(nobody_grants_more_than_they_have)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                     "{\"metadata\":{\"name\":\"maker\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
+                     "\"resources\":[\"clusterroles\",\"clusterrolebindings\"],\"verbs\":[\"create\",\"get\"]}]}"), 201);
+    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+                     "{\"metadata\":{\"name\":\"maker\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                     "\"ClusterRole\",\"name\":\"maker\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\","
+                     "\"kind\":\"User\",\"name\":\"jane\"}]}"), 201);
+    become(&c, "jane", "dev");
+    struct reply r = post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                          "{\"metadata\":{\"name\":\"all\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":[\"*\"],"
+                          "\"verbs\":[\"*\"]}]}");
+    assert_code(r, 403);
+    assert_true(str_contains(str_of(at(f, r.v, "message")), STR("attempting to grant RBAC permissions not currently held")));
+    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                     "{\"metadata\":{\"name\":\"some\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
+                     "\"resources\":[\"clusterroles\"],\"verbs\":[\"get\"]}]}"), 201);
+    r = post(f, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+             "{\"metadata\":{\"name\":\"x\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\","
+             "\"name\":\"cluster-admin\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\","
+             "\"name\":\"jane\"}]}");
+    assert_code(r, 403);
+    cluster_stop(&c);
+}
+
+static void make_pod(struct fixture *f)
+{
+    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+    assert_code(post(f, "/api/v1/namespaces/default/pods",
+                     "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"envFrom\":["
+                     "{\"secretRef\":{\"name\":\"s\"}}]}]}}"), 201);
+    assert_code(post(f, "/api/v1/namespaces/default/pods/p/binding", "{\"target\":{\"name\":\"n1\"}}"), 201);
+}
+
+FIBER_TEST(service_account_tokens)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    make_pod(f);
+    const char *path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    const char *uid = at(f, get(f, "/api/v1/namespaces/default/pods/p").v, "metadata.uid");
+    struct reply r = post(f, path, arena_printf(&f->arena, "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\","
+                                                "\"uid\":\"%s\"}}}", uid).p);
+    assert_code(r, 201);
+    const char *token = at(f, r.v, "status.token");
+    const char *other = at(f, post(f, path, "{\"spec\":{\"audiences\":[\"vault\"]}}").v, "status.token");
+    assert_code(post(f, path, "{\"spec\":{\"expirationSeconds\":5}}"), 422);
+    assert_code(post(f, path, "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"none\"}}}"), 404);
+    r = post(f, "/apis/authentication.k8s.io/v1/tokenreviews",
+             arena_printf(&f->arena, "{\"spec\":{\"token\":\"%s\"}}", token).p);
+    assert_at(f, r, "status.authenticated", "true");
+    assert_at(f, r, "status.user.username", "system:serviceaccount:default:default");
+    r = post(f, "/apis/authentication.k8s.io/v1/tokenreviews",
+             arena_printf(&f->arena, "{\"spec\":{\"token\":\"%s\",\"audiences\":[\"vault\"]}}", other).p);
+    assert_at(f, r, "status.authenticated", "true");
+    assert_at(f, r, "status.audiences.0", "vault");
+    become(&c, NULL, NULL);
+    assert_code(ask_as(&c, token, "/api"), 200);
+    assert_code(ask_as(&c, token, "/api/v1/nodes"), 403);
+    assert_code(ask_as(&c, other, "/api"), 401); /* not for this server */
+    char *broken = arena_cstr(&f->arena, str_of(token));
+    broken[strlen(broken) / 2] ^= 1;
+    assert_code(ask_as(&c, broken, "/api"), 401);
+    become(&c, "admin", "system:masters"); /* the token dies with its pod */
+    assert_code(ask(f, "DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0", NULL, NULL), 200);
+    become(&c, NULL, NULL);
+    assert_code(ask_as(&c, token, "/api"), 401);
+    cluster_stop(&c);
+}
+
+FIBER_TEST(bootstrap_tokens)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    assert_code(post(f, "/api/v1/namespaces/kube-system/secrets",
+                     "{\"metadata\":{\"name\":\"bootstrap-token-abcdef\"},\"type\":\"bootstrap.kubernetes.io/token\","
+                     "\"stringData\":{\"token-id\":\"abcdef\",\"token-secret\":\"0123456789abcdef\","
+                     "\"usage-bootstrap-authentication\":\"true\",\"expiration\":\"2200-01-01T00:00:00Z\","
+                     "\"auth-extra-groups\":\"system:bootstrappers:x\"}}"), 201);
+    become(&c, NULL, NULL);
+    assert_code(ask_as(&c, "abcdef.0123456789abcdef", "/api"), 200);
+    assert_code(ask_as(&c, "abcdef.0123456789abcdee", "/api"), 401);
+    assert_code(ask_as(&c, "abcdeg.0123456789abcdef", "/api"), 401);
+    cluster_stop(&c);
+}
+
+FIBER_TEST(impersonation_is_a_right)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    struct reply r = ask(f, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}",
+                         "Impersonate-User: bob\nImpersonate-Group: g\nImpersonate-Extra-Scopes: view");
+    assert_at(f, r, "status.userInfo.username", "bob");
+    assert_at(f, r, "status.userInfo.groups.0", "g");
+    assert_at(f, r, "status.userInfo.extra.scopes.0", "view");
+    assert_code(ask(f, "GET", "/api/v1/nodes", NULL, "Impersonate-User: bob"), 403);
+    assert_code(ask(f, "GET", "/api", NULL, "Impersonate-Group: g"), 400);
+    become(&c, "jane", "dev");
+    assert_code(ask(f, "GET", "/api", NULL, "Impersonate-User: admin"), 403);
+    cluster_stop(&c);
+}
+
+FIBER_TEST(kubelets_see_what_their_pods_need)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    assert_code(post(f, "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"s\"}}"), 201);
+    assert_code(post(f, "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"t\"}}"), 201);
+    make_pod(f);
+    become(&c, "system:node:n1", "system:nodes");
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/s"), 200);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/t"), 403);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets"), 403);
+    assert_code(get(f, "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1"), 200);
+    assert_code(get(f, "/api/v1/pods"), 403);
+    assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}"), 201);
+    assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n2\"}}"), 403);
+    assert_code(patch(f, "/api/v1/nodes/n1", "merge-patch+json",
+                      "{\"metadata\":{\"labels\":{\"node-restriction.kubernetes.io/x\":\"y\"}}}"), 403);
+    assert_code(patch(f, "/api/v1/nodes/n1", "merge-patch+json", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"), 200);
+    assert_code(patch(f, "/api/v1/namespaces/default/pods/p/status", "merge-patch+json",
+                      "{\"status\":{\"phase\":\"Running\"}}"), 200);
+    const char *uid = at(f, get(f, "/api/v1/namespaces/default/pods/p").v, "metadata.uid");
+    struct str body = arena_printf(&f->arena, "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\",\"uid\":"
+                                              "\"%s\"}}}", uid);
+    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts/default/token", body.p), 201);
+    become(&c, "system:node:n2", "system:nodes");
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/s"), 403);
+    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts/default/token", body.p), 403);
+    assert_code(patch(f, "/api/v1/namespaces/default/pods/p/status", "merge-patch+json",
+                      "{\"status\":{\"phase\":\"Failed\"}}"), 403);
+    cluster_stop(&c);
+}
+
+FIBER_TEST(keys_are_published)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct reply r = get(&c.f, "/openid/v1/jwks");
+    assert_at(&c.f, r, "keys.0.use", "sig");
+    r = get(&c.f, "/.well-known/openid-configuration");
+    assert_at(&c.f, r, "issuer", "https://kubernetes.default.svc.cluster.local");
+    cluster_stop(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(certificates_and_nobody),
+        cmocka_unit_test(roles_grant),
+        cmocka_unit_test(nobody_grants_more_than_they_have),
+        cmocka_unit_test(service_account_tokens),
+        cmocka_unit_test(bootstrap_tokens),
+        cmocka_unit_test(impersonation_is_a_right),
+        cmocka_unit_test(kubelets_see_what_their_pods_need),
+        cmocka_unit_test(keys_are_published),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

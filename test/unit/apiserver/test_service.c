@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Cluster IPs and node ports. */
+#include "fixture.h"
+
+#define SERVICES "/api/v1/namespaces/default/services"
+
+static struct reply make(struct fixture *f, const char *name, const char *spec)
+{
+    return post(f, SERVICES, arena_printf(&f->arena, "{\"metadata\":{\"name\":\"%s\"},\"spec\":%s}", name, spec).p);
+}
+
+FIBER_TEST(the_kubernetes_service)
+{
+    struct fixture f;
+    struct apiserver_config c = {.authorization = "AlwaysAllow", .advertise = "10.1.2.3"};
+    fixture_start(&f, &c);
+    assert_at(&f, get(&f, SERVICES "/kubernetes"), "spec.clusterIP", "10.96.0.1");
+    struct reply r = get(&f, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes");
+    assert_at(&f, r, "endpoints.0.addresses.0", "10.1.2.3");
+    r = get(&f, "/apis/networking.k8s.io/v1/ipaddresses/10.96.0.1");
+    assert_at(&f, r, "spec.parentRef.name", "kubernetes");
+    c.advertise = "10.1.2.4"; /* a changed address finds its way */
+    fixture_restart(&f, &c);
+    r = get(&f, "/api/v1/namespaces/default/endpoints/kubernetes");
+    assert_at(&f, r, "subsets.0.addresses.0.ip", "10.1.2.4");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(addresses_are_given_and_taken_back)
+{
+    struct fixture f;
+    struct apiserver_config c = {.authorization = "AlwaysAllow", .service_cidr = "10.96.0.0/29"};
+    fixture_start(&f, &c);
+    struct reply r = make(&f, "a", "{\"ports\":[{\"port\":80}],\"clusterIP\":\"10.96.0.4\"}");
+    assert_code(r, 201);
+    assert_at(&f, r, "spec.clusterIPs.0", "10.96.0.4");
+    assert_at(&f, r, "spec.ipFamilies.0", "IPv4");
+    assert_code(make(&f, "b", "{\"ports\":[{\"port\":80}],\"clusterIP\":\"10.96.0.4\"}"), 422);
+    assert_code(make(&f, "b", "{\"ports\":[{\"port\":80}],\"clusterIP\":\"10.97.0.4\"}"), 422);
+    for (int i = 0; i < 4; i++) /* 2 3 5 6 are left */
+        assert_code(make(&f, arena_printf(&f.arena, "c%d", i).p, "{\"ports\":[{\"port\":80}]}"), 201);
+    assert_code(make(&f, "d", "{\"ports\":[{\"port\":80}]}"), 500);
+    assert_code(ask(&f, "DELETE", SERVICES "/a", NULL, NULL), 200);
+    assert_code(get(&f, "/apis/networking.k8s.io/v1/ipaddresses/10.96.0.4"), 404);
+    r = make(&f, "d", "{\"ports\":[{\"port\":80}]}");
+    assert_at(&f, r, "spec.clusterIP", "10.96.0.4");
+    fixture_restart(&f, &c); /* known again from the store */
+    assert_code(make(&f, "e", "{\"ports\":[{\"port\":80}]}"), 500);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(headless_and_external_have_none)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    struct reply r = make(&f, "h", "{\"ports\":[{\"port\":80}],\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"}}");
+    assert_at(&f, r, "spec.clusterIPs.0", "None");
+    r = make(&f, "x", "{\"type\":\"ExternalName\",\"externalName\":\"e.com\"}");
+    assert_code(r, 201);
+    assert_at(&f, r, "spec.clusterIP", "");
+    r = patch(&f, SERVICES "/x", "merge-patch+json",
+              "{\"spec\":{\"type\":\"ClusterIP\",\"externalName\":null,\"ports\":[{\"port\":80}]}}");
+    assert_code(r, 200);
+    assert_true(*at(&f, r.v, "spec.clusterIP"));
+    fixture_stop(&f);
+}
+
+FIBER_TEST(node_ports)
+{
+    struct fixture f;
+    struct apiserver_config c = {.authorization = "AlwaysAllow", .node_port_first = 30000, .node_port_last = 30002};
+    fixture_start(&f, &c);
+    struct reply r = make(&f, "a", "{\"type\":\"NodePort\",\"ports\":[{\"port\":53,\"protocol\":\"TCP\",\"name\":\"t\"},"
+                                   "{\"port\":53,\"protocol\":\"UDP\",\"name\":\"u\"}]}");
+    assert_code(r, 201);
+    const char *port = at(&f, r.v, "spec.ports.0.nodePort");
+    assert_at(&f, r, "spec.ports.1.nodePort", port); /* one number for both protocols */
+    assert_code(make(&f, "b", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":29999}]}"), 422);
+    assert_code(make(&f, "b", arena_printf(&f.arena, "{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%s}]}",
+                                           port).p), 422);
+    assert_code(make(&f, "b", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"), 201);
+    assert_code(make(&f, "c", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"), 201);
+    assert_code(make(&f, "d", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"), 500);
+    r = patch(&f, SERVICES "/a", "merge-patch+json", "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}");
+    assert_at(&f, r, "spec.ports.0.nodePort", port);
+    r = patch(&f, SERVICES "/a", "merge-patch+json", "{\"spec\":{\"type\":\"ClusterIP\"}}");
+    assert_code(r, 200);
+    assert_at(&f, r, "spec.ports.0.nodePort", "");
+    assert_code(make(&f, "d", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"), 201);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(updates_keep_what_they_do_not_name)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    struct reply r = make(&f, "a", "{\"ports\":[{\"port\":80}]}");
+    const char *ip = at(&f, r.v, "spec.clusterIP");
+    r = ask(&f, "PUT", SERVICES "/a", "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"ports\":[{\"port\":81}]}}", NULL);
+    assert_code(r, 200);
+    assert_at(&f, r, "spec.clusterIP", ip);
+    assert_code(patch(&f, SERVICES "/a", "merge-patch+json", "{\"spec\":{\"clusterIP\":\"10.96.9.9\"}}"), 422);
+    fixture_stop(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_kubernetes_service),
+        cmocka_unit_test(addresses_are_given_and_taken_back),
+        cmocka_unit_test(headless_and_external_have_none),
+        cmocka_unit_test(node_ports),
+        cmocka_unit_test(updates_keep_what_they_do_not_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
