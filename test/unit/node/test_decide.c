@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kubelet decides about a Pod: actions, back-off, admission, eviction order, resources. All pure. */
+#include "testing.h"
+
+#include "client/fake_client.h"
+#include "node/actions.h"
+#include "node/backoff.h"
+#include "node/eviction.h"
+#include "node/kubelet-internal.h"
+#include "node/qos.h"
+#include "types.h"
+
+#include <stdio.h>
+
+static struct arena arena;
+
+static struct val *pod_of(const char *spec)
+{
+    return val_relaxed(&arena, type_at(T_core_v1_Pod),
+                       arena_printf(&arena, "{metadata: {namespace: n, name: p, uid: u}, spec: {%s}}", spec).p);
+}
+
+/* ---- the runtime's side in a few letters ------------------------------------------------------------------------ *
+ * "S" a ready sandbox, "s" one that is not; then containers "name=state": r running, c created, x<code> exited, u
+ * unknown; newest first. */
+static struct podstate *state_of(const struct val *pod, const char *text)
+{
+    struct podstate *s = podstate_new(STR("u"), STR("p"), STR("n"));
+    struct str rest = str_of(text), word, name, st;
+    s->sandboxes = ARENA_ARRAY(&s->arena, struct rt_sandbox, 8);
+    s->containers = ARENA_ARRAY(&s->arena, struct rt_container, 16);
+    static struct str ips[] = {STR("10.0.0.1")};
+    int64_t created = 1000;
+    while (str_next(&rest, ' ', &word)) {
+        created--;
+        if (str_is(word, "S") || str_is(word, "s")) {
+            s->sandboxes[s->n_sandboxes] = (struct rt_sandbox){
+                .id = arena_printf(&s->arena, "box%zu", s->n_sandboxes), .ready = word.p[0] == 'S', .attempt = 0, .ips = ips, .n_ips = 1};
+            s->n_sandboxes++;
+            continue;
+        }
+        str_cut(word, '=', &name, &st);
+        struct rt_container *c = &s->containers[s->n_containers++];
+        const struct val *spec = pod_find_container(pod, name, NULL);
+        *c = (struct rt_container){.id = arena_printf(&s->arena, STR_FMT "-%lld", STR_ARG(name), (long long)created),
+                                   .name = arena_str(&s->arena, name), .sandbox_id = STR("box0"), .created = {created},
+                                   .started = {created}, .hash = spec ? container_hash(&s->arena, spec) : STR("gone"), .grace = -1};
+        int64_t code = 0;
+        str_to_i64(str_from(st, 1), &code);
+        c->exit_code = (int32_t)code;
+        c->state = st.p[0] == 'r' ? RT_RUNNING : st.p[0] == 'c' ? RT_CREATED : st.p[0] == 'x' ? RT_EXITED : RT_UNKNOWN;
+        if (c->state == RT_CREATED)
+            c->started.ns = 0;
+    }
+    return s;
+}
+
+static const char *probe_says; /* "startup main fails" and so on: words looked for */
+
+static enum probe_result probe(void *ctx, enum probe_kind kind, struct str id)
+{
+    static const char *const words[] = {"startup", "liveness", "readiness"};
+    struct str rest = str_of(probe_says), clause;
+    ssize_t dash = str_rfind(id, '-');
+    struct str name = str_slice(id, 0, (size_t)dash);
+    while (probe_says && str_next(&rest, ',', &clause)) {
+        struct str want = arena_printf(&arena, "%s " STR_FMT " ", words[kind], STR_ARG(name));
+        clause = str_trim(clause);
+        if (str_starts(clause, want))
+            return str_ends(clause, STR("fails")) ? PROBE_FAILURE : PROBE_SUCCESS;
+    }
+    return PROBE_UNKNOWN;
+}
+
+/* "kill-pod sandbox:1 -main +main" */
+static struct str decide(const char *spec, const char *state, const char *probes)
+{
+    struct val *pod = pod_of(spec);
+    struct podstate *s = state ? state_of(pod, state) : NULL;
+    struct actions act;
+    struct buf b = BUF_INIT;
+    probe_says = probes;
+    actions_compute(&arena, &(struct actions_input){pod, s, probe, NULL}, &act);
+    if (act.kill_pod)
+        buf_puts(&b, "kill-pod ");
+    if (act.create_sandbox)
+        buf_printf(&b, "sandbox:%u ", act.attempt);
+    for (size_t i = 0; i < act.n_kills; i++)
+        buf_printf(&b, "-" STR_FMT " ", STR_ARG(act.kills[i].container->name));
+    for (size_t i = 0; i < act.n_starts; i++)
+        buf_printf(&b, "+" STR_FMT " ", STR_ARG(val_getstr(act.starts[i].spec, N_name)));
+    struct str r = arena_str(&arena, str_trim(buf_str(&b)));
+    buf_done(&b);
+    podstate_unref(s);
+    return r;
+}
+
+#define MAIN "containers: [{name: main, image: i}]"
+#define TWO "containers: [{name: main, image: i}, {name: other, image: i}]"
+#define INITS "initContainers: [{name: i1, image: i}, {name: i2, image: i}], "
+#define SIDE "initContainers: [{name: i1, image: i}, {name: side, image: i, restartPolicy: Always, startupProbe: {exec: {}}}, {name: i2, image: i}], "
+
+static void actions_table(void **state)
+{
+    static const struct {
+        const char *spec, *state, *probes, *want;
+    } cases[] = {
+        {MAIN, NULL, NULL, "kill-pod sandbox:0 +main"},
+        {MAIN, "S", NULL, "+main"},
+        {MAIN, "S main=r", NULL, ""},
+        {MAIN, "s main=x0", NULL, "kill-pod sandbox:1 +main"},
+        {MAIN, "S S main=r", NULL, "kill-pod sandbox:1 +main"},
+        {MAIN, "S main=x1", NULL, "+main"},
+        {MAIN, "S main=c", NULL, "+main"},
+        {MAIN, "S main=u", NULL, "-main +main"},
+        {"hostNetwork: true, " MAIN, "S main=r", NULL, "kill-pod sandbox:1 +main"},
+        /* restart policies */
+        {"restartPolicy: Never, " MAIN, "S main=x1", NULL, "kill-pod"},
+        {"restartPolicy: Never, " TWO, "S main=x1 other=r", NULL, ""},
+        {"restartPolicy: Never, " MAIN, "s main=x0", NULL, "kill-pod"},
+        {"restartPolicy: OnFailure, " MAIN, "S main=x0", NULL, "kill-pod"},
+        {"restartPolicy: OnFailure, " MAIN, "S main=x2", NULL, "+main"},
+        {"restartPolicy: OnFailure, " TWO, "s main=x0 other=x1", NULL, "kill-pod sandbox:1 +other"},
+        {"restartPolicy: OnFailure, " TWO, "s main=x0 other=x0", NULL, "kill-pod"},
+        {"restartPolicy: Never, containers: [{name: main, image: i, restartPolicy: Never, restartPolicyRules: [{action: Restart,"
+         " exitCodes: {operator: In, values: [42]}}]}]", "S main=x42", NULL, "+main"},
+        {"restartPolicy: Always, containers: [{name: main, image: i, restartPolicy: Never}]", "S main=x1", NULL, "kill-pod"},
+        /* a definition that changed (the hash is another) */
+        {"containers: [{name: main, image: new}]", "S main=r", NULL, ""},
+        /* probes */
+        {MAIN, "S main=r", "liveness main fails", "-main +main"},
+        {MAIN, "S main=r", "startup main fails", "-main +main"},
+        {MAIN, "S main=r", "liveness main succeeds", ""},
+        {MAIN, "S main=r", "readiness main fails", ""},
+        {"restartPolicy: Never, " MAIN, "S main=r", "liveness main fails", "kill-pod -main"},
+        /* init containers */
+        {INITS MAIN, NULL, NULL, "kill-pod sandbox:0 +i1"},
+        {INITS MAIN, "S", NULL, "+i1"},
+        {INITS MAIN, "S i1=r", NULL, ""},
+        {INITS MAIN, "S i1=x0", NULL, "+i2"},
+        {INITS MAIN, "S i1=x1", NULL, "+i1"},
+        {INITS MAIN, "S i1=c", NULL, "+i1"},
+        {INITS MAIN, "S i2=x0", NULL, "+main"},  /* i1 was collected */
+        {INITS MAIN, "S i2=x0 i1=x0 main=r", NULL, ""},
+        {INITS MAIN, "S main=r", NULL, ""},      /* both were */
+        {"restartPolicy: Never, " INITS MAIN, "S i1=x1", NULL, "kill-pod"},
+        {"restartPolicy: OnFailure, " INITS MAIN, "S i1=x1", NULL, "+i1"},
+        /* sidecars */
+        {SIDE MAIN, "S i1=x0", NULL, "+side"},
+        {SIDE MAIN, "S i1=x0 side=r", NULL, ""},
+        {SIDE MAIN, "S i1=x0 side=r", "startup side succeeds", "+i2"},
+        {SIDE MAIN, "S i1=x0 side=r", "startup side fails", "-side +side"},
+        {SIDE MAIN, "S i2=x0 i1=x0 side=r", "startup side succeeds", "+main"},
+        {SIDE MAIN, "S i2=x0 i1=x0 side=x1 main=r", NULL, "+side"},
+        {SIDE MAIN, "S i2=x0 side=r main=r", "startup side succeeds", ""},
+        {SIDE MAIN, "S main=r", NULL, "+side"},
+        {"restartPolicy: Never, " SIDE MAIN, "S i2=x0 i1=x0 side=r main=x0", "startup side succeeds", "kill-pod"},
+        /* ephemeral containers run once */
+        {"ephemeralContainers: [{name: debug, image: i}], " MAIN, "S main=r", NULL, "+debug"},
+        {"ephemeralContainers: [{name: debug, image: i}], " MAIN, "S main=r debug=x1", NULL, ""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct str have = decide(cases[i].spec, cases[i].state, cases[i].probes);
+        if (!str_is(have, cases[i].want))
+            fail_msg("{%s} with %s and %s: \"" STR_FMT "\", not \"%s\"", cases[i].spec, cases[i].state ? cases[i].state : "nothing",
+                     cases[i].probes ? cases[i].probes : "no probes", STR_ARG(have), cases[i].want);
+    }
+    arena_done(&arena);
+}
+
+static void a_changed_image_replaces_the_container(void **state)
+{
+    struct val *pod = pod_of(MAIN);
+    struct podstate *s = state_of(pod, "S main=r");
+    struct actions act;
+    s->containers[0].hash = STR("another");
+    actions_compute(&arena, &(struct actions_input){pod, s, NULL, NULL}, &act);
+    assert_int_equal(act.n_kills, 1);
+    assert_int_equal(act.n_starts, 1);
+    assert_str(act.kills[0].message, "Container main definition changed, will be restarted");
+    podstate_unref(s);
+    arena_done(&arena);
+}
+
+static void backing_off(void **state)
+{
+    struct backoff b = {0};
+    struct wall now = {SECONDS(1000000)};
+    int64_t want[] = {10, 20, 40, 80, 160, 300, 300};
+    assert_int_equal(backoff_wait(&b, BACKOFF_MOST, now, now), 0); /* the first restart is at once */
+    for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+        backoff_next(&b, BACKOFF_FIRST, BACKOFF_MOST, now, now);
+        now.ns += SECONDS(1); /* it ran for a second */
+        assert_int_equal(backoff_wait(&b, BACKOFF_MOST, now, now) / NSEC_PER_SEC, want[i]);
+        struct wall later = {now.ns + SECONDS(4)};
+        assert_int_equal(backoff_wait(&b, BACKOFF_MOST, now, later) / NSEC_PER_SEC, want[i] - 4);
+        struct wall back = {now.ns - SECONDS(86400)}; /* somebody set the clock back */
+        assert_int_equal(backoff_wait(&b, BACKOFF_MOST, now, back) / NSEC_PER_SEC, want[i]);
+        now.ns += SECONDS(want[i]);
+        assert_int_equal(backoff_wait(&b, BACKOFF_MOST, (struct wall){now.ns - SECONDS(want[i])}, now), 0);
+    }
+    now.ns += SECONDS(601); /* healthy for ten minutes: forgotten */
+    assert_int_equal(backoff_wait(&b, BACKOFF_MOST, now, now), 0);
+    backoff_next(&b, BACKOFF_FIRST, BACKOFF_MOST, now, now);
+    assert_int_equal(b.interval, BACKOFF_FIRST);
+}
+
+/* ---- resources ---------------------------------------------------------------------------------------------------- */
+
+static void qos_and_sums(void **state)
+{
+    static const struct {
+        const char *spec, *qos;
+        int64_t cpu_milli, memory;
+    } cases[] = {
+        {MAIN, "BestEffort", 0, 0},
+        {"containers: [{name: a, resources: {requests: {cpu: 100m}}}]", "Burstable", 100, 0},
+        {"containers: [{name: a, resources: {requests: {cpu: '1', memory: 1Ki}, limits: {cpu: '1', memory: 1Ki}}}]", "Guaranteed", 1000, 1024},
+        {"containers: [{name: a, resources: {requests: {cpu: '1', memory: 1Ki}, limits: {cpu: '1', memory: 1Ki}}}, {name: b}]", "Burstable", 1000, 1024},
+        {"containers: [{name: a, resources: {requests: {cpu: '1', memory: 1Ki}, limits: {cpu: '2', memory: 1Ki}}}]", "Burstable", 1000, 1024},
+        {"containers: [{name: a, resources: {limits: {'example.com/x': '1'}, requests: {'example.com/x': '1'}}}]", "BestEffort", 0, 0},
+        {"initContainers: [{name: i, resources: {requests: {cpu: '3'}}}], containers: [{name: a, resources: {requests: {cpu: '1'}}}, {name: b, resources: {requests: {cpu: '1'}}}]",
+         "Burstable", 3000, 0},
+        {"initContainers: [{name: s, restartPolicy: Always, resources: {requests: {cpu: '1'}}}, {name: i, resources: {requests: {cpu: '3'}}}], containers: [{name: a, resources: {requests: {cpu: '2'}}}]",
+         "Burstable", 4000, 0},
+        {"overhead: {cpu: 250m}, containers: [{name: a, resources: {requests: {cpu: '1'}}}]", "Burstable", 1250, 0},
+        {"resources: {requests: {cpu: '5'}, limits: {cpu: '5'}}, containers: [{name: a, resources: {requests: {cpu: '1'}}}]", "Burstable", 5000, 0},
+        {"resources: {requests: {cpu: '5', memory: 1Ki}, limits: {cpu: '5', memory: 1Ki}}, containers: [{name: a}]", "Guaranteed", 5000, 1024},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct val *pod = pod_of(cases[i].spec);
+        if (strcmp(qos_name(pod_qos(pod)), cases[i].qos) != 0 ||
+            quantity_milli(pod_amount(pod, N_requests, "cpu")) != cases[i].cpu_milli ||
+            quantity_units(pod_amount(pod, N_requests, "memory")) != cases[i].memory)
+            fail_msg("{%s}: %s, %lld m, %lld", cases[i].spec, qos_name(pod_qos(pod)),
+                     (long long)quantity_milli(pod_amount(pod, N_requests, "cpu")),
+                     (long long)quantity_units(pod_amount(pod, N_requests, "memory")));
+    }
+    assert_int_equal(cpu_shares(0), 2);
+    assert_int_equal(cpu_shares(1000), 1024);
+    assert_int_equal(cpu_shares(1), 2);
+    assert_int_equal(cpu_shares(INT64_MAX), 262144);
+    assert_int_equal(cpu_quota(0, 100000), 0);
+    assert_int_equal(cpu_quota(1, 100000), 1000);
+    assert_int_equal(cpu_quota(1500, 100000), 150000);
+    assert_int_equal(cpu_weight(2), 1);
+    assert_int_equal(cpu_weight(262144), 10000);
+    arena_done(&arena);
+}
+
+static void oom_scores(void **state)
+{
+    static const struct {
+        const char *spec;
+        int want;
+    } cases[] = {
+        {MAIN, 1000},
+        {"containers: [{name: main, resources: {requests: {cpu: '1', memory: 1Ki}, limits: {cpu: '1', memory: 1Ki}}}]", -997},
+        {"containers: [{name: main, resources: {requests: {memory: 100Mi}}}]", 900},
+        {"containers: [{name: main, resources: {requests: {memory: 1000Mi}}}]", 3},
+        {"containers: [{name: main, resources: {requests: {cpu: 1m}}}]", 999},
+        {"priority: 2000001000, " MAIN, -997},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct val *pod = pod_of(cases[i].spec);
+        const struct val *c = pod_find_container(pod, STR("main"), NULL);
+        assert_int_equal(pod_oom_score_adj(pod, c, INT64_C(1000) << 20), cases[i].want);
+    }
+    arena_done(&arena);
+}
+
+/* ---- admission, eviction --------------------------------------------------------------------------------------------- */
+
+static void admission(void **state)
+{
+    static const struct {
+        const char *spec, *want;
+    } cases[] = {
+        {MAIN, NULL},
+        {"containers: [{name: a, resources: {requests: {cpu: '1'}}}]", NULL},
+        {"containers: [{name: a, resources: {requests: {cpu: 1001m}}}]", "OutOfcpu"},
+        {"containers: [{name: a, resources: {requests: {memory: 2Gi}}}]", "OutOfmemory"},
+        {"containers: [{name: a, ports: [{containerPort: 1, hostPort: 80}]}]", "NodePorts"},
+        {"containers: [{name: a, ports: [{containerPort: 1, hostPort: 80, protocol: UDP}]}]", NULL},
+        {"containers: [{name: a, ports: [{containerPort: 1, hostPort: 81}]}]", NULL},
+        {"nodeSelector: {zone: a}, " MAIN, NULL},
+        {"nodeSelector: {zone: b}, " MAIN, "NodeAffinity"},
+        {"os: {name: windows}, " MAIN, "PodOSNotSupported"},
+        {"securityContext: {sysctls: [{name: kernel.shm_rmid_forced, value: '1'}]}, " MAIN, NULL},
+        {"securityContext: {sysctls: [{name: kernel/msgmax, value: '1'}]}, " MAIN, "SysctlForbidden"},
+        {"securityContext: {sysctls: [{name: net.core.somaxconn, value: '1'}]}, " MAIN, NULL},
+    };
+    static const char *const allowed[] = {"net.*", NULL};
+    const struct val *other = pod_of("containers: [{name: a, resources: {requests: {cpu: '1'}}, ports: [{containerPort: 9, hostPort: 80}]}]");
+    const struct val *others[] = {other};
+    struct admit_world w = {
+        .node = val_relaxed(&arena, NULL, "{metadata: {labels: {zone: a}}}"),
+        .others = others,
+        .n_others = 1,
+        .allocatable = val_relaxed(&arena, NULL, "{cpu: '2', memory: 1Gi, pods: '2'}"),
+        .allowed_sysctls = allowed,
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct str message = STR("");
+        const char *why = admit_pod(&arena, pod_of(cases[i].spec), &w, &message);
+        if ((why == NULL) != (cases[i].want == NULL) || (why && strcmp(why, cases[i].want) != 0))
+            fail_msg("{%s}: %s, not %s", cases[i].spec, why ? why : "admitted", cases[i].want ? cases[i].want : "admitted");
+    }
+    struct str message;
+    const struct val *full[] = {other, other};
+    w.others = full;
+    w.n_others = 2;
+    assert_string_equal(admit_pod(&arena, pod_of(MAIN), &w, &message), "OutOfpods");
+    assert_str(message, "Node didn't have enough resource: pods, requested: 1, used: 2, capacity: 2");
+    arena_done(&arena);
+}
+
+static void eviction_order(void **state)
+{
+    struct eviction_candidate c[] = {
+        {pod_of("priority: 0, " MAIN), 100, 200, (char *)(uintptr_t)"within"},
+        {pod_of("priority: 10, " MAIN), 900, 100, (char *)(uintptr_t)"over, important"},
+        {pod_of("priority: 0, " MAIN), 300, 100, (char *)(uintptr_t)"over by 200"},
+        {pod_of("priority: 0, " MAIN), 500, 100, (char *)(uintptr_t)"over by 400"},
+    };
+    static const char *const want[] = {"over by 400", "over by 200", "over, important", "within"};
+    static const char *const settings[] = {"memory.available<100Mi", "nodefs.available=10%", NULL};
+    eviction_rank(c, ARRAY_SIZE(c));
+    for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+        assert_string_equal(c[i].owner, want[i]);
+    assert_int_equal(eviction_threshold(settings, "memory.available", 1000), 100 << 20);
+    assert_int_equal(eviction_threshold(settings, "nodefs.available", 1000), 100);
+    assert_int_equal(eviction_threshold(settings, "pid.available", 1000), 0);
+    arena_done(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(actions_table), cmocka_unit_test(a_changed_image_replaces_the_container),
+        cmocka_unit_test(backing_off),   cmocka_unit_test(qos_and_sums),
+        cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
+        cmocka_unit_test(eviction_order),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

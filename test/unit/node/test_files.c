@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Volumes on a real disk: files that change all at once, sub paths that stay inside, trees that go whole. */
+#include "testing.h"
+
+#include "node/host.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char dir[64];
+static struct host *host;
+static struct arena arena;
+
+static int set_up(void **state)
+{
+    snprintf(dir, sizeof(dir), "/tmp/cube-files-XXXXXX");
+    host = mkdtemp(dir) ? host_linux_new(dir) : NULL;
+    return host ? 0 : -1;
+}
+
+static void rest_up(void *arg)
+{
+    host->ops->remove_tree(host, dir, NULL);
+}
+
+static int tear_down(void **state)
+{
+    loop_run(rest_up, NULL);
+    host_free(host);
+    arena_done(&arena);
+    return access(dir, F_OK) == 0 ? -1 : 0;
+}
+
+static const char *under(const char *name)
+{
+    return arena_printf(&arena, "%s/%s", dir, name).p;
+}
+
+static struct str content(const char *name)
+{
+    struct str s;
+    return host->ops->read_file(host, &arena, under(name), 1 << 20, &s, NULL) == 0 ? s : STR("(none)");
+}
+
+static int put(const struct payload_file *files, size_t n, bool *changed)
+{
+    struct payload p = {files, n, -1};
+    return host->ops->payload(host, under("v"), &p, changed, NULL);
+}
+
+FIBER_TEST(files_change_all_at_once)
+{
+    struct payload_file one[] = {{STR("a"), STR("1"), 0644, -1}, {STR("d/e"), STR("2"), 0400, -1}, {STR("gone"), STR("3"), 0644, -1}};
+    struct payload_file two[] = {{STR("a"), STR("x"), 0644, -1}, {STR("d/e"), STR("2"), 0400, -1}, {STR("d/f"), STR("4"), 0644, -1}};
+    char target[256] = "", after[256] = "";
+    struct stat st;
+    bool changed;
+    assert_int_equal(put(one, 3, &changed), 0);
+    assert_true(changed);
+    assert_str(content("v/a"), "1");
+    assert_str(content("v/d/e"), "2");
+    assert_true(stat(under("v/d/e"), &st) == 0 && (st.st_mode & 0777) == 0400);
+    assert_true(readlink(under("v/..data"), target, sizeof(target) - 1) > 0);
+    int fd = open(under("v/a"), O_RDONLY); /* whoever has it open keeps what it was */
+    assert_int_equal(put(one, 3, &changed), 0);
+    assert_false(changed);
+    assert_int_equal(put(two, 3, &changed), 0);
+    assert_true(changed);
+    assert_str(content("v/a"), "x");
+    assert_str(content("v/d/f"), "4");
+    assert_str(content("v/gone"), "(none)");
+    char c;
+    assert_true(read(fd, &c, 1) == 1 && c == '1');
+    close(fd);
+    assert_true(readlink(under("v/..data"), after, sizeof(after) - 1) > 0 && strcmp(target, after) != 0);
+    assert_true(access(arena_printf(&arena, "%s/v/%s", dir, target).p, F_OK) < 0); /* the old ones are gone */
+    struct payload_file mode[] = {{STR("a"), STR("x"), 0600, -1}, {STR("d/e"), STR("2"), 0400, -1}, {STR("d/f"), STR("4"), 0644, -1}};
+    assert_int_equal(put(mode, 3, &changed), 0);
+    assert_true(changed);
+    assert_int_equal(put(NULL, 0, &changed), 0);
+    assert_true(changed && access(under("v/a"), F_OK) < 0);
+}
+
+FIBER_TEST(bad_paths_are_refused)
+{
+    static const char *const bad[] = {"", "/a", "../a", "a/../b", "a//b", "..a", "a/.", "a/"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct payload_file f = {str_of(bad[i]), STR("x"), 0644, -1};
+        assert_int_equal(put(&f, 1, NULL), -EINVAL);
+    }
+}
+
+FIBER_TEST(host_paths)
+{
+    struct err e = {{0}};
+    assert_int_equal(host->ops->host_path(host, under("none"), "", &e), 0);
+    assert_int_equal(host->ops->host_path(host, under("none"), "Directory", &e), -EINVAL);
+    assert_int_equal(host->ops->host_path(host, under("made"), "DirectoryOrCreate", &e), 0);
+    assert_int_equal(host->ops->host_path(host, under("made"), "Directory", &e), 0);
+    assert_int_equal(host->ops->host_path(host, under("made"), "File", &e), -EINVAL);
+    assert_int_equal(host->ops->host_path(host, under("file"), "FileOrCreate", &e), 0);
+    assert_int_equal(host->ops->host_path(host, under("file"), "File", &e), 0);
+    assert_int_equal(host->ops->host_path(host, "/dev/null", "CharDevice", &e), 0);
+    assert_int_equal(host->ops->host_path(host, "/dev/null", "BlockDevice", &e), -EINVAL);
+}
+
+FIBER_TEST(sub_paths_stay_inside)
+{
+    if (geteuid() != 0)
+        skip();
+    struct err e = {{0}};
+    assert_int_equal(host->ops->make_dir(host, under("vol/a"), 0755, NULL), 0);
+    assert_int_equal(host->ops->make_dir(host, under("outside"), 0755, NULL), 0);
+    assert_int_equal(symlink("../outside", under("vol/up")), 0);
+    assert_int_equal(symlink("/etc", under("vol/abs")), 0);
+    assert_int_equal(symlink("a", under("vol/in")), 0);
+    static const char *const bad[] = {"up", "up/x", "abs", "abs/passwd", "abs/new/dir", "a/../../outside"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        if (host->ops->subpath(host, under("vol"), bad[i], under("m/0"), &e) >= 0)
+            fail_msg("%s was mounted", bad[i]);
+    assert_true(access(under("outside/x"), F_OK) < 0);
+    assert_int_equal(host->ops->subpath(host, under("vol"), "in", under("m/1"), &e), 0);
+    assert_int_equal(host->ops->subpath(host, under("vol"), "new/deep", under("m/2"), &e), 0);
+    assert_int_equal(host->ops->write_file(host, under("m/2/f"), STR("hi"), 0644, &e), 0);
+    assert_str(content("vol/new/deep/f"), "hi");
+    assert_int_equal(host->ops->subpath(host, under("vol"), "new/deep/f", under("m/3"), &e), 0);
+    assert_str(content("m/3"), "hi");
+    assert_int_equal(host->ops->subpath(host, under("vol"), "a", under("m/2"), &e), 0); /* again, another */
+    assert_true(access(under("m/2/f"), F_OK) < 0);
+    assert_int_equal(host->ops->remove_tree(host, under("m"), &e), 0);
+    assert_str(content("vol/new/deep/f"), "hi"); /* mounts were taken away first */
+}
+
+FIBER_TEST(memory_and_groups)
+{
+    if (geteuid() != 0)
+        skip();
+    struct err e = {{0}};
+    struct stat a, b;
+    assert_int_equal(host->ops->tmpfs(host, under("mem"), 1 << 20, &e), 0);
+    assert_int_equal(host->ops->tmpfs(host, under("mem"), 1 << 20, &e), 0); /* once */
+    assert_true(stat(under("mem"), &a) == 0 && stat(dir, &b) == 0 && a.st_dev != b.st_dev);
+    assert_int_equal(host->ops->write_file(host, under("mem/f"), STR("x"), 0600, &e), 0);
+    assert_int_equal(symlink("/etc/passwd", under("mem/l")), 0);
+    assert_int_equal(host->ops->own(host, under("mem"), 4242, false, &e), 0);
+    assert_true(stat(under("mem/f"), &a) == 0 && a.st_gid == 4242 && (a.st_mode & 0777) == 0660);
+    assert_true(stat("/etc/passwd", &a) == 0 && a.st_gid == 0); /* links are not followed */
+    assert_true(stat(under("mem"), &a) == 0 && (a.st_mode & 02000));
+    assert_int_equal(host->ops->remove_tree(host, under("mem"), &e), 0);
+    assert_true(access(under("mem"), F_OK) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(files_change_all_at_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(bad_paths_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(host_paths, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sub_paths_stay_inside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_and_groups, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
