@@ -31,20 +31,35 @@ finish() {
     [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
 }
 
-# check NAME REGEX COMMAND...: the command succeeds and its output (both streams) matches.
+# run_it COMMAND...: with a time limit; a function must be exported.
+run_it() {
+    if declare -F "$1" >/dev/null; then timeout 180 bash -c '"$@"' _ "$@"; else timeout 180 "$@"; fi 2>&1 </dev/null
+}
+
+# check NAME REGEX COMMAND...: the command succeeds and its output (both streams) matches (Perl's, over all lines).
 check() {
     local name=$1 want=$2 out code
     shift 2
-    out=$(timeout 180 "$@" 2>&1 </dev/null); code=$?
+    out=$(run_it "$@"); code=$?
     if [ $code = 0 ] && grep -qzP -- "$want" <<<"$out"; then ok; else bad "$name ($*): exit code $code, expected /$want/" "$out"; fi
 }
 
-# check_fails NAME CODE REGEX COMMAND...
+# check_fails NAME CODE REGEX COMMAND...: CODE is a pattern, too.
 check_fails() {
     local name=$1 want_code=$2 want=$3 out code
     shift 3
-    out=$(timeout 180 "$@" 2>&1 </dev/null); code=$?
-    if [ $code = "$want_code" ] && grep -qzP -- "$want" <<<"$out"; then ok; else bad "$name ($*): exit code $code, expected $want_code and /$want/" "$out"; fi
+    out=$(run_it "$@"); code=$?
+    if [[ $code =~ ^($want_code)$ ]] && grep -qzP -- "$want" <<<"$out"; then ok; else
+        bad "$name ($*): exit code $code, expected $want_code and /$want/" "$out"
+    fi
+}
+
+# is NAME WANT COMMAND...: prints exactly WANT.
+is() {
+    local name=$1 want=$2 got
+    shift 2
+    got=$(run_it "$@")
+    [ "$got" = "$want" ] && ok || bad "$name ($*): expected exactly \"$want\"" "$got"
 }
 
 # eventually SECONDS COMMAND...: until it succeeds.

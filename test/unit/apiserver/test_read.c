@@ -147,6 +147,25 @@ FIBER_TEST(discovery_and_pages)
     fixture_stop(&f);
 }
 
+FIBER_TEST(openapi_documents_are_found_from_the_index)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    struct reply r = get(&f, "/openapi/v3");
+    assert_code(r, 200);
+    assert_true(str_contains(r.text, STR("\"apis/apps/v1\":{\"serverRelativeURL\":\"/openapi/v3/apis/apps/v1?hash=")));
+    r = get(&f, "/openapi/v3/apis/apps/v1?hash=any");
+    assert_at(&f, r, "openapi", "3.0.0");
+    struct str tag = http_header(&r.headers, "etag");
+    assert_code(ask(&f, "GET", "/openapi/v3/apis/apps/v1", NULL,
+                    arena_printf(&f.arena, "If-None-Match: %.*s", STR_ARG(tag)).p), 304);
+    assert_code(get(&f, "/openapi/v3/apis/nonsense/v1"), 404);
+    assert_at(&f, get(&f, "/openapi/v2"), "swagger", "2.0");
+    assert_code(ask(&f, "GET", "/openapi/v2", NULL, "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
+                406);
+    fixture_stop(&f);
+}
+
 FIBER_TEST(events_have_two_faces)
 {
     struct fixture f;
@@ -173,6 +192,7 @@ int main(void)
         cmocka_unit_test(lists_with_selectors), cmocka_unit_test(pages_show_one_moment),
         cmocka_unit_test(lists_at_a_revision),  cmocka_unit_test(answers_in_other_forms),
         cmocka_unit_test(discovery_and_pages),  cmocka_unit_test(events_have_two_faces),
+        cmocka_unit_test(openapi_documents_are_found_from_the_index),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
