@@ -115,5 +115,11 @@ void check_local_path(struct validation *x, const struct vpath *p, struct str pa
 void check_pod_update(struct validation *x, const struct vpath *p, const struct val *pod, const struct val *old);
 void check_driver_name(struct validation *x, const struct vpath *p, struct str name);
 void check_claim_spec(struct validation *x, const struct vpath *p, const struct val *spec);
-void check_pod_status(struct validation *x, const struct vpath *p, const struct val *pod, const struct val *old);
+/* What was written to the status subresource. */
+void check_status(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old);
+void check_job_status(struct validation *x, const struct vpath *p, const struct val *job, const struct val *old);
+void check_node_amounts(struct validation *x, const struct vpath *p, const struct val *status);
+void check_quota_name(struct validation *x, const struct vpath *p, struct str s);
+/* "0,2-4" names indexes below `completions` in order: how many, or -1 with a sentence in the arena. */
+int64_t indexes_count(struct arena *a, struct str s, int64_t completions, const char **ret_fault);
 void check_taint_effect(struct validation *x, const struct vpath *p, const struct val *effect);

@@ -83,34 +83,16 @@ static void check_failure_rule(struct validation *x, const struct vpath *p, cons
         say_invalid(x, p, rule, "specifying one of OnExitCodes and OnPodConditions is required");
 }
 
-/* How many indexes "0,2-4" names; -1 when it is wrong. */
-static int64_t count_indexes(struct str s, int64_t completions)
-{
-    struct str rest = s, part, from, to;
-    int64_t total = 0, last = -1;
-    while (s.n && str_next(&rest, ',', &part)) {
-        int64_t lo, hi;
-        bool span = str_cut(part, '-', &from, &to);
-        if (str_to_i64(from, &lo) != 0 || (span && str_to_i64(to, &hi) != 0))
-            return -1;
-        if (!span)
-            hi = lo;
-        if (lo <= last || (span && hi <= lo) || hi >= completions)
-            return -1;
-        total += hi - lo + 1;
-        last = hi;
-    }
-    return total;
-}
-
 static void check_success_rule(struct validation *x, const struct vpath *p, const struct val *rule, int64_t completions)
 {
     const struct val *count = val_get(rule, N_succeededCount), *indexes = val_get(rule, N_succeededIndexes);
-    int64_t total = indexes ? count_indexes(val_str(indexes), completions) : 0;
+    const char *fault;
+    int64_t total = indexes ? indexes_count(x->s->arena, val_str(indexes), completions, &fault) : 0;
     if (!count && !indexes)
         say_required(x, p, "at least one of succeededCount or succeededIndexes must be specified");
     if (total < 0)
-        say_invalid(x, AT(p, N_succeededIndexes), indexes, "error parsing succeededIndexes");
+        say_invalid(x, AT(p, N_succeededIndexes), indexes,
+                    arena_printf(x->s->arena, "error parsing succeededIndexes: %s", fault).p);
     if (!count)
         return;
     check_range(x, AT(p, N_succeededCount), count, 0, INT32_MAX);

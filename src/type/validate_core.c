@@ -267,7 +267,7 @@ static bool is_quota_name(struct str s)
     return str_in(s, names) || is_hugepages(s) || str_starts(s, STR("requests.hugepages-"));
 }
 
-static void check_quota_name(struct validation *x, const struct vpath *p, struct str s)
+void check_quota_name(struct validation *x, const struct vpath *p, struct str s)
 {
     size_t before = x->s->n_causes;
     check_text(x, p, s, check_label_key);

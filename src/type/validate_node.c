@@ -40,16 +40,22 @@ static void check_node_update(struct validation *x, const struct vpath *p, const
                     "node updates may not change providerID except from \"\" to valid");
 }
 
+void check_node_amounts(struct validation *x, const struct vpath *p, const struct val *status)
+{
+    static const name_id amounts[] = {N_capacity, N_allocatable};
+    for (size_t i = 0; i < ARRAY_SIZE(amounts); i++)
+        VAL_EACH_ENTRY(val_get(status, amounts[i]), k, q)
+            check_resource_amount(x, AT_TEXT(AT(p, amounts[i]), val_cstr(k)), val_str(k), q);
+}
+
 static void rule_node(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     const struct val *spec = val_get(v, N_spec);
     const struct vpath *at = AT(p, N_spec);
-    static const name_id amounts[] = {N_capacity, N_allocatable};
     check_taints(x, AT(AT(p, N_metadata), N_taints), val_get(spec, N_taints)); /* so upstream names it */
     check_pod_cidrs(x, AT(at, N_podCIDRs), val_get(spec, N_podCIDRs));
-    for (size_t i = 0; !old && i < ARRAY_SIZE(amounts); i++)
-        VAL_EACH_ENTRY(val_at(v, N_status, amounts[i]), k, q)
-            check_resource_amount(x, KEY(AT(AT(p, N_status), amounts[i]), val_str(k)), val_str(k), q);
+    if (!old)
+        check_node_amounts(x, AT(p, N_status), val_get(v, N_status));
     if (old)
         check_node_update(x, at, spec, val_get(old, N_spec));
 }
