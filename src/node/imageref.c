@@ -82,21 +82,35 @@ static bool good_path(struct str path)
     return true;
 }
 
+static bool all_in(struct str s, const char *set)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!s.p[i] || !strchr(set, s.p[i]))
+            return false;
+    return s.n > 0;
+}
+
+/* "[fd00::1]:5000" */
+static bool good_ipv6_domain(struct str s)
+{
+    ssize_t end = str_find(s, ']');
+    struct str rest = str_from(s, (size_t)(end + 1));
+    return end > 1 && all_in(str_slice(s, 1, (size_t)end - 1), "0123456789abcdefABCDEF:.") &&
+           (!rest.n || (rest.p[0] == ':' && all_in(str_from(rest, 1), "0123456789")));
+}
+
 static bool good_domain(struct str s)
 {
     struct str host, port;
     if (s.n && s.p[0] == '[')
-        return str_find(s, ']') > 0;
+        return good_ipv6_domain(s);
     bool has_port = str_cut(s, ':', &host, &port);
     if (!host.n || host.p[0] == '.' || host.p[0] == '-' || host.p[host.n - 1] == '.' || host.p[host.n - 1] == '-')
         return false;
     for (size_t i = 0; i < host.n; i++)
         if (!isalnum((unsigned char)host.p[i]) && host.p[i] != '.' && host.p[i] != '-')
             return false;
-    for (size_t i = 0; i < port.n; i++)
-        if (!isdigit((unsigned char)port.p[i]))
-            return false;
-    return !has_port || port.n > 0;
+    return !has_port || all_in(port, "0123456789");
 }
 
 static bool good_tag(struct str s)
@@ -104,7 +118,7 @@ static bool good_tag(struct str s)
     if (!s.n || s.n > 128 || s.p[0] == '.' || s.p[0] == '-')
         return false;
     for (size_t i = 0; i < s.n; i++)
-        if (!isalnum((unsigned char)s.p[i]) && !strchr("._-", s.p[i]))
+        if (!isalnum((unsigned char)s.p[i]) && !(s.p[i] && strchr("._-", s.p[i])))
             return false;
     return true;
 }
