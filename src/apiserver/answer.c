@@ -97,8 +97,7 @@ static const char *finish_text(struct request *r, struct buf *b)
 static void send_body(struct request *r, int code, const char *type, struct buf *b)
 {
     CLEANUP_BUF struct buf z = BUF_INIT;
-    http_add_header(r->x, "Cache-Control",
-                    r->answer.forever ? STR("public, max-age=31536000, immutable") : STR("no-cache, private"));
+    http_add_header(r->x, "Cache-Control", STR("no-cache, private"));
     if (b->n >= GZIP_FROM && http_header_has(&r->x->headers, "accept-encoding", "gzip")) {
         gzip_deflate(&z, buf_str(b), 1);
         http_add_header(r->x, "Content-Encoding", STR("gzip"));

@@ -1,14 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /openapi/v2, and /openapi/v3 with a document a group version (KEP-2896). The documents are large and clients keep
- * them by their hash: the server keeps the hash alone and makes the text again when somebody asks. */
+/*
+ * /openapi/v3 (KEP-2896): an index of documents, one a group version, each with a hash in its address, so that clients
+ * keep them; /openapi/v2: all in one. The whole takes milliseconds to make from the tables: only the index is kept.
+ */
 #include "apiserver/pages.h"
 
 #include "apiserver/state.h"
 #include "auth/crypto.h"
-#include "net/url.h"
 #include "type/openapi.h"
 
-enum { HASH_TEXT = 65 };
+#define V2_PROTOBUF "application/com.github.proto-openapi.spec.v2" /* and its older spelling with a dot */
+
+static void answer_document(struct request *r, struct str text, struct str hash)
+{
+    struct str tag = arena_printf(r->arena, "\"%.*s\"", STR_ARG(hash));
+    http_add_header(r->x, "ETag", tag);
+    http_add_header(r->x, "Vary", STR("Accept"));
+    struct str have = http_header(&r->x->headers, "if-none-match");
+    if (have.n && str_contains(have, tag))
+        answer_text(r, 304, NULL, STR(""));
+    else
+        answer_text(r, 200, "application/json", text);
+}
+
+static struct str hash_of(struct arena *a, struct str text)
+{
+    char hex[65];
+    sha256_hex(text, hex);
+    return arena_printf(a, "%s", hex);
+}
+
+/* "api/v1", "apis/apps/v1" */
+static struct str path_of(struct arena *a, const struct group_version *g)
+{
+    return g->group[0] ? arena_printf(a, "apis/%s/%s", g->group, g->version) : arena_printf(a, "api/%s", g->version);
+}
 
 static void make_v3(const struct group_version *g, struct buf *b)
 {
@@ -17,91 +43,66 @@ static void make_v3(const struct group_version *g, struct buf *b)
     openapi_v3(&group, NULL, NULL, b);
 }
 
-static void make_v2(struct buf *b)
+static void make_index(struct buf *b)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct openapi_group *groups = ARENA_ARRAY(&a, struct openapi_group, n_group_versions);
-    for (unsigned i = 0; i < n_group_versions; i++)
-        groups[i] = openapi_compiled_in(&a, group_versions[i].group, group_versions[i].version);
-    openapi_v2(groups, n_group_versions, NULL, NULL, b);
-}
-
-/* The hash of a document, kept under its path. */
-static struct str hash_of(struct apiserver *s, const struct group_version *g, struct str path)
-{
-    struct str *hash = map_get(&s->pages, path);
-    if (!hash) {
-        CLEANUP_BUF struct buf b = BUF_INIT;
-        char hex[HASH_TEXT];
-        make_v3(g, &b);
-        hash = ARENA_NEW(&s->pages_arena, struct str);
-        *hash = arena_str(&s->pages_arena, str_of(sha256_hex(buf_str(&b), hex)));
-        map_put(&s->pages, path, hash);
+    buf_puts(b, "{\"paths\":{");
+    for (unsigned i = 0; i < n_group_versions; i++) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        CLEANUP_BUF struct buf text = BUF_INIT;
+        make_v3(&group_versions[i], &text);
+        struct str path = path_of(&a, &group_versions[i]);
+        buf_printf(b, "%s\"%.*s\":{\"serverRelativeURL\":\"/openapi/v3/%.*s?hash=%.*s\"}", i ? "," : "", STR_ARG(path),
+                   STR_ARG(path), STR_ARG(hash_of(&a, buf_str(&text))));
     }
-    return *hash;
-}
-
-static struct str path_of(struct arena *a, const struct group_version *g)
-{
-    return g->group[0] ? arena_printf(a, "apis/%s/%s", g->group, g->version) : arena_printf(a, "api/%s", g->version);
+    buf_puts(b, "}}");
 }
 
 static int serve_index(struct request *r)
 {
-    CLEANUP_BUF struct buf b = BUF_INIT;
-    buf_puts(&b, "{\"paths\":{");
-    for (unsigned i = 0; i < n_group_versions; i++) {
-        struct str path = path_of(r->arena, &group_versions[i]);
-        struct str hash = hash_of(r->server, &group_versions[i], path);
-        buf_printf(&b, "%s\"%.*s\":{\"serverRelativeURL\":\"/openapi/v3/%.*s?hash=%.*s\"}", i ? "," : "", STR_ARG(path),
-                   STR_ARG(path), STR_ARG(hash));
+    struct apiserver *s = r->server;
+    struct str *text = map_get(&s->pages, STR("openapi/v3"));
+    if (!text) {
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        make_index(&b);
+        text = ARENA_NEW(&s->pages_arena, struct str);
+        *text = arena_str(&s->pages_arena, buf_str(&b));
+        map_put(&s->pages, STR("openapi/v3"), text);
     }
-    buf_puts(&b, "}}");
-    answer_text(r, 200, "application/json", arena_str(r->arena, buf_str(&b)));
-    return 0;
-}
-
-static int serve_document(struct request *r, const struct group_version *g, struct str path)
-{
-    CLEANUP_BUF struct buf b = BUF_INIT;
-    struct str asked, hash = hash_of(r->server, g, path);
-    bool named = query_get(r->arena, r->query, "hash", &asked);
-    if (named && !str_eq(asked, hash)) {
-        http_add_header(r->x, "Location", arena_printf(r->arena, "/openapi/v3/%.*s?hash=%.*s", STR_ARG(path), STR_ARG(hash)));
-        answer_text(r, 301, NULL, STR(""));
-        return 0;
-    }
-    make_v3(g, &b);
-    http_add_header(r->x, "ETag", arena_printf(r->arena, "\"%.*s\"", STR_ARG(hash)));
-    answer_text(r, 200, "application/json", arena_str(r->arena, buf_str(&b)));
-    r->answer.forever = named;
+    answer_document(r, *text, hash_of(r->arena, *text));
     return 0;
 }
 
 int page_openapi_v3(struct request *r)
 {
     struct str rest = str_from(r->info.path, sizeof("/openapi/v3/") - 1);
+    if (!str_is(r->info.verb, "get"))
+        return page_not_allowed(r);
     if (!rest.n)
         return serve_index(r);
-    for (unsigned i = 0; i < n_group_versions; i++)
-        if (str_eq(rest, path_of(r->arena, &group_versions[i])))
-            return serve_document(r, &group_versions[i], rest);
+    for (unsigned i = 0; i < n_group_versions; i++) {
+        if (!str_eq(path_of(r->arena, &group_versions[i]), rest))
+            continue;
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        make_v3(&group_versions[i], &b);
+        answer_document(r, arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
+        return 0;
+    }
+    answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
     return 0;
-}
-
-/* The protobuf form of v2 (gnostic) is not made. */
-static bool accepts_json(struct str accept)
-{
-    return !str_trim(accept).n || str_contains(accept, STR("application/json")) || str_contains(accept, STR("*/*"));
 }
 
 int page_openapi_v2(struct request *r)
 {
+    struct str accept = http_header(&r->x->headers, "accept");
+    if (!str_is(r->info.verb, "get"))
+        return page_not_allowed(r);
+    if (str_starts(accept, STR(V2_PROTOBUF)) && !str_contains(accept, STR("application/json")))
+        return status_set(&r->status, 406, "NotAcceptable", "OpenAPI v2 is served as application/json only");
+    struct openapi_group *groups = ARENA_ARRAY(r->arena, struct openapi_group, n_group_versions);
+    for (unsigned i = 0; i < n_group_versions; i++)
+        groups[i] = openapi_compiled_in(r->arena, group_versions[i].group, group_versions[i].version);
     CLEANUP_BUF struct buf b = BUF_INIT;
-    if (!accepts_json(http_header(&r->x->headers, "accept")))
-        return status_set(&r->status, 406, "NotAcceptable",
-                          "only the following media types are accepted: application/json");
-    make_v2(&b);
-    answer_text(r, 200, "application/json", arena_str(r->arena, buf_str(&b)));
+    openapi_v2(groups, n_group_versions, NULL, NULL, &b);
+    answer_document(r, arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
     return 0;
 }

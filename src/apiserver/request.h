@@ -65,7 +65,6 @@ struct answer {
     int64_t remaining;  /* 0: not said */
     struct str text;    /* TEXT */
     const char *content_type;
-    bool forever;       /* the address names this very content: clients may keep it */
 };
 
 struct held;

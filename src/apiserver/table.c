@@ -49,9 +49,11 @@ static void put_cells(struct request *r, struct buf *b, const struct resource *r
 
 static void put_object(struct request *r, struct buf *b, const struct table *t, const struct object *o)
 {
-    if (t->include == INCLUDE_NONE)
-        return;
     buf_puts(b, ",\"object\":");
+    if (t->include == INCLUDE_NONE) {
+        buf_puts(b, "null");
+        return;
+    }
     if (t->include == INCLUDE_OBJECT) {
         struct val v = answer_item(r, o, false);
         json_encode(b, t->res->type, &v, 0);
@@ -64,10 +66,15 @@ static void put_object(struct request *r, struct buf *b, const struct table *t, 
 
 static void put_list_meta(struct buf *b, const struct table *t)
 {
-    buf_puts(b, "\"metadata\":{\"resourceVersion\":");
-    json_encode_str(b, t->resource_version, 0);
+    const char *comma = "";
+    buf_puts(b, "\"metadata\":{");
+    if (t->resource_version.n) {
+        buf_puts(b, "\"resourceVersion\":");
+        json_encode_str(b, t->resource_version, 0);
+        comma = ",";
+    }
     if (t->continue_token.n) {
-        buf_puts(b, ",\"continue\":");
+        buf_printf(b, "%s\"continue\":", comma);
         json_encode_str(b, t->continue_token, 0);
     }
     if (t->remaining)
@@ -83,6 +90,10 @@ void table_encode(struct request *r, struct buf *b, const struct table *t)
         put_columns(b, t);
     else
         buf_puts(b, ",\"columnDefinitions\":null");
+    if (!t->n && !t->res->n_columns) { /* as upstream's table of kinds without columns has it */
+        buf_puts(b, ",\"rows\":null}");
+        return;
+    }
     buf_puts(b, ",\"rows\":[");
     for (size_t i = 0; i < t->n; i++) {
         buf_puts(b, i ? ",{\"cells\":[" : "{\"cells\":[");
