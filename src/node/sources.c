@@ -10,9 +10,10 @@ enum { MANIFEST_MAX = 10 << 20 };
 
 /* ---- admission -------------------------------------------------------------------------------------------- */
 
+/* What the API has already forgotten (a preempted pod without grace) does not count while it ends, as upstream. */
 static bool counts(const struct worker *w)
 {
-    return w->started && w->pod && w->stage < WORKER_TERMINATED && !w->fail_reason && !pod_terminal(w->pod->val);
+    return w->started && w->pod && !w->removed && w->stage < WORKER_TERMINATED && !w->fail_reason && !pod_terminal(w->pod->val);
 }
 
 static void admit(struct kubelet *k, struct worker *w)
