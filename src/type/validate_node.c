@@ -91,9 +91,8 @@ static void rule_lease_spec(struct validation *x, const struct vpath *p, const s
         say_invalid(x, AT(p, N_leaseDurationSeconds), duration, "must be greater than 0");
     if (transitions && transitions->i < 0)
         say_invalid(x, AT(p, N_leaseTransitions), transitions, "must be greater than or equal to 0");
-    if (val_get(v, N_holderIdentity) && !val_getstr(v, N_holderIdentity).n)
-        say_invalid(x, AT(p, N_holderIdentity), val_get(v, N_holderIdentity), "must not be empty");
-    if (val_get(v, N_preferredHolder) && !val_getstr(v, N_strategy).n)
+    /* An empty holderIdentity is a lease given up (client-go's ReleaseOnCancel). */
+    if (val_getstr(v, N_preferredHolder).n && !val_getstr(v, N_strategy).n)
         say_invalid(x, AT(p, N_preferredHolder), val_get(v, N_preferredHolder),
                     "may only be specified if `strategy` is defined");
 }
