@@ -25,6 +25,8 @@ struct https {
     struct arena arena; /* the configuration's texts */
     struct https_config config;
     struct http_client *pool;
+    bool shared_pool;      /* it is another client's */
+    struct buf own_token;  /* set by https_client_set_token; goes before the configuration's */
     struct buf file_token; /* what the token file held at file_read */
     struct mono file_read;
     bool no_watch_list; /* the server cannot send the present state in a watch (KEP-3157) */
@@ -77,6 +79,8 @@ static struct str bearer_token(struct https *h)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str text;
+    if (h->own_token.n)
+        return buf_str(&h->own_token);
     if (!h->config.token_file.n)
         return h->config.token;
     struct mono now = os_mono();
@@ -582,7 +586,9 @@ static void https_watch_close(struct client_watch *base)
 static void https_free(struct client *c)
 {
     struct https *h = https_of(c);
-    http_client_free(h->pool);
+    if (!h->shared_pool)
+        http_client_free(h->pool);
+    buf_done(&h->own_token);
     buf_done(&h->file_token);
     arena_done(&h->arena);
     free(h);
@@ -629,5 +635,41 @@ int https_client_new(const struct https_config *config, struct client **ret, str
     h->pool = http_client_new(&pool);
     tls_client_unref(t);
     *ret = &h->base;
+    return 0;
+}
+
+/* ---- as somebody else --------------------------------------------------------------------------------------------- */
+
+void https_client_set_token(struct client *c, struct str token)
+{
+    struct https *h = https_of(c);
+    buf_clear(&h->own_token);
+    buf_putstr(&h->own_token, token);
+}
+
+static struct client *share_pool(struct https *other, const char *name)
+{
+    struct https *h = NEW(struct https);
+    h->base = (struct client){&https_ops, name};
+    copy_config(h, &other->config);
+    h->pool = other->pool;
+    h->shared_pool = true;
+    return &h->base;
+}
+
+int https_client_as(struct client *other, struct str token, const char *name, struct client **ret, struct err *e)
+{
+    struct https *from = https_of(other);
+    if (from->own_token.n) {
+        *ret = share_pool(from, name);
+    } else {
+        struct https_config config = {.server = from->config.server, .ca_pem = from->config.ca_pem,
+                                      .server_name = from->config.server_name, .insecure = from->config.insecure,
+                                      .timeout_ns = from->config.timeout_ns, .user_agent = name};
+        int r = https_client_new(&config, ret, e);
+        if (r < 0)
+            return r;
+    }
+    https_client_set_token(*ret, token);
     return 0;
 }

@@ -22,6 +22,10 @@ struct https_config {
     const char *user_agent;  /* also the field manager by default; must outlive the client */
 };
 int https_client_new(const struct https_config *config, struct client **ret, struct err *e);
+/* A client of the same server that comes as somebody else: with this token and without the other's certificate. Those
+ * made from one such share its connections, so it must outlive them. name must outlive the client. */
+int https_client_as(struct client *other, struct str token, const char *name, struct client **ret, struct err *e);
+void https_client_set_token(struct client *c, struct str token); /* for requests from now on */
 
 struct https_raw {
     const char *method;        /* NULL: "GET" */

@@ -349,6 +349,7 @@ static const uint16_t reads[] = {RES_CERTIFICATESIGNINGREQUESTS, 0};
 
 const struct controller csr_approving_controller = {
     .name = "certificatesigningrequest-approving-controller",
+    .account = "certificate-controller",
     .alias = "csrapproving",
     .reads = reads,
     .keys_of = keys_of,
@@ -358,6 +359,7 @@ const struct controller csr_approving_controller = {
 
 const struct controller csr_signing_controller = {
     .name = "certificatesigningrequest-signing-controller",
+    .account = "certificate-controller",
     .alias = "csrsigning",
     .reads = reads,
     .keys_of = keys_of,
@@ -369,6 +371,7 @@ const struct controller csr_signing_controller = {
 
 const struct controller csr_cleaner_controller = {
     .name = "certificatesigningrequest-cleaner-controller",
+    .account = "certificate-controller",
     .alias = "csrcleaner",
     .reads = reads,
     .keys_of = keys_of,

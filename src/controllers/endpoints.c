@@ -194,6 +194,7 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
 
 const struct controller endpoints_controller = {
     .name = "endpoints-controller",
+    .account = "endpoint-controller",
     .alias = "endpoint",
     .source = "endpoint-controller",
     .reads = (const uint16_t[]){RES_SERVICES, RES_PODS, RES_ENDPOINTS, 0},

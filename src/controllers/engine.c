@@ -6,6 +6,8 @@
 #include "base/fiber.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "client/https.h"
+#include "controllers/accounts.h"
 #include "controllers/cidr.h"
 #include "controllers/workq.h"
 #include "resources.h"
@@ -22,6 +24,7 @@ enum {
 struct engine {
     struct client *client;
     struct replica *replica;
+    struct accounts *accounts; /* NULL: all write as who we are */
     const struct controllers_config *config;
     struct runner *runners;
     size_t n_runners;
@@ -31,6 +34,7 @@ struct engine {
 struct runner {
     struct engine *engine;
     const struct controller *controller;
+    struct client *client; /* what it writes with */
     struct workq queue;
     struct waitq more;
     struct group fibers;
@@ -220,9 +224,11 @@ static int carry_out(struct job *j, const struct write *w, struct arena *a, stru
         return 0;
     }
     const struct val *got = NULL;
-    int r = call_for(j->runner->engine->client, w, a, &got, s);
+    int r = call_for(j->runner->client, w, a, &got, s);
     if (r != 0 && r == w->may_fail)
         return 0;
+    if (r == 401 && j->runner->engine->accounts)
+        accounts_refused(j->runner->engine->accounts, j->runner->client);
     if (r == 0)
         remember_write(j, w, got);
     tell(j, w, got, r ? s : NULL);
@@ -501,6 +507,10 @@ static void resync(void *arg)
 
 static void runner_start(struct runner *r)
 {
+    const struct controller *c = r->controller;
+    if (r->engine->accounts)
+        r->client = accounts_client(r->engine->accounts, c->account ? c->account : c->name);
+    r->events = event_recorder_new(r->client, c->source ? c->source : c->name, NULL);
     for (unsigned i = 0; i < MAX(r->controller->workers, 1u); i++)
         group_spawn(&r->fibers, r->controller->name, worker, r);
     if (resync_period(r))
@@ -509,9 +519,8 @@ static void runner_start(struct runner *r)
 
 static void runner_init(struct engine *e, struct runner *r, const struct controller *c)
 {
-    *r = (struct runner){.engine = e, .controller = c};
+    *r = (struct runner){.engine = e, .controller = c, .client = e->client};
     workq_init(&r->queue, unseen_free);
-    r->events = event_recorder_new(e->client, c->source ? c->source : c->name, NULL);
     if (c->state_new)
         r->state = c->state_new(e->config);
 }
@@ -552,6 +561,8 @@ static int run(struct engine *e)
     e->replica = make_replica(e);
     replica_on_change(e->replica, on_change, e);
     replica_start(e->replica);
+    if (e->config->service_accounts && client_is_https(e->client))
+        e->accounts = accounts_new(e->client);
     int r = replica_wait_synced(e->replica, MONO_NEVER);
     for (size_t i = 0; r == 0 && i < e->n_runners; i++)
         runner_start(&e->runners[i]);
@@ -562,6 +573,7 @@ static int run(struct engine *e)
     replica_free(e->replica);
     for (size_t i = 0; i < e->n_runners; i++)
         runner_done(&e->runners[i]);
+    accounts_free(e->accounts);
     free(e->runners);
     return r;
 }

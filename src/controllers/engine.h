@@ -83,6 +83,7 @@ struct controller {
     const char *name;             /* upstream's name in --controllers: "deployment-controller" */
     const char *alias;            /* its former name there ("deployment"), NULL: none */
     const char *source;           /* of its events; NULL: name */
+    const char *account;          /* its service account in kube-system; NULL: name */
     const uint16_t *reads;        /* RES_xxx, ends with 0; NULL: every stored kind but Events */
     unsigned workers;             /* 0: 1 (keys in flight at once) */
     /* Which keys a changed object concerns. old or new may be NULL. */
@@ -126,6 +127,7 @@ struct controllers_config {
     double node_eviction_rate;       /* [0.1] nodes a second */
     int64_t terminated_pod_threshold; /* [12500] */
     int64_t endpoints_per_slice;     /* [100] */
+    bool service_accounts;           /* each controller writes as its service account (client over HTTPS only) */
     struct str signing_cert, signing_key; /* PEM: signer of CertificateSigningRequests; empty: off */
     int64_t signing_duration;             /* [1 year] */
 };

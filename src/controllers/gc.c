@@ -236,6 +236,7 @@ static void state_free(void *state)
 
 const struct controller garbage_collector_controller = {
     .name = "garbage-collector-controller",
+    .account = "generic-garbage-collector",
     .alias = "garbagecollector",
     .source = "garbage-collector-controller",
     .workers = 20,

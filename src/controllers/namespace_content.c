@@ -90,6 +90,7 @@ static bool ca_enabled(const struct controllers_config *config)
 
 const struct controller serviceaccount_controller = {
     .name = "serviceaccount-controller",
+    .account = "service-account-controller",
     .alias = "serviceaccount",
     .reads = (const uint16_t[]){RES_NAMESPACES, RES_SERVICEACCOUNTS, 0},
     .keys_of = sa_keys_of,
@@ -98,6 +99,7 @@ const struct controller serviceaccount_controller = {
 
 const struct controller root_ca_controller = {
     .name = "root-ca-certificate-publisher-controller",
+    .account = "root-ca-cert-publisher",
     .alias = "root-ca-cert-publisher",
     .reads = (const uint16_t[]){RES_NAMESPACES, RES_CONFIGMAPS, 0},
     .keys_of = ca_keys_of,

@@ -170,6 +170,7 @@ static void state_free(void *state)
 
 const struct controller node_ipam_controller = {
     .name = "node-ipam-controller",
+    .account = "node-controller",
     .alias = "nodeipam",
     .source = "cidrAllocator",
     .reads = (const uint16_t[]){RES_NODES, 0},

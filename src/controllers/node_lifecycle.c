@@ -409,6 +409,7 @@ static void state_free(void *state)
 
 const struct controller node_lifecycle_controller = {
     .name = "node-lifecycle-controller",
+    .account = "node-controller",
     .alias = "nodelifecycle",
     .source = "node-controller",
     .reads = (const uint16_t[]){RES_NODES, RES_LEASES, RES_PODS, 0},

@@ -134,7 +134,7 @@ int controller_manager_main(int argc, char **argv)
         {"client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
         {"requestheader-client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
         {"service-account-private-key-file", 0, FLAG_IGNORED, NULL, NULL},
-        {"use-service-account-credentials", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"use-service-account-credentials", 0, FLAG_BOOL, &c->service_accounts, "every controller writes as its own service account"},
         {"cluster-name", 0, FLAG_IGNORED, NULL, NULL},
         {"bind-address", 0, FLAG_IGNORED, NULL, NULL},
         {"secure-port", 0, FLAG_IGNORED, NULL, NULL},

@@ -157,6 +157,7 @@ static void state_free(void *state)
 
 const struct controller pod_gc_controller = {
     .name = "pod-garbage-collector-controller",
+    .account = "pod-garbage-collector",
     .alias = "podgc",
     .source = "pod-garbage-collector",
     .reads = (const uint16_t[]){RES_PODS, RES_NODES, 0},

@@ -139,6 +139,7 @@ static void vac_keys_of(const struct snapshot *world, const struct resource *res
 
 const struct controller pvc_protection_controller = {
     .name = "persistentvolumeclaim-protection-controller",
+    .account = "pvc-protection-controller",
     .alias = "pvc-protection",
     .reads = (const uint16_t[]){RES_PERSISTENTVOLUMECLAIMS, RES_PODS, 0},
     .keys_of = pvc_keys_of,
@@ -147,6 +148,7 @@ const struct controller pvc_protection_controller = {
 
 const struct controller pv_protection_controller = {
     .name = "persistentvolume-protection-controller",
+    .account = "pv-protection-controller",
     .alias = "pv-protection",
     .reads = (const uint16_t[]){RES_PERSISTENTVOLUMES, 0},
     .keys_of = pv_keys_of,

@@ -229,6 +229,7 @@ const struct controller replicaset_controller = {
 
 const struct controller replicationcontroller_controller = {
     .name = "replicationcontroller-controller",
+    .account = "replication-controller",
     .alias = "replicationcontroller",
     .source = "replication-controller",
     .reads = (const uint16_t[]){RES_REPLICATIONCONTROLLERS, RES_PODS, 0},

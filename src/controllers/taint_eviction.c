@@ -107,6 +107,7 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
 
 const struct controller taint_eviction_controller = {
     .name = "taint-eviction-controller",
+    .account = "node-controller",
     .source = "taint-eviction-controller",
     .reads = (const uint16_t[]){RES_NODES, RES_PODS, 0},
     .workers = 4,
