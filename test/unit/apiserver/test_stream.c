@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is passed on: logs, exec and port-forward to a kubelet (played here), proxies to pods, services and nodes. */
+#include "fixture.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "auth/pki.h"
+#include "base/os.h"
+#include "net/remotecommand.h"
+
+#define PODS "/api/v1/namespaces/default/pods"
+
+struct kubelet {
+    struct http_server *server;
+    struct arena arena;
+    char dir[64];
+    int port;
+    const char *last; /* target of the last request */
+    bool had_client, had_token;
+};
+
+static void play_exec(struct http_exchange *x)
+{
+    struct rc_options o = {.stdout_ = true, .stdin_ = true};
+    struct rc_session *s = NULL;
+    struct err e = {0};
+    char text[64];
+    if (rc_accept(x, &o, mono_add(os_mono(), SECONDS(5)), &s, &e) < 0)
+        return;
+    ssize_t n = rc_read(s, RC_STDIN, text, sizeof(text), mono_add(os_mono(), SECONDS(5)));
+    if (n > 0)
+        rc_write(s, RC_STDOUT, str_n(text, (size_t)n), mono_add(os_mono(), SECONDS(5)));
+    rc_finish(s, STR("{\"metadata\":{},\"status\":\"Success\"}"), STR(""));
+    rc_free(s);
+}
+
+static void play(void *ctx, struct http_exchange *x)
+{
+    struct kubelet *k = ctx;
+    k->last = arena_str(&k->arena, x->target).p;
+    k->had_client = x->tls && x->tls->verified;
+    k->had_token = http_header(&x->headers, "authorization").n > 0;
+    if (str_starts(x->path, STR("/exec/")))
+        play_exec(x);
+    else if (str_starts(x->path, STR("/containerLogs/")))
+        http_respond(x, 200, "text/plain", STR("line\n"));
+    else if (str_starts(x->path, STR("/gone"))) {
+        http_add_header(x, "Location", STR("/there"));
+        http_respond(x, 302, "text/plain", STR(""));
+    } else
+        http_respond(x, 200, "text/plain", arena_printf(&x->arena, "you asked for %.*s", STR_ARG(x->target)));
+}
+
+static const char *file(struct kubelet *k, const char *name)
+{
+    return arena_printf(&k->arena, "%s/%s", k->dir, name).p;
+}
+
+static struct str read_all(struct kubelet *k, const char *name)
+{
+    struct str s;
+    assert_int_equal(os_read_file(&k->arena, file(k, name), 1 << 20, &s), 0);
+    return s;
+}
+
+static void kubelet_start(struct kubelet *k, bool tls)
+{
+    static const char *const ips[] = {"127.0.0.1", NULL};
+    struct err e = {0};
+    char address[64];
+    struct tls_server *t = NULL;
+    *k = (struct kubelet){.dir = "/tmp/cube-kubelet-XXXXXX"};
+    assert_non_null(mkdtemp(k->dir));
+    struct pki_config pki = {.dir = k->dir, .apiserver_ips = ips, .dns_domain = "cluster.local", .now = os_wall()};
+    assert_int_equal(pki_ensure(&k->arena, &pki, NULL, &e), 0);
+    struct tls_keypair pair = {read_all(k, "apiserver.crt"), read_all(k, "apiserver.key")};
+    struct tls_server_config c = {.keys = &pair, .n_keys = 1, .client_ca = read_all(k, "ca.crt"),
+        .client_auth = TLS_CLIENT_REQUEST};
+    if (tls)
+        assert_int_equal(tls_server_new(&c, &t, &e), 0);
+    k->server = http_server_new(&(struct http_server_config){.handler = play, .ctx = k, .tls = t});
+    if (t)
+        tls_server_unref(t);
+    assert_int_equal(http_server_listen(k->server, "127.0.0.1:0", &e), 0);
+    http_server_address(k->server, address, sizeof(address));
+    k->port = atoi(strrchr(address, ':') + 1);
+}
+
+static void kubelet_stop(struct kubelet *k)
+{
+    char command[128];
+    http_server_free(k->server);
+    snprintf(command, sizeof(command), "rm -rf %s", k->dir);
+    assert_int_equal(system(command), 0);
+    arena_done(&k->arena);
+}
+
+static struct apiserver_config config_for(struct kubelet *k)
+{
+    return (struct apiserver_config){.authorization = "AlwaysAllow", .kubelet_ca = file(k, "ca.crt"),
+        .kubelet_cert = file(k, "apiserver-kubelet-client.crt"), .kubelet_key = file(k, "apiserver-kubelet-client.key")};
+}
+
+static void make_objects(struct fixture *f, int port)
+{
+    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+    assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n\"}}"), 201);
+    assert_code(patch(f, "/api/v1/nodes/n/status", "merge-patch+json",
+                      arena_printf(&f->arena, "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"127.0.0.1\"}],"
+                                              "\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":%d}}}}", port).p), 200);
+    assert_code(post(f, PODS, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"name\":\"a\","
+                              "\"image\":\"i\"},{\"name\":\"b\",\"image\":\"i\"}]}}"), 201);
+}
+
+FIBER_TEST(logs_come_from_the_kubelet)
+{
+    struct fixture f;
+    struct kubelet k;
+    kubelet_start(&k, true);
+    struct apiserver_config c = config_for(&k);
+    fixture_start(&f, &c);
+    make_objects(&f, k.port);
+    struct reply r = ask(&f, "GET", PODS "/p/log?container=a&tailLines=5&follow=true&bogus=1", NULL, "Authorization: Basic x");
+    assert_code(r, 200);
+    assert_str(r.text, "line\n");
+    assert_string_equal(k.last, "/containerLogs/default/p/a?follow=true&tailLines=5");
+    assert_true(k.had_client);
+    assert_false(k.had_token); /* the client's credentials stay here */
+    r = get(&f, PODS "/p/log");
+    assert_code(r, 400);
+    assert_at(&f, r, "message", "a container name must be specified for pod p, choose one of: [a b]");
+    assert_code(get(&f, PODS "/p/log?container=z"), 400);
+    assert_code(get(&f, PODS "/p/log?container=a&tailLines=-1"), 422);
+    assert_code(get(&f, PODS "/none/log"), 404);
+    fixture_stop(&f);
+    kubelet_stop(&k);
+}
+
+FIBER_TEST(a_kubelet_must_prove_itself)
+{
+    struct fixture f;
+    struct kubelet k, other;
+    kubelet_start(&k, true);
+    kubelet_start(&other, true);
+    struct apiserver_config c = config_for(&k);
+    fixture_start(&f, &c);
+    make_objects(&f, other.port); /* its certificate is of another CA */
+    struct reply r = get(&f, PODS "/p/log?container=a");
+    assert_code(r, 503);
+    assert_null(other.last);
+    fixture_stop(&f);
+    kubelet_stop(&k);
+    kubelet_stop(&other);
+}
+
+static void exec_over(struct fixture *f, struct kubelet *k, bool websocket)
+{
+    struct rc_options o = {.stdout_ = true, .stdin_ = true};
+    struct rc_session *s = NULL;
+    struct http_call *call = NULL;
+    struct err e = {0};
+    char text[64];
+    struct str outcome = STR_NULL;
+    struct mono deadline = mono_add(os_mono(), SECONDS(10));
+    struct http_request q = {.method = websocket ? "GET" : "POST",
+        .url = arena_printf(&f->arena, "%s" PODS "/p/exec?container=a&command=cat&command=-n&stdin=true&stdout=true", f->base).p};
+    int r = rc_connect(f->http, &q, &o, websocket, deadline, &s, &call, &e);
+    if (r)
+        fail_msg("%d: %s", r, err_text(&e, r));
+    assert_int_equal(rc_write(s, RC_STDIN, STR("hello"), deadline), 0);
+    ssize_t n = rc_read(s, RC_STDOUT, text, sizeof(text), deadline);
+    assert_int_equal(n, 5);
+    assert_memory_equal(text, "hello", 5);
+    assert_int_equal(rc_read_outcome(s, &f->arena, &outcome, deadline), 0);
+    assert_true(str_contains(outcome, STR("Success")));
+    assert_string_equal(k->last, "/exec/default/p/a?command=cat&command=-n&input=1&output=1");
+    rc_free(s);
+    http_call_free(call);
+}
+
+FIBER_TEST(exec_over_both_carriers)
+{
+    struct fixture f;
+    struct kubelet k;
+    kubelet_start(&k, true);
+    struct apiserver_config c = config_for(&k);
+    fixture_start(&f, &c);
+    make_objects(&f, k.port);
+    exec_over(&f, &k, false);
+    exec_over(&f, &k, true);
+    assert_code(get(&f, PODS "/none/exec?command=x&stdout=1"), 404);
+    fixture_stop(&f);
+    kubelet_stop(&k);
+}
+
+FIBER_TEST(proxies_to_pods_services_and_nodes)
+{
+    struct fixture f;
+    struct kubelet k, node;
+    kubelet_start(&k, false);
+    kubelet_start(&node, true);
+    struct apiserver_config c = config_for(&node);
+    fixture_start(&f, &c);
+    make_objects(&f, node.port);
+    assert_code(patch(&f, PODS "/p/status", "merge-patch+json",
+                      "{\"status\":{\"phase\":\"Running\",\"podIP\":\"127.0.0.1\",\"podIPs\":[{\"ip\":\"127.0.0.1\"}]}}"), 200);
+    struct reply r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/a%%20b/?x=y", k.port).p);
+    assert_code(r, 200);
+    assert_str(r.text, "you asked for /a%20b/?x=y");
+    r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy", k.port).p);
+    assert_code(r, 301); /* relative links need the slash */
+    r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/gone", k.port).p);
+    assert_code(r, 302);
+    struct str want = arena_printf(&f.arena, PODS "/p:%d/proxy/there", k.port);
+    assert_str(http_header(&r.headers, "location"), want.p);
+    assert_code(get(&f, PODS "/p:x/proxy/"), 400);
+    assert_code(get(&f, "/api/v1/nodes/n/proxy/metrics"), 200);
+    assert_string_equal(node.last, "/metrics");
+    assert_code(post(&f, "/api/v1/namespaces/default/services",
+                     "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"name\":\"h\",\"port\":80}]}}"), 201);
+    assert_code(get(&f, "/api/v1/namespaces/default/services/s:h/proxy/x"), 503);
+    assert_code(post(&f, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+                     arena_printf(&f.arena, "{\"metadata\":{\"name\":\"s-1\",\"labels\":{\"kubernetes.io/service-name\":\"s\"}},"
+                                            "\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"10.9.9.9\"],"
+                                            "\"conditions\":{\"ready\":false}},{\"addresses\":[\"10.9.9.8\"]}],\"ports\":"
+                                            "[{\"name\":\"h\",\"port\":%d}]}", k.port).p), 201);
+    fixture_stop(&f);
+    kubelet_stop(&k);
+    kubelet_stop(&node);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logs_come_from_the_kubelet),
+        cmocka_unit_test(a_kubelet_must_prove_itself),
+        cmocka_unit_test(exec_over_both_carriers),
+        cmocka_unit_test(proxies_to_pods_services_and_nodes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
