@@ -18,7 +18,6 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -375,25 +374,45 @@ static int real_kill(pid_t pid, int sig)
     return kill(pid, sig) < 0 ? -errno : 0;
 }
 
+/* A handler and a pipe, not a blocked mask and a signalfd: every fiber's context has a mask of its own, which switching
+ * to it restores. */
+static int signal_pipe[2] = {-1, -1};
+
+static void on_signal(int number)
+{
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    if (write(signal_pipe[1], &byte, 1) < 0) { /* full: others are waiting to be read */
+    }
+    errno = saved;
+}
+
+static int catch_signals(void)
+{
+    static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -errno;
+    for (size_t i = 0; i < ARRAY_SIZE(caught); i++) {
+        struct sigaction old;
+        if (sigaction(caught[i], NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+            continue; /* nohup, or a shell's background: whoever started us wants it so */
+        sigaction(caught[i], &action, NULL);
+    }
+    return 0;
+}
+
 static int real_wait_signal(struct mono deadline)
 {
-    static int fd = -1;
-    if (fd < 0) {
-        sigset_t set;
-        sigemptyset(&set);
-        sigaddset(&set, SIGINT);
-        sigaddset(&set, SIGTERM);
-        sigaddset(&set, SIGHUP);
-        sigprocmask(SIG_BLOCK, &set, NULL);
-        fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-        if (fd < 0)
-            return -errno;
-    }
+    int r = signal_pipe[0] < 0 ? catch_signals() : 0;
+    if (r < 0)
+        return r;
     for (;;) {
-        struct signalfd_siginfo si;
-        if (read(fd, &si, sizeof(si)) == sizeof(si))
-            return (int)si.ssi_signo;
-        int r = real_wait_fd(fd, OS_READABLE, deadline);
+        unsigned char number;
+        if (read(signal_pipe[0], &number, 1) == 1)
+            return number;
+        r = real_wait_fd(signal_pipe[0], OS_READABLE, deadline);
         if (r < 0)
             return r;
     }

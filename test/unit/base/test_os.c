@@ -134,12 +134,30 @@ FIBER_TEST(datagrams_come_with_their_sender)
     os_close(client);
 }
 
+static void note_signal(void *arg)
+{
+    *(int *)arg = os_wait_signal(MONO_NEVER);
+}
+
+/* Whatever fiber runs at the moment: each has a signal mask of its own. */
+FIBER_TEST(signals_reach_their_waiter)
+{
+    int got = 0;
+    struct group g = {0};
+    group_spawn(&g, "signal", note_signal, &got);
+    fiber_sleep(MILLISECONDS(1));
+    kill(getpid(), SIGTERM);
+    assert_int_equal(group_wait(&g, mono_add(os_mono(), SECONDS(5))), 0);
+    assert_int_equal(got, SIGTERM);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_replaced_whole),  cmocka_unit_test(sockets_carry_bytes),
         cmocka_unit_test(bad_addresses_are_named),   cmocka_unit_test(closing_wakes_the_waiter),
         cmocka_unit_test(programs_run_to_their_end), cmocka_unit_test(datagrams_come_with_their_sender),
+        cmocka_unit_test(signals_reach_their_waiter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
