@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/runtime.h"
 
+#include "base/log.h"
 #include "grpc.h"
 #include "names.h"
 #include "net/grpc.h"
@@ -16,7 +17,11 @@ void runtime_free(struct runtime *r)
 int runtime_call(struct runtime *r, unsigned method, const struct val *request, struct mono deadline, struct arena *a,
                  const struct val **ret, struct err *e)
 {
-    return r->ops->call(r, method, request, deadline, a, ret, e);
+    struct mono began = os_mono();
+    int rc = r->ops->call(r, method, request, deadline, a, ret, e);
+    log_debug("kubelet", "%s: %d after %lld us", grpc_methods[method].path, rc,
+              (long long)((os_mono().ns - began.ns) / NSEC_PER_USEC));
+    return rc;
 }
 
 static struct mono soon(void)
@@ -106,17 +111,22 @@ static struct str uid_of(const struct val *item)
     return val_str(val_key(val_get(item, N_labels), STR(CRI_LABEL_POD_UID)));
 }
 
-static int add_sandbox(struct runtime *r, struct podstate *s, struct str id, struct err *e)
+/* A sandbox that the runtime lists but cannot tell about (its network namespace is half gone, say) is one that is not
+ * ready: it gets a successor and is taken away. It must not keep the other Pods from being seen. */
+static int add_sandbox(struct runtime *r, struct podstate *s, const struct val *listed, struct err *e)
 {
     struct arena a = ARENA_INIT;
     struct val *q = val_new(&a, VAL_OBJ);
     const struct val *v;
-    val_set_str(&a, q, N_pod_sandbox_id, id);
+    val_set_str(&a, q, N_pod_sandbox_id, val_getstr(listed, N_id));
     int rc = runtime_call(r, G_runtime_v1_RuntimeService_PodSandboxStatus, q, soon(), &a, &v, e);
-    if (rc == 0)
-        rt_sandbox_from_val(&s->arena, val_get(v, N_status), &s->sandboxes[s->n_sandboxes++]);
+    bool broken = rc == GRPC_UNKNOWN || rc == GRPC_INTERNAL;
+    if (rc == 0 || broken)
+        rt_sandbox_from_val(&s->arena, broken ? listed : val_get(v, N_status), &s->sandboxes[s->n_sandboxes++]);
+    if (broken)
+        s->sandboxes[s->n_sandboxes - 1].ready = false;
     arena_done(&a);
-    return rc == GRPC_NOT_FOUND ? 0 : rc; /* gone since it was listed */
+    return rc == GRPC_NOT_FOUND || broken ? 0 : rc; /* not found: gone since it was listed */
 }
 
 /* The first process, from the verbose part: containerd and CRI-O both have it there as JSON. */
@@ -179,7 +189,7 @@ int runtime_pod_state(struct runtime *r, struct str uid, const struct val *sandb
     int rc = 0;
     VAL_EACH (sandboxes, b)
         if (rc == 0 && str_eq(uid_of(b), uid))
-            rc = add_sandbox(r, s, val_getstr(b, N_id), e);
+            rc = add_sandbox(r, s, b, e);
     VAL_EACH (containers, c)
         if (rc == 0 && str_eq(uid_of(c), uid))
             rc = add_container(r, s, c, e);
