@@ -86,3 +86,31 @@ cluster_images() {
 # The kubectl under test: upstream's when it could be built (Go), else ours.
 upstream=${CUBE_PEER:-$build/peer}
 real_kubectl() { [ -x "$upstream/kubectl" ] || "$top/test/peer/build" "$upstream" kubectl >"$build/peer.log" 2>&1; }
+
+# Puts `kubectl` into PATH: upstream's when it is there, else ours; a folder to work in becomes the current one.
+use_kubectl() {
+    mkdir -p "$T/bin" "$T/work"
+    if [ -x "$upstream/kubectl" ]; then ln -sf "$upstream/kubectl" "$T/bin/kubectl"; else ln -sf "$cube" "$T/bin/kubectl"; fi
+    export PATH=$T/bin:$PATH KUBECACHEDIR=$T/kubecache HOME=$T/work
+    cd "$T/work" || exit 1
+}
+
+# until_is SECONDS NAME WANT COMMAND...: prints WANT before the time is over.
+until_is() {
+    local end=$((SECONDS + $1)) name=$2 want=$3 got
+    shift 3
+    while got=$(run_it "$@"); [ "$got" != "$want" ]; do
+        if [ $SECONDS -ge $end ]; then bad "$name ($*): expected \"$want\"" "$got"; return 1; fi
+        sleep 0.3
+    done
+    ok
+}
+
+section_name='' section_start=$SECONDS
+section() { # name: tells how long the one before took
+    [ -z "$section_name" ] || say "$section_name: $((SECONDS - section_start)) s, $passed passed, $failed failed so far"
+    section_name=$1 section_start=$SECONDS
+}
+
+# A script for containers that end at once when asked to: as process 1, they would ignore the signal.
+sleeper="trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"
