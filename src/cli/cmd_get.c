@@ -296,7 +296,7 @@ static int get_raw(struct cli *c, const struct get *g, int argc)
 static int nothing_named(struct cli *c)
 {
     cli_note(c, "You must specify the type of resource to get. Use \"kubectl api-resources\" for a complete list of supported "
-                "resources.\n");
+                "resources.\n\n");
     return cli_usage(c, "Required resource not specified.\nUse \"kubectl explain <resource>\" for a detailed description of that "
                         "resource (e.g. kubectl explain pods).");
 }
