@@ -159,6 +159,16 @@ static struct cache_kind *kind_of_key(const struct cache *c, struct str key)
     return NULL;
 }
 
+static void pass_unconcerned(struct cache_kind *k)
+{
+    const struct cache_event *e = ring_slot(k, k->next - 1);
+    LIST_EACH(&k->followers, l) {
+        struct cache_follower *f = LIST_ENTRY(l, struct cache_follower, link);
+        if (f->position == k->next - 1 && f->concerns && !f->concerns(f, e))
+            f->position++;
+    }
+}
+
 static void apply(struct cache *c, struct cache_kind *k, struct str key, struct cache_event e)
 {
     struct str name = str_from(key, k->prefix.n);
@@ -172,6 +182,7 @@ static void apply(struct cache *c, struct cache_kind *k, struct str key, struct 
     k->root = e.now ? tree_put(k->root, name, e.now) : tree_del(k->root, name);
     e.at = os_mono();
     ring_push(k, e);
+    pass_unconcerned(k);
     drop_old_encodings(k);
     LIST_EACH_SAFE(&k->hooks, l) {
         struct cache_hook *h = LIST_ENTRY(l, struct cache_hook, link);
@@ -205,8 +216,11 @@ static void take_event(struct cache *c, const struct store_event *se)
 
 static void wake_followers(struct cache_kind *k)
 {
-    LIST_EACH(&k->followers, l)
-        waitq_wake_all(&LIST_ENTRY(l, struct cache_follower, link)->q);
+    LIST_EACH(&k->followers, l) {
+        struct cache_follower *f = LIST_ENTRY(l, struct cache_follower, link);
+        if (f->position < k->next)
+            waitq_wake_all(&f->q);
+    }
 }
 
 static void wake_kinds(struct cache *c, int64_t before)
@@ -475,9 +489,10 @@ struct cache_event *cache_event_at(const struct cache_kind *k, uint64_t position
     return position >= k->first && position < k->next ? ring_slot(k, position) : NULL;
 }
 
-void cache_follow(struct cache_kind *k, struct cache_follower *f)
+void cache_follow(struct cache_kind *k, struct cache_follower *f, uint64_t position,
+                  bool (*concerns)(struct cache_follower *f, const struct cache_event *e))
 {
-    *f = (struct cache_follower){.kind = k};
+    *f = (struct cache_follower){.kind = k, .position = position, .concerns = concerns};
     list_push_back(&k->followers, &f->link);
     k->n_followers++;
 }

@@ -48,11 +48,14 @@ struct cache_kind {
     unsigned n_followers;
 };
 
-/* Somebody who waits for events of a kind: q is woken when there are some. */
+/* Somebody who follows the events of a kind from a position on. Who has seen everything and is not concerned by the
+ * next event is moved past it without being woken: of a thousand kubelets only one looks at a pod. */
 struct cache_follower {
     struct cache_kind *kind;
     struct list link;
-    struct waitq q;
+    struct waitq q;    /* woken when there may be something to see */
+    uint64_t position; /* of the next event to look at */
+    bool (*concerns)(struct cache_follower *f, const struct cache_event *e); /* NULL: everything does */
 };
 
 /* Reads everything and starts following. Waits. */
@@ -87,7 +90,8 @@ static inline bool cache_lost(const struct cache_kind *k, uint64_t position)
 {
     return position < k->first;
 }
-void cache_follow(struct cache_kind *k, struct cache_follower *f);
+void cache_follow(struct cache_kind *k, struct cache_follower *f, uint64_t position,
+                  bool (*concerns)(struct cache_follower *f, const struct cache_event *e));
 void cache_unfollow(struct cache_follower *f);
 /* For a deletion: its object as watchers get it (borrowed). */
 const struct object *cache_event_gone(struct cache_event *e);

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/follow.h"
 
+static bool concerns(struct cache_follower *waiter, const struct cache_event *e)
+{
+    const struct follow *f = CONTAINER_OF(waiter, struct follow, waiter);
+    return (e->old && selection_matches(f->sel, e->old)) || (e->now && selection_matches(f->sel, e->now));
+}
+
 int follow_begin(struct follow *f, struct cache_kind *k, struct selection *sel, int64_t from, bool initial)
 {
     uint64_t position = k->next;
@@ -11,8 +17,8 @@ int follow_begin(struct follow *f, struct cache_kind *k, struct selection *sel, 
             return r;
         rev = from;
     }
-    *f = (struct follow){.sel = sel, .position = position, .revision = rev};
-    cache_follow(k, &f->waiter);
+    *f = (struct follow){.sel = sel, .revision = rev};
+    cache_follow(k, &f->waiter, position, concerns);
     if (initial) {
         f->initial_revision = rev;
         f->initial = tree_ref(k->root);
@@ -71,10 +77,10 @@ int follow_next(struct follow *f, enum watch_event_kind *ret_kind, const struct 
         return 1;
     }
     f->initial = tree_unref(f->initial);
-    if (cache_lost(k, f->position))
+    if (cache_lost(k, f->waiter.position))
         return STORE_COMPACTED;
-    for (struct cache_event *e; (e = cache_event_at(k, f->position)) != NULL;) {
-        f->position++;
+    for (struct cache_event *e; (e = cache_event_at(k, f->waiter.position)) != NULL;) {
+        f->waiter.position++;
         f->revision = e->revision;
         if (see(f, e, ret_kind, ret))
             return 1;

@@ -9,7 +9,6 @@
 struct follow {
     struct cache_follower waiter; /* waiter.q is woken when there may be more */
     struct selection *sel;
-    uint64_t position;
     struct tree *initial; /* objects still to be sent as ADDED */
     struct tree_iter at;
     bool initial_done;    /* the end of the initial events was reported */

@@ -17,7 +17,7 @@
 struct options {
     struct apiserver_config config;
     const char *bind, *data_dir, *node_ports, *etcd_servers, *advertise;
-    int64_t port, max_reads, max_writes, min_timeout, verbosity, max_token_life, shutdown_delay;
+    int64_t event_ttl, port, max_reads, max_writes, min_timeout, verbosity, max_token_life, shutdown_delay;
     struct flag_list sa_keys, issuers, modes, on, off, audiences, service_cidr, proxy_names;
     bool anonymous, extend, memory;
     char listen[128], *lists[8];
@@ -79,6 +79,7 @@ static void finish(struct options *o)
     c->min_request_timeout = o->min_timeout;
     c->anonymous_off = !o->anonymous;
     c->sa_extend_off = !o->extend;
+    c->event_ttl = o->event_ttl / NSEC_PER_SEC;
     c->sa_max_expiration = o->max_token_life / NSEC_PER_SEC;
 }
 
@@ -210,7 +211,7 @@ int apiserver_main(int argc, char **argv)
         {"proxy-client-key-file", 0, FLAG_IGNORED, NULL, NULL},
         {"enable-aggregator-routing", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {"endpoint-reconciler-type", 0, FLAG_IGNORED, NULL, NULL},
-        {"event-ttl", 0, FLAG_IGNORED, NULL, NULL},
+        {"event-ttl", 0, FLAG_DURATION, &o.event_ttl, "how long Events are kept [1h]"},
         {"v", 'v', FLAG_INT, &o.verbosity, "how much to log: 0 to 10"},
         {NULL},
     };

@@ -6,12 +6,15 @@
 #include "apiserver/auth.h"
 #include "apiserver/backend.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/expire.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/uuid.h"
+#include "auth/crypto.h"
+#include "base/log.h"
 #include "base/os.h"
 
-enum { FILE_MAX = 4 << 20, DEFAULT_IN_FLIGHT = 400, DEFAULT_WRITES = 200, DEFAULT_WATCHES = 20000 };
+enum { FILE_MAX = 4 << 20, DEFAULT_IN_FLIGHT = 400, DEFAULT_WRITES = 200, DEFAULT_WATCHES = 20000, DEFAULT_EVENT_TTL = 3600 };
 
 #define DEFAULT_ISSUER "https://kubernetes.default.svc.cluster.local"
 
@@ -88,6 +91,21 @@ static int load_front_proxy(struct apiserver *s, struct err *e)
     return 0;
 }
 
+/* Of everything that load_tls and load_front_proxy read. */
+static void files_hash(const struct apiserver *s, uint8_t ret[static 32])
+{
+    const char *const files[] = {s->config.tls_cert, s->config.tls_key, s->config.client_ca, s->config.front_proxy_ca};
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    CLEANUP_BUF struct buf all = BUF_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        struct str text = STR_NULL;
+        if (files[i] && os_read_file(&a, files[i], FILE_MAX, &text) == 0)
+            buf_putstr(&all, text);
+        buf_putc(&all, '\n');
+    }
+    sha256(buf_str(&all), ret);
+}
+
 /* ---- service account keys --------------------------------------------------------------------------------------------- */
 
 static int add_keys(struct apiserver *s, const char *files, struct err *e)
@@ -162,6 +180,8 @@ static void set_defaults(struct apiserver_config *c)
         c->max_watches = DEFAULT_WATCHES;
     if (!c->max_body)
         c->max_body = 3 << 20;
+    if (!c->event_ttl)
+        c->event_ttl = DEFAULT_EVENT_TTL;
     if (!c->min_request_timeout)
         c->min_request_timeout = 1800;
 }
@@ -182,14 +202,38 @@ static int load(struct apiserver *s, struct err *e)
     return r ? r : audit_open(s, e);
 }
 
+/* New certificates are taken over without being told (D10: they rotate in the process). */
+static void renew(void *arg)
+{
+    struct apiserver *s = arg;
+    uint8_t was[32], is[32];
+    files_hash(s, was);
+    while (fiber_sleep(SECONDS(60)) == 0) {
+        struct err e = {0};
+        files_hash(s, is);
+        if (memcmp(was, is, sizeof(was)) == 0)
+            continue;
+        int r = apiserver_reload(s, &e);
+        if (r < 0)
+            log_warn("apiserver", "new certificates cannot be used yet: %s", err_text(&e, r));
+        else
+            memcpy(was, is, sizeof(was));
+    }
+}
+
 static int serve(struct apiserver *s, struct err *e)
 {
     s->http = http_server_new(&(struct http_server_config){.handler = request_serve, .ctx = s, .tls = s->tls});
     int r = s->config.listen ? http_server_listen(s->http, s->config.listen, e) : 0;
     if (!r)
         r = bootstrap_run(s, e);
-    s->ready = r == 0;
-    return r;
+    if (r)
+        return r;
+    s->ready = true;
+    group_spawn(&s->fibers, "expire", expire_events, s);
+    if (s->tls)
+        group_spawn(&s->fibers, "certificates", renew, s);
+    return 0;
 }
 
 int apiserver_start(const struct apiserver_config *config, struct apiserver **ret, struct err *e)

@@ -55,6 +55,8 @@ struct apiserver_config {
     size_t max_body;                 /* [3 MiB] */
     int64_t min_request_timeout;     /* seconds, [1800]: watches end between that and twice that */
 
+    int64_t event_ttl; /* seconds, [3600]: Events go that long after they were last seen; -1: never */
+
     const char *audit_log;  /* file, "-" for standard output; NULL: none */
     const char *git_version; /* NULL: "v1.37.2+cube" */
 };

@@ -2,6 +2,8 @@
 /* watch: over HTTP and from inside the process. */
 #include "fixture.h"
 
+#include "apiserver/expire.h"
+
 #define MAPS "/api/v1/namespaces/default/configmaps"
 
 static void expect(struct watching *w, const char *type, const char *name)
@@ -254,6 +256,37 @@ FIBER_TEST(restarts_over_the_same_store)
     fixture_stop(&f);
 }
 
+FIBER_TEST(unconcerned_watches_are_passed_by)
+{
+    struct fixture f;
+    struct watching w;
+    fixture_start(&f, NULL);
+    const char *rv = at(&f, get(&f, MAPS).v, "metadata.resourceVersion");
+    assert_int_equal(watch_begin(&f, &w, arena_printf(&f.arena, MAPS "?watch=true&fieldSelector=metadata.name%%3Dmine&"
+                                                      "resourceVersion=%s", rv).p), 200);
+    for (int i = 0; i < 150; i++)
+        make_config_map(&f, arena_printf(&f.arena, "m%d", i).p, NULL);
+    make_config_map(&f, "mine", NULL);
+    expect(&w, "ADDED", "mine");
+    expect_nothing(&w);
+    watch_end(&w);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(events_expire)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    const char *path = "/api/v1/namespaces/default/events";
+    assert_code(post(&f, path, "{\"metadata\":{\"name\":\"old\"},\"involvedObject\":{\"namespace\":\"default\"}}"), 201);
+    assert_code(post(&f, path, "{\"metadata\":{\"name\":\"seen\"},\"involvedObject\":{\"namespace\":\"default\"},"
+                               "\"lastTimestamp\":\"2100-01-01T00:00:00Z\"}"), 201);
+    assert_false(expire_before(f.server, (struct wall){os_wall().ns + SECONDS(10)}));
+    assert_code(get(&f, arena_printf(&f.arena, "%s/old", path).p), 404);
+    assert_code(get(&f, arena_printf(&f.arena, "%s/seen", path).p), 200);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +301,8 @@ int main(void)
         cmocka_unit_test(closing_wakes_a_local_watch),
         cmocka_unit_test(local_calls_take_the_same_way),
         cmocka_unit_test(restarts_over_the_same_store),
+        cmocka_unit_test(unconcerned_watches_are_passed_by),
+        cmocka_unit_test(events_expire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

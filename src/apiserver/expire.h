@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events do not last: each goes some time after it was last seen (--event-ttl). */
+#pragma once
+
+#include "base/time.h"
+#include "wire/value.h"
+
+/* When an Event (its stored form) was last seen. Pure. */
+struct wall event_last_seen(const struct val *event);
+/* Removes some of those last seen before that, in one transaction; true when there may be more. Waits. */
+struct apiserver;
+bool expire_before(struct apiserver *s, struct wall before);
+/* A fiber: removes what is over, every minute. */
+void expire_events(void *apiserver);
