@@ -3,7 +3,8 @@
 
 #include "type/meta.h"
 
-int client_get(struct client *c, const struct call *call, struct arena *a, const struct val **ret, struct status *s)
+int client_get(struct client *c, const struct call *call, struct arena *a, const struct val **ret,
+               struct status *s)
 {
     return c->ops->call(c, VERB_GET, call, NULL, PATCH_JSON, STR_NULL, a, ret, s);
 }
@@ -20,8 +21,8 @@ int client_update(struct client *c, const struct call *call, const struct val *v
     return c->ops->call(c, VERB_UPDATE, call, v, PATCH_JSON, STR_NULL, a, ret, s);
 }
 
-int client_patch(struct client *c, const struct call *call, enum patch_kind kind, struct str patch, struct arena *a,
-                 const struct val **ret, struct status *s)
+int client_patch(struct client *c, const struct call *call, enum patch_kind kind, struct str patch,
+                 struct arena *a, const struct val **ret, struct status *s)
 {
     return c->ops->call(c, VERB_PATCH, call, NULL, kind, patch, a, ret, s);
 }
@@ -32,13 +33,14 @@ int client_delete(struct client *c, const struct call *call, struct arena *a, co
     return c->ops->call(c, VERB_DELETE, call, NULL, PATCH_JSON, STR_NULL, a, ret, s);
 }
 
-int client_delete_collection(struct client *c, const struct call *call, struct arena *a, const struct val **ret,
-                             struct status *s)
+int client_delete_collection(struct client *c, const struct call *call, struct arena *a,
+                             const struct val **ret, struct status *s)
 {
     return c->ops->call(c, VERB_DELETECOLLECTION, call, NULL, PATCH_JSON, STR_NULL, a, ret, s);
 }
 
-int client_list(struct client *c, const struct call *call, struct arena *a, const struct val **ret, struct status *s)
+int client_list(struct client *c, const struct call *call, struct arena *a, const struct val **ret,
+                struct status *s)
 {
     return c->ops->call(c, VERB_LIST, call, NULL, PATCH_JSON, STR_NULL, a, ret, s);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every part has in common when it runs as a program of its own: flags, log level, a client, an end by signal. */
+/* What every part has in common when it runs as a program of its own: flags, log level, a client, an end by
+ * signal. */
 #pragma once
 
 #include "base/flags.h"
@@ -11,18 +12,21 @@ struct daemon_flags {
     int64_t verbosity;
 };
 #define DAEMON_FLAGS(d)                                                                                      \
-    {"kubeconfig", 0, FLAG_STRING, &(d)->kubeconfig, "kubeconfig file with the way to the API server"},     \
+    {"kubeconfig", 0, FLAG_STRING, &(d)->kubeconfig, "kubeconfig file with the way to the API server"},      \
         {"master", 0, FLAG_STRING, &(d)->master, "address of the API server; goes before the kubeconfig's"}, \
         {"v", 'v', FLAG_INT, &(d)->verbosity, "how much to log: 0 to 10"},                                   \
         {"logging-format", 0, FLAG_IGNORED, NULL, NULL}, {"feature-gates", 0, FLAG_IGNORED, NULL, NULL},     \
-        {"profiling", 0, FLAG_IGNORED_BOOL, NULL, NULL}
+    {                                                                                                        \
+        "profiling", 0, FLAG_IGNORED_BOOL, NULL, NULL                                                        \
+    }
 
 struct daemon {
     const char *name; /* "kube-scheduler": in messages, and the user agent */
     const char *about;
     struct flag *flags;
     struct daemon_flags *common;
-    /* The part itself, in a fiber that is cancelled at SIGINT and SIGTERM. 0, -ECANCELED, or what went wrong. */
+    /* The part itself, in a fiber that is cancelled at SIGINT and SIGTERM. 0, -ECANCELED, or what went wrong.
+     */
     int (*run)(void *arg, struct client *c, struct err *e);
     void *arg;
     /* After the flags were read and before anything is connected: configuration files. NULL: nothing. */

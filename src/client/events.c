@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events the way client-go's correlator sends them: the same event again only counts up; more than ten texts of one
- * reason about one object in ten minutes become one; an object gets 25 events at once and then one every five minutes.
+ * Events the way client-go's correlator sends them: the same event again only counts up; more than ten texts
+ * of one reason about one object in ten minutes become one; an object gets 25 events at once and then one
+ * every five minutes.
  */
 #include <stdio.h>
 
@@ -56,7 +57,7 @@ struct event_recorder {
     struct map similar, sent, buckets;
 };
 
-/* ---- memories ------------------------------------------------------------------------------------------------- */
+/* ---- memories ---------------------------------------------------------------------------------------- */
 
 static void similar_free(void *p)
 {
@@ -86,7 +87,7 @@ static void *remember(struct map *m, struct str key, size_t size, void (*free_va
     return v;
 }
 
-/* ---- correlation ----------------------------------------------------------------------------------------------- */
+/* ---- correlation ------------------------------------------------------------------------------------- */
 
 static bool spends_token(struct event_recorder *r, const struct pending *p, int64_t now)
 {
@@ -94,7 +95,8 @@ static bool spends_token(struct event_recorder *r, const struct pending *p, int6
     if (b->last_ns == 0)
         b->tokens = BURST;
     else
-        b->tokens = MIN((double)BURST, b->tokens + (double)(now - b->last_ns) / (double)SECONDS(REFILL_SECONDS));
+        b->tokens =
+            MIN((double)BURST, b->tokens + (double)(now - b->last_ns) / (double)SECONDS(REFILL_SECONDS));
     b->last_ns = now;
     if (b->tokens < 1)
         return false;
@@ -121,7 +123,7 @@ static struct str counted_as(struct event_recorder *r, struct pending *p, int64_
     return p->key;
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------ */
+/* ---- sending ----------------------------------------------------------------------------------------- */
 
 static int send_new(struct event_recorder *r, struct pending *p, struct sent *sent, struct status *s)
 {
@@ -147,8 +149,9 @@ static int send_again(struct event_recorder *r, struct pending *p, struct sent *
     buf_puts(&b, ",\"message\":");
     json_encode_str(&b, val_getstr(p->event, N_message), 0);
     buf_putc(&b, '}');
-    return client_patch(r->client, CALL(.res = &resources[RES_EVENTS], .ns = str_of(sent->ns), .name = str_of(sent->name)),
-                        PATCH_MERGE, buf_str(&b), &p->arena, NULL, s);
+    return client_patch(
+        r->client, CALL(.res = &resources[RES_EVENTS], .ns = str_of(sent->ns), .name = str_of(sent->name)),
+        PATCH_MERGE, buf_str(&b), &p->arena, NULL, s);
 }
 
 static int send_once(struct event_recorder *r, struct pending *p, struct sent *sent)
@@ -202,7 +205,7 @@ static void sender(void *arg)
     }
 }
 
-/* ---- recording ----------------------------------------------------------------------------------------------------- */
+/* ---- recording --------------------------------------------------------------------------------------- */
 
 struct event_recorder *event_recorder_new(struct client *c, const char *component, const char *host)
 {
@@ -220,7 +223,7 @@ void event_recorder_free(struct event_recorder *r)
     if (!r)
         return;
     group_stop(&r->fibers);
-    LIST_EACH_SAFE(&r->pending, l)
+    LIST_EACH_SAFE (&r->pending, l)
         pending_free(LIST_ENTRY(l, struct pending, link));
     map_done_with(&r->similar, similar_free);
     map_done_with(&r->sent, sent_free);
@@ -249,15 +252,16 @@ static struct val *reference(struct arena *a, const struct resource *res, const 
     return ref;
 }
 
-static struct val *make_event(struct event_recorder *r, struct arena *a, struct val *ref, bool warning, const char *reason,
-                              struct str message)
+static struct val *make_event(struct event_recorder *r, struct arena *a, struct val *ref, bool warning,
+                              const char *reason, struct str message)
 {
     struct wall now = os_wall();
     struct val *e = val_new(a, VAL_OBJ);
     struct val *meta = val_sub_obj(a, e, N_metadata);
     struct str ns = val_getstr(ref, N_namespace);
-    val_set_str(a, meta, N_name, arena_printf(a, STR_FMT ".%llx", STR_ARG(val_getstr(ref, N_name)),
-                                              (unsigned long long)now.ns));
+    val_set_str(
+        a, meta, N_name,
+        arena_printf(a, STR_FMT ".%llx", STR_ARG(val_getstr(ref, N_name)), (unsigned long long)now.ns));
     val_set_str(a, meta, N_namespace, str_empty(ns) ? STR("default") : ns);
     val_set_ref(a, e, N_involvedObject, ref);
     val_set_str(a, e, N_reason, str_of(reason));
@@ -279,10 +283,12 @@ static struct val *make_event(struct event_recorder *r, struct arena *a, struct 
 static void make_keys(struct pending *p, const struct val *ref)
 {
     struct arena *a = &p->arena;
-    struct str parts[] = {val_getstr(ref, N_kind), val_getstr(ref, N_namespace),  val_getstr(ref, N_name),
-                          val_getstr(ref, N_uid),  val_getstr(ref, N_apiVersion), val_getstr(ref, N_fieldPath)};
+    struct str parts[] = {val_getstr(ref, N_kind),       val_getstr(ref, N_namespace),
+                          val_getstr(ref, N_name),       val_getstr(ref, N_uid),
+                          val_getstr(ref, N_apiVersion), val_getstr(ref, N_fieldPath)};
     p->spam_key = arena_join(a, parts, 5, STR("|"));
-    struct str similar[] = {p->spam_key, parts[5], val_getstr(p->event, N_type), val_getstr(p->event, N_reason)};
+    struct str similar[] = {p->spam_key, parts[5], val_getstr(p->event, N_type),
+                            val_getstr(p->event, N_reason)};
     p->similar_key = arena_join(a, similar, 4, STR("|"));
     struct str exact[] = {p->similar_key, val_getstr(p->event, N_message)};
     p->key = arena_join(a, exact, 2, STR("|"));

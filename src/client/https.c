@@ -14,9 +14,10 @@
 
 enum {
     MAX_ANSWER = 1 << 30,
-    PAGE = 500,              /* objects of one list page, as upstream's reflectors */
-    WATCH_SECONDS = 300,     /* a watch ends after that long to twice that: a dead connection is no watch for ever */
-    BUSY_TRIES = 10,         /* of a call that the server asks to come back with later */
+    PAGE = 500, /* objects of one list page, as upstream's reflectors */
+    WATCH_SECONDS =
+        300,         /* a watch ends after that long to twice that: a dead connection is no watch for ever */
+    BUSY_TRIES = 10, /* of a call that the server asks to come back with later */
     BUSY_SECONDS_MAX = 60,
 };
 
@@ -60,7 +61,7 @@ static struct https *https_of(struct client *c)
     return CONTAINER_OF(c, struct https, base);
 }
 
-/* ---- URLs and headers --------------------------------------------------------------------------------------- */
+/* ---- URLs and headers -------------------------------------------------------------------------------- */
 
 struct http_client *https_pool(struct client *c)
 {
@@ -105,7 +106,8 @@ static struct str basic_auth(struct https *h, struct arena *a)
     if (!h->config.username.n)
         return STR_NULL;
     buf_puts(&b, "Basic ");
-    base64_put(&b, arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(h->config.username), STR_ARG(h->config.password)));
+    base64_put(
+        &b, arena_printf(a, STR_FMT ":" STR_FMT, STR_ARG(h->config.username), STR_ARG(h->config.password)));
     return arena_str(a, buf_str(&b));
 }
 
@@ -126,7 +128,8 @@ size_t https_headers(struct client *c, struct arena *a, struct http_header **ret
     return n;
 }
 
-int https_raw(struct client *c, const struct https_raw *r, struct mono deadline, struct http_call **ret, struct err *e)
+int https_raw(struct client *c, const struct https_raw *r, struct mono deadline, struct http_call **ret,
+              struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct http_header *own;
@@ -138,12 +141,15 @@ int https_raw(struct client *c, const struct https_raw *r, struct mono deadline,
         add_header(all, &n, "Content-Type", str_of(r->content_type ? r->content_type : "application/json"));
     for (size_t i = 0; i < r->n_headers; i++)
         all[n++] = r->headers[i];
-    struct http_request request = {
-        .method = r->method, .url = https_url(c, &a, r->path), .headers = all, .n_headers = n, .body = r->body};
+    struct http_request request = {.method = r->method,
+                                   .url = https_url(c, &a, r->path),
+                                   .headers = all,
+                                   .n_headers = n,
+                                   .body = r->body};
     return http_do(https_pool(c), &request, deadline, ret, e);
 }
 
-/* ---- the path of a call --------------------------------------------------------------------------------------- */
+/* ---- the path of a call ------------------------------------------------------------------------------ */
 
 static void put_segment(struct buf *b, struct str s)
 {
@@ -200,7 +206,7 @@ static void put_options(struct buf *b, struct client *c, uint16_t verb, const st
     }
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------------------------- */
 
 static const char *method_of(uint16_t verb)
 {
@@ -225,7 +231,8 @@ static const char *method_of(uint16_t verb)
 static const char *patch_type(enum patch_kind kind)
 {
     static const char *const types_of[] = {"application/json-patch+json", "application/merge-patch+json",
-                                           "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
+                                           "application/strategic-merge-patch+json",
+                                           "application/apply-patch+yaml"};
     return types_of[kind];
 }
 
@@ -252,7 +259,8 @@ static struct val *delete_options(struct arena *a, const struct call *call)
 
 static const struct type *body_type(const struct call *call)
 {
-    const struct subresource *s = call->subresource ? resource_subresource(call->res, str_of(call->subresource)) : NULL;
+    const struct subresource *s =
+        call->subresource ? resource_subresource(call->res, str_of(call->subresource)) : NULL;
     return s && s->type ? s->type : call->res->type;
 }
 
@@ -293,8 +301,8 @@ static const struct type *answer_type(const struct call *call, uint16_t verb, st
     return body_type(call);
 }
 
-static int decode_answer(const struct call *call, uint16_t verb, struct str body, struct arena *a, const struct val **ret,
-                         struct status *s)
+static int decode_answer(const struct call *call, uint16_t verb, struct str body, struct arena *a,
+                         const struct val **ret, struct status *s)
 {
     struct err e = {0};
     struct str version, kind;
@@ -332,7 +340,8 @@ static int64_t asked_to_wait(const struct http_call *http)
 }
 
 /* As https_raw, with the patience that a busy server asks for (API priority and fairness). */
-static int ask(struct client *c, const struct https_raw *raw, struct mono deadline, struct http_call **ret, struct err *e)
+static int ask(struct client *c, const struct https_raw *raw, struct mono deadline, struct http_call **ret,
+               struct err *e)
 {
     for (int i = 0;; i++) {
         int r = https_raw(c, raw, deadline, ret, e);
@@ -347,7 +356,8 @@ static int ask(struct client *c, const struct https_raw *raw, struct mono deadli
 }
 
 static int https_call(struct client *c, uint16_t verb, const struct call *call, const struct val *body,
-                      enum patch_kind kind, struct str patch, struct arena *a, const struct val **ret, struct status *s)
+                      enum patch_kind kind, struct str patch, struct arena *a, const struct val **ret,
+                      struct status *s)
 {
     struct https *h = https_of(c);
     struct buf path CLEANUP_BUF = BUF_INIT, query CLEANUP_BUF = BUF_INIT;
@@ -359,7 +369,8 @@ static int https_call(struct client *c, uint16_t verb, const struct call *call, 
     put_options(&query, c, verb, call);
     if (query.n)
         buf_printf(&path, "?%s", query.p);
-    struct https_raw raw = {.method = method_of(verb), .path = path.p,
+    struct https_raw raw = {.method = method_of(verb),
+                            .path = path.p,
                             .body = encode_body(&own, call, verb, body, patch),
                             .content_type = verb == VERB_PATCH ? patch_type(kind) : NULL};
     struct mono deadline = deadline_of(h);
@@ -376,7 +387,7 @@ static int https_call(struct client *c, uint16_t verb, const struct call *call, 
     return r;
 }
 
-/* ---- watches ---------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------- */
 
 static void put_watch(struct buf *path, struct client *c, const struct call *call, int64_t revision)
 {
@@ -415,7 +426,7 @@ static int open_stream(struct client *c, const struct call *call, int64_t revisi
     return r;
 }
 
-/* ---- watches from a list, for servers that cannot send their state in a watch -------------------------------------- */
+/* ---- watches from a list, for servers that cannot send their state in a watch ------------------------ */
 
 static void listed_done(struct listed *l)
 {
@@ -432,14 +443,14 @@ static void listed_add(struct listed *l, struct object *o)
     l->objects[l->n++] = o;
 }
 
-static int list_page(struct client *c, struct call *call, struct arena *a, struct listed *l, int64_t *ret_revision,
-                     struct status *s)
+static int list_page(struct client *c, struct call *call, struct arena *a, struct listed *l,
+                     int64_t *ret_revision, struct status *s)
 {
     const struct val *list = NULL;
     int r = https_call(c, VERB_LIST, call, NULL, PATCH_JSON, STR_NULL, a, &list, s);
     if (r)
         return r;
-    VAL_EACH(val_get(list, N_items), v) {
+    VAL_EACH (val_get(list, N_items), v) {
         struct object *o = object_new(call->res, v);
         object_stamp(o, obj_revision(v));
         listed_add(l, o);
@@ -449,7 +460,8 @@ static int list_page(struct client *c, struct call *call, struct arena *a, struc
     return 0;
 }
 
-static int list_all(struct client *c, const struct call *from, struct listed *l, int64_t *ret_revision, struct status *s)
+static int list_all(struct client *c, const struct call *from, struct listed *l, int64_t *ret_revision,
+                    struct status *s)
 {
     struct call call = *from;
     char token[8192];
@@ -524,8 +536,10 @@ static int next_line(struct https_watch *w, struct mono deadline, struct str *re
 static const struct {
     const char *text;
     enum watch_event_kind kind;
-} event_kinds[] = {
-    {"ADDED", WATCH_ADDED}, {"MODIFIED", WATCH_MODIFIED}, {"DELETED", WATCH_DELETED}, {"BOOKMARK", WATCH_BOOKMARK}};
+} event_kinds[] = {{"ADDED", WATCH_ADDED},
+                   {"MODIFIED", WATCH_MODIFIED},
+                   {"DELETED", WATCH_DELETED},
+                   {"BOOKMARK", WATCH_BOOKMARK}};
 
 static int decode_event(struct https_watch *w, struct str line, struct watch_event *ret, struct status *s)
 {
@@ -553,7 +567,8 @@ static int decode_event(struct https_watch *w, struct str line, struct watch_eve
     return status_set(s, 500, NULL, "unknown watch event \"" STR_FMT "\"", STR_ARG(kind)), -EBADMSG;
 }
 
-static int https_watch_next(struct client_watch *base, struct mono deadline, struct watch_event *ret, struct status *s)
+static int https_watch_next(struct client_watch *base, struct mono deadline, struct watch_event *ret,
+                            struct status *s)
 {
     struct https_watch *w = CONTAINER_OF(base, struct https_watch, base);
     struct listed *l = &w->listed;
@@ -581,7 +596,7 @@ static void https_watch_close(struct client_watch *base)
     free(w);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------------------------------------ */
 
 static void https_free(struct client *c)
 {
@@ -606,8 +621,9 @@ static void copy_config(struct https *h, const struct https_config *c)
 {
     struct https_config *to = &h->config;
     *to = *c;
-    struct str *texts[] = {&to->server,   &to->ca_pem,      &to->cert_pem, &to->key_pem, &to->token, &to->token_file,
-                           &to->username, &to->password, &to->server_name, &to->as_user, &to->as_uid};
+    struct str *texts[] = {&to->server,      &to->ca_pem,     &to->cert_pem, &to->key_pem,
+                           &to->token,       &to->token_file, &to->username, &to->password,
+                           &to->server_name, &to->as_user,    &to->as_uid};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         if (texts[i]->n)
             *texts[i] = arena_str(&h->arena, *texts[i]);
@@ -619,26 +635,28 @@ static void copy_config(struct https *h, const struct https_config *c)
 
 int https_client_new(const struct https_config *config, struct client **ret, struct err *e)
 {
-    struct tls_client_config tls = {.ca = config->ca_pem, .insecure = config->insecure,
-                                    .key = {config->cert_pem, config->key_pem}};
+    struct tls_client_config tls = {
+        .ca = config->ca_pem, .insecure = config->insecure, .key = {config->cert_pem, config->key_pem}};
     struct tls_client *t = NULL;
     struct url u;
     if (url_parse(config->server, &u) < 0 || !u.host.n)
-        return err_set(e, -EINVAL, "server address \"" STR_FMT "\": expected https://HOST:PORT", STR_ARG(config->server));
+        return err_set(e, -EINVAL, "server address \"" STR_FMT "\": expected https://HOST:PORT",
+                       STR_ARG(config->server));
     int r = tls_client_new(&tls, &t, e);
     if (r < 0)
         return r;
     struct https *h = NEW(struct https);
     h->base = (struct client){&https_ops, config->user_agent ? config->user_agent : "cube"};
     copy_config(h, config);
-    struct http_client_config pool = {.tls = t, .server_name = h->config.server_name.n ? h->config.server_name.p : NULL};
+    struct http_client_config pool = {
+        .tls = t, .server_name = h->config.server_name.n ? h->config.server_name.p : NULL};
     h->pool = http_client_new(&pool);
     tls_client_unref(t);
     *ret = &h->base;
     return 0;
 }
 
-/* ---- as somebody else --------------------------------------------------------------------------------------------- */
+/* ---- as somebody else -------------------------------------------------------------------------------- */
 
 void https_client_set_token(struct client *c, struct str token)
 {
@@ -657,15 +675,19 @@ static struct client *share_pool(struct https *other, const char *name)
     return &h->base;
 }
 
-int https_client_as(struct client *other, struct str token, const char *name, struct client **ret, struct err *e)
+int https_client_as(struct client *other, struct str token, const char *name, struct client **ret,
+                    struct err *e)
 {
     struct https *from = https_of(other);
     if (from->own_token.n) {
         *ret = share_pool(from, name);
     } else {
-        struct https_config config = {.server = from->config.server, .ca_pem = from->config.ca_pem,
-                                      .server_name = from->config.server_name, .insecure = from->config.insecure,
-                                      .timeout_ns = from->config.timeout_ns, .user_agent = name};
+        struct https_config config = {.server = from->config.server,
+                                      .ca_pem = from->config.ca_pem,
+                                      .server_name = from->config.server_name,
+                                      .insecure = from->config.insecure,
+                                      .timeout_ns = from->config.timeout_ns,
+                                      .user_agent = name};
         int r = https_client_new(&config, ret, e);
         if (r < 0)
             return r;

@@ -12,7 +12,7 @@
 #define ADMIN_CONF "/etc/kubernetes/admin.conf"
 #define POD_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
 
-/* ---- which files ---------------------------------------------------------------------------------------------- */
+/* ---- which files ------------------------------------------------------------------------------------- */
 
 static const char *const *one_path(struct arena *a, const char *path)
 {
@@ -45,7 +45,7 @@ const char *const *kubeconfig_paths(struct arena *a, const char *explicit)
     return one_path(a, own);
 }
 
-/* ---- loading ---------------------------------------------------------------------------------------------------- */
+/* ---- loading ----------------------------------------------------------------------------------------- */
 
 static int read_config(struct arena *a, const char *path, struct val **ret, struct err *e)
 {
@@ -90,8 +90,7 @@ static void resolve_paths(struct arena *a, struct val *config, const char *file)
 
 static const struct val *named(const struct val *list, struct str name)
 {
-    VAL_EACH(list, v)
-    {
+    VAL_EACH (list, v) {
         if (str_eq(val_getstr(v, N_name), name))
             return v;
     }
@@ -104,8 +103,7 @@ static void merge(struct arena *a, struct val *into, const struct val *more)
     static const name_id lists[] = {N_clusters, N_users, N_contexts};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         struct val *list = val_sub_list(a, into, lists[i]);
-        VAL_EACH(val_get(more, lists[i]), v)
-        {
+        VAL_EACH (val_get(more, lists[i]), v) {
             if (!named(list, val_getstr(v, N_name)))
                 val_add(a, list, *v);
         }
@@ -135,7 +133,7 @@ int kubeconfig_load(struct arena *a, const char *explicit, struct val **ret, str
     return 0;
 }
 
-/* ---- resolving ---------------------------------------------------------------------------------------------------- */
+/* ---- resolving --------------------------------------------------------------------------------------- */
 
 static struct str pick(const char *override, struct str otherwise)
 {
@@ -143,8 +141,8 @@ static struct str pick(const char *override, struct str otherwise)
 }
 
 /* A text that stands in the file itself or in another one. */
-static int data_or_file(struct arena *a, const struct val *v, name_id data, name_id file, const char *override,
-                        struct str *ret, struct err *e)
+static int data_or_file(struct arena *a, const struct val *v, name_id data, name_id file,
+                        const char *override, struct str *ret, struct err *e)
 {
     struct str path = pick(override, val_getstr(v, file));
     if (!override && val_getstr(v, data).n) {
@@ -167,10 +165,11 @@ static int resolve_cluster(struct arena *a, const struct val *cluster, const str
     c->insecure = o->insecure || val_bool(val_get(cluster, N_insecure_skip_tls_verify), false);
     if (c->insecure)
         return 0;
-    return data_or_file(a, cluster, N_certificate_authority_data, N_certificate_authority, o->ca_file, &c->ca_pem, e);
+    return data_or_file(a, cluster, N_certificate_authority_data, N_certificate_authority, o->ca_file,
+                        &c->ca_pem, e);
 }
 
-/* ---- credential plug-ins (client.authentication.k8s.io) ------------------------------------------------------------ */
+/* ---- credential plug-ins (client.authentication.k8s.io) ---------------------------------------------- */
 
 static const char **exec_argv(struct arena *a, const struct val *exec)
 {
@@ -178,17 +177,21 @@ static const char **exec_argv(struct arena *a, const struct val *exec)
     const char **argv = ARENA_ARRAY(a, const char *, val_len(args) + val_len(val_get(exec, N_env)) + 4);
     size_t n = 0;
     argv[n++] = "env"; /* NAME=VALUE ... COMMAND: adds to the environment as it is */
-    VAL_EACH(val_get(exec, N_env), v)
-    {
-        argv[n++] = arena_printf(a, STR_FMT "=" STR_FMT, STR_ARG(val_getstr(v, N_name)), STR_ARG(val_getstr(v, N_value))).p;
+    VAL_EACH (val_get(exec, N_env), v) {
+        argv[n++] = arena_printf(a, STR_FMT "=" STR_FMT, STR_ARG(val_getstr(v, N_name)),
+                                 STR_ARG(val_getstr(v, N_value)))
+                        .p;
     }
-    argv[n++] = arena_printf(a, "KUBERNETES_EXEC_INFO={\"apiVersion\":\"" STR_FMT "\",\"kind\":\"ExecCredential\","
-                                "\"spec\":{\"interactive\":false}}", STR_ARG(val_getstr(exec, N_apiVersion))).p;
+    argv[n++] =
+        arena_printf(a,
+                     "KUBERNETES_EXEC_INFO={\"apiVersion\":\"" STR_FMT "\",\"kind\":\"ExecCredential\","
+                     "\"spec\":{\"interactive\":false}}",
+                     STR_ARG(val_getstr(exec, N_apiVersion)))
+            .p;
     argv[n++] = val_cstr(val_get(exec, N_command));
     const char **grown = ARENA_ARRAY(a, const char *, n + val_len(args) + 1);
     memcpy(grown, argv, n * sizeof(*argv));
-    VAL_EACH(args, v)
-    {
+    VAL_EACH (args, v) {
         grown[n++] = val_cstr(v);
     }
     return grown;
@@ -201,8 +204,8 @@ static int run_plugin(struct arena *a, const struct val *exec, struct https_conf
     const char *command = val_cstr(val_get(exec, N_command));
     int r = os_run(a, exec_argv(a, exec), &out, &err, mono_add(os_mono(), SECONDS(60)));
     if (r)
-        return err_set(e, -EACCES, "getting credentials: exec: executable %s failed: " STR_FMT " " STR_FMT, command,
-                       STR_ARG(str_trim(err)), STR_ARG(val_getstr(exec, N_installHint)));
+        return err_set(e, -EACCES, "getting credentials: exec: executable %s failed: " STR_FMT " " STR_FMT,
+                       command, STR_ARG(str_trim(err)), STR_ARG(val_getstr(exec, N_installHint)));
     r = json_decode(a, NULL, out, 0, NULL, &v, e);
     if (r < 0)
         return err_wrap(e, r, "getting credentials: %s", command);
@@ -224,7 +227,8 @@ static int resolve_user(struct arena *a, const struct val *user, const struct ku
     c->as_uid = pick(o->as_uid, val_getstr(user, N_as_uid));
     c->as_groups = o->as_groups;
     c->n_as_groups = o->n_as_groups;
-    int r = data_or_file(a, user, N_client_certificate_data, N_client_certificate, o->cert_file, &c->cert_pem, e);
+    int r =
+        data_or_file(a, user, N_client_certificate_data, N_client_certificate, o->cert_file, &c->cert_pem, e);
     if (r == 0)
         r = data_or_file(a, user, N_client_key_data, N_client_key, o->key_file, &c->key_pem, e);
     if (r == 0 && val_get(user, N_exec) && !c->token.n)
@@ -232,7 +236,7 @@ static int resolve_user(struct arena *a, const struct val *user, const struct ku
     return r;
 }
 
-/* ---- in a pod -------------------------------------------------------------------------------------------------------- */
+/* ---- in a pod ---------------------------------------------------------------------------------------- */
 
 static bool in_pod(struct arena *a, struct https_config *c, struct str *ret_namespace)
 {

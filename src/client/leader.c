@@ -13,8 +13,8 @@ struct election {
     struct leader_config config;
     char identity[320];
     struct event_recorder *events;
-    char *last;        /* holder and renewal as last seen */
-    struct mono seen;  /* when that changed */
+    char *last;       /* holder and renewal as last seen */
+    struct mono seen; /* when that changed */
     bool leading;
     /* the work */
     int (*work)(void *arg, struct err *e);
@@ -25,10 +25,10 @@ struct election {
     struct waitq end;
 };
 
-/* ---- deciding ------------------------------------------------------------------------------------------------------- */
+/* ---- deciding ---------------------------------------------------------------------------------------- */
 
-enum leader_step leader_decide(const struct val *lease, struct str identity, struct mono seen, int64_t lease_ns,
-                               struct mono now)
+enum leader_step leader_decide(const struct val *lease, struct str identity, struct mono seen,
+                               int64_t lease_ns, struct mono now)
 {
     if (!lease)
         return LEADER_CREATE;
@@ -41,8 +41,8 @@ enum leader_step leader_decide(const struct val *lease, struct str identity, str
     return held ? LEADER_WAIT : LEADER_TAKE;
 }
 
-struct val *leader_claim(struct arena *a, enum leader_step step, const struct val *lease, const struct leader_config *c,
-                         struct str identity, struct wall now)
+struct val *leader_claim(struct arena *a, enum leader_step step, const struct val *lease,
+                         const struct leader_config *c, struct str identity, struct wall now)
 {
     char time[TIME_TEXT_MAX];
     struct str text = arena_str(a, str_of(time_format_micro(now, time)));
@@ -63,11 +63,13 @@ struct val *leader_claim(struct arena *a, enum leader_step step, const struct va
     return v;
 }
 
-/* ---- asking and claiming ------------------------------------------------------------------------------------------------ */
+/* ---- asking and claiming ----------------------------------------------------------------------------- */
 
 static struct call lease_call(const struct election *e)
 {
-    return (struct call){.res = &resources[RES_LEASES], .ns = str_of(e->config.ns), .name = str_of(e->config.name),
+    return (struct call){.res = &resources[RES_LEASES],
+                         .ns = str_of(e->config.ns),
+                         .name = str_of(e->config.name),
                          .grace_seconds = -1};
 }
 
@@ -75,8 +77,9 @@ static struct call lease_call(const struct election *e)
 static void observe(struct election *e, const struct val *lease)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct str text = arena_printf(&a, STR_FMT " " STR_FMT, STR_ARG(val_str(val_at(lease, N_spec, N_holderIdentity))),
-                                   STR_ARG(val_str(val_at(lease, N_spec, N_renewTime))));
+    struct str text =
+        arena_printf(&a, STR_FMT " " STR_FMT, STR_ARG(val_str(val_at(lease, N_spec, N_holderIdentity))),
+                     STR_ARG(val_str(val_at(lease, N_spec, N_renewTime))));
     if (e->last && str_is(text, e->last))
         return;
     free(e->last);
@@ -84,7 +87,8 @@ static void observe(struct election *e, const struct val *lease)
     e->seen = os_mono();
 }
 
-static int write_lease(struct election *e, enum leader_step step, const struct val *v, struct arena *a, struct status *s)
+static int write_lease(struct election *e, enum leader_step step, const struct val *v, struct arena *a,
+                       struct status *s)
 {
     struct call call = lease_call(e);
     if (step != LEADER_CREATE)
@@ -134,7 +138,7 @@ static void give_up(struct election *e)
     fiber_shield(false);
 }
 
-/* ---- the course of things -------------------------------------------------------------------------------------------------- */
+/* ---- the course of things ---------------------------------------------------------------------------- */
 
 static void tell(struct election *e, const char *what)
 {
@@ -144,7 +148,8 @@ static void tell(struct election *e, const char *what)
     val_set_str(&a, about, N_namespace, str_of(e->config.ns));
     val_set_str(&a, about, N_name, str_of(e->config.name));
     val_set_str(&a, about, N_apiVersion, STR("coordination.k8s.io/v1"));
-    event_record(e->events, &resources[RES_LEASES], about, false, "LeaderElection", "%s %s", e->identity, what);
+    event_record(e->events, &resources[RES_LEASES], about, false, "LeaderElection", "%s %s", e->identity,
+                 what);
 }
 
 static void do_work(void *arg)
@@ -169,7 +174,8 @@ static int acquire(struct election *e)
         if (r == -ECANCELED || fiber_cancelled())
             return -ECANCELED;
         if (r != 1 && r != 409)
-            log_warn(e->config.component, "cannot claim the lease %s/%s (%d)", e->config.ns, e->config.name, r);
+            log_warn(e->config.component, "cannot claim the lease %s/%s (%d)", e->config.ns, e->config.name,
+                     r);
         r = fiber_sleep(jittered(e->config.retry_ns));
         if (r < 0)
             return r;
@@ -223,7 +229,8 @@ static void fill_defaults(struct election *e)
     snprintf(e->identity, sizeof(e->identity), "%s_%016llx", host, (unsigned long long)os_random_u64());
 }
 
-int leader_run(const struct leader_config *config, int (*work)(void *arg, struct err *e), void *arg, struct err *err)
+int leader_run(const struct leader_config *config, int (*work)(void *arg, struct err *e), void *arg,
+               struct err *err)
 {
     struct election e = {.config = *config, .work = work, .arg = arg};
     fill_defaults(&e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Leader election by a Lease (client-go's leaderelection, KEP-589 leases): of several programs that want to do the
- * same work one does it. How old a claim is is measured by one's own clock from when it was last seen to change, so
- * clocks of different machines need not agree.
+ * Leader election by a Lease (client-go's leaderelection, KEP-589 leases): of several programs that want to
+ * do the same work one does it. How old a claim is is measured by one's own clock from when it was last seen
+ * to change, so clocks of different machines need not agree.
  */
 #pragma once
 
@@ -11,24 +11,25 @@
 
 struct leader_config {
     struct client *client;
-    const char *ns, *name;     /* of the Lease: "kube-system", "kube-scheduler" */
-    const char *identity;      /* who we are; NULL: host name and a random part */
-    int64_t lease_ns;          /* 0: 15 s; how long a claim holds without being renewed */
-    int64_t renew_ns;          /* 0: 10 s; how long we try to renew before we stop */
-    int64_t retry_ns;          /* 0: 2 s */
-    const char *component;     /* of the events; NULL: name */
+    const char *ns, *name; /* of the Lease: "kube-system", "kube-scheduler" */
+    const char *identity;  /* who we are; NULL: host name and a random part */
+    int64_t lease_ns;      /* 0: 15 s; how long a claim holds without being renewed */
+    int64_t renew_ns;      /* 0: 10 s; how long we try to renew before we stop */
+    int64_t retry_ns;      /* 0: 2 s */
+    const char *component; /* of the events; NULL: name */
 };
 
-/* Waits for leadership, then runs work until it returns, leadership is lost (-EPIPE with a sentence: end the program)
- * or this fiber is cancelled (the claim is then given up at once). Returns what work returned. */
-int leader_run(const struct leader_config *config, int (*work)(void *arg, struct err *e), void *arg, struct err *e);
+/* Waits for leadership, then runs work until it returns, leadership is lost (-EPIPE with a sentence: end the
+ * program) or this fiber is cancelled (the claim is then given up at once). Returns what work returned. */
+int leader_run(const struct leader_config *config, int (*work)(void *arg, struct err *e), void *arg,
+               struct err *e);
 
-/* ---- the decision, pure ------------------------------------------------------------------------------------------- */
+/* ---- the decision, pure ------------------------------------------------------------------------------ */
 
 enum leader_step { LEADER_CREATE, LEADER_TAKE, LEADER_RENEW, LEADER_WAIT };
 /* lease: what is there (NULL: nothing); seen: when it was last seen to change. */
-enum leader_step leader_decide(const struct val *lease, struct str identity, struct mono seen, int64_t lease_ns,
-                               struct mono now);
+enum leader_step leader_decide(const struct val *lease, struct str identity, struct mono seen,
+                               int64_t lease_ns, struct mono now);
 /* The Lease as it shall be after the step. */
-struct val *leader_claim(struct arena *a, enum leader_step step, const struct val *lease, const struct leader_config *c,
-                         struct str identity, struct wall now);
+struct val *leader_claim(struct arena *a, enum leader_step step, const struct val *lease,
+                         const struct leader_config *c, struct str identity, struct wall now);

@@ -6,7 +6,8 @@
 #include "resources.h"
 #include "type/meta.h"
 
-/* How long to wait before asking again, as client-go's reflector: 800 ms doubling to 30 s, plus up to the same again. */
+/* How long to wait before asking again, as client-go's reflector: 800 ms doubling to 30 s, plus up to the
+ * same again. */
 enum { BACKOFF_FIRST_MS = 800, BACKOFF_MAX_MS = 30000 };
 
 enum { KEY_MAX = 1024 };
@@ -44,7 +45,7 @@ struct replica {
     struct waitq moved; /* a kind got synced, or its revision moved */
 };
 
-/* ---- keys -------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------- */
 
 static struct str put_text(char *buf, size_t *at, struct str s, bool slash)
 {
@@ -84,7 +85,7 @@ struct str index_controller_uid(const struct object *o)
     return str_empty(uid) ? STR(INDEX_NO_CONTROLLER) : uid;
 }
 
-/* ---- making and ending -------------------------------------------------------------------------------------- */
+/* ---- making and ending ------------------------------------------------------------------------------- */
 
 struct replica *replica_new(struct client *c, const struct replica_kind *kinds, size_t n)
 {
@@ -99,8 +100,11 @@ struct replica *replica_new(struct client *c, const struct replica_kind *kinds, 
         k->want.label_selector = arena_str(&r->arena, kinds[i].label_selector);
         k->want.field_selector = arena_str(&r->arena, kinds[i].field_selector);
         k->want.ns = arena_str(&r->arena, kinds[i].ns);
-        k->call = (struct call){.res = k->want.res, .ns = k->want.ns, .label_selector = k->want.label_selector,
-                                .field_selector = k->want.field_selector, .grace_seconds = -1};
+        k->call = (struct call){.res = k->want.res,
+                                .ns = k->want.ns,
+                                .label_selector = k->want.label_selector,
+                                .field_selector = k->want.field_selector,
+                                .grace_seconds = -1};
     }
     return r;
 }
@@ -156,7 +160,7 @@ void replica_free(struct replica *r)
     free(r);
 }
 
-/* ---- applying changes ---------------------------------------------------------------------------------------- */
+/* ---- applying changes -------------------------------------------------------------------------------- */
 
 static void tell(const struct kind *k, const struct object *old, const struct object *new_)
 {
@@ -258,7 +262,7 @@ static void apply(struct kind *k, const struct watch_event *e)
         k->next = tree_put(k->next, key_of(buf, e->object->namespace_, e->object->name), e->object);
 }
 
-/* ---- following ------------------------------------------------------------------------------------------------ */
+/* ---- following --------------------------------------------------------------------------------------- */
 
 /* One watch from beginning to end. Returns how it ended; *ret_events how many events came. */
 static int follow_once(struct kind *k, size_t *ret_events)
@@ -335,7 +339,8 @@ int replica_wait_synced(struct replica *r, struct mono deadline)
     return 0;
 }
 
-int replica_wait_revision(struct replica *r, const struct resource *res, int64_t revision, struct mono deadline)
+int replica_wait_revision(struct replica *r, const struct resource *res, int64_t revision,
+                          struct mono deadline)
 {
     struct kind *k = kind_find(r, res);
     while (k && k->revision < revision) {
@@ -351,7 +356,7 @@ int replica_wait_moved(struct replica *r, struct mono deadline)
     return waitq_wait(&r->moved, deadline);
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------- */
 
 const struct tree *replica_tree(const struct replica *r, const struct resource *res)
 {
@@ -372,7 +377,8 @@ static const struct object *tree_lookup(const struct tree *t, struct str ns, str
     return tree_get(t, key_of(buf, ns, name));
 }
 
-const struct object *replica_get(const struct replica *r, const struct resource *res, struct str ns, struct str name)
+const struct object *replica_get(const struct replica *r, const struct resource *res, struct str ns,
+                                 struct str name)
 {
     return tree_lookup(replica_tree(r, res), ns, name);
 }
@@ -388,7 +394,7 @@ int64_t replica_revision(const struct replica *r, const struct resource *res)
     return k ? k->revision : 0;
 }
 
-/* ---- snapshots -------------------------------------------------------------------------------------------------- */
+/* ---- snapshots --------------------------------------------------------------------------------------- */
 
 static void look_at_kind(const struct kind *k, struct snapshot *s)
 {
@@ -464,7 +470,8 @@ const struct tree *snapshot_tree(const struct snapshot *s, const struct resource
     return snapshot_index(s, res, NULL);
 }
 
-const struct object *snapshot_get(const struct snapshot *s, const struct resource *res, struct str ns, struct str name)
+const struct object *snapshot_get(const struct snapshot *s, const struct resource *res, struct str ns,
+                                  struct str name)
 {
     return tree_lookup(snapshot_tree(s, res), ns, name);
 }

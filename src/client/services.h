@@ -17,8 +17,8 @@ struct service_index {
 };
 
 void service_index_done(struct service_index *s);
-/* Follows one change of a Service or an EndpointSlice (replica_changed's arguments). Calls touched (may be NULL) with
- * the name of each entry that is different now; usually one. */
+/* Follows one change of a Service or an EndpointSlice (replica_changed's arguments). Calls touched (may be
+ * NULL) with the name of each entry that is different now; usually one. */
 typedef void service_touched(void *arg, struct str ns, struct str name);
 void service_index_changed(struct service_index *s, const struct resource *res, const struct object *old,
                            const struct object *new_, service_touched *touched, void *arg);

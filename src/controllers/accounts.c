@@ -24,14 +24,15 @@ struct accounts {
     struct waitq changed;
 };
 
-/* ---- tokens ---------------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------ */
 
 static int make_account(struct client *c, const char *name, struct arena *a, struct status *s)
 {
     struct val *v = val_new(a, VAL_OBJ), *meta = val_sub_obj(a, v, N_metadata);
     val_set_str(a, meta, N_name, str_of(name));
     val_set_str(a, meta, N_namespace, STR("kube-system"));
-    int r = client_create(c, CALL(.res = &resources[RES_SERVICEACCOUNTS], .ns = STR("kube-system")), v, a, NULL, s);
+    int r = client_create(c, CALL(.res = &resources[RES_SERVICEACCOUNTS], .ns = STR("kube-system")), v, a,
+                          NULL, s);
     return r == 409 ? 0 : r;
 }
 
@@ -40,8 +41,8 @@ static int ask_token(struct client *c, const char *name, struct arena *a, struct
     const struct val *got = NULL;
     struct val *v = val_new(a, VAL_OBJ);
     val_set_int(a, val_sub_obj(a, v, N_spec), N_expirationSeconds, LIFE_SECONDS);
-    const struct call *call = CALL(.res = &resources[RES_SERVICEACCOUNTS], .ns = STR("kube-system"), .name = str_of(name),
-                                   .subresource = "token");
+    const struct call *call = CALL(.res = &resources[RES_SERVICEACCOUNTS], .ns = STR("kube-system"),
+                                   .name = str_of(name), .subresource = "token");
     int r = client_create(c, call, v, a, &got, s);
     if (r == 404) {
         status_init(s, a);
@@ -62,20 +63,21 @@ static int renew(struct accounts *as, struct account *account)
     status_init(&s, &a);
     int r = ask_token(as->base, account->name, &a, &token, &s);
     if (r) {
-        log_warn("kube-controller-manager", "no token for kube-system/%s: " STR_FMT " (%d)", account->name, STR_ARG(s.message), r);
+        log_warn("kube-controller-manager", "no token for kube-system/%s: " STR_FMT " (%d)", account->name,
+                 STR_ARG(s.message), r);
         return r;
     }
     if (account->client)
         https_client_set_token(account->client, token);
     else
-        r = https_client_as(as->n > 0 && as->list[0]->client ? as->list[0]->client : as->base, token, account->name,
-                            &account->client, &e);
+        r = https_client_as(as->n > 0 && as->list[0]->client ? as->list[0]->client : as->base, token,
+                            account->name, &account->client, &e);
     account->renewed = os_mono();
     account->renew_at = mono_add(account->renewed, SECONDS(LIFE_SECONDS) * 8 / 10);
     return r;
 }
 
-/* ---- keeping them ------------------------------------------------------------------------------------------------------ */
+/* ---- keeping them ------------------------------------------------------------------------------------ */
 
 static struct account *next_due(struct accounts *as)
 {

@@ -5,5 +5,6 @@
 #include "controllers/engine.h"
 
 extern const struct controller clusterrole_aggregation_controller;
-/* Volumes, claims and their classes stay while somebody uses them: these take the finalizer away when nobody does. */
+/* Volumes, claims and their classes stay while somebody uses them: these take the finalizer away when nobody
+ * does. */
 extern const struct controller pvc_protection_controller, pv_protection_controller, vac_protection_controller;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CertificateSigningRequests: those of kubelets for their client certificates are approved when the requester may ask
- * for them, approved ones are signed by the cluster's CA as their signer's rules allow, and old ones are cleared away.
+ * CertificateSigningRequests: those of kubelets for their client certificates are approved when the requester
+ * may ask for them, approved ones are signed by the cluster's CA as their signer's rules allow, and old ones
+ * are cleared away.
  */
 #include "controllers/csr.h"
 
@@ -17,11 +18,11 @@ enum {
     SHORT_SECONDS = 8 * 3600, /* certificates shorter than this are not lengthened by the backdating */
     LEAST_SECONDS = 600,
     YEAR_SECONDS = 365 * 24 * 3600,
-    DONE_SECONDS = 3600,          /* how long approved, denied and failed requests are kept */
+    DONE_SECONDS = 3600, /* how long approved, denied and failed requests are kept */
     PENDING_SECONDS = 24 * 3600,
 };
 
-/* ---- what is asked -------------------------------------------------------------------------------------------------- */
+/* ---- what is asked ----------------------------------------------------------------------------------- */
 
 static const struct val *conditions_of(const struct object *csr)
 {
@@ -121,7 +122,7 @@ static const char *check_client(unsigned usages)
     return usages & X509_CLIENT_AUTH ? NULL : "missing required usage for client certificate: client auth";
 }
 
-/* ---- approving --------------------------------------------------------------------------------------------------------- */
+/* ---- approving --------------------------------------------------------------------------------------- */
 
 static void ask_permission(struct writes *w, const struct object *csr, const char *subresource)
 {
@@ -138,11 +139,12 @@ static void ask_permission(struct writes *w, const struct object *csr, const cha
     val_set_ref(a, spec, N_groups, val_get(from, N_groups));
     val_set_ref(a, spec, N_extra, val_get(from, N_extra));
     set_text(a, spec, N_uid, val_getstr(from, N_uid));
-    writes_add(w, WRITE_CHECK_ALLOWED, &resources[RES_SUBJECTACCESSREVIEWS], STR_NULL, csr->name)->body = review;
+    writes_add(w, WRITE_CHECK_ALLOWED, &resources[RES_SUBJECTACCESSREVIEWS], STR_NULL, csr->name)->body =
+        review;
 }
 
-static struct val *add_condition(struct arena *a, const struct object *csr, const char *type, const char *reason,
-                                 const char *message, struct wall now)
+static struct val *add_condition(struct arena *a, const struct object *csr, const char *type,
+                                 const char *reason, const char *message, struct wall now)
 {
     char time[TIME_TEXT_MAX];
     struct val *status, *v = with_status(a, csr, &status);
@@ -164,8 +166,8 @@ static void approve_if_allowed(struct writes *w, const struct object *csr, bool 
     ask_permission(w, csr, self ? "selfnodeclient" : "nodeclient");
     const char *message = self ? "Auto approving self kubelet client certificate after SubjectAccessReview."
                                : "Auto approving kubelet client certificate after SubjectAccessReview.";
-    writes_update(w, csr->res, add_condition(w->arena, csr, "Approved", "AutoApproved", message, now))->subresource =
-        "approval";
+    writes_update(w, csr->res, add_condition(w->arena, csr, "Approved", "AutoApproved", message, now))
+        ->subresource = "approval";
 }
 
 /* Is it a kubelet's request for a client certificate? *ret_self: for the very name it comes from. */
@@ -184,7 +186,8 @@ static bool is_node_client(struct arena *a, const struct object *csr, bool *ret_
 
 static int approve(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
-    const struct object *csr = snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
+    const struct object *csr =
+        snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
     bool self = false;
     if (csr && str_empty(certificate_of(csr)) && !has(csr, "Approved") && !has(csr, "Denied") &&
         is_node_client(w->arena, csr, &self))
@@ -193,16 +196,18 @@ static int approve(const struct snapshot *world, struct key key, struct wall now
 }
 
 /* Who may not ask for itself may perhaps ask for any node: bootstrap tokens. */
-static void approve_refused(const struct snapshot *world, struct key key, const struct write *w, const struct status *s,
-                            struct wall now, struct writes *ret)
+static void approve_refused(const struct snapshot *world, struct key key, const struct write *w,
+                            const struct status *s, struct wall now, struct writes *ret)
 {
-    const struct object *csr = snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
+    const struct object *csr =
+        snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
     bool self = false;
-    if (csr && w->verb == WRITE_CHECK_ALLOWED && s->code == 403 && is_node_client(ret->arena, csr, &self) && self)
+    if (csr && w->verb == WRITE_CHECK_ALLOWED && s->code == 403 && is_node_client(ret->arena, csr, &self) &&
+        self)
         approve_if_allowed(ret, csr, false, now);
 }
 
-/* ---- signing ------------------------------------------------------------------------------------------------------------- */
+/* ---- signing ----------------------------------------------------------------------------------------- */
 
 struct authority {
     struct x509_cert *cert;
@@ -220,7 +225,8 @@ static const char *check_request(const struct object *csr, const struct x509_nam
 
 static bool is_ours(const struct object *csr)
 {
-    return is_signer(csr, SIGNER "kubelet-serving") || is_signer(csr, SIGNER "kube-apiserver-client-kubelet") ||
+    return is_signer(csr, SIGNER "kubelet-serving") ||
+           is_signer(csr, SIGNER "kube-apiserver-client-kubelet") ||
            is_signer(csr, SIGNER "kube-apiserver-client") || is_signer(csr, SIGNER "legacy-unknown");
 }
 
@@ -232,8 +238,8 @@ static int64_t life_of(const struct object *csr, const struct controllers_config
     return MIN(life, most);
 }
 
-static int issue(const struct authority *ca, const struct object *csr, const struct x509_csr *x, unsigned usages,
-                 int64_t life, struct wall now, struct buf *ret, struct err *e)
+static int issue(const struct authority *ca, const struct object *csr, const struct x509_csr *x,
+                 unsigned usages, int64_t life, struct wall now, struct buf *ret, struct err *e)
 {
     int64_t back = SECONDS(BACKDATE_SECONDS);
     struct x509_spec spec = {.names = x->names, .usages = usages};
@@ -250,12 +256,14 @@ static int issue(const struct authority *ca, const struct object *csr, const str
 
 static void fail(struct writes *w, const struct object *csr, const char *why, struct wall now)
 {
-    writes_update_status(w, csr->res, add_condition(w->arena, csr, "Failed", "SignerValidationFailure", why, now));
+    writes_update_status(w, csr->res,
+                         add_condition(w->arena, csr, "Failed", "SignerValidationFailure", why, now));
 }
 
 static int sign(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
-    const struct object *csr = snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
+    const struct object *csr =
+        snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
     const struct authority *ca = w->state;
     if (!csr || !is_ours(csr) || !has(csr, "Approved") || has(csr, "Denied") || has(csr, "Failed") ||
         !str_empty(certificate_of(csr)) || !ca->cert)
@@ -271,7 +279,8 @@ static int sign(const struct snapshot *world, struct key key, struct wall now, s
     unsigned usages = usages_of(csr, &unknown);
     const char *wrong = check_request(csr, &x.names, usages);
     if (!wrong && !str_empty(unknown))
-        wrong = arena_cstr(w->arena, arena_printf(w->arena, "unrecognized usage \"" STR_FMT "\"", STR_ARG(unknown)));
+        wrong = arena_cstr(w->arena,
+                           arena_printf(w->arena, "unrecognized usage \"" STR_FMT "\"", STR_ARG(unknown)));
     int r = wrong ? 0 : issue(ca, csr, &x, usages, life_of(csr, w->config), now, &pem, &e);
     x509_csr_done(&x);
     if (wrong)
@@ -287,7 +296,8 @@ static int sign(const struct snapshot *world, struct key key, struct wall now, s
 static void *sign_state(const struct controllers_config *config)
 {
     struct authority *ca = NEW(struct authority);
-    if (x509_cert_parse(config->signing_cert, &ca->cert, NULL) < 0 || x509_key_parse(config->signing_key, &ca->key, NULL) < 0) {
+    if (x509_cert_parse(config->signing_cert, &ca->cert, NULL) < 0 ||
+        x509_key_parse(config->signing_key, &ca->key, NULL) < 0) {
         x509_cert_unref(ca->cert);
         ca->cert = NULL;
     }
@@ -307,7 +317,7 @@ static bool sign_enabled(const struct controllers_config *config)
     return !str_empty(config->signing_cert) && !str_empty(config->signing_key);
 }
 
-/* ---- clearing away --------------------------------------------------------------------------------------------------------- */
+/* ---- clearing away ----------------------------------------------------------------------------------- */
 
 static int64_t condition_end(const struct object *csr, const char *type)
 {
@@ -328,7 +338,8 @@ static int64_t end_of(const struct object *csr)
 
 static int clean(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
-    const struct object *csr = snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
+    const struct object *csr =
+        snapshot_get(world, &resources[RES_CERTIFICATESIGNINGREQUESTS], STR_NULL, key.name);
     if (!csr || obj_deleting(csr->val))
         return 0;
     if (end_of(csr) <= now.ns)

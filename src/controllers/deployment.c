@@ -6,7 +6,7 @@
 #include "resources.h"
 #include "type/meta.h"
 
-/* ---- seeing what is there --------------------------------------------------------------------------------------- */
+/* ---- seeing what is there ---------------------------------------------------------------------------- */
 
 static struct depset depset_of(const struct object *o)
 {
@@ -65,13 +65,17 @@ static void rollout_init(struct rollout *r, const struct snapshot *world, const 
                          struct wall now, struct writes *w)
 {
     const struct val *status = val_get(deployment->val, N_status), *old = val_get(status, N_conditions);
-    *r = (struct rollout){.world = world, .deployment = deployment, .spec = val_get(deployment->val, N_spec),
-                          .now = now, .w = w, .collisions = val_int(val_get(status, N_collisionCount), -1)};
+    *r = (struct rollout){.world = world,
+                          .deployment = deployment,
+                          .spec = val_get(deployment->val, N_spec),
+                          .now = now,
+                          .w = w,
+                          .collisions = val_int(val_get(status, N_collisionCount), -1)};
     r->conditions = old ? val_copy(w->arena, old) : val_new(w->arena, VAL_LIST);
     look_at_strategy(r);
 }
 
-/* ---- rolling ------------------------------------------------------------------------------------------------------ */
+/* ---- rolling ----------------------------------------------------------------------------------------- */
 
 static bool scale_newest(struct rollout *r)
 {
@@ -114,7 +118,8 @@ static int64_t scale_down_available(struct rollout *r)
     return gone;
 }
 
-/* How many old pods may go: what stands above the least that must be there, less the new ones that are not up yet. */
+/* How many old pods may go: what stands above the least that must be there, less the new ones that are not up
+ * yet. */
 static bool scale_down_old(struct rollout *r)
 {
     int64_t total = rollout_total(r), least = r->wanted - r->max_unavailable;
@@ -133,7 +138,7 @@ static void roll(struct rollout *r)
         rollout_clean_up_history(r);
 }
 
-/* ---- recreating ---------------------------------------------------------------------------------------------------- */
+/* ---- recreating -------------------------------------------------------------------------------------- */
 
 static bool scale_old_to_nothing(struct rollout *r)
 {
@@ -173,9 +178,10 @@ static void recreate(struct rollout *r)
         rollout_clean_up_history(r);
 }
 
-/* ---- reconcile -------------------------------------------------------------------------------------------------------- */
+/* ---- reconcile --------------------------------------------------------------------------------------- */
 
-/* Pausing and resuming are marked in the conditions, so that time spent paused does not count as lack of progress. */
+/* Pausing and resuming are marked in the conditions, so that time spent paused does not count as lack of
+ * progress. */
 static void note_pause(struct rollout *r, bool paused)
 {
     struct str reason = val_getstr(rollout_condition(r, "Progressing"), N_reason);
@@ -248,8 +254,8 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     return 0;
 }
 
-static void refused(const struct snapshot *world, struct key key, const struct write *w, const struct status *why,
-                    struct wall now, struct writes *ret)
+static void refused(const struct snapshot *world, struct key key, const struct write *w,
+                    const struct status *why, struct wall now, struct writes *ret)
 {
     const struct object *d = snapshot_get(world, &resources[RES_DEPLOYMENTS], key.ns, key.name);
     struct selector selector;
@@ -263,7 +269,7 @@ static void refused(const struct snapshot *world, struct key key, const struct w
     rollout_create_refused(&r, w, why);
 }
 
-/* ---- keys --------------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------- */
 
 /* Only the Recreate strategy waits for pods to go. */
 static void keys_of_pod(const struct snapshot *world, const struct object *old, const struct object *new_,

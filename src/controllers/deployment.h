@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Deployments: replica sets of successive templates, scaled against each other within maxSurge and maxUnavailable.
- * deployment.c decides what happens, deployment_sets.c handles its replica sets (revision, scale, history),
- * deployment_status.c says how far it has come.
+ * Deployments: replica sets of successive templates, scaled against each other within maxSurge and
+ * maxUnavailable. deployment.c decides what happens, deployment_sets.c handles its replica sets (revision,
+ * scale, history), deployment_status.c says how far it has come.
  */
 #pragma once
 
@@ -10,15 +10,15 @@
 
 extern const struct controller deployment_controller;
 
-/* ---- between the files of this controller -------------------------------------------------------------------- */
+/* ---- between the files of this controller ------------------------------------------------------------ */
 
 /* A replica set of the deployment, and what becomes of it in this reconcile. */
 struct depset {
     const struct object *object; /* NULL when it is being made */
     struct str name;
-    struct val *edit;       /* its new form once something changed; NULL */
-    int64_t replicas;       /* wanted, as of now in this reconcile */
-    int64_t stored;         /* wanted, as stored; 0 for a new one */
+    struct val *edit; /* its new form once something changed; NULL */
+    int64_t replicas; /* wanted, as of now in this reconcile */
+    int64_t stored;   /* wanted, as stored; 0 for a new one */
     int64_t actual, ready, available, observed, generation;
     const struct val *status;
     struct wall created;
@@ -45,7 +45,8 @@ bool same_template(const struct val *a, const struct val *b); /* but for the has
 void rollout_find_newest(struct rollout *r);
 /* Brings revision and annotations of the newest set up to date, or makes it (when create). */
 void rollout_sync_newest(struct rollout *r, bool create);
-/* Wants n replicas of the set. force: also when only its annotations are old. Returns whether the number changed. */
+/* Wants n replicas of the set. force: also when only its annotations are old. Returns whether the number
+ * changed. */
 bool rollout_scale_set(struct rollout *r, struct depset *s, int64_t n, bool force);
 /* The deployment's own number changed (or it is paused): all its sets follow in proportion. */
 void rollout_scale_in_proportion(struct rollout *r);

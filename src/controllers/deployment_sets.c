@@ -20,15 +20,19 @@ enum { HISTORY_TEXT_MAX = 2000, NAME_MAX_LEN = 253 };
 /* Annotations of a deployment that its replica sets do not get. */
 static bool is_own_annotation(struct str key)
 {
-    static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISION_HISTORY,
-                                      DESIRED, MAX_REPLICAS, "deprecated.deployment.rollback.to"};
+    static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration",
+                                      REVISION,
+                                      REVISION_HISTORY,
+                                      DESIRED,
+                                      MAX_REPLICAS,
+                                      "deprecated.deployment.rollback.to"};
     for (size_t i = 0; i < ARRAY_SIZE(own); i++)
         if (str_is(key, own[i]))
             return true;
     return false;
 }
 
-/* ---- sums ---------------------------------------------------------------------------------------------------------- */
+/* ---- sums -------------------------------------------------------------------------------------------- */
 
 int64_t rollout_total(const struct rollout *r)
 {
@@ -38,7 +42,8 @@ int64_t rollout_total(const struct rollout *r)
     return n;
 }
 
-/* A set that was scaled down and has not said so yet: what it counts above its replicas is on its way out already. */
+/* A set that was scaled down and has not said so yet: what it counts above its replicas is on its way out
+ * already. */
 int64_t rollout_available(const struct rollout *r)
 {
     int64_t n = 0;
@@ -52,7 +57,7 @@ bool rollout_is_old(const struct rollout *r, const struct depset *s)
     return s != r->newest;
 }
 
-/* ---- which is the newest ------------------------------------------------------------------------------------------- */
+/* ---- which is the newest ----------------------------------------------------------------------------- */
 
 static const struct val *template_of(const struct depset *s)
 {
@@ -73,14 +78,15 @@ static bool same_labels(const struct val *a, const struct val *b)
 bool same_template(const struct val *a, const struct val *b)
 {
     const struct val *ma = val_get(a, N_metadata), *mb = val_get(b, N_metadata);
-    if (!same_labels(val_get(ma, N_labels), val_get(mb, N_labels)) || !val_same(val_get(a, N_spec), val_get(b, N_spec)))
+    if (!same_labels(val_get(ma, N_labels), val_get(mb, N_labels)) ||
+        !val_same(val_get(a, N_spec), val_get(b, N_spec)))
         return false;
-    VAL_EACH_MEMBER (ma, m)
-        if (m->name != N_labels && !val_equal(m, val_get(mb, m->name)))
-            return false;
-    VAL_EACH_MEMBER (mb, m)
-        if (m->name != N_labels && !val_equal(m, val_get(ma, m->name)))
-            return false;
+    VAL_EACH_MEMBER(ma, m)
+    if (m->name != N_labels && !val_equal(m, val_get(mb, m->name)))
+        return false;
+    VAL_EACH_MEMBER(mb, m)
+    if (m->name != N_labels && !val_equal(m, val_get(ma, m->name)))
+        return false;
     return true;
 }
 
@@ -92,7 +98,7 @@ void rollout_find_newest(struct rollout *r)
             r->newest = &r->sets[i];
 }
 
-/* ---- changing a set ------------------------------------------------------------------------------------------------- */
+/* ---- changing a set ---------------------------------------------------------------------------------- */
 
 static struct val *edit(struct rollout *r, struct depset *s)
 {
@@ -161,8 +167,9 @@ static void write_set(struct rollout *r, struct depset *s)
     }
     if (s->replicas != s->stored)
         writes_event(r->w, r->deployment->res, r->deployment->val, false, "ScalingReplicaSet",
-                     "Scaled %s replica set " STR_FMT " from %lld to %lld", s->replicas > s->stored ? "up" : "down",
-                     STR_ARG(s->name), (long long)s->stored, (long long)s->replicas);
+                     "Scaled %s replica set " STR_FMT " from %lld to %lld",
+                     s->replicas > s->stored ? "up" : "down", STR_ARG(s->name), (long long)s->stored,
+                     (long long)s->replicas);
 }
 
 /* The newest first, so that a refusal to make it stops the rest. */
@@ -175,7 +182,7 @@ void rollout_write_sets(struct rollout *r)
             write_set(r, &r->sets[i]);
 }
 
-/* ---- revisions -------------------------------------------------------------------------------------------------------- */
+/* ---- revisions --------------------------------------------------------------------------------------- */
 
 static int64_t max_old_revision(const struct rollout *r)
 {
@@ -194,8 +201,9 @@ static void append_history(struct rollout *r, struct depset *s, struct str old_r
         history = tail;
     }
     annotate(r, s, REVISION_HISTORY,
-             str_empty(history) ? old_revision
-                                : arena_printf(r->w->arena, STR_FMT "," STR_FMT, STR_ARG(history), STR_ARG(old_revision)));
+             str_empty(history)
+                 ? old_revision
+                 : arena_printf(r->w->arena, STR_FMT "," STR_FMT, STR_ARG(history), STR_ARG(old_revision)));
 }
 
 static void copy_annotations(struct rollout *r, struct depset *s)
@@ -226,11 +234,11 @@ static void update_newest(struct rollout *r, int64_t revision)
         set_count(r->w->arena, val_mut(edit(r, s), N_spec), N_minReadySeconds, ready);
     r->revision = annotation(s, REVISION);
     if (rollout_has_deadline(r) && !rollout_condition(r, "Progressing"))
-        rollout_set_condition(r, "Progressing", "True", "FoundNewReplicaSet", "Found new replica set \"" STR_FMT "\"",
-                              STR_ARG(s->name));
+        rollout_set_condition(r, "Progressing", "True", "FoundNewReplicaSet",
+                              "Found new replica set \"" STR_FMT "\"", STR_ARG(s->name));
 }
 
-/* ---- making a set ------------------------------------------------------------------------------------------------------- */
+/* ---- making a set ------------------------------------------------------------------------------------ */
 
 static struct str template_hash(struct rollout *r)
 {
@@ -263,8 +271,9 @@ static struct val *make_set(struct rollout *r, struct str name, struct str hash)
     val_set_str(a, meta, N_name, name);
     val_set_str(a, meta, N_namespace, r->deployment->namespace_);
     val_set_ref(a, meta, N_labels, val_at(template, N_metadata, N_labels));
-    val_add(a, val_sub_list(a, meta, N_ownerReferences),
-            obj_owner_ref(a, api_version(a, r->deployment->res).p, r->deployment->res->kind, r->deployment->val));
+    val_add(
+        a, val_sub_list(a, meta, N_ownerReferences),
+        obj_owner_ref(a, api_version(a, r->deployment->res).p, r->deployment->res->kind, r->deployment->val));
     val_sub_map(a, meta, N_annotations);
     struct val *spec = val_sub_obj(a, v, N_spec);
     val_set_int(a, spec, N_replicas, 0);
@@ -288,8 +297,8 @@ static void create_newest(struct rollout *r, int64_t revision)
     annotate_scale(r, s);
     r->revision = number(r, revision);
     if (rollout_has_deadline(r))
-        rollout_set_condition(r, "Progressing", "True", "NewReplicaSetCreated", "Created new replica set \"" STR_FMT "\"",
-                              STR_ARG(name));
+        rollout_set_condition(r, "Progressing", "True", "NewReplicaSetCreated",
+                              "Created new replica set \"" STR_FMT "\"", STR_ARG(name));
 }
 
 void rollout_sync_newest(struct rollout *r, bool create)
@@ -305,7 +314,8 @@ static void write_failure(struct rollout *r, const struct write *w, const struct
 {
     struct str text = arena_printf(r->w->arena, "Failed to create new replica set \"" STR_FMT "\": " STR_FMT,
                                    STR_ARG(obj_name(w->body)), STR_ARG(why->message));
-    writes_event(r->w, r->deployment->res, r->deployment->val, true, "ReplicaSetCreateError", STR_FMT, STR_ARG(text));
+    writes_event(r->w, r->deployment->res, r->deployment->val, true, "ReplicaSetCreateError", STR_FMT,
+                 STR_ARG(text));
     if (!rollout_has_deadline(r))
         return;
     rollout_set_condition(r, "Progressing", "False", "ReplicaSetCreateError", STR_FMT, STR_ARG(text));
@@ -330,7 +340,7 @@ void rollout_create_refused(struct rollout *r, const struct write *w, const stru
     writes_update_status(r->w, r->deployment->res, v);
 }
 
-/* ---- scaling ------------------------------------------------------------------------------------------------------------- */
+/* ---- scaling ----------------------------------------------------------------------------------------- */
 
 /* How many the newest set may have with the others as they are. */
 int64_t rollout_new_replicas(const struct rollout *r, int64_t newest_now)
@@ -352,7 +362,8 @@ bool rollout_is_scaling(const struct rollout *r)
 static bool is_saturated(const struct rollout *r)
 {
     const struct depset *n = r->newest;
-    return n && n->replicas == r->wanted && annotated_number(n, DESIRED, -1) == r->wanted && n->available == r->wanted;
+    return n && n->replicas == r->wanted && annotated_number(n, DESIRED, -1) == r->wanted &&
+           n->available == r->wanted;
 }
 
 /* The one set with replicas, or, when none has any, the newest; NULL when several have. */
@@ -414,7 +425,8 @@ static void scale_all(struct rollout *r)
     for (size_t i = 0; i < r->n_sets; i++)
         if (r->sets[i].replicas > 0)
             active[n++] = &r->sets[i];
-    int64_t allowed = r->wanted > 0 ? r->wanted + r->max_surge : 0, to_add = allowed - rollout_total(r), added = 0;
+    int64_t allowed = r->wanted > 0 ? r->wanted + r->max_surge : 0, to_add = allowed - rollout_total(r),
+            added = 0;
     if (to_add != 0)
         qsort(active, n, sizeof(*active), to_add > 0 ? larger_then_newer : larger_then_older);
     for (size_t i = 0; i < n; i++) {
@@ -445,7 +457,7 @@ void rollout_scale_in_proportion(struct rollout *r)
         scale_all(r);
 }
 
-/* ---- history -------------------------------------------------------------------------------------------------------------- */
+/* ---- history ----------------------------------------------------------------------------------------- */
 
 static int by_revision(const void *pa, const void *pb)
 {

@@ -6,7 +6,7 @@
 
 #define REVISION "deployment.kubernetes.io/revision"
 
-/* ---- conditions ------------------------------------------------------------------------------------------------------ */
+/* ---- conditions -------------------------------------------------------------------------------------- */
 
 const struct val *rollout_condition(const struct rollout *r, const char *type)
 {
@@ -19,8 +19,8 @@ static void remove_condition(struct rollout *r, const char *type)
 }
 
 /* Puts it at the end of the list, whatever was there before. */
-static void put_condition(struct rollout *r, const char *type, const char *status, const char *reason, struct str message,
-                          struct str updated, struct str transition)
+static void put_condition(struct rollout *r, const char *type, const char *status, const char *reason,
+                          struct str message, struct str updated, struct str transition)
 {
     struct arena *a = r->w->arena;
     remove_condition(r, type);
@@ -63,7 +63,7 @@ void rollout_set_condition(struct rollout *r, const char *type, const char *stat
     replace_condition(r, type, status, reason, buf_str(&b));
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------------------- */
 
 struct numbers {
     int64_t replicas, updated, ready, available, observed;
@@ -123,7 +123,7 @@ static int64_t terminating(const struct rollout *r)
     return n;
 }
 
-/* ---- progress ------------------------------------------------------------------------------------------------------------ */
+/* ---- progress ---------------------------------------------------------------------------------------- */
 
 static int64_t deadline_seconds(const struct rollout *r)
 {
@@ -198,7 +198,8 @@ static void take_over_failure(struct rollout *r)
 static void judge_availability(struct rollout *r, struct numbers now)
 {
     if (now.available >= r->wanted - r->max_unavailable)
-        rollout_set_condition(r, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.");
+        rollout_set_condition(r, "Available", "True", "MinimumReplicasAvailable",
+                              "Deployment has minimum availability.");
     else
         rollout_set_condition(r, "Available", "False", "MinimumReplicasUnavailable",
                               "Deployment does not have minimum availability.");
@@ -215,7 +216,7 @@ static void come_back_at_deadline(struct rollout *r, struct numbers now)
     writes_again(r->w, MAX(left, (int64_t)0) + SECONDS(1));
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------- */
 
 static void fill_status(struct rollout *r, struct val *s, struct numbers n)
 {

@@ -73,7 +73,8 @@ static void add_pod(struct sync *s, const struct object *pod, bool ready)
     struct val *ports = ports_of(s, pod->val);
     bool headless_without_ports =
         val_len(val_at(s->service->val, N_spec, N_ports)) == 0 && service_is_headless(s->service->val);
-    if (!ip || (s->publish_all || pod_ready(pod->val)) != ready || (val_len(ports) == 0 && !headless_without_ports))
+    if (!ip || (s->publish_all || pod_ready(pod->val)) != ready ||
+        (val_len(ports) == 0 && !headless_without_ports))
         return;
     if (s->n_addresses >= CAPACITY) {
         s->truncated = true;
@@ -125,7 +126,8 @@ static struct val *make_endpoints(struct sync *s, const struct object *old)
 {
     struct arena *a = s->w->arena;
     struct val *v = old ? val_copy_shallow(a, old->val) : val_new(a, VAL_OBJ);
-    struct val *meta = val_set(a, v, N_metadata, old ? *val_copy_shallow(a, old->meta) : *val_new(a, VAL_OBJ));
+    struct val *meta =
+        val_set(a, v, N_metadata, old ? *val_copy_shallow(a, old->meta) : *val_new(a, VAL_OBJ));
     if (!old) {
         val_set_str(a, meta, N_name, s->service->name);
         val_set_str(a, meta, N_namespace, s->service->namespace_);
@@ -165,8 +167,11 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     }
     if (!service_has_selector(service->val))
         return 0;
-    struct sync s = {.service = service, .w = w, .ipv6 = is_ipv6(service->val),
-                     .publish_all = val_bool(val_at(service->val, N_spec, N_publishNotReadyAddresses), false)};
+    struct sync s = {.service = service,
+                     .w = w,
+                     .ipv6 = is_ipv6(service->val),
+                     .publish_all =
+                         val_bool(val_at(service->val, N_spec, N_publishNotReadyAddresses), false)};
     struct objects pods = {0};
     service_pods(world, service, s.publish_all, w->arena, &pods);
     s.subsets = ARENA_ARRAY(w->arena, struct subset, pods.n);
@@ -188,7 +193,8 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
     const struct object *o = new_ ? new_ : old;
     if (res == &resources[RES_PODS])
         keys_of_service_pod(world, old, new_, sink, arg);
-    else if (res == &resources[RES_SERVICES] || snapshot_get(world, &resources[RES_SERVICES], o->namespace_, o->name))
+    else if (res == &resources[RES_SERVICES] ||
+             snapshot_get(world, &resources[RES_SERVICES], o->namespace_, o->name))
         sink(arg, (struct key){o->namespace_, o->name});
 }
 

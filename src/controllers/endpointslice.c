@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * EndpointSlices (KEP-752): the endpoints of a service in pieces of at most a hundred, so that a change of one pod
- * moves one small object. Slices that stand are changed as little as possible: an endpoint stays in its slice, new
- * ones fill slices that change anyway, then one that has room for all of them, then new slices.
+ * EndpointSlices (KEP-752): the endpoints of a service in pieces of at most a hundred, so that a change of
+ * one pod moves one small object. Slices that stand are changed as little as possible: an endpoint stays in
+ * its slice, new ones fill slices that change anyway, then one that has room for all of them, then new
+ * slices.
  */
 #include "controllers/endpoints.h"
 
@@ -55,7 +56,7 @@ struct sync {
 #define GROW(arena, items, n, cap)                                                                           \
     do {                                                                                                     \
         if ((n) == (cap)) {                                                                                  \
-            size_t grow_cap_ = (cap) ? (cap) * 2 : 8;                                                        \
+            size_t grow_cap_ = (cap) ? (cap)*2 : 8;                                                          \
             __typeof__(items) grow_new_ = arena_alloc((arena), grow_cap_ * sizeof(*(items)));                \
             if (n)                                                                                           \
                 memcpy(grow_new_, (items), (n) * sizeof(*(items)));                                          \
@@ -64,7 +65,7 @@ struct sync {
         }                                                                                                    \
     } while (0)
 
-/* ---- what shall be -------------------------------------------------------------------------------------------------- */
+/* ---- what shall be ----------------------------------------------------------------------------------- */
 
 static struct val *ports_of(struct sync *s, const struct val *pod)
 {
@@ -95,9 +96,10 @@ static struct str ports_id(struct arena *a, const struct val *ports)
     struct str *parts = ARENA_ARRAY(a, struct str, val_len(ports));
     size_t n = 0;
     VAL_EACH (ports, p)
-        parts[n++] = arena_printf(a, STR_FMT ":" STR_FMT ":%lld:" STR_FMT, STR_ARG(val_getstr(p, N_name)),
-                                  STR_ARG(val_getstr(p, N_protocol)), (long long)val_int(val_get(p, N_port), 0),
-                                  STR_ARG(val_getstr(p, N_appProtocol)));
+        parts[n++] =
+            arena_printf(a, STR_FMT ":" STR_FMT ":%lld:" STR_FMT, STR_ARG(val_getstr(p, N_name)),
+                         STR_ARG(val_getstr(p, N_protocol)), (long long)val_int(val_get(p, N_port), 0),
+                         STR_ARG(val_getstr(p, N_appProtocol)));
     qsort(parts, n, sizeof(*parts), by_text);
     return arena_join(a, parts, n, STR(","));
 }
@@ -132,7 +134,8 @@ static void set_hints(struct sync *s, struct val *e, struct str zone, struct str
     struct arena *a = s->w->arena;
     struct str how = val_str(val_at(s->service->val, N_spec, N_trafficDistribution));
     bool same_node = str_is(how, "PreferSameNode");
-    if (!ready || str_empty(zone) || !(same_node || str_is(how, "PreferClose") || str_is(how, "PreferSameZone")))
+    if (!ready || str_empty(zone) ||
+        !(same_node || str_is(how, "PreferClose") || str_is(how, "PreferSameZone")))
         return;
     struct val *hints = val_sub_obj(a, e, N_hints);
     val_set_str(a, val_add_obj(a, val_sub_list(a, hints, N_forZones)), N_name, zone);
@@ -185,7 +188,7 @@ static void want_pod(struct sync *s, const struct object *pod)
     g->left++;
 }
 
-/* ---- what is ------------------------------------------------------------------------------------------------------------ */
+/* ---- what is ----------------------------------------------------------------------------------------- */
 
 static bool is_managed(const struct object *slice, const struct object *service)
 {
@@ -217,7 +220,7 @@ static struct val *fill_labels(struct sync *s)
     return labels;
 }
 
-/* ---- from one to the other ------------------------------------------------------------------------------------------------ */
+/* ---- from one to the other --------------------------------------------------------------------------- */
 
 /* Endpoints of the slice that are still wanted stay in it, in their new form. */
 static void keep_wanted(struct sync *s, struct map *by_id, struct ports_group *g, struct slice *x)
@@ -250,7 +253,8 @@ static void fill(struct sync *s, struct ports_group *g, struct slice *x, size_t 
 
 static int fullest_first(const void *a, const void *b)
 {
-    return (int)val_len(((const struct slice *)b)->endpoints) - (int)val_len(((const struct slice *)a)->endpoints);
+    return (int)val_len(((const struct slice *)b)->endpoints) -
+           (int)val_len(((const struct slice *)a)->endpoints);
 }
 
 /* An unchanged slice that takes all that is left and is then as full as can be. */
@@ -292,7 +296,7 @@ static void arrange(struct sync *s, struct ports_group *g)
     }
 }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------------------- */
 
 static struct val *make_slice(struct sync *s, const struct val *ports)
 {
@@ -318,7 +322,8 @@ static void write_slice(struct sync *s, const struct ports_group *g, const struc
     if (x->object)
         writes_update(s->w, x->object->res, v);
     else if (!obj_deleting(s->service->val))
-        writes_add(s->w, WRITE_CREATE, &resources[RES_ENDPOINTSLICES], s->service->namespace_, STR_NULL)->body = v;
+        writes_add(s->w, WRITE_CREATE, &resources[RES_ENDPOINTSLICES], s->service->namespace_, STR_NULL)
+            ->body = v;
 }
 
 /* A slice that is to go takes the place of one that is to come. */
@@ -349,8 +354,8 @@ static void write_group(struct sync *s, struct ports_group *g)
 
 static bool is_placeholder(const struct sync *s, const struct slice *x)
 {
-    return val_len(val_get(x->object->val, N_endpoints)) == 0 && val_len(val_get(x->object->val, N_ports)) == 0 &&
-           val_equal(obj_labels(x->object->val), s->labels);
+    return val_len(val_get(x->object->val, N_endpoints)) == 0 &&
+           val_len(val_get(x->object->val, N_ports)) == 0 && val_equal(obj_labels(x->object->val), s->labels);
 }
 
 /* A service without endpoints has one empty slice: others see that it was looked at. */
@@ -382,7 +387,7 @@ static void write_all(struct sync *s)
                 writes_delete(s->w, s->groups[i].slices[j].object);
 }
 
-/* ---- reconcile -------------------------------------------------------------------------------------------------------------------- */
+/* ---- reconcile --------------------------------------------------------------------------------------- */
 
 static void look_at_slice(struct sync *s, const struct object *o)
 {
@@ -425,12 +430,15 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     const struct object *service = snapshot_get(world, &resources[RES_SERVICES], key.ns, key.name);
     if (!service || !service_has_selector(service->val))
         return 0; /* slices of a service that is gone are the garbage collector's */
-    struct sync s = {.world = world, .service = service, .w = w,
+    struct sync s = {.world = world,
+                     .service = service,
+                     .w = w,
                      .max = w->config->endpoints_per_slice ? w->config->endpoints_per_slice : 100,
-                     .publish_all = val_bool(val_at(service->val, N_spec, N_publishNotReadyAddresses), false)};
+                     .publish_all =
+                         val_bool(val_at(service->val, N_spec, N_publishNotReadyAddresses), false)};
     struct objects slices = {0}, pods = {0};
     s.labels = fill_labels(&s);
-    TREE_EACH(snapshot_tree(world, &resources[RES_ENDPOINTSLICES]), key.ns, it)
+    TREE_EACH (snapshot_tree(world, &resources[RES_ENDPOINTSLICES]), key.ns, it)
         if (is_managed(it.object, service) && !obj_deleting(it.object->val))
             objects_add(w->arena, &slices, it.object);
     service_pods(world, service, true, w->arena, &pods);
@@ -454,7 +462,8 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
         sink(arg, (struct key){o->namespace_, o->name});
     else if (res == &resources[RES_PODS])
         keys_of_service_pod(world, old, new_, sink, arg);
-    else if (res == &resources[RES_ENDPOINTSLICES] && str_is(obj_label(o->val, STR(MANAGED_BY_LABEL)), MANAGED_BY))
+    else if (res == &resources[RES_ENDPOINTSLICES] &&
+             str_is(obj_label(o->val, STR(MANAGED_BY_LABEL)), MANAGED_BY))
         sink(arg, (struct key){o->namespace_, obj_label(o->val, STR(SERVICE_NAME))});
 }
 

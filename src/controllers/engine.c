@@ -14,10 +14,11 @@
 #include "type/meta.h"
 
 enum {
-    BATCH_MAX = 64,           /* creates or deletes in flight at once for one key */
-    OWN_WRITE_SECONDS = 300,  /* how long to wait for one's own writes to come back; upstream's expectations */
-    REST_FACTOR = 10,         /* a key that cost much to decide rests so many times as long: changes gather meanwhile */
-    REST_FROM_US = 200,       /* what is much */
+    BATCH_MAX = 64,          /* creates or deletes in flight at once for one key */
+    OWN_WRITE_SECONDS = 300, /* how long to wait for one's own writes to come back; upstream's expectations */
+    REST_FACTOR =
+        10, /* a key that cost much to decide rests so many times as long: changes gather meanwhile */
+    REST_FROM_US = 200, /* what is much */
     REST_MAX_MS = 100,
 };
 
@@ -43,11 +44,11 @@ struct runner {
     void *state;
 };
 
-/* ---- own writes not yet seen in the replica, by key ------------------------------------------------------------ */
+/* ---- own writes not yet seen in the replica, by key -------------------------------------------------- */
 
 struct unseen {
     const struct resource *res;
-    int64_t revision;  /* the replica must have come so far ... */
+    int64_t revision;      /* the replica must have come so far ... */
     char *ns, *name, *uid; /* ... or this object must be gone or going (revision 0) */
 };
 
@@ -123,7 +124,7 @@ static int wait_for_own_writes(struct runner *r, struct workq_item *item)
     return 0;
 }
 
-/* ---- carrying out writes ------------------------------------------------------------------------------------------ */
+/* ---- carrying out writes ----------------------------------------------------------------------------- */
 
 /* What all parts of one reconcile share. */
 struct job {
@@ -153,14 +154,21 @@ static int check_allowed(struct client *c, const struct write *w, struct arena *
     const struct val *got = NULL;
     int r = client_create(c, CALL(.res = w->res), w->body, a, &got, s);
     if (r == 0 && !val_bool(val_at(got, N_status, N_allowed), false))
-        return status_set(s, 403, NULL, "not allowed: " STR_FMT, STR_ARG(val_str(val_at(got, N_status, N_reason))));
+        return status_set(s, 403, NULL, "not allowed: " STR_FMT,
+                          STR_ARG(val_str(val_at(got, N_status, N_reason))));
     return r;
 }
 
-static int call_for(struct client *c, const struct write *w, struct arena *a, const struct val **ret, struct status *s)
+static int call_for(struct client *c, const struct write *w, struct arena *a, const struct val **ret,
+                    struct status *s)
 {
-    struct call call = {.res = w->res, .ns = w->ns, .name = w->name, .subresource = w->subresource,
-                        .grace_seconds = w->grace_seconds, .propagation = w->propagation, .uid = w->uid,
+    struct call call = {.res = w->res,
+                        .ns = w->ns,
+                        .name = w->name,
+                        .subresource = w->subresource,
+                        .grace_seconds = w->grace_seconds,
+                        .propagation = w->propagation,
+                        .uid = w->uid,
                         .resource_version = w->revision};
     switch (w->verb) {
     case WRITE_CREATE:
@@ -176,7 +184,8 @@ static int call_for(struct client *c, const struct write *w, struct arena *a, co
     case WRITE_PATCH:
         return client_patch(c, &call, w->strategic ? PATCH_STRATEGIC : PATCH_MERGE, w->patch, a, ret, s);
     case WRITE_DELETE:
-        return str_empty(w->name) ? client_delete_collection(c, &call, a, ret, s) : client_delete(c, &call, a, ret, s);
+        return str_empty(w->name) ? client_delete_collection(c, &call, a, ret, s)
+                                  : client_delete(c, &call, a, ret, s);
     case WRITE_CHECK_ABSENT:
         return check_absent(c, w, a, s);
     case WRITE_CHECK_ALLOWED:
@@ -322,7 +331,7 @@ static int carry_out_all(struct job *j, struct list *list, struct status *s, con
     return 0;
 }
 
-/* ---- reconciling ------------------------------------------------------------------------------------------------------ */
+/* ---- reconciling ------------------------------------------------------------------------------------- */
 
 static void tell_refusal(struct job *j, const struct write *failed, const struct status *s)
 {
@@ -377,8 +386,8 @@ static bool reconcile(struct job *j)
     return r == 0 && w == 0;
 }
 
-/* A key whose reconcile is costly (a service with a thousand pods) and whose world changes all the time would otherwise
- * be decided again for every single change. */
+/* A key whose reconcile is costly (a service with a thousand pods) and whose world changes all the time would
+ * otherwise be decided again for every single change. */
 struct resting {
     struct runner *runner;
     struct workq_item *item;
@@ -437,7 +446,7 @@ static void worker(void *arg)
     }
 }
 
-/* ---- changes to keys -------------------------------------------------------------------------------------------------- */
+/* ---- changes to keys --------------------------------------------------------------------------------- */
 
 static void add_key(void *arg, struct key key)
 {
@@ -455,7 +464,8 @@ static void find_every_kind(void)
     size_t n = 0;
     for (unsigned i = 1; i < n_resources && n + 1 < ARRAY_SIZE(every_kind); i++) {
         const struct resource *r = &resources[i];
-        if (r->stored && r->storage == i && (r->verbs & VERB_WATCH) && i != RES_EVENTS && i != RES_EVENTS_EVENTS_K8S_IO)
+        if (r->stored && r->storage == i && (r->verbs & VERB_WATCH) && i != RES_EVENTS &&
+            i != RES_EVENTS_EVENTS_K8S_IO)
             every_kind[n++] = (uint16_t)i;
     }
 }
@@ -474,7 +484,8 @@ static bool reads(const struct controller *c, const struct resource *res)
     return false;
 }
 
-static void on_change(void *arg, const struct resource *res, const struct object *old, const struct object *new_)
+static void on_change(void *arg, const struct resource *res, const struct object *old,
+                      const struct object *new_)
 {
     struct engine *e = arg;
     for (size_t i = 0; i < e->n_runners; i++) {
@@ -503,7 +514,7 @@ static void resync(void *arg)
     while (fiber_sleep(resync_period(r)) == 0);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------ */
+/* ---- running ----------------------------------------------------------------------------------------- */
 
 static void runner_start(struct runner *r)
 {
@@ -611,7 +622,8 @@ static int check_names(const char *names, struct err *e)
         for (size_t i = 0; !known && controllers_elsewhere[i]; i++)
             known = str_is(bare, controllers_elsewhere[i]);
         if (!known)
-            return err_set(e, -EINVAL, "\"" STR_FMT "\" is not in the list of known controllers", STR_ARG(bare));
+            return err_set(e, -EINVAL, "\"" STR_FMT "\" is not in the list of known controllers",
+                           STR_ARG(bare));
     }
     return 0;
 }
@@ -622,7 +634,8 @@ static int check_cidrs(const char *list, const char *what, struct err *e)
     struct cidr c;
     while (rest.p && str_next(&rest, ',', &item))
         if (cidr_parse(str_trim(item), &c) < 0)
-            return err_set(e, -EINVAL, "%s: \"" STR_FMT "\" is not a network (as 10.244.0.0/16)", what, STR_ARG(item));
+            return err_set(e, -EINVAL, "%s: \"" STR_FMT "\" is not a network (as 10.244.0.0/16)", what,
+                           STR_ARG(item));
     return 0;
 }
 
@@ -657,8 +670,8 @@ int controllers_run(struct client *c, const char *names, struct err *e)
     return controllers_run_with(c, &config, e);
 }
 
-int controller_run(struct client *c, const struct controller *controller, const struct controllers_config *config,
-                   struct err *e)
+int controller_run(struct client *c, const struct controller *controller,
+                   const struct controllers_config *config, struct err *e)
 {
     static const struct controllers_config none;
     struct engine engine = {.client = c, .config = config ? config : &none, .n_runners = 1};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The garbage collector: what is owned goes when its last owner has gone (background), keeps its owner waiting until
- * it has gone (foreground), or is let go of by it (orphan). The graph says whom to look at; what is decided rests on
- * the objects themselves, and that an owner is absent is asked of the server before anything is deleted.
+ * The garbage collector: what is owned goes when its last owner has gone (background), keeps its owner
+ * waiting until it has gone (foreground), or is let go of by it (orphan). The graph says whom to look at;
+ * what is decided rests on the objects themselves, and that an owner is absent is asked of the server before
+ * anything is deleted.
  */
 #include "controllers/gc.h"
 
@@ -13,7 +14,7 @@
 #include "resources.h"
 #include "type/meta.h"
 
-/* ---- keys: which kind, and where ------------------------------------------------------------------------------------ */
+/* ---- keys: which kind, and where --------------------------------------------------------------------- */
 
 struct sinking {
     key_sink *sink;
@@ -37,13 +38,14 @@ static const struct object *object_of(const struct snapshot *world, struct key k
     return snapshot_get(world, &resources[i], ns, key.name);
 }
 
-static void changed(void *state, const struct object *old, const struct object *new_, key_sink *sink, void *arg)
+static void changed(void *state, const struct object *old, const struct object *new_, key_sink *sink,
+                    void *arg)
 {
     struct sinking s = {sink, arg};
     gc_graph_change(state, old, new_, sink_node, &s);
 }
 
-/* ---- references -------------------------------------------------------------------------------------------------------- */
+/* ---- references -------------------------------------------------------------------------------------- */
 
 enum owner_state { OWNER_SOLID, OWNER_WAITING, OWNER_ABSENT, OWNER_UNKNOWN };
 
@@ -70,7 +72,8 @@ static const struct resource *stored_form(const struct resource *r)
     return r->storage && r->storage < n_resources ? &resources[r->storage] : r;
 }
 
-static enum owner_state owner_state(const struct sync *s, const struct val *ref, const struct resource **ret_res)
+static enum owner_state owner_state(const struct sync *s, const struct val *ref,
+                                    const struct resource **ret_res)
 {
     const struct resource *res = kind_of(ref);
     if (!res || (res->namespaced && !s->item->res->namespaced))
@@ -90,15 +93,16 @@ static void check_absent(struct sync *s, const struct val *ref, const struct res
     writes_add(s->w, WRITE_CHECK_ABSENT, res, ns, val_getstr(ref, N_name))->uid = val_getstr(ref, N_uid);
 }
 
-/* ---- patches -------------------------------------------------------------------------------------------------------------- */
+/* ---- patches ----------------------------------------------------------------------------------------- */
 
-static void patch_object(struct sync *s, const struct resource *res, struct str ns, struct str name, struct str uid,
-                         struct str refs)
+static void patch_object(struct sync *s, const struct resource *res, struct str ns, struct str name,
+                         struct str uid, struct str refs)
 {
     struct write *x = writes_add(s->w, WRITE_PATCH, res, ns, name);
     x->strategic = true;
     x->may_fail = 404;
-    x->patch = arena_printf(s->w->arena, "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"}}",
+    x->patch = arena_printf(s->w->arena,
+                            "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"}}",
                             STR_ARG(refs), STR_ARG(uid));
 }
 
@@ -133,7 +137,7 @@ static void remove_finalizer(struct sync *s, const char *finalizer)
     writes_update(s->w, s->item->res, v)->may_fail = 404;
 }
 
-/* ---- decisions -------------------------------------------------------------------------------------------------------------- */
+/* ---- decisions --------------------------------------------------------------------------------------- */
 
 static void let_go_of_dependents(struct sync *s)
 {
@@ -170,7 +174,8 @@ static const char *own_propagation(const struct object *o)
                                                                   : "Background";
 }
 
-/* Its owner waits for it, and it has dependents of its own: they go first. A circle of such is broken up here. */
+/* Its owner waits for it, and it has dependents of its own: they go first. A circle of such is broken up
+ * here. */
 static void delete_in_foreground(struct sync *s)
 {
     for (size_t i = 0; i < s->node->n_dependents; i++)
@@ -212,7 +217,8 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     const struct object *item = object_of(world, key);
     if (!item)
         return 0;
-    struct sync s = {.world = world, .graph = w->state, .item = item, .w = w, .node = gc_graph_get(w->state, item->uid)};
+    struct sync s = {
+        .world = world, .graph = w->state, .item = item, .w = w, .node = gc_graph_get(w->state, item->uid)};
     bool deleting = obj_deleting(item->val);
     if (deleting && obj_has_finalizer(item->val, STR(FINALIZER_ORPHAN)))
         let_go_of_dependents(&s);

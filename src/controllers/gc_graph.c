@@ -33,12 +33,13 @@ static void node_free(struct gc_node *n)
 
 void gc_graph_done(struct gc_graph *g)
 {
-    MAP_EACH(&g->nodes, e)
+    MAP_EACH (&g->nodes, e)
         node_free(e->value);
     map_done(&g->nodes);
 }
 
-/* An object that neither owns nor is owned is not worth remembering, and neither is one never seen that nobody names. */
+/* An object that neither owns nor is owned is not worth remembering, and neither is one never seen that
+ * nobody names. */
 static void drop_if_idle(struct gc_graph *g, struct gc_node *n)
 {
     if (n->n_dependents > 0 || (n->res && n->n_owners > 0))
@@ -47,7 +48,7 @@ static void drop_if_idle(struct gc_graph *g, struct gc_node *n)
     node_free(n);
 }
 
-/* ---- edges ---------------------------------------------------------------------------------------------------------- */
+/* ---- edges ------------------------------------------------------------------------------------------- */
 
 static void link_dependent(struct gc_edge *e)
 {
@@ -96,7 +97,7 @@ static void clear_owners(struct gc_graph *g, struct gc_node *n)
     n->n_owners = 0;
 }
 
-/* ---- changes ----------------------------------------------------------------------------------------------------------- */
+/* ---- changes ----------------------------------------------------------------------------------------- */
 
 struct telling_touched {
     gc_touched *fn;
@@ -140,7 +141,8 @@ static const struct val *refs_of(const struct object *o)
     return o ? val_get(o->meta, N_ownerReferences) : NULL;
 }
 
-static void appear(struct gc_graph *g, const struct object *old, const struct object *o, const struct telling_touched *t)
+static void appear(struct gc_graph *g, const struct object *old, const struct object *o,
+                   const struct telling_touched *t)
 {
     struct gc_node *n = gc_graph_get(g, o->uid);
     bool waits = obj_deleting(o->val);
@@ -181,8 +183,8 @@ static void vanish(struct gc_graph *g, const struct object *o, const struct tell
     drop_if_idle(g, n);
 }
 
-void gc_graph_change(struct gc_graph *g, const struct object *old, const struct object *new_, gc_touched *touched,
-                     void *arg)
+void gc_graph_change(struct gc_graph *g, const struct object *old, const struct object *new_,
+                     gc_touched *touched, void *arg)
 {
     struct telling_touched t = {touched, arg};
     if (new_)

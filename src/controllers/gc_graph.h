@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who owns whom, of all objects that own or are owned: what the garbage collector asks. Follows every change of every
- * kind; costs memory only for objects with references, and for those they refer to. Pure.
+ * Who owns whom, of all objects that own or are owned: what the garbage collector asks. Follows every change
+ * of every kind; costs memory only for objects with references, and for those they refer to. Pure.
  */
 #pragma once
 
@@ -35,8 +35,8 @@ struct gc_node *gc_graph_get(const struct gc_graph *g, struct str uid);
 
 /* Who has to be looked at because of this change. */
 typedef void gc_touched(void *arg, const struct gc_node *n);
-void gc_graph_change(struct gc_graph *g, const struct object *old, const struct object *new_, gc_touched *touched,
-                     void *arg);
+void gc_graph_change(struct gc_graph *g, const struct object *old, const struct object *new_,
+                     gc_touched *touched, void *arg);
 
 #define FINALIZER_FOREGROUND "foregroundDeletion"
 #define FINALIZER_ORPHAN "orphan"

@@ -27,12 +27,12 @@ static bool has_content(const struct resource *r, unsigned index)
     return r->namespaced && r->stored && r->storage == index && (r->verbs & VERB_DELETE);
 }
 
-/* ---- counting and deleting ------------------------------------------------------------------------------------------ */
+/* ---- counting and deleting --------------------------------------------------------------------------- */
 
 static size_t count_kind(struct sync *s, const struct resource *res, size_t *ret_alive)
 {
     size_t n = 0;
-    TREE_EACH(snapshot_tree(s->world, res), s->ns->name, it) {
+    TREE_EACH (snapshot_tree(s->world, res), s->ns->name, it) {
         n++;
         *ret_alive += !obj_deleting(it.object->val);
         VAL_EACH (val_get(it.object->meta, N_finalizers), f) {
@@ -51,7 +51,7 @@ static void delete_kind(struct sync *s, const struct resource *res)
         w->may_fail = 405;
         return;
     }
-    TREE_EACH(snapshot_tree(s->world, res), s->ns->name, it)
+    TREE_EACH (snapshot_tree(s->world, res), s->ns->name, it)
         if (!obj_deleting(it.object->val))
             writes_delete(s->w, it.object);
 }
@@ -61,8 +61,8 @@ static void clear_kind(struct sync *s, const struct resource *res)
 {
     size_t alive = 0, n = count_kind(s, res, &alive);
     if (n > 0)
-        buf_printf(&s->remaining, "%s%s.%s has %zu resource instances", s->remaining.n ? ", " : "", res->name, res->group,
-                   n);
+        buf_printf(&s->remaining, "%s%s.%s has %zu resource instances", s->remaining.n ? ", " : "", res->name,
+                   res->group, n);
     if (alive > 0)
         delete_kind(s, res);
     s->left += n;
@@ -78,19 +78,20 @@ static void clear_content(struct sync *s)
     for (unsigned i = 1; i < n_resources && !pods_left; i++)
         if (has_content(&resources[i], i) && i != RES_PODS && i != RES_EVENTS)
             clear_kind(s, &resources[i]);
-    MAP_EACH(&s->by_finalizer, e)
+    MAP_EACH (&s->by_finalizer, e)
         buf_printf(&s->finalizers, "%s" STR_FMT " in %zu resource instances", s->finalizers.n ? ", " : "",
                    STR_ARG(e->key), (size_t)(uintptr_t)e->value);
 }
 
-/* ---- conditions ---------------------------------------------------------------------------------------------------------- */
+/* ---- conditions -------------------------------------------------------------------------------------- */
 
 static bool set_all_conditions(struct sync *s, struct val *list, const char *failure)
 {
     struct arena *a = s->w->arena;
-    struct str remain = arena_printf(a, "Some resources are remaining: " STR_FMT, STR_ARG(buf_str(&s->remaining)));
-    struct str waits =
-        arena_printf(a, "Some content in the namespace has finalizers remaining: " STR_FMT, STR_ARG(buf_str(&s->finalizers)));
+    struct str remain =
+        arena_printf(a, "Some resources are remaining: " STR_FMT, STR_ARG(buf_str(&s->remaining)));
+    struct str waits = arena_printf(a, "Some content in the namespace has finalizers remaining: " STR_FMT,
+                                    STR_ARG(buf_str(&s->finalizers)));
     const struct {
         const char *type, *reason;
         struct str message;
@@ -98,22 +99,25 @@ static bool set_all_conditions(struct sync *s, struct val *list, const char *fai
         const char *bad_reason;
         struct str bad_message;
     } c[] = {
-        {"NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", STR("All resources successfully discovered")},
+        {"NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered",
+         STR("All resources successfully discovered")},
         {"NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions",
          STR("All legacy kube types successfully parsed")},
         {"NamespaceDeletionContentFailure", "ContentDeleted",
-         STR("All content successfully deleted, may be waiting on finalization"), failure != NULL, "ContentDeletionFailed",
+         STR("All content successfully deleted, may be waiting on finalization"), failure != NULL,
+         "ContentDeletionFailed",
          arena_printf(a, "Failed to delete all resource types, 1 remaining: %s", failure ? failure : "")},
         {"NamespaceContentRemaining", "ContentRemoved", STR("All content successfully removed"), s->left > 0,
          "SomeResourcesRemain", remain},
-        {"NamespaceFinalizersRemaining", "ContentHasNoFinalizers", STR("All content-preserving finalizers finished"),
-         s->finalizers.n > 0, "SomeFinalizersRemain", waits},
+        {"NamespaceFinalizersRemaining", "ContentHasNoFinalizers",
+         STR("All content-preserving finalizers finished"), s->finalizers.n > 0, "SomeFinalizersRemain",
+         waits},
     };
     bool changed = false;
     for (size_t i = 0; i < ARRAY_SIZE(c); i++)
         changed |= condition_set(a, list, str_of(c[i].type), c[i].bad ? "True" : "False",
-                                 c[i].bad ? c[i].bad_reason : c[i].reason, c[i].bad ? c[i].bad_message : c[i].message,
-                                 s->now);
+                                 c[i].bad ? c[i].bad_reason : c[i].reason,
+                                 c[i].bad ? c[i].bad_message : c[i].message, s->now);
     return changed;
 }
 
@@ -129,7 +133,7 @@ static void write_status(struct sync *s, const char *failure)
     writes_update_status(s->w, s->ns->res, v)->may_fail = 409; /* it comes round again */
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------- */
 
 static void finalize(struct sync *s)
 {
@@ -177,8 +181,8 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     return 0;
 }
 
-static void refused(const struct snapshot *world, struct key key, const struct write *w, const struct status *why,
-                    struct wall now, struct writes *ret)
+static void refused(const struct snapshot *world, struct key key, const struct write *w,
+                    const struct status *why, struct wall now, struct writes *ret)
 {
     const struct object *ns = snapshot_get(world, &resources[RES_NAMESPACES], STR_NULL, key.name);
     if (!ns || w->verb != WRITE_DELETE)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What every namespace has: the ServiceAccount "default", and the cluster's CA for those who talk to the API. */
+/* What every namespace has: the ServiceAccount "default", and the cluster's CA for those who talk to the API.
+ */
 #include "controllers/namespace.h"
 
 #include "controllers/util.h"
@@ -13,7 +14,8 @@
 static const struct object *living_namespace(const struct snapshot *world, struct key key)
 {
     const struct object *ns = snapshot_get(world, &resources[RES_NAMESPACES], STR_NULL, key.name);
-    bool ends = ns && (obj_deleting(ns->val) || str_is(val_str(val_at(ns->val, N_status, N_phase)), "Terminating"));
+    bool ends =
+        ns && (obj_deleting(ns->val) || str_is(val_str(val_at(ns->val, N_status, N_phase)), "Terminating"));
     return ends ? NULL : ns;
 }
 
@@ -42,7 +44,7 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
         sink(arg, (struct key){STR_NULL, o->namespace_});
 }
 
-/* ---- the service account -------------------------------------------------------------------------------------------- */
+/* ---- the service account ----------------------------------------------------------------------------- */
 
 static int sa_reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
@@ -59,7 +61,7 @@ static void sa_keys_of(const struct snapshot *world, const struct resource *res,
         keys_of(world, res, old, new_, SERVICE_ACCOUNT, sink, arg);
 }
 
-/* ---- the root CA ------------------------------------------------------------------------------------------------------ */
+/* ---- the root CA ------------------------------------------------------------------------------------- */
 
 static int ca_reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every node gets a network for its pods, one of each cluster network (--cluster-cidr): the first that no node has and
- * that does not touch the service network. One node at a time, and what was given out is remembered until it is seen,
- * so that two nodes never get the same.
+ * Every node gets a network for its pods, one of each cluster network (--cluster-cidr): the first that no
+ * node has and that does not touch the service network. One node at a time, and what was given out is
+ * remembered until it is seen, so that two nodes never get the same.
  */
 #include "base/map.h"
 #include "controllers/cidr.h"
@@ -15,7 +15,8 @@
 enum { MASK_IPV4 = 24, MASK_IPV6 = 64, NETWORKS_MAX = 2 };
 
 struct memory {
-    struct map given; /* network -> name of the node it was given to (malloc'd), until the node is seen with it */
+    struct map
+        given; /* network -> name of the node it was given to (malloc'd), until the node is seen with it */
 };
 
 struct taken {
@@ -45,14 +46,15 @@ static void find_taken(const struct snapshot *world, struct writes *w, struct ta
     const struct tree *nodes = snapshot_tree(world, &resources[RES_NODES]);
     struct tree_iter it;
     struct cidr c;
-    ret->items = ARENA_ARRAY(w->arena, struct cidr, NETWORKS_MAX * tree_count(nodes) + m->given.n + NETWORKS_MAX);
+    ret->items =
+        ARENA_ARRAY(w->arena, struct cidr, NETWORKS_MAX * tree_count(nodes) + m->given.n + NETWORKS_MAX);
     for (tree_seek(&it, nodes, STR_NULL); it.object; tree_next(&it)) {
         size_t n = 0;
         VAL_EACH (networks_of(it.object), x)
             if (n++ < NETWORKS_MAX && cidr_parse(val_str(x), &c) == 0)
                 ret->items[ret->n++] = c;
     }
-    MAP_EACH(&m->given, e)
+    MAP_EACH (&m->given, e)
         if (cidr_parse(e->key, &c) == 0)
             ret->items[ret->n++] = c;
     if (ret->n > 0)
@@ -77,7 +79,8 @@ static bool is_free(const struct taken *t, struct cidr c)
         else
             high = middle;
     }
-    return !(low < t->n && cidr_overlap(t->items[low], c)) && !(low > 0 && cidr_overlap(t->items[low - 1], c));
+    return !(low < t->n && cidr_overlap(t->items[low], c)) &&
+           !(low > 0 && cidr_overlap(t->items[low - 1], c));
 }
 
 static unsigned prefix_for(const struct controllers_config *config, bool ipv6)
@@ -102,7 +105,7 @@ static bool find_free(const struct taken *t, struct cidr cluster, unsigned prefi
 /* What was given and is seen, or given to this node by a write that failed, is forgotten. */
 static void forget_seen(const struct snapshot *world, struct memory *m, struct str name)
 {
-    MAP_EACH(&m->given, e) {
+    MAP_EACH (&m->given, e) {
         const struct object *node = snapshot_get(world, &resources[RES_NODES], STR_NULL, str_of(e->value));
         if (!node || val_len(networks_of(node)) > 0 || str_eq(node->name, name)) {
             free(e->value);
@@ -128,8 +131,8 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
         if (cidr_parse(str_trim(item), &cluster) < 0)
             return -EINVAL;
         if (!find_free(&taken, cluster, prefix_for(w->config, cluster.ipv6), &c)) {
-            writes_event(w, node->res, node->val, false, "CIDRNotAvailable", "Node " STR_FMT " status is now: CIDRNotAvailable",
-                         STR_ARG(node->name));
+            writes_event(w, node->res, node->val, false, "CIDRNotAvailable",
+                         "Node " STR_FMT " status is now: CIDRNotAvailable", STR_ARG(node->name));
             return -ENOSPC;
         }
         got[n++] = cidr_text(w->arena, c);
@@ -138,10 +141,14 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
         free(map_put(&m->given, got[i], str_dup(node->name)));
     struct write *x = writes_add(w, WRITE_PATCH, node->res, STR_NULL, node->name);
     x->strategic = true;
-    x->patch = n == 1 ? arena_printf(w->arena, "{\"spec\":{\"podCIDR\":\"" STR_FMT "\",\"podCIDRs\":[\"" STR_FMT "\"]}}",
-                                     STR_ARG(got[0]), STR_ARG(got[0]))
-                      : arena_printf(w->arena, "{\"spec\":{\"podCIDR\":\"" STR_FMT "\",\"podCIDRs\":[\"" STR_FMT "\",\"" STR_FMT
-                                     "\"]}}", STR_ARG(got[0]), STR_ARG(got[0]), STR_ARG(got[1]));
+    x->patch = n == 1
+                   ? arena_printf(w->arena,
+                                  "{\"spec\":{\"podCIDR\":\"" STR_FMT "\",\"podCIDRs\":[\"" STR_FMT "\"]}}",
+                                  STR_ARG(got[0]), STR_ARG(got[0]))
+                   : arena_printf(w->arena,
+                                  "{\"spec\":{\"podCIDR\":\"" STR_FMT "\",\"podCIDRs\":[\"" STR_FMT
+                                  "\",\"" STR_FMT "\"]}}",
+                                  STR_ARG(got[0]), STR_ARG(got[0]), STR_ARG(got[1]));
     return 0;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nodes that are not heard of become Unknown; conditions become taints. What is heard is the change of a node's lease or
- * of its Ready heartbeat, by this process' own clock: clocks of nodes do not matter. NoExecute taints, which cost pods
- * their place, are set slowly, more slowly in zones where many nodes are bad, and not at all when no node is well,
- * since then it is more likely us who cannot hear.
+ * Nodes that are not heard of become Unknown; conditions become taints. What is heard is the change of a
+ * node's lease or of its Ready heartbeat, by this process' own clock: clocks of nodes do not matter.
+ * NoExecute taints, which cost pods their place, are set slowly, more slowly in zones where many nodes are
+ * bad, and not at all when no node is well, since then it is more likely us who cannot hear.
  *
  * Keys: a node's name, or empty for the round over all of them every five seconds.
  */
@@ -24,7 +24,7 @@ enum { PERIOD_SECONDS = 5, GRACE_SECONDS = 50, STARTUP_GRACE_SECONDS = 60, LARGE
 #define SECONDARY_EVICTION_RATE 0.01
 #define UNHEALTHY_ZONE 0.55
 
-/* ---- what it remembers ----------------------------------------------------------------------------------------------- */
+/* ---- what it remembers ------------------------------------------------------------------------------- */
 
 struct health {
     int64_t heard; /* when something new was last seen of it */
@@ -81,7 +81,7 @@ static struct health *health_of(struct sync *s, const struct object *node)
     return h;
 }
 
-/* ---- hearing --------------------------------------------------------------------------------------------------------- */
+/* ---- hearing ----------------------------------------------------------------------------------------- */
 
 static bool differs(char was[static TIME_TEXT_MAX], struct str is)
 {
@@ -99,7 +99,8 @@ static const struct val *ready_condition(const struct object *node)
 
 static void listen(struct sync *s, const struct object *node, struct health *h)
 {
-    const struct object *lease = snapshot_get(s->world, &resources[RES_LEASES], STR("kube-node-lease"), node->name);
+    const struct object *lease =
+        snapshot_get(s->world, &resources[RES_LEASES], STR("kube-node-lease"), node->name);
     struct str renewed = lease ? val_str(val_at(lease->val, N_spec, N_renewTime)) : STR_NULL;
     bool news = differs(h->heartbeat, val_getstr(ready_condition(node), N_lastHeartbeatTime));
     news |= !str_empty(renewed) && differs(h->renewed, renewed);
@@ -114,7 +115,7 @@ static bool is_silent(const struct sync *s, const struct object *node, const str
     return s->now.ns > since + (spoke ? s->grace : s->startup_grace);
 }
 
-/* ---- conditions ---------------------------------------------------------------------------------------------------------- */
+/* ---- conditions -------------------------------------------------------------------------------------- */
 
 static bool make_unknown(struct sync *s, const struct object *node, struct val *conditions, struct str type)
 {
@@ -134,7 +135,8 @@ static bool make_unknown(struct sync *s, const struct object *node, struct val *
     }
     val_set_str(a, c, N_status, STR("Unknown"));
     val_set_str(a, c, N_reason, old ? STR("NodeStatusUnknown") : STR("NodeStatusNeverUpdated"));
-    val_set_str(a, c, N_message, old ? STR("Kubelet stopped posting node status.") : STR("Kubelet never posted node status."));
+    val_set_str(a, c, N_message,
+                old ? STR("Kubelet stopped posting node status.") : STR("Kubelet never posted node status."));
     val_set_str(a, c, N_lastTransitionTime, str_of(time_format(s->now, now)));
     return true;
 }
@@ -143,15 +145,18 @@ static bool make_unknown(struct sync *s, const struct object *node, struct val *
 static void mark_pods(struct sync *s, const struct object *node)
 {
     char now[TIME_TEXT_MAX];
-    TREE_EACH(snapshot_index(s->world, &resources[RES_PODS], index_pod_node), node->name, it) {
+    TREE_EACH (snapshot_index(s->world, &resources[RES_PODS], index_pod_node), node->name, it) {
         if (!pod_ready(it.object->val))
             continue;
-        struct write *x = writes_add(s->w, WRITE_PATCH_STATUS, it.object->res, it.object->namespace_, it.object->name);
+        struct write *x =
+            writes_add(s->w, WRITE_PATCH_STATUS, it.object->res, it.object->namespace_, it.object->name);
         x->strategic = true;
         x->uid = it.object->uid;
         x->may_fail = 404;
-        x->patch = arena_printf(s->w->arena, "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\","
-                                "\"lastTransitionTime\":\"%s\"}]}}", time_format(s->now, now));
+        x->patch = arena_printf(s->w->arena,
+                                "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\","
+                                "\"lastTransitionTime\":\"%s\"}]}}",
+                                time_format(s->now, now));
         writes_event(s->w, it.object->res, it.object->val, true, "NodeNotReady", "Node is not ready");
     }
 }
@@ -172,14 +177,14 @@ static bool mark_unknown(struct sync *s, const struct object *node)
     val_set_ref(a, status, N_conditions, conditions);
     writes_update_status(s->w, node->res, v)->may_fail = 409;
     if (str_is(val_getstr(ready_condition(node), N_status), "True")) {
-        writes_event(s->w, node->res, node->val, false, "NodeNotReady", "Node " STR_FMT " status is now: NodeNotReady",
-                     STR_ARG(node->name));
+        writes_event(s->w, node->res, node->val, false, "NodeNotReady",
+                     "Node " STR_FMT " status is now: NodeNotReady", STR_ARG(node->name));
         mark_pods(s, node);
     }
     return true;
 }
 
-/* ---- taints ---------------------------------------------------------------------------------------------------------------- */
+/* ---- taints ------------------------------------------------------------------------------------------ */
 
 /* Conditions that keep new pods away. */
 static const struct {
@@ -210,7 +215,8 @@ static const struct val *find_taint(const struct val *taints, const char *key, c
 }
 
 /* Keeps the one that is there, with its time. */
-static void want_taint(struct sync *s, struct val *list, const struct val *old, const char *key, const char *effect)
+static void want_taint(struct sync *s, struct val *list, const struct val *old, const char *key,
+                       const char *effect)
 {
     char now[TIME_TEXT_MAX];
     const struct val *there = find_taint(old, key, effect);
@@ -248,7 +254,8 @@ static const char *eviction_taint(struct sync *s, const struct object *node, con
 static void set_taints(struct sync *s, const struct object *node)
 {
     struct arena *a = s->w->arena;
-    const struct val *old = val_at(node->val, N_spec, N_taints), *conditions = val_at(node->val, N_status, N_conditions);
+    const struct val *old = val_at(node->val, N_spec, N_taints),
+                     *conditions = val_at(node->val, N_status, N_conditions);
     struct val *list = val_new(a, VAL_LIST);
     VAL_EACH (old, t) {
         struct str key = val_getstr(t, N_key), effect = val_getstr(t, N_effect);
@@ -277,7 +284,7 @@ static void set_taints(struct sync *s, const struct object *node)
     writes_update(s->w, node->res, v)->may_fail = 409; /* the change that came between brings us here again */
 }
 
-/* ---- nodes and rounds -------------------------------------------------------------------------------------------------------- */
+/* ---- nodes and rounds -------------------------------------------------------------------------------- */
 
 static void greet(struct sync *s, const struct object *node, struct health *h)
 {
@@ -285,7 +292,8 @@ static void greet(struct sync *s, const struct object *node, struct health *h)
         return;
     h->greeted = true;
     writes_event(s->w, node->res, node->val, false, "RegisteredNode",
-                 "Node " STR_FMT " event: Registered Node " STR_FMT " in Controller", STR_ARG(node->name), STR_ARG(node->name));
+                 "Node " STR_FMT " event: Registered Node " STR_FMT " in Controller", STR_ARG(node->name),
+                 STR_ARG(node->name));
 }
 
 static void look_after(struct sync *s, const struct object *node)
@@ -300,9 +308,10 @@ static void look_after(struct sync *s, const struct object *node)
 static void count_zones(struct sync *s)
 {
     struct tree_iter it;
-    MAP_EACH(&s->m->zones, e)
+    MAP_EACH (&s->m->zones, e)
         ((struct zone *)e->value)->ready = ((struct zone *)e->value)->not_ready = 0;
-    for (tree_seek(&it, snapshot_tree(s->world, &resources[RES_NODES]), STR_NULL); it.object; tree_next(&it)) {
+    for (tree_seek(&it, snapshot_tree(s->world, &resources[RES_NODES]), STR_NULL); it.object;
+         tree_next(&it)) {
         struct zone *z = zone_of(s->m, it.object);
         if (val_key(obj_labels(it.object->val), STR("node.kubernetes.io/exclude-disruption")))
             continue;
@@ -315,7 +324,7 @@ static void count_zones(struct sync *s)
 static void judge_zones(struct sync *s)
 {
     bool all_bad = true;
-    MAP_EACH(&s->m->zones, e) {
+    MAP_EACH (&s->m->zones, e) {
         struct zone *z = e->value;
         size_t n = z->ready + z->not_ready;
         bool partly = z->ready > 0 && z->not_ready > 2 && (double)z->not_ready / (double)n >= UNHEALTHY_ZONE;
@@ -327,7 +336,7 @@ static void judge_zones(struct sync *s)
 
 static void forget_gone_nodes(struct sync *s)
 {
-    MAP_EACH(&s->m->health, e) {
+    MAP_EACH (&s->m->health, e) {
         struct health *h = e->value;
         bool seen = h->seen;
         h->seen = false;
@@ -343,7 +352,7 @@ static void allow_for_gap(struct sync *s, int64_t every)
 {
     int64_t gap = s->now.ns - s->m->last_round - every;
     if (s->m->last_round && (gap > 3 * every || gap < -every))
-        MAP_EACH(&s->m->health, e)
+        MAP_EACH (&s->m->health, e)
             ((struct health *)e->value)->heard += gap;
     s->m->last_round = s->now.ns;
 }
@@ -361,7 +370,7 @@ static void round_of_all(struct sync *s)
     count_zones(s);
     judge_zones(s);
     if (were_all_bad && !s->m->all_bad)
-        MAP_EACH(&s->m->health, e)
+        MAP_EACH (&s->m->health, e)
             ((struct health *)e->value)->heard = s->now.ns; /* everybody gets a new chance */
     for (tree_seek(&it, snapshot_tree(s->world, &resources[RES_NODES]), STR_NULL); it.object; tree_next(&it))
         look_after(s, it.object);
@@ -371,9 +380,13 @@ static void round_of_all(struct sync *s)
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
     const struct controllers_config *c = w->config;
-    struct sync s = {.world = world, .w = w, .m = w->state, .now = now,
+    struct sync s = {.world = world,
+                     .w = w,
+                     .m = w->state,
+                     .now = now,
                      .grace = c->node_monitor_grace ? c->node_monitor_grace : SECONDS(GRACE_SECONDS),
-                     .startup_grace = c->node_startup_grace ? c->node_startup_grace : SECONDS(STARTUP_GRACE_SECONDS),
+                     .startup_grace =
+                         c->node_startup_grace ? c->node_startup_grace : SECONDS(STARTUP_GRACE_SECONDS),
                      .rate = c->node_eviction_rate > 0 ? c->node_eviction_rate : EVICTION_RATE};
     if (str_empty(key.name)) {
         round_of_all(&s);

@@ -9,8 +9,8 @@ extern const struct controller taint_eviction_controller; /* pods that do not to
 extern const struct controller node_ipam_controller;      /* pod networks */
 extern const struct controller pod_gc_controller;         /* pods nobody will ever look at again */
 
-/* ---- between them ------------------------------------------------------------------------------------------------- */
+/* ---- between them ------------------------------------------------------------------------------------ */
 
 /* Writes that a pod is about to be disrupted (condition DisruptionTarget), and ended when `failed`. */
-void writes_disruption(struct writes *w, const struct object *pod, const char *reason, const char *message, bool failed,
-                       struct wall now);
+void writes_disruption(struct writes *w, const struct object *pod, const char *reason, const char *message,
+                       bool failed, struct wall now);

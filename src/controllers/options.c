@@ -36,7 +36,8 @@ static const char *join_names(struct options *o)
     struct str *parts = ARENA_ARRAY(&o->arena, struct str, o->controllers.n);
     for (size_t i = 0; i < o->controllers.n; i++)
         parts[i] = str_of(o->controllers.items[i]);
-    return o->controllers.n ? arena_cstr(&o->arena, arena_join(&o->arena, parts, o->controllers.n, STR(","))) : NULL;
+    return o->controllers.n ? arena_cstr(&o->arena, arena_join(&o->arena, parts, o->controllers.n, STR(",")))
+                            : NULL;
 }
 
 static int check_rate(struct options *o, struct err *e)
@@ -94,36 +95,53 @@ static int run(void *arg, struct client *c, struct err *e)
     struct work w = {o, c};
     if (!o->leader_elect)
         return work(&w, e);
-    struct leader_config leader = {.client = c, .ns = o->lock_namespace, .name = o->lock_name, .lease_ns = o->lease,
-                                   .renew_ns = o->renew, .retry_ns = o->retry, .component = "kube-controller-manager"};
+    struct leader_config leader = {.client = c,
+                                   .ns = o->lock_namespace,
+                                   .name = o->lock_name,
+                                   .lease_ns = o->lease,
+                                   .renew_ns = o->renew,
+                                   .retry_ns = o->retry,
+                                   .component = "kube-controller-manager"};
     return leader_run(&leader, work, &w, e);
 }
 
 int controller_manager_main(int argc, char **argv)
 {
-    struct options o = {.leader_elect = true, .lock_name = "kube-controller-manager", .lock_namespace = "kube-system"};
+    struct options o = {
+        .leader_elect = true, .lock_name = "kube-controller-manager", .lock_namespace = "kube-system"};
     struct controllers_config *c = &o.config;
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
-        {"controllers", 0, FLAG_STRINGS, &o.controllers, "which to run: \"*\" all that are on, \"x\" that one, \"-x\" not that one"},
+        {"controllers", 0, FLAG_STRINGS, &o.controllers,
+         "which to run: \"*\" all that are on, \"x\" that one, \"-x\" not that one"},
         {"allocate-node-cidrs", 0, FLAG_BOOL, &o.allocate_cidrs, "give every node a network for its pods"},
         {"cluster-cidr", 0, FLAG_STRING, &c->cluster_cidr, "networks these are cut from"},
-        {"service-cluster-ip-range", 0, FLAG_STRING, &c->service_cidr, "networks of services, left out of them"},
+        {"service-cluster-ip-range", 0, FLAG_STRING, &c->service_cidr,
+         "networks of services, left out of them"},
         {"node-cidr-mask-size", 0, FLAG_INT, &o.mask, "prefix length of a node's network (24)"},
         {"node-cidr-mask-size-ipv4", 0, FLAG_INT, &o.mask_ipv4, "the same with two families, IPv4 (24)"},
         {"node-cidr-mask-size-ipv6", 0, FLAG_INT, &o.mask_ipv6, "the same, IPv6 (64)"},
         {"root-ca-file", 0, FLAG_STRING, &o.root_ca_file, "CA that every namespace gets as kube-root-ca.crt"},
-        {"cluster-signing-cert-file", 0, FLAG_STRING, &o.signing_cert_file, "CA that signs certificate requests"},
+        {"cluster-signing-cert-file", 0, FLAG_STRING, &o.signing_cert_file,
+         "CA that signs certificate requests"},
         {"cluster-signing-key-file", 0, FLAG_STRING, &o.signing_key_file, "its key"},
-        {"cluster-signing-duration", 0, FLAG_DURATION, &c->signing_duration, "longest life of such certificates (8760h)"},
-        {"node-monitor-grace-period", 0, FLAG_DURATION, &c->node_monitor_grace, "silence after which a node is Unknown (50s)"},
-        {"node-monitor-period", 0, FLAG_DURATION, &c->node_monitor_period, "how often nodes are looked at (5s)"},
-        {"node-startup-grace-period", 0, FLAG_DURATION, &c->node_startup_grace, "the same for nodes that never spoke (1m)"},
-        {"node-eviction-rate", 0, FLAG_STRING, &o.eviction_rate, "nodes emptied a second when they fail (0.1)"},
-        {"terminated-pod-gc-threshold", 0, FLAG_INT, &c->terminated_pod_threshold, "finished pods that are kept (12500)"},
-        {"max-endpoints-per-slice", 0, FLAG_INT, &c->endpoints_per_slice, "endpoints of one EndpointSlice (100)"},
+        {"cluster-signing-duration", 0, FLAG_DURATION, &c->signing_duration,
+         "longest life of such certificates (8760h)"},
+        {"node-monitor-grace-period", 0, FLAG_DURATION, &c->node_monitor_grace,
+         "silence after which a node is Unknown (50s)"},
+        {"node-monitor-period", 0, FLAG_DURATION, &c->node_monitor_period,
+         "how often nodes are looked at (5s)"},
+        {"node-startup-grace-period", 0, FLAG_DURATION, &c->node_startup_grace,
+         "the same for nodes that never spoke (1m)"},
+        {"node-eviction-rate", 0, FLAG_STRING, &o.eviction_rate,
+         "nodes emptied a second when they fail (0.1)"},
+        {"terminated-pod-gc-threshold", 0, FLAG_INT, &c->terminated_pod_threshold,
+         "finished pods that are kept (12500)"},
+        {"max-endpoints-per-slice", 0, FLAG_INT, &c->endpoints_per_slice,
+         "endpoints of one EndpointSlice (100)"},
         {"leader-elect", 0, FLAG_BOOL, &o.leader_elect, "of several, only one works (true)"},
-        {"leader-elect-lease-duration", 0, FLAG_DURATION, &o.lease, "how long a leader holds without renewing (15s)"},
+        {"leader-elect-lease-duration", 0, FLAG_DURATION, &o.lease,
+         "how long a leader holds without renewing (15s)"},
         {"leader-elect-renew-deadline", 0, FLAG_DURATION, &o.renew, "how long it tries to renew (10s)"},
         {"leader-elect-retry-period", 0, FLAG_DURATION, &o.retry, "time between tries (2s)"},
         {"leader-elect-resource-name", 0, FLAG_STRING, &o.lock_name, "name of the lease"},
@@ -134,7 +152,8 @@ int controller_manager_main(int argc, char **argv)
         {"client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
         {"requestheader-client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
         {"service-account-private-key-file", 0, FLAG_IGNORED, NULL, NULL},
-        {"use-service-account-credentials", 0, FLAG_BOOL, &c->service_accounts, "every controller writes as its own service account"},
+        {"use-service-account-credentials", 0, FLAG_BOOL, &c->service_accounts,
+         "every controller writes as its own service account"},
         {"cluster-name", 0, FLAG_IGNORED, NULL, NULL},
         {"bind-address", 0, FLAG_IGNORED, NULL, NULL},
         {"secure-port", 0, FLAG_IGNORED, NULL, NULL},
@@ -148,8 +167,13 @@ int controller_manager_main(int argc, char **argv)
         {"enable-garbage-collector", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {0},
     };
-    struct daemon d = {"kube-controller-manager", "Brings the cluster from what is to what is wanted.", flags, &o.common,
-                       run, &o, prepare};
+    struct daemon d = {"kube-controller-manager",
+                       "Brings the cluster from what is to what is wanted.",
+                       flags,
+                       &o.common,
+                       run,
+                       &o,
+                       prepare};
     int code = daemon_main(&d, argc, argv);
     flag_list_done(&o.controllers);
     arena_done(&o.arena);

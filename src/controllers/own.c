@@ -16,28 +16,31 @@ int owner_selector(struct arena *a, const struct object *owner, struct selector 
     return selector_from_val(a, s, ret, NULL);
 }
 
-/* ---- adoption and release ------------------------------------------------------------------------------------- */
+/* ---- adoption and release ---------------------------------------------------------------------------- */
 
 static struct write *metadata_patch(struct writes *w, const struct object *child, struct str owner_refs)
 {
     struct write *x = writes_add(w, WRITE_PATCH, child->res, child->namespace_, child->name);
     x->strategic = true;
-    x->patch = arena_printf(w->arena, "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"}}",
-                            STR_ARG(owner_refs), STR_ARG(child->uid));
+    x->patch =
+        arena_printf(w->arena, "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"}}",
+                     STR_ARG(owner_refs), STR_ARG(child->uid));
     return x;
 }
 
 static void adopt(struct writes *w, const struct object *child, const struct object *owner)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
-    struct val ref = obj_owner_ref(w->arena, api_version(w->arena, owner->res).p, owner->res->kind, owner->val);
+    struct val ref =
+        obj_owner_ref(w->arena, api_version(w->arena, owner->res).p, owner->res->kind, owner->val);
     json_encode(&b, NULL, &ref, 0);
     metadata_patch(w, child, arena_str(w->arena, buf_str(&b)));
 }
 
 static void release(struct writes *w, const struct object *child, const struct object *owner)
 {
-    struct str ref = arena_printf(w->arena, "{\"$patch\":\"delete\",\"uid\":\"" STR_FMT "\"}", STR_ARG(owner->uid));
+    struct str ref =
+        arena_printf(w->arena, "{\"$patch\":\"delete\",\"uid\":\"" STR_FMT "\"}", STR_ARG(owner->uid));
     metadata_patch(w, child, ref)->may_fail = 404;
 }
 
@@ -61,9 +64,10 @@ static bool claim(const struct object *child, const struct object *owner, const 
 }
 
 static void claim_from(const struct tree *index, struct str prefix, const struct object *owner,
-                       const struct selector *selector, bool active_only, struct writes *w, struct objects *ret)
+                       const struct selector *selector, bool active_only, struct writes *w,
+                       struct objects *ret)
 {
-    TREE_EACH(index, prefix, it) {
+    TREE_EACH (index, prefix, it) {
         if (active_only && !pod_active(it.object->val))
             continue;
         if (claim(it.object, owner, selector, w))
@@ -71,26 +75,28 @@ static void claim_from(const struct tree *index, struct str prefix, const struct
     }
 }
 
-void claim_children(const struct snapshot *world, const struct resource *child_res, const struct object *owner,
-                    const struct selector *selector, bool active_only, struct writes *w, struct objects *ret)
+void claim_children(const struct snapshot *world, const struct resource *child_res,
+                    const struct object *owner, const struct selector *selector, bool active_only,
+                    struct writes *w, struct objects *ret)
 {
     const struct tree *index = snapshot_index(world, child_res, index_controller_uid);
-    struct str own = arena_printf(w->arena, STR_FMT "/" STR_FMT, STR_ARG(owner->uid), STR_ARG(owner->namespace_));
+    struct str own =
+        arena_printf(w->arena, STR_FMT "/" STR_FMT, STR_ARG(owner->uid), STR_ARG(owner->namespace_));
     struct str orphans = arena_printf(w->arena, INDEX_NO_CONTROLLER "/" STR_FMT, STR_ARG(owner->namespace_));
     claim_from(index, own, owner, selector, active_only, w, ret);
     claim_from(index, orphans, owner, selector, active_only, w, ret);
 }
 
-void owned_children(const struct snapshot *world, const struct resource *child_res, struct arena *a, struct str ns,
-                    struct str uid, struct objects *ret)
+void owned_children(const struct snapshot *world, const struct resource *child_res, struct arena *a,
+                    struct str ns, struct str uid, struct objects *ret)
 {
     const struct tree *index = snapshot_index(world, child_res, index_controller_uid);
     struct str own = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(uid), STR_ARG(ns));
-    TREE_EACH(index, own, it)
+    TREE_EACH (index, own, it)
         objects_add(a, ret, it.object);
 }
 
-/* ---- keys -------------------------------------------------------------------------------------------------------- */
+/* ---- keys -------------------------------------------------------------------------------------------- */
 
 const struct object *controlling_owner(const struct snapshot *world, const struct resource *owner_res,
                                        const struct object *o)
@@ -102,27 +108,29 @@ const struct object *controlling_owner(const struct snapshot *world, const struc
     struct str version = val_getstr(ref, N_apiVersion), group, rest;
     if (!str_cut(version, '/', &group, &rest))
         group = STR_NULL;
-    if (!str_is(group, owner_res->group) && !str_is(version, resource_api_version(owner_res, buf, sizeof(buf))))
+    if (!str_is(group, owner_res->group) &&
+        !str_is(version, resource_api_version(owner_res, buf, sizeof(buf))))
         return NULL;
     const struct object *owner = snapshot_get(world, owner_res, o->namespace_, val_getstr(ref, N_name));
     return owner && str_eq(owner->uid, val_getstr(ref, N_uid)) ? owner : NULL;
 }
 
-static void key_of_owner(const struct snapshot *world, const struct resource *owner_res, const struct object *o,
-                         key_sink *sink, void *arg)
+static void key_of_owner(const struct snapshot *world, const struct resource *owner_res,
+                         const struct object *o, key_sink *sink, void *arg)
 {
     const struct object *owner = controlling_owner(world, owner_res, o);
     if (owner)
         sink(arg, (struct key){owner->namespace_, owner->name});
 }
 
-static void keys_of_takers(const struct snapshot *world, const struct resource *owner_res, const struct object *orphan,
-                           key_sink *sink, void *arg)
+static void keys_of_takers(const struct snapshot *world, const struct resource *owner_res,
+                           const struct object *orphan, key_sink *sink, void *arg)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    TREE_EACH(snapshot_tree(world, owner_res), orphan->namespace_, it) {
+    TREE_EACH (snapshot_tree(world, owner_res), orphan->namespace_, it) {
         struct selector s;
-        if (owner_selector(&a, it.object, &s) == 0 && !s.nothing && s.n > 0 && selector_matches(&s, obj_labels(orphan->val)))
+        if (owner_selector(&a, it.object, &s) == 0 && !s.nothing && s.n > 0 &&
+            selector_matches(&s, obj_labels(orphan->val)))
             sink(arg, (struct key){it.object->namespace_, it.object->name});
     }
 }
@@ -134,7 +142,8 @@ void keys_of_owners(const struct snapshot *world, const struct resource *owner_r
     key_of_owner(world, owner_res, new_, sink, arg);
     if (!new_ || obj_controller(new_->val) || obj_deleting(new_->val))
         return;
-    bool relabelled = !old || !val_equal(obj_labels(old->val), obj_labels(new_->val)) || obj_controller(old->val);
+    bool relabelled =
+        !old || !val_equal(obj_labels(old->val), obj_labels(new_->val)) || obj_controller(old->val);
     if (relabelled)
         keys_of_takers(world, owner_res, new_, sink, arg);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pods that nobody will ever look at again: the oldest finished ones beyond a threshold, those of nodes that are gone,
- * those being deleted that never had a node, and those being deleted on nodes marked out of service.
+ * Pods that nobody will ever look at again: the oldest finished ones beyond a threshold, those of nodes that
+ * are gone, those being deleted that never had a node, and those being deleted on nodes marked out of
+ * service.
  */
 #include "base/map.h"
 #include "controllers/nodes.h"
@@ -13,8 +14,8 @@
 
 enum { PERIOD_SECONDS = 20, QUARANTINE_SECONDS = 40, THRESHOLD = 12500 };
 
-void writes_disruption(struct writes *w, const struct object *pod, const char *reason, const char *message, bool failed,
-                       struct wall now)
+void writes_disruption(struct writes *w, const struct object *pod, const char *reason, const char *message,
+                       bool failed, struct wall now)
 {
     char time[TIME_TEXT_MAX];
     struct buf b CLEANUP_BUF = BUF_INIT;
@@ -25,8 +26,10 @@ void writes_disruption(struct writes *w, const struct object *pod, const char *r
     buf_puts(&b, "{\"status\":{");
     if (fail)
         buf_puts(&b, "\"phase\":\"Failed\",");
-    buf_printf(&b, "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"lastTransitionTime\":\"%s\",\"reason\":"
-                   "\"%s\",\"message\":",
+    buf_printf(&b,
+               "\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\",\"lastTransitionTime\":\"%"
+               "s\",\"reason\":"
+               "\"%s\",\"message\":",
                time_format(now, time), reason);
     json_encode_str(&b, str_of(message), 0);
     buf_puts(&b, "}]}}");
@@ -37,7 +40,7 @@ void writes_disruption(struct writes *w, const struct object *pod, const char *r
     x->patch = arena_str(w->arena, buf_str(&b));
 }
 
-/* ---- what it remembers: nodes that pods name and that are not there, and since when ------------------------------ */
+/* ---- what it remembers: nodes that pods name and that are not there, and since when ------------------ */
 
 struct missing {
     int64_t since;
@@ -58,7 +61,7 @@ static struct missing *missing_of(struct map *m, struct str node, struct wall no
 
 static void forget_unseen(struct map *m)
 {
-    MAP_EACH(m, e) {
+    MAP_EACH (m, e) {
         struct missing *x = e->value;
         bool seen = x->seen;
         x->seen = false;
@@ -69,7 +72,7 @@ static void forget_unseen(struct map *m)
     }
 }
 
-/* ---- the rounds ---------------------------------------------------------------------------------------------------- */
+/* ---- the rounds -------------------------------------------------------------------------------------- */
 
 static void force_delete(struct writes *w, const struct object *pod, const char *reason, const char *message,
                          struct wall now)
@@ -82,7 +85,8 @@ static void force_delete(struct writes *w, const struct object *pod, const char 
 static int by_age(const void *pa, const void *pb)
 {
     const struct object *a = *(const struct object *const *)pa, *b = *(const struct object *const *)pb;
-    int64_t ta = val_time(val_get(a->meta, N_creationTimestamp)).ns, tb = val_time(val_get(b->meta, N_creationTimestamp)).ns;
+    int64_t ta = val_time(val_get(a->meta, N_creationTimestamp)).ns,
+            tb = val_time(val_get(b->meta, N_creationTimestamp)).ns;
     return ta != tb ? (ta < tb ? -1 : 1) : str_cmp(a->uid, b->uid);
 }
 

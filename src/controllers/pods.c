@@ -49,7 +49,8 @@ bool pod_ready(const struct val *pod)
 static struct wall ready_since(const struct val *pod)
 {
     const struct val *c = ready_condition(pod);
-    return str_is(val_getstr(c, N_status), "True") ? val_time(val_get(c, N_lastTransitionTime)) : (struct wall){0};
+    return str_is(val_getstr(c, N_status), "True") ? val_time(val_get(c, N_lastTransitionTime))
+                                                   : (struct wall){0};
 }
 
 bool pod_available(const struct val *pod, int64_t min_ready_seconds, struct wall now)
@@ -72,7 +73,7 @@ int64_t pods_next_available(const struct objects *pods, int64_t min_ready_second
     return soonest;
 }
 
-/* ---- which to delete first ------------------------------------------------------------------------------------ */
+/* ---- which to delete first --------------------------------------------------------------------------- */
 
 /* What the order looks at, taken from the pod once. */
 struct ranked {
@@ -160,7 +161,8 @@ static void count_ready(const struct objects *related, struct map *ret)
     }
 }
 
-void pods_rank_for_deletion(struct objects *pods, const struct objects *related, struct wall now, struct arena *a)
+void pods_rank_for_deletion(struct objects *pods, const struct objects *related, struct wall now,
+                            struct arena *a)
 {
     struct ranked *r = ARENA_ARRAY(a, struct ranked, pods->n);
     struct map on_node = MAP_INIT;
@@ -186,10 +188,12 @@ void pods_rank_for_deletion(struct objects *pods, const struct objects *related,
         pods->items[i] = r[i].pod;
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------------------------------------ */
 
-const struct telling pod_create_telling = {"SuccessfulCreate", "Created pod: ", "FailedCreate", "Error creating: "};
-const struct telling pod_delete_telling = {"SuccessfulDelete", "Deleted pod: ", "FailedDelete", "Error deleting: "};
+const struct telling pod_create_telling = {"SuccessfulCreate", "Created pod: ", "FailedCreate",
+                                           "Error creating: "};
+const struct telling pod_delete_telling = {"SuccessfulDelete", "Deleted pod: ", "FailedDelete",
+                                           "Error deleting: "};
 
 /* "owner-" unless that makes names that are too long. */
 static struct str name_prefix(struct arena *a, struct str owner)

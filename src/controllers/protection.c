@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is being deleted and still used waits behind a finalizer that admission gave it. Here it is taken away when the
- * last user has gone: pods of a claim, the claim of a volume, volumes and claims of a VolumeAttributesClass.
+ * What is being deleted and still used waits behind a finalizer that admission gave it. Here it is taken away
+ * when the last user has gone: pods of a claim, the claim of a volume, volumes and claims of a
+ * VolumeAttributesClass.
  */
 #include "controllers/cluster.h"
 
@@ -22,8 +23,8 @@ static void release(struct writes *w, const struct object *o, struct str finaliz
     writes_update(w, o->res, v)->may_fail = 404;
 }
 
-static int reconcile(const struct snapshot *world, uint16_t res, struct key key, const char *finalizer, in_use_fn *in_use,
-                     struct writes *w)
+static int reconcile(const struct snapshot *world, uint16_t res, struct key key, const char *finalizer,
+                     in_use_fn *in_use, struct writes *w)
 {
     const struct object *o = snapshot_get(world, &resources[res], key.ns, key.name);
     if (o && obj_deleting(o->val) && obj_has_finalizer(o->val, str_of(finalizer)) && !in_use(world, o))
@@ -31,15 +32,15 @@ static int reconcile(const struct snapshot *world, uint16_t res, struct key key,
     return 0;
 }
 
-static void sink_if_going(const struct snapshot *world, uint16_t res, struct str ns, struct str name, key_sink *sink,
-                          void *arg)
+static void sink_if_going(const struct snapshot *world, uint16_t res, struct str ns, struct str name,
+                          key_sink *sink, void *arg)
 {
     const struct object *o = snapshot_get(world, &resources[res], ns, name);
     if (o && obj_deleting(o->val))
         sink(arg, (struct key){ns, name});
 }
 
-/* ---- claims: used by pods that have a node --------------------------------------------------------------------------- */
+/* ---- claims: used by pods that have a node ----------------------------------------------------------- */
 
 /* The claim a volume of a pod stands for; that of an ephemeral volume has the pod's name and its own. */
 static struct str claim_of(struct arena *a, const struct object *pod, const struct val *volume)
@@ -53,7 +54,7 @@ static struct str claim_of(struct arena *a, const struct object *pod, const stru
 static bool claim_in_use(const struct snapshot *world, const struct object *claim)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    TREE_EACH(snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it) {
+    TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it) {
         if (str_empty(index_pod_node(it.object)))
             continue; /* no kubelet starts a pod whose claim is going */
         VAL_EACH (val_at(it.object->val, N_spec, N_volumes), v)
@@ -78,10 +79,11 @@ static void pvc_keys_of(const struct snapshot *world, const struct resource *res
     else if (!new_)
         VAL_EACH (val_at(o->val, N_spec, N_volumes), v)
             if (!str_empty(claim_of(&a, o, v)))
-                sink_if_going(world, RES_PERSISTENTVOLUMECLAIMS, o->namespace_, claim_of(&a, o, v), sink, arg);
+                sink_if_going(world, RES_PERSISTENTVOLUMECLAIMS, o->namespace_, claim_of(&a, o, v), sink,
+                              arg);
 }
 
-/* ---- volumes: used while bound ---------------------------------------------------------------------------------------- */
+/* ---- volumes: used while bound ----------------------------------------------------------------------- */
 
 static bool volume_in_use(const struct snapshot *world, const struct object *volume)
 {
@@ -100,13 +102,14 @@ static void pv_keys_of(const struct snapshot *world, const struct resource *res,
         sink_if_going(world, RES_PERSISTENTVOLUMES, STR_NULL, new_->name, sink, arg);
 }
 
-/* ---- classes: used by volumes and claims that name them --------------------------------------------------------------- */
+/* ---- classes: used by volumes and claims that name them ---------------------------------------------- */
 
 static bool names_class(const struct object *o, struct str class)
 {
     return str_eq(val_str(val_at(o->val, N_spec, N_volumeAttributesClassName)), class) ||
            str_eq(val_str(val_at(o->val, N_status, N_currentVolumeAttributesClassName)), class) ||
-           str_eq(val_str(val_at(o->val, N_status, N_modifyVolumeStatus, N_targetVolumeAttributesClassName)), class);
+           str_eq(val_str(val_at(o->val, N_status, N_modifyVolumeStatus, N_targetVolumeAttributesClassName)),
+                  class);
 }
 
 static bool class_in_use(const struct snapshot *world, const struct object *class)
@@ -122,7 +125,8 @@ static bool class_in_use(const struct snapshot *world, const struct object *clas
 
 static int vac_reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
-    return reconcile(world, RES_VOLUMEATTRIBUTESCLASSES, key, "kubernetes.io/vac-protection", class_in_use, w);
+    return reconcile(world, RES_VOLUMEATTRIBUTESCLASSES, key, "kubernetes.io/vac-protection", class_in_use,
+                     w);
 }
 
 static void vac_keys_of(const struct snapshot *world, const struct resource *res, const struct object *old,
@@ -135,7 +139,7 @@ static void vac_keys_of(const struct snapshot *world, const struct resource *res
             sink(arg, (struct key){STR_NULL, it.object->name});
 }
 
-/* ---- the controllers ------------------------------------------------------------------------------------------------------ */
+/* ---- the controllers --------------------------------------------------------------------------------- */
 
 const struct controller pvc_protection_controller = {
     .name = "persistentvolumeclaim-protection-controller",
@@ -157,7 +161,8 @@ const struct controller pv_protection_controller = {
 
 const struct controller vac_protection_controller = {
     .name = "volumeattributesclass-protection-controller",
-    .reads = (const uint16_t[]){RES_VOLUMEATTRIBUTESCLASSES, RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, 0},
+    .reads =
+        (const uint16_t[]){RES_VOLUMEATTRIBUTESCLASSES, RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, 0},
     .keys_of = vac_keys_of,
     .reconcile = vac_reconcile,
 };

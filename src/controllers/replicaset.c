@@ -19,7 +19,7 @@ struct sync {
     struct writes *w;
 };
 
-/* ---- making and deleting pods ------------------------------------------------------------------------------------ */
+/* ---- making and deleting pods ------------------------------------------------------------------------ */
 
 /* Pods of all replica sets that share this one's owner (of a deployment's old and new). */
 static void related_pods(struct sync *s, struct objects *ret)
@@ -59,7 +59,7 @@ static void manage(struct sync *s)
         delete_pods(s, (size_t)MIN(-missing, (int64_t)BURST));
 }
 
-/* ---- status -------------------------------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------------------ */
 
 static bool has_labels_of(const struct val *pod, const struct val *template_labels)
 {
@@ -123,7 +123,7 @@ static void write_status(struct sync *s, const char *reason, struct str message)
     writes_update_status(s->w, s->set->res, v);
 }
 
-/* ---- reconcile -------------------------------------------------------------------------------------------------------- */
+/* ---- reconcile --------------------------------------------------------------------------------------- */
 
 static int64_t count_terminating(const struct sync *s, const struct selector *selector)
 {
@@ -148,8 +148,8 @@ static int look(struct sync *s)
     return 0;
 }
 
-static int reconcile(const struct snapshot *world, const struct resource *res, struct key key, struct wall now,
-                     struct writes *w)
+static int reconcile(const struct snapshot *world, const struct resource *res, struct key key,
+                     struct wall now, struct writes *w)
 {
     struct sync s = {.world = world, .set = snapshot_get(world, res, key.ns, key.name), .now = now, .w = w};
     if (!s.set || look(&s) < 0)
@@ -160,19 +160,21 @@ static int reconcile(const struct snapshot *world, const struct resource *res, s
     return 0;
 }
 
-static void refused(const struct snapshot *world, const struct resource *res, struct key key, const struct write *w,
-                    const struct status *why, struct wall now, struct writes *ret)
+static void refused(const struct snapshot *world, const struct resource *res, struct key key,
+                    const struct write *w, const struct status *why, struct wall now, struct writes *ret)
 {
     struct sync s = {.world = world, .set = snapshot_get(world, res, key.ns, key.name), .now = now, .w = ret};
     bool create = w->verb == WRITE_CREATE;
-    if (!s.set || (!create && w->verb != WRITE_DELETE) || refused_by_terminating_namespace(why) || look(&s) < 0)
+    if (!s.set || (!create && w->verb != WRITE_DELETE) || refused_by_terminating_namespace(why) ||
+        look(&s) < 0)
         return;
     list_init(&ret->list); /* adoption was done by the reconcile that came before */
     write_status(&s, create ? "FailedCreate" : "FailedDelete", why->message);
 }
 
-static void keys_of(const struct snapshot *world, const struct resource *owner_res, const struct resource *res,
-                    const struct object *old, const struct object *new_, key_sink *sink, void *arg)
+static void keys_of(const struct snapshot *world, const struct resource *owner_res,
+                    const struct resource *res, const struct object *old, const struct object *new_,
+                    key_sink *sink, void *arg)
 {
     const struct object *o = new_ ? new_ : old;
     if (res == owner_res)
@@ -181,7 +183,7 @@ static void keys_of(const struct snapshot *world, const struct resource *owner_r
         keys_of_owners(world, owner_res, old, new_, sink, arg);
 }
 
-/* ---- the two controllers ------------------------------------------------------------------------------------------------ */
+/* ---- the two controllers ----------------------------------------------------------------------------- */
 
 static void rs_keys_of(const struct snapshot *world, const struct resource *res, const struct object *old,
                        const struct object *new_, key_sink *sink, void *arg)
@@ -194,8 +196,8 @@ static int rs_reconcile(const struct snapshot *world, struct key key, struct wal
     return reconcile(world, &resources[RES_REPLICASETS], key, now, ret);
 }
 
-static void rs_refused(const struct snapshot *world, struct key key, const struct write *w, const struct status *s,
-                       struct wall now, struct writes *ret)
+static void rs_refused(const struct snapshot *world, struct key key, const struct write *w,
+                       const struct status *s, struct wall now, struct writes *ret)
 {
     refused(world, &resources[RES_REPLICASETS], key, w, s, now, ret);
 }
@@ -211,8 +213,8 @@ static int rc_reconcile(const struct snapshot *world, struct key key, struct wal
     return reconcile(world, &resources[RES_REPLICATIONCONTROLLERS], key, now, ret);
 }
 
-static void rc_refused(const struct snapshot *world, struct key key, const struct write *w, const struct status *s,
-                       struct wall now, struct writes *ret)
+static void rc_refused(const struct snapshot *world, struct key key, const struct write *w,
+                       const struct status *s, struct wall now, struct writes *ret)
 {
     refused(world, &resources[RES_REPLICATIONCONTROLLERS], key, w, s, now, ret);
 }

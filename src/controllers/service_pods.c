@@ -30,13 +30,14 @@ bool service_selects(const struct val *service, const struct val *pod)
 
 static bool has_address(const struct val *pod)
 {
-    return !str_empty(val_str(val_at(pod, N_status, N_podIP))) || val_len(val_at(pod, N_status, N_podIPs)) > 0;
+    return !str_empty(val_str(val_at(pod, N_status, N_podIP))) ||
+           val_len(val_at(pod, N_status, N_podIPs)) > 0;
 }
 
-void service_pods(const struct snapshot *world, const struct object *service, bool terminating, struct arena *a,
-                  struct objects *ret)
+void service_pods(const struct snapshot *world, const struct object *service, bool terminating,
+                  struct arena *a, struct objects *ret)
 {
-    TREE_EACH(snapshot_tree(world, &resources[RES_PODS]), service->namespace_, it) {
+    TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), service->namespace_, it) {
         const struct val *pod = it.object->val;
         if (service_selects(service->val, pod) && !pod_finished(pod) && has_address(pod) &&
             (terminating || !obj_deleting(pod)))
@@ -44,16 +45,18 @@ void service_pods(const struct snapshot *world, const struct object *service, bo
     }
 }
 
-/* ---- ports -------------------------------------------------------------------------------------------------------- */
+/* ---- ports ------------------------------------------------------------------------------------------- */
 
-static int64_t named_port_in(const struct val *containers, bool only_sidecars, struct str name, struct str protocol)
+static int64_t named_port_in(const struct val *containers, bool only_sidecars, struct str name,
+                             struct str protocol)
 {
     VAL_EACH (containers, c) {
         if (only_sidecars && !str_is(val_getstr(c, N_restartPolicy), "Always"))
             continue;
         VAL_EACH (val_get(c, N_ports), p) {
             struct str proto = val_getstr(p, N_protocol);
-            if (str_eq(val_getstr(p, N_name), name) && str_eq(str_empty(proto) ? STR("TCP") : proto, protocol))
+            if (str_eq(val_getstr(p, N_name), name) &&
+                str_eq(str_empty(proto) ? STR("TCP") : proto, protocol))
                 return val_int(val_get(p, N_containerPort), 0);
         }
     }
@@ -69,10 +72,11 @@ int64_t service_target_port(const struct val *service_port, const struct val *po
     if (str_empty(protocol))
         protocol = STR("TCP");
     int64_t port = named_port_in(val_at(pod, N_spec, N_containers), false, val_str(target), protocol);
-    return port ? port : named_port_in(val_at(pod, N_spec, N_initContainers), true, val_str(target), protocol);
+    return port ? port
+                : named_port_in(val_at(pod, N_spec, N_initContainers), true, val_str(target), protocol);
 }
 
-/* ---- addresses ----------------------------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------------------- */
 
 struct val *pod_addresses(struct arena *a, const struct val *pod, bool ipv6)
 {
@@ -121,7 +125,7 @@ struct val *pod_target_ref(struct arena *a, const struct object *pod)
     return ref;
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------------ */
+/* ---- keys -------------------------------------------------------------------------------------------- */
 
 /* Has anything changed that endpoints are made of? */
 static bool matters(const struct object *old, const struct object *new_)
@@ -129,8 +133,9 @@ static bool matters(const struct object *old, const struct object *new_)
     if (!old || !new_)
         return true;
     const struct val *a = old->val, *b = new_->val;
-    return obj_deleting(a) != obj_deleting(b) || pod_ready(a) != pod_ready(b) || pod_finished(a) != pod_finished(b) ||
-           !str_eq(index_pod_node(old), index_pod_node(new_)) || !val_equal(obj_labels(a), obj_labels(b)) ||
+    return obj_deleting(a) != obj_deleting(b) || pod_ready(a) != pod_ready(b) ||
+           pod_finished(a) != pod_finished(b) || !str_eq(index_pod_node(old), index_pod_node(new_)) ||
+           !val_equal(obj_labels(a), obj_labels(b)) ||
            !val_equal(val_at(a, N_status, N_podIPs), val_at(b, N_status, N_podIPs)) ||
            !val_equal(val_at(a, N_status, N_podIP), val_at(b, N_status, N_podIP)) ||
            !val_equal(val_at(a, N_spec, N_hostname), val_at(b, N_spec, N_hostname)) ||
@@ -143,10 +148,10 @@ void keys_of_service_pod(const struct snapshot *world, const struct object *old,
     if (!matters(old, new_))
         return;
     const struct object *any = new_ ? new_ : old;
-    TREE_EACH(snapshot_tree(world, &resources[RES_SERVICES]), any->namespace_, it) {
+    TREE_EACH (snapshot_tree(world, &resources[RES_SERVICES]), any->namespace_, it) {
         const struct val *service = it.object->val;
-        if (service_has_selector(service) && ((old && service_selects(service, old->val)) ||
-                                              (new_ && service_selects(service, new_->val))))
+        if (service_has_selector(service) &&
+            ((old && service_selects(service, old->val)) || (new_ && service_selects(service, new_->val))))
             sink(arg, (struct key){it.object->namespace_, it.object->name});
     }
 }

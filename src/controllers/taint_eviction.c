@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pods on nodes with NoExecute taints: those that do not tolerate them go at once, those that tolerate them for a while
- * when that has passed, counted from when the taint was set. Keys are nodes.
+ * Pods on nodes with NoExecute taints: those that do not tolerate them go at once, those that tolerate them
+ * for a while when that has passed, counted from when the taint was set. Keys are nodes.
  */
 #include "controllers/nodes.h"
 #include "controllers/pods.h"
@@ -63,9 +63,11 @@ static int64_t deadline_of(const struct val *pod, const struct object *node, str
 
 static void evict(struct writes *w, const struct object *pod, struct wall now)
 {
-    writes_event(w, pod->res, pod->val, false, "TaintManagerEviction", "Marking for deletion Pod " STR_FMT "/" STR_FMT,
-                 STR_ARG(pod->namespace_), STR_ARG(pod->name));
-    writes_disruption(w, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", false, now);
+    writes_event(w, pod->res, pod->val, false, "TaintManagerEviction",
+                 "Marking for deletion Pod " STR_FMT "/" STR_FMT, STR_ARG(pod->namespace_),
+                 STR_ARG(pod->name));
+    writes_disruption(w, pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint",
+                      false, now);
     writes_delete(w, pod);
 }
 
@@ -74,7 +76,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     const struct object *node = snapshot_get(world, &resources[RES_NODES], STR_NULL, key.name);
     if (!node || !has_no_execute(node))
         return 0;
-    TREE_EACH(snapshot_index(world, &resources[RES_PODS], index_pod_node), key.name, it) {
+    TREE_EACH (snapshot_index(world, &resources[RES_PODS], index_pod_node), key.name, it) {
         if (obj_deleting(it.object->val) || pod_finished(it.object->val))
             continue;
         int64_t deadline = deadline_of(it.object->val, node, now);
@@ -92,13 +94,15 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
     if (!new_)
         return;
     if (res == &resources[RES_NODES]) {
-        if (has_no_execute(new_) && !(old && val_equal(val_at(old->val, N_spec, N_taints), val_at(new_->val, N_spec, N_taints))))
+        if (has_no_execute(new_) &&
+            !(old && val_equal(val_at(old->val, N_spec, N_taints), val_at(new_->val, N_spec, N_taints))))
             sink(arg, (struct key){STR_NULL, new_->name});
         return;
     }
     struct str name = index_pod_node(new_);
-    if (str_empty(name) || (old && str_eq(index_pod_node(old), name) &&
-                            val_equal(val_at(old->val, N_spec, N_tolerations), val_at(new_->val, N_spec, N_tolerations))))
+    if (str_empty(name) ||
+        (old && str_eq(index_pod_node(old), name) &&
+         val_equal(val_at(old->val, N_spec, N_tolerations), val_at(new_->val, N_spec, N_tolerations))))
         return;
     const struct object *node = snapshot_get(world, &resources[RES_NODES], STR_NULL, name);
     if (!node || has_no_execute(node)) /* an unknown one may be on its way to us with taints */

@@ -83,7 +83,7 @@ struct val *conditions_without(struct arena *a, const struct val *conditions, st
 struct str short_hash(struct arena *a, struct str text, int64_t salt)
 {
     static const char letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* upstream's alphabet of generated names */
-    uint32_t h = UINT32_C(2166136261);                          /* FNV-1a */
+    uint32_t h = UINT32_C(2166136261);                           /* FNV-1a */
     for (size_t i = 0; i < text.n; i++)
         h = (h ^ (unsigned char)text.p[i]) * UINT32_C(16777619);
     for (int i = 0; i < 8; i++)

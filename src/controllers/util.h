@@ -12,7 +12,8 @@ void set_text(struct arena *a, struct val *obj, name_id name, struct str s);
 /* An IntOrString of a total: a number, or a percentage rounded up or down. absent: for NULL and nonsense. */
 int64_t intstr_scaled(const struct val *v, int64_t total, bool round_up, int64_t absent);
 
-/* The object with a status of its own to change: both may be written to at their top level. *ret_status too. */
+/* The object with a status of its own to change: both may be written to at their top level. *ret_status too.
+ */
 struct val *with_status(struct arena *a, const struct object *o, struct val **ret_status);
 /* The object with metadata of its own to change; maps and lists in it are still shared. */
 struct val *with_meta(struct arena *a, const struct object *o, struct val **ret_meta);
@@ -25,4 +26,5 @@ struct str api_version(struct arena *a, const struct resource *res);
 /* The condition types of one kind's list, without one. */
 struct val *conditions_without(struct arena *a, const struct val *conditions, struct str type);
 
-struct str short_hash(struct arena *a, struct str text, int64_t salt); /* short, of letters and digits that make no words */
+struct str short_hash(struct arena *a, struct str text,
+                      int64_t salt); /* short, of letters and digits that make no words */

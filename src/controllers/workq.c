@@ -25,14 +25,14 @@ static void item_free(struct workq *q, struct workq_item *item)
 
 void workq_done(struct workq *q)
 {
-    MAP_EACH(&q->items, e)
+    MAP_EACH (&q->items, e)
         item_free(q, e->value);
     map_done(&q->items);
     free(q->timers);
     workq_init(q, q->user_free);
 }
 
-/* ---- timers: a heap by time ---------------------------------------------------------------------------------- */
+/* ---- timers: a heap by time -------------------------------------------------------------------------- */
 
 static void place(struct workq *q, size_t i, struct workq_item *item)
 {
@@ -88,7 +88,7 @@ static void timer_set(struct workq *q, struct workq_item *item, struct mono when
     up(q, q->n_timers++, item);
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------------ */
+/* ---- keys -------------------------------------------------------------------------------------------- */
 
 static struct workq_item *item_of(struct workq *q, struct str key)
 {

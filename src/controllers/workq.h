@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The queue of one controller: each key at most once in it and never in two hands at once; a key added while in work
- * comes again after it. Failing keys come back later and later. Pure: time is a parameter.
+ * The queue of one controller: each key at most once in it and never in two hands at once; a key added while
+ * in work comes again after it. Failing keys come back later and later. Pure: time is a parameter.
  */
 #pragma once
 

@@ -24,7 +24,7 @@ struct work {
     struct client *client;
 };
 
-/* ---- the configuration file -------------------------------------------------------------------------------------- */
+/* ---- the configuration file -------------------------------------------------------------------------- */
 
 /* A flag that was given goes before the file. */
 static bool given(const struct options *o, const char *name)
@@ -38,7 +38,9 @@ static int read_duration(const struct val *v, const char *what, int64_t *to, str
     struct str text = val_str(v);
     if (!text.n)
         return 0;
-    return duration_parse(text, to) < 0 ? err_set(e, -EINVAL, "%s: \"" STR_FMT "\" is no duration", what, STR_ARG(text)) : 0;
+    return duration_parse(text, to) < 0
+               ? err_set(e, -EINVAL, "%s: \"" STR_FMT "\" is no duration", what, STR_ARG(text))
+               : 0;
 }
 
 static void read_text(struct options *o, const struct val *v, const char *flag, const char **to)
@@ -54,7 +56,9 @@ static int read_election(struct options *o, const struct val *v, struct err *e)
         o->leader_elect = val_bool(val_get(v, N_leaderElect), o->leader_elect);
     read_text(o, val_get(v, N_resourceName), "leader-elect-resource-name", &l->name);
     read_text(o, val_get(v, N_resourceNamespace), "leader-elect-resource-namespace", &l->ns);
-    int r = given(o, "leader-elect-lease-duration") ? 0 : read_duration(val_get(v, N_leaseDuration), "leaseDuration", &l->lease_ns, e);
+    int r = given(o, "leader-elect-lease-duration")
+                ? 0
+                : read_duration(val_get(v, N_leaseDuration), "leaseDuration", &l->lease_ns, e);
     if (r == 0 && !given(o, "leader-elect-renew-deadline"))
         r = read_duration(val_get(v, N_renewDeadline), "renewDeadline", &l->renew_ns, e);
     if (r == 0 && !given(o, "leader-elect-retry-period"))
@@ -69,7 +73,9 @@ static int read_profile(struct options *o, const struct val *profiles, struct er
     if (val_len(profiles) > 1)
         return err_set(e, -EINVAL, "profiles: more than one is not supported");
     if (val_len(val_get(p, N_plugins)) || val_len(val_get(p, N_pluginConfig)))
-        return err_set(e, -EINVAL, "profiles[0]: plugins and pluginConfig are not supported; the default profile is always used");
+        return err_set(
+            e, -EINVAL,
+            "profiles[0]: plugins and pluginConfig are not supported; the default profile is always used");
     read_text(o, val_get(p, N_schedulerName), "scheduler-name", &o->config.name);
     return 0;
 }
@@ -93,7 +99,8 @@ static int read_file(struct options *o, struct val **ret, struct err *e)
         return err_set(e, r, "cannot be read: %s", strerror(-r));
     r = yaml_to_json(&o->arena, text, NULL, &json, e);
     if (r == 0)
-        r = json_decode(&o->arena, &types[T_kubescheduler_v1_KubeSchedulerConfiguration], json, 0, NULL, ret, e);
+        r = json_decode(&o->arena, &types[T_kubescheduler_v1_KubeSchedulerConfiguration], json, 0, NULL, ret,
+                        e);
     if (r == 0 && !(str_is(val_getstr(*ret, N_kind), "KubeSchedulerConfiguration") &&
                     str_is(val_getstr(*ret, N_apiVersion), "kubescheduler.config.k8s.io/v1")))
         r = err_set(e, -EINVAL, "no KubeSchedulerConfiguration of kubescheduler.config.k8s.io/v1");
@@ -112,7 +119,7 @@ static int prepare(void *arg, struct err *e)
     return r < 0 ? err_wrap(e, r, "--config %s", o->config_file) : 0;
 }
 
-/* ---- the program ---------------------------------------------------------------------------------------------------- */
+/* ---- the program ------------------------------------------------------------------------------------- */
 
 static int work(void *arg, struct err *e)
 {
@@ -131,15 +138,20 @@ static int run(void *arg, struct client *c, struct err *e)
 
 int scheduler_main(int argc, char **argv)
 {
-    struct options o = {.leader_elect = true,
-                        .leader = {.ns = "kube-system", .name = "kube-scheduler", .component = "default-scheduler"}};
+    struct options o = {
+        .leader_elect = true,
+        .leader = {.ns = "kube-system", .name = "kube-scheduler", .component = "default-scheduler"}};
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
-        {"config", 0, FLAG_STRING, &o.config_file, "file with a KubeSchedulerConfiguration; flags go before what it says"},
-        {"scheduler-name", 0, FLAG_STRING, &o.config.name, "pods with this schedulerName (default-scheduler)"},
+        {"config", 0, FLAG_STRING, &o.config_file,
+         "file with a KubeSchedulerConfiguration; flags go before what it says"},
+        {"scheduler-name", 0, FLAG_STRING, &o.config.name,
+         "pods with this schedulerName (default-scheduler)"},
         {"leader-elect", 0, FLAG_BOOL, &o.leader_elect, "of several, only one works (true)"},
-        {"leader-elect-lease-duration", 0, FLAG_DURATION, &o.leader.lease_ns, "how long a leader holds without renewing (15s)"},
-        {"leader-elect-renew-deadline", 0, FLAG_DURATION, &o.leader.renew_ns, "how long it tries to renew (10s)"},
+        {"leader-elect-lease-duration", 0, FLAG_DURATION, &o.leader.lease_ns,
+         "how long a leader holds without renewing (15s)"},
+        {"leader-elect-renew-deadline", 0, FLAG_DURATION, &o.leader.renew_ns,
+         "how long it tries to renew (10s)"},
         {"leader-elect-retry-period", 0, FLAG_DURATION, &o.leader.retry_ns, "time between tries (2s)"},
         {"leader-elect-resource-name", 0, FLAG_STRING, &o.leader.name, "name of the lease"},
         {"leader-elect-resource-namespace", 0, FLAG_STRING, &o.leader.ns, "its namespace"},

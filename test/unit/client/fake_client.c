@@ -41,7 +41,7 @@ struct fake_watch {
     int ended; /* 410 or -EPIPE */
 };
 
-/* ---- texts ------------------------------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------------------------- */
 
 static bool is_word(char c)
 {
@@ -133,14 +133,15 @@ struct object *object_relaxed(uint16_t res_index, const char *text)
     return o;
 }
 
-/* ---- store -------------------------------------------------------------------------------------------------------- */
+/* ---- store ------------------------------------------------------------------------------------------- */
 
 static struct str key_in(struct arena *a, struct str ns, struct str name)
 {
     return obj_key(a, ns, name);
 }
 
-static const struct object *lookup(struct fake_client *f, const struct resource *res, struct str ns, struct str name)
+static const struct object *lookup(struct fake_client *f, const struct resource *res, struct str ns,
+                                   struct str name)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     return tree_get(f->trees[res->index], key_in(&a, res->namespaced ? ns : STR_NULL, name));
@@ -157,7 +158,8 @@ static struct str field_get(void *ctx, struct str path)
     return val_is(v, VAL_STR) ? val_str(v) : STR("");
 }
 
-static bool matches(const struct object *o, struct str ns, const struct selector *labels, const struct selector *fields)
+static bool matches(const struct object *o, struct str ns, const struct selector *labels,
+                    const struct selector *fields)
 {
     return (str_empty(ns) || str_eq(o->namespace_, ns)) && selector_matches(labels, obj_labels(o->val)) &&
            selector_matches_fields(fields, field_get, (void *)(uintptr_t)o->val);
@@ -192,7 +194,7 @@ static const struct object *commit(struct fake_client *f, struct object *o, bool
     struct object *old CLEANUP_OBJECT = object_ref(tree_get(*t, key));
     object_stamp(o, ++f->revision);
     *t = gone ? tree_del(*t, key) : tree_put(*t, key, o);
-    LIST_EACH(&f->watches, l)
+    LIST_EACH (&f->watches, l)
         publish_to(LIST_ENTRY(l, struct fake_watch, link), old, o, gone);
     if (!gone)
         object_unref(o);
@@ -274,15 +276,15 @@ int64_t fake_revision(struct fake_client *f)
     return f->revision;
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------------------- */
 
 static bool has_status(const struct resource *r)
 {
     return resource_subresource(r, STR("status")) != NULL;
 }
 
-static int do_create(struct fake_client *f, const struct call *c, const struct val *body, const struct object **ret,
-                     struct status *s)
+static int do_create(struct fake_client *f, const struct call *c, const struct val *body,
+                     const struct object **ret, struct status *s)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct val *v = val_copy_shallow(&a, body);
@@ -305,7 +307,8 @@ static int do_create(struct fake_client *f, const struct call *c, const struct v
 }
 
 /* What the server keeps of the old object, and what of a status or a spec write it takes. */
-static struct val *merge_update(struct arena *a, const struct call *c, const struct val *body, const struct object *old)
+static struct val *merge_update(struct arena *a, const struct call *c, const struct val *body,
+                                const struct object *old)
 {
     struct val *v;
     bool status = c->subresource && strcmp(c->subresource, "status") == 0;
@@ -319,8 +322,14 @@ static struct val *merge_update(struct arena *a, const struct call *c, const str
     }
     v = val_copy_shallow(a, body);
     struct val *meta = own_meta(a, v);
-    static const name_id kept[] = {N_uid, N_creationTimestamp, N_deletionTimestamp, N_deletionGracePeriodSeconds,
-                                   N_generation, N_namespace, N_name, N_resourceVersion};
+    static const name_id kept[] = {N_uid,
+                                   N_creationTimestamp,
+                                   N_deletionTimestamp,
+                                   N_deletionGracePeriodSeconds,
+                                   N_generation,
+                                   N_namespace,
+                                   N_name,
+                                   N_resourceVersion};
     for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
         val_set_ref(a, meta, kept[i], val_get(old->meta, kept[i]));
     if (has_status(c->res))
@@ -348,8 +357,9 @@ static int do_update(struct fake_client *f, const struct call *c, const struct v
         return status_not_found(s, c->res, name);
     int64_t rv = obj_revision(body);
     if ((rv && rv != old->revision) || (!str_empty(obj_uid(body)) && !str_eq(obj_uid(body), old->uid)))
-        return status_conflict(s, c->res, name, "the object has been modified; please apply your changes to the latest "
-                                                "version and try again");
+        return status_conflict(s, c->res, name,
+                               "the object has been modified; please apply your changes to the latest "
+                               "version and try again");
     struct val *v = merge_update(&a, c, body, old);
     if (val_equal(v, old->val)) {
         *ret = old;
@@ -392,7 +402,8 @@ static bool waits_for_kubelet(const struct object *o, int64_t *grace)
 }
 
 /* Marks an object as on its way out; with nothing to wait for it goes. */
-static void begin_delete(struct fake_client *f, const struct object *o, int64_t grace, const char *propagation)
+static void begin_delete(struct fake_client *f, const struct object *o, int64_t grace,
+                         const char *propagation)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct val *v = val_copy_shallow(&a, o->val);
@@ -413,15 +424,16 @@ static void begin_delete(struct fake_client *f, const struct object *o, int64_t 
         commit(f, object_new(o->res, v), false);
 }
 
-static int do_delete(struct fake_client *f, const struct call *c, struct arena *ra, const struct val **ret_val,
-                     struct status *s)
+static int do_delete(struct fake_client *f, const struct call *c, struct arena *ra,
+                     const struct val **ret_val, struct status *s)
 {
     const struct object *o = lookup(f, c->res, c->ns, c->name);
     if (!o)
         return status_not_found(s, c->res, c->name);
     if (!str_empty(c->uid) && !str_eq(c->uid, o->uid))
         return status_conflict(s, c->res, c->name, "the UID in the precondition does not match");
-    if (!str_empty(c->resource_version) && !str_eq(c->resource_version, val_getstr(o->meta, N_resourceVersion)))
+    if (!str_empty(c->resource_version) &&
+        !str_eq(c->resource_version, val_getstr(o->meta, N_resourceVersion)))
         return status_conflict(s, c->res, c->name, "the ResourceVersion in the precondition does not match");
     begin_delete(f, o, c->grace_seconds, c->propagation);
     const struct object *now = lookup(f, c->res, c->ns, c->name);
@@ -480,8 +492,8 @@ static int do_delete_collection(struct fake_client *f, const struct call *c, str
     return 0;
 }
 
-static int do_bind(struct fake_client *f, const struct call *c, const struct val *body, const struct object **ret,
-                   struct status *s)
+static int do_bind(struct fake_client *f, const struct call *c, const struct val *body,
+                   const struct object **ret, struct status *s)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     const struct object *o = lookup(f, c->res, c->ns, c->name);
@@ -491,8 +503,8 @@ static int do_bind(struct fake_client *f, const struct call *c, const struct val
         return status_conflict(s, c->res, c->name, "pod is already assigned to a node");
     struct val *v = val_copy(&a, o->val);
     val_set_str(&a, val_sub_obj(&a, v, N_spec), N_nodeName, val_str(val_at(body, N_target, N_name)));
-    condition_set(&a, val_sub_list(&a, val_sub_obj(&a, v, N_status), N_conditions), STR("PodScheduled"), "True", "",
-                  STR_NULL, os_wall());
+    condition_set(&a, val_sub_list(&a, val_sub_obj(&a, v, N_status), N_conditions), STR("PodScheduled"),
+                  "True", "", STR_NULL, os_wall());
     *ret = commit(f, object_new(c->res, v), false);
     return 0;
 }
@@ -560,7 +572,8 @@ static int dispatch(struct fake_client *f, uint16_t verb, const struct call *c, 
 }
 
 static int fake_call(struct client *client, uint16_t verb, const struct call *c, const struct val *body,
-                     enum patch_kind kind, struct str patch, struct arena *a, const struct val **ret, struct status *s)
+                     enum patch_kind kind, struct str patch, struct arena *a, const struct val **ret,
+                     struct status *s)
 {
     struct fake_client *f = CONTAINER_OF(client, struct fake_client, client);
     fiber_yield(); /* a real one waits, too */
@@ -580,10 +593,10 @@ static int fake_call(struct client *client, uint16_t verb, const struct call *c,
     return 0;
 }
 
-/* ---- watches ---------------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------- */
 
-static int fake_watch(struct client *client, const struct call *c, int64_t revision, struct client_watch **ret,
-                      struct status *s)
+static int fake_watch(struct client *client, const struct call *c, int64_t revision,
+                      struct client_watch **ret, struct status *s)
 {
     struct fake_client *f = CONTAINER_OF(client, struct fake_client, client);
     struct fake_watch *w = NEW(struct fake_watch);
@@ -618,7 +631,8 @@ static int fake_watch(struct client *client, const struct call *c, int64_t revis
     return 0;
 }
 
-static int fake_watch_next(struct client_watch *base, struct mono deadline, struct watch_event *ret, struct status *s)
+static int fake_watch_next(struct client_watch *base, struct mono deadline, struct watch_event *ret,
+                           struct status *s)
 {
     struct fake_watch *w = CONTAINER_OF(base, struct fake_watch, base);
     while (list_empty(&w->events) || (w->fake && w->fake->held)) {
@@ -638,7 +652,7 @@ static void fake_watch_close(struct client_watch *base)
 {
     struct fake_watch *w = CONTAINER_OF(base, struct fake_watch, base);
     list_remove(&w->link);
-    LIST_EACH_SAFE(&w->events, l) {
+    LIST_EACH_SAFE (&w->events, l) {
         struct queued *q = LIST_ENTRY(l, struct queued, link);
         object_unref(q->event.object);
         free(q);
@@ -660,7 +674,7 @@ static const struct client_ops fake_ops = {
     .free = fake_free,
 };
 
-/* ---- making and looking ------------------------------------------------------------------------------------------------- */
+/* ---- making and looking ------------------------------------------------------------------------------ */
 
 struct fake_client *fake_client_new(void)
 {
@@ -672,7 +686,7 @@ struct fake_client *fake_client_new(void)
 
 void fake_break_watches(struct fake_client *f, bool expired)
 {
-    LIST_EACH_SAFE(&f->watches, l) {
+    LIST_EACH_SAFE (&f->watches, l) {
         struct fake_watch *w = LIST_ENTRY(l, struct fake_watch, link);
         w->ended = expired ? 410 : -EPIPE;
         w->fake = NULL;
@@ -706,7 +720,7 @@ void fake_client_hook(struct fake_client *f, fake_hook *hook, void *arg)
 void fake_hold_watches(struct fake_client *f, bool hold)
 {
     f->held = hold;
-    LIST_EACH(&f->watches, l)
+    LIST_EACH (&f->watches, l)
         waitq_wake_all(&LIST_ENTRY(l, struct fake_watch, link)->q);
 }
 

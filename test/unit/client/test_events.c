@@ -105,7 +105,8 @@ FIBER_TEST(a_reference_may_stand_for_the_object)
     struct fixture t;
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     set_up(&t);
-    struct val *ref = val_relaxed(&a, NULL, "{kind: Pod, namespace: x, name: p, fieldPath: 'spec.containers{web}'}");
+    struct val *ref =
+        val_relaxed(&a, NULL, "{kind: Pod, namespace: x, name: p, fieldPath: 'spec.containers{web}'}");
     struct val *obj = val_new(&a, VAL_OBJ);
     static const name_id names[] = {N_kind, N_namespace, N_name, N_fieldPath};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)

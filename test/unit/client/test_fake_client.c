@@ -34,7 +34,8 @@ FIBER_TEST(refuses_updates_of_old_versions_and_counts_generations)
     struct status s;
     status_init(&s, &a);
     const struct resource *rs = &resources[RES_REPLICASETS];
-    fake_put_text(f, RES_REPLICASETS, "{metadata: {namespace: x, name: r, generation: 1}, spec: {replicas: 1}}");
+    fake_put_text(f, RES_REPLICASETS,
+                  "{metadata: {namespace: x, name: r, generation: 1}, spec: {replicas: 1}}");
     const struct val *old, *now;
     assert_int_equal(client_get(c, CALL(.res = rs, .ns = STR("x"), .name = STR("r")), &a, &old, &s), 0);
     struct val *v = val_copy(&a, old);
@@ -43,7 +44,8 @@ FIBER_TEST(refuses_updates_of_old_versions_and_counts_generations)
     assert_int_equal(client_update(c, call, v, &a, &now, &s), 0);
     assert_int_equal(val_int(val_at(now, N_metadata, N_generation), 0), 2);
     assert_int_equal(client_update(c, call, v, &a, &now, &s), 409);
-    struct val *status = val_relaxed(&a, rs->type, "{metadata: {name: r}, spec: {replicas: 9}, status: {replicas: 7}}");
+    struct val *status =
+        val_relaxed(&a, rs->type, "{metadata: {name: r}, spec: {replicas: 9}, status: {replicas: 7}}");
     call = CALL(.res = rs, .ns = STR("x"), .name = STR("r"), .subresource = "status");
     assert_int_equal(client_update(c, call, status, &a, &now, &s), 0);
     assert_int_equal(val_int(val_at(now, N_spec, N_replicas), 0), 2);

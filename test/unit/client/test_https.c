@@ -8,12 +8,12 @@
 #include "testing.h"
 #include "type/meta.h"
 
-/* ---- a server that says what it was told to say ------------------------------------------------------------------- */
+/* ---- a server that says what it was told to say ------------------------------------------------------ */
 
 struct answer {
-    const char *wants;  /* start of the request: "GET /api/v1/pods?" */
+    const char *wants; /* start of the request: "GET /api/v1/pods?" */
     int status;
-    const char *body;   /* a watch's lines, when the request asks for a watch */
+    const char *body; /* a watch's lines, when the request asks for a watch */
     const char *retry_after;
 };
 
@@ -29,7 +29,8 @@ struct served {
 
 static void note(struct served *t, struct http_exchange *x, struct str body)
 {
-    struct str type = http_header(&x->headers, "content-type"), auth = http_header(&x->headers, "authorization");
+    struct str type = http_header(&x->headers, "content-type"),
+               auth = http_header(&x->headers, "authorization");
     struct str as = http_header(&x->headers, "impersonate-user");
     buf_printf(&t->log, STR_FMT " " STR_FMT, STR_ARG(x->method), STR_ARG(x->target));
     if (body.n)
@@ -90,10 +91,12 @@ static void expect_log(struct served *t, const char *want)
     buf_clear(&t->log);
 }
 
-#define POD "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\",\"namespace\":\"x\",\"uid\":\"u\",\"resourceVersion\":\"7\"}}"
+#define POD                                                                                                  \
+    "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\",\"namespace\":\"x\",\"uid\":"      \
+    "\"u\",\"resourceVersion\":\"7\"}}"
 static const struct resource *const pods = &resources[RES_PODS];
 
-/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------------------------- */
 
 FIBER_TEST(calls_are_what_the_api_wants)
 {
@@ -101,35 +104,46 @@ FIBER_TEST(calls_are_what_the_api_wants)
         {"GET /api/v1/namespaces/x/pods/a", 200, POD},
         {"POST /api/v1/namespaces/x/pods", 201, POD},
         {"PUT /api/v1/namespaces/x/pods/a/status", 200, POD},
-        {"PATCH /apis/apps/v1/namespaces/x/deployments/d", 200, "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\"}"},
+        {"PATCH /apis/apps/v1/namespaces/x/deployments/d", 200,
+         "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\"}"},
         {"DELETE /api/v1/nodes/n", 200, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Success\"}"},
-        {"GET /api/v1/pods", 200, "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"9\"},\"items\":[" POD "]}"},
+        {"GET /api/v1/pods", 200,
+         "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"9\"},\"items\":"
+         "[" POD "]}"},
         {0},
     };
     struct served t;
     const struct val *got;
     set_up(&t, answers, NULL);
-    assert_int_equal(client_get(t.client, CALL(.res = pods, .ns = STR("x"), .name = STR("a")), &t.arena, &got, &t.s), 0);
+    assert_int_equal(
+        client_get(t.client, CALL(.res = pods, .ns = STR("x"), .name = STR("a")), &t.arena, &got, &t.s), 0);
     assert_str(obj_uid(got), "u");
     struct val *v = val_relaxed(&t.arena, pods->type, "{metadata: {name: a}}");
     assert_int_equal(client_create(t.client, CALL(.res = pods, .ns = STR("x")), v, &t.arena, &got, &t.s), 0);
-    const struct call *status = CALL(.res = pods, .ns = STR("x"), .name = STR("a"), .subresource = "status", .dry_run = true);
+    const struct call *status =
+        CALL(.res = pods, .ns = STR("x"), .name = STR("a"), .subresource = "status", .dry_run = true);
     assert_int_equal(client_update(t.client, status, v, &t.arena, NULL, &t.s), 0);
-    const struct call *patch = CALL(.res = &resources[RES_DEPLOYMENTS], .ns = STR("x"), .name = STR("d"), .field_manager = "me");
+    const struct call *patch =
+        CALL(.res = &resources[RES_DEPLOYMENTS], .ns = STR("x"), .name = STR("d"), .field_manager = "me");
     assert_int_equal(client_patch(t.client, patch, PATCH_STRATEGIC, STR("{}"), &t.arena, NULL, &t.s), 0);
-    const struct call *delete = CALL(.res = &resources[RES_NODES], .name = STR("n"), .grace_seconds = 0, .uid = STR("u1"),
-                                     .propagation = "Foreground");
+    const struct call *delete = CALL(.res = &resources[RES_NODES], .name = STR("n"), .grace_seconds = 0,
+                                     .uid = STR("u1"), .propagation = "Foreground");
     assert_int_equal(client_delete(t.client, delete, &t.arena, &got, &t.s), 0);
-    const struct call *list = CALL(.res = pods, .label_selector = STR("a in (b,c)"), .limit = 5, .continue_token = STR("t+/="));
+    const struct call *list =
+        CALL(.res = pods, .label_selector = STR("a in (b,c)"), .limit = 5, .continue_token = STR("t+/="));
     assert_int_equal(client_list(t.client, list, &t.arena, &got, &t.s), 0);
     assert_int_equal(val_len(val_get(got, N_items)), 1);
     expect_log(&t, "GET /api/v1/namespaces/x/pods/a\n"
-                   "POST /api/v1/namespaces/x/pods?fieldManager=tester application/json {\"metadata\":{\"name\":\"a\"},\"spec\":"
+                   "POST /api/v1/namespaces/x/pods?fieldManager=tester application/json "
+                   "{\"metadata\":{\"name\":\"a\"},\"spec\":"
                    "{\"containers\":null},\"status\":{}}\n"
-                   "PUT /api/v1/namespaces/x/pods/a/status?dryRun=All&fieldManager=tester application/json {\"metadata\":{\"name\":"
+                   "PUT /api/v1/namespaces/x/pods/a/status?dryRun=All&fieldManager=tester application/json "
+                   "{\"metadata\":{\"name\":"
                    "\"a\"},\"spec\":{\"containers\":null},\"status\":{}}\n"
-                   "PATCH /apis/apps/v1/namespaces/x/deployments/d?fieldManager=me application/strategic-merge-patch+json {}\n"
-                   "DELETE /api/v1/nodes/n application/json {\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":"
+                   "PATCH /apis/apps/v1/namespaces/x/deployments/d?fieldManager=me "
+                   "application/strategic-merge-patch+json {}\n"
+                   "DELETE /api/v1/nodes/n application/json "
+                   "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":"
                    "0,\"preconditions\":{\"uid\":\"u1\"},\"propagationPolicy\":\"Foreground\"}\n"
                    "GET /api/v1/pods?labelSelector=a+in+%28b%2Cc%29&limit=5&continue=t%2B%2F%3D\n");
     tear_down(&t);
@@ -138,8 +152,9 @@ FIBER_TEST(calls_are_what_the_api_wants)
 FIBER_TEST(refusals_are_the_servers_own)
 {
     static const struct answer answers[] = {
-        {"GET /api/v1/namespaces/x/pods/a", 404, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":"
-                                                 "\"pods \\\"a\\\" not found\",\"reason\":\"NotFound\",\"code\":404}"},
+        {"GET /api/v1/namespaces/x/pods/a", 404,
+         "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":"
+         "\"pods \\\"a\\\" not found\",\"reason\":\"NotFound\",\"code\":404}"},
         {"GET /api/v1/namespaces/x/pods/a", 502, "<html>bad gateway</html>"},
         {"GET /api/v1/namespaces/x/pods/a", 200, "this is no JSON"},
         {0},
@@ -185,7 +200,8 @@ FIBER_TEST(a_busy_server_is_asked_again)
 
 FIBER_TEST(credentials_go_with_every_request)
 {
-    static const struct answer answers[] = {{"GET /api/v1/nodes/n", 200, "{\"kind\":\"Node\",\"apiVersion\":\"v1\"}"}, {0}};
+    static const struct answer answers[] = {
+        {"GET /api/v1/nodes/n", 200, "{\"kind\":\"Node\",\"apiVersion\":\"v1\"}"}, {0}};
     char path[] = "/tmp/cube-token-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0 && write(fd, "secret\n", 7) == 7);
@@ -193,15 +209,17 @@ FIBER_TEST(credentials_go_with_every_request)
     struct served t;
     struct https_config config = {.token_file = str_of(path), .as_user = STR("alice")};
     set_up(&t, answers, &config);
-    assert_int_equal(client_get(t.client, CALL(.res = &resources[RES_NODES], .name = STR("n")), &t.arena, NULL, &t.s), 0);
+    assert_int_equal(
+        client_get(t.client, CALL(.res = &resources[RES_NODES], .name = STR("n")), &t.arena, NULL, &t.s), 0);
     expect_log(&t, "GET /api/v1/nodes/n auth=Bearer secret as=alice\n");
     tear_down(&t);
     unlink(path);
 }
 
-/* ---- watches ------------------------------------------------------------------------------------------------------------ */
+/* ---- watches ----------------------------------------------------------------------------------------- */
 
-static void next(struct served *t, struct client_watch *w, enum watch_event_kind kind, const char *name, int64_t revision)
+static void next(struct served *t, struct client_watch *w, enum watch_event_kind kind, const char *name,
+                 int64_t revision)
 {
     struct watch_event e;
     assert_int_equal(client_watch_next(w, mono_add(os_mono(), SECONDS(10)), &e, &t->s), 0);
@@ -211,21 +229,30 @@ static void next(struct served *t, struct client_watch *w, enum watch_event_kind
     object_unref(e.object);
 }
 
-#define EVENT(type, name, revision) "{\"type\":\"" type "\",\"object\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"" revision "\"}}}\n"
-#define EXPIRED "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"Expired\",\"code\":410}}\n"
+#define EVENT(type, name, revision)                                                                          \
+    "{\"type\":\"" type                                                                                      \
+    "\",\"object\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"" name                   \
+    "\",\"resourceVersion\":\"" revision "\"}}}\n"
+#define EXPIRED                                                                                              \
+    "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\","      \
+    "\"reason\":\"Expired\",\"code\":410}}\n"
 
 FIBER_TEST(a_watch_may_bring_the_present_state)
 {
     static const struct answer answers[] = {
-        {"GET /api/v1/pods?watch=true&allowWatchBookmarks=true&fieldSelector=spec.nodeName%3Dn1&timeoutSeconds=", 200,
-         EVENT("ADDED", "a", "3") EVENT("BOOKMARK", "", "5") EVENT("MODIFIED", "a", "6") EVENT("DELETED", "a", "7") EXPIRED},
+        {"GET "
+         "/api/v1/pods?watch=true&allowWatchBookmarks=true&fieldSelector=spec.nodeName%3Dn1&timeoutSeconds=",
+         200,
+         EVENT("ADDED", "a", "3") EVENT("BOOKMARK", "", "5") EVENT("MODIFIED", "a", "6")
+             EVENT("DELETED", "a", "7") EXPIRED},
         {0},
     };
     struct served t;
     struct client_watch *w;
     struct watch_event e;
     set_up(&t, answers, NULL);
-    assert_int_equal(client_watch(t.client, CALL(.res = pods, .field_selector = STR("spec.nodeName=n1")), 0, &w, &t.s), 0);
+    assert_int_equal(
+        client_watch(t.client, CALL(.res = pods, .field_selector = STR("spec.nodeName=n1")), 0, &w, &t.s), 0);
     assert_non_null(strstr(t.log.p, "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\n"));
     next(&t, w, WATCH_ADDED, "a", 3);
     next(&t, w, WATCH_BOOKMARK, "", 5);
@@ -237,16 +264,21 @@ FIBER_TEST(a_watch_may_bring_the_present_state)
     tear_down(&t);
 }
 
-#define PAGE(next, items) "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"9\",\"continue\":\"" next "\"},\"items\":[" items "]}"
+#define PAGE(next, items)                                                                                    \
+    "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"9\",\"continue\":"      \
+    "\"" next "\"},\"items\":[" items "]}"
 
 FIBER_TEST(an_older_server_is_listed_and_then_watched)
 {
     static const struct answer answers[] = {
-        {"GET /api/v1/pods?watch=true", 422, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"Invalid\",\"code\":422}"},
+        {"GET /api/v1/pods?watch=true", 422,
+         "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"reason\":\"Invalid\",\"code\":"
+         "422}"},
         {"GET /api/v1/pods?limit=500", 200, PAGE("more", POD)},
         {"GET /api/v1/pods?limit=500&continue=more", 200, PAGE("", POD)},
         {"GET /api/v1/pods?watch=true", 200, EVENT("MODIFIED", "a", "11")},
-        {"GET /api/v1/pods?limit=500", 200, PAGE("", "")}, /* the second time it is not asked for more than it can do */
+        {"GET /api/v1/pods?limit=500", 200,
+         PAGE("", "")}, /* the second time it is not asked for more than it can do */
         {"GET /api/v1/pods?watch=true", 200, ""},
         {0},
     };

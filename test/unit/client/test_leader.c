@@ -14,7 +14,9 @@ static void claims_are_judged_by_ones_own_clock(void **state)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     const struct type *t = resources[RES_LEASES].type;
-    struct val *other = val_relaxed(&a, t, "{spec: {holderIdentity: b, leaseDurationSeconds: 15, renewTime: '1999-01-01T00:00:00.000000Z'}}");
+    struct val *other = val_relaxed(
+        &a, t,
+        "{spec: {holderIdentity: b, leaseDurationSeconds: 15, renewTime: '1999-01-01T00:00:00.000000Z'}}");
     struct val *ours = val_relaxed(&a, t, "{spec: {holderIdentity: a, leaseDurationSeconds: 15}}");
     struct val *free_ = val_relaxed(&a, t, "{spec: {leaseDurationSeconds: 1}}");
     struct val *slow = val_relaxed(&a, t, "{spec: {holderIdentity: b, leaseDurationSeconds: 60}}");
@@ -67,8 +69,13 @@ static void run(void *arg)
 
 static struct candidate candidate(struct fake_client *f, const char *identity)
 {
-    return (struct candidate){{.client = fake_client_as(f), .ns = "kube-system", .name = "x", .identity = identity,
-                               .lease_ns = MILLISECONDS(60), .renew_ns = MILLISECONDS(40), .retry_ns = MILLISECONDS(5)}};
+    return (struct candidate){{.client = fake_client_as(f),
+                               .ns = "kube-system",
+                               .name = "x",
+                               .identity = identity,
+                               .lease_ns = MILLISECONDS(60),
+                               .renew_ns = MILLISECONDS(40),
+                               .retry_ns = MILLISECONDS(5)}};
 }
 
 FIBER_TEST(one_leads_and_the_next_takes_over)

@@ -13,7 +13,11 @@ struct seen {
 static void note(void *arg, const struct resource *res, const struct object *old, const struct object *new_)
 {
     struct seen *s = arg;
-    buf_printf(&s->text, "%c" STR_FMT " ", !old ? '+' : !new_ ? '-' : '~', STR_ARG((new_ ? new_ : old)->name));
+    buf_printf(&s->text, "%c" STR_FMT " ",
+               !old    ? '+'
+               : !new_ ? '-'
+                       : '~',
+               STR_ARG((new_ ? new_ : old)->name));
 }
 
 static struct mono soon(void)
@@ -41,7 +45,7 @@ static void expect(struct seen *s, const char *want)
 static size_t count_on(const struct tree *index, const char *node)
 {
     size_t n = 0;
-    TREE_EACH(index, str_of(node), it)
+    TREE_EACH (index, str_of(node), it)
         n++;
     return n;
 }

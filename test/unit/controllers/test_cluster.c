@@ -9,20 +9,24 @@
 
 static void add_role(struct world *w, const char *name, const char *label, const char *verb)
 {
-    world_addf(w, RES_CLUSTERROLES, "{metadata: {name: %s, labels: {%s: 'true'}}, rules: [{apiGroups: [''], resources: [pods], verbs: [%s]}]}",
+    world_addf(w, RES_CLUSTERROLES,
+               "{metadata: {name: %s, labels: {%s: 'true'}}, rules: [{apiGroups: [''], resources: [pods], "
+               "verbs: [%s]}]}",
                name, label, verb);
 }
 
 static void roles_are_made_of_others(void **state)
 {
     struct world *w = world_new();
-    world_add(w, RES_CLUSTERROLES, "{metadata: {name: view}, aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: 'true'}}, "
+    world_add(w, RES_CLUSTERROLES,
+              "{metadata: {name: view}, aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: 'true'}}, "
               "{matchLabels: {b: 'true'}}]}}");
     add_role(w, "one", "a", "get");
     add_role(w, "three", "c", "delete");
     add_role(w, "twice", "b", "get");
     add_role(w, "two", "b", "list");
-    assert_string_equal(world_reconcile(w, &clusterrole_aggregation_controller, "view"), "update clusterroles view\n");
+    assert_string_equal(world_reconcile(w, &clusterrole_aggregation_controller, "view"),
+                        "update clusterroles view\n");
     const struct val *rules = val_get(world_write(w, 0)->body, N_rules);
     assert_int_equal(val_len(rules), 2);
     assert_str(val_str(val_item(val_get(val_item(rules, 0), N_verbs), 0)), "get");
@@ -38,17 +42,28 @@ static void roles_are_made_of_others(void **state)
 static void a_claim_stays_while_a_pod_has_it(void **state)
 {
     struct world *w = world_new();
-    const struct object *c = world_add(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: c, " DELETED ", finalizers: [kubernetes.io/pvc-protection, a/b]}}");
-    world_add(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: p-scratch, " DELETED ", finalizers: [kubernetes.io/pvc-protection]}}");
-    const struct object *p = world_add(w, RES_PODS, "{metadata: {namespace: x, name: p}, spec: {nodeName: n, volumes: [{name: v, persistentVolumeClaim: {claimName: c}}, {name: scratch, ephemeral: {}}]}}");
+    const struct object *c = world_add(w, RES_PERSISTENTVOLUMECLAIMS,
+                                       "{metadata: {namespace: x, name: c, " DELETED
+                                       ", finalizers: [kubernetes.io/pvc-protection, a/b]}}");
+    world_add(w, RES_PERSISTENTVOLUMECLAIMS,
+              "{metadata: {namespace: x, name: p-scratch, " DELETED
+              ", finalizers: [kubernetes.io/pvc-protection]}}");
+    const struct object *p =
+        world_add(w, RES_PODS,
+                  "{metadata: {namespace: x, name: p}, spec: {nodeName: n, volumes: [{name: v, "
+                  "persistentVolumeClaim: {claimName: c}}, {name: scratch, ephemeral: {}}]}}");
     assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "");
     assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, c), "x/c");
     assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, p), "");
     assert_string_equal(world_keys(w, &pvc_protection_controller, p, NULL), "x/c x/p-scratch");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: p}, spec: {volumes: [{name: v, persistentVolumeClaim: {claimName: c}}]}}");
-    assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "update persistentvolumeclaims x/c\n");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: p}, spec: {volumes: [{name: v, persistentVolumeClaim: "
+              "{claimName: c}}]}}");
+    assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"),
+                        "update persistentvolumeclaims x/c\n");
     assert_int_equal(val_len(val_at(world_write(w, 0)->body, N_metadata, N_finalizers)), 1);
-    world_add(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: c, finalizers: [kubernetes.io/pvc-protection]}}");
+    world_add(w, RES_PERSISTENTVOLUMECLAIMS,
+              "{metadata: {namespace: x, name: c, finalizers: [kubernetes.io/pvc-protection]}}");
     assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "");
     world_free(w);
 }
@@ -56,9 +71,13 @@ static void a_claim_stays_while_a_pod_has_it(void **state)
 static void a_volume_stays_while_it_is_bound(void **state)
 {
     struct world *w = world_new();
-    world_add(w, RES_PERSISTENTVOLUMES, "{metadata: {name: v, " DELETED ", finalizers: [kubernetes.io/pv-protection]}, status: {phase: Bound}}");
+    world_add(w, RES_PERSISTENTVOLUMES,
+              "{metadata: {name: v, " DELETED
+              ", finalizers: [kubernetes.io/pv-protection]}, status: {phase: Bound}}");
     assert_string_equal(world_reconcile(w, &pv_protection_controller, "v"), "");
-    world_add(w, RES_PERSISTENTVOLUMES, "{metadata: {name: v, " DELETED ", finalizers: [kubernetes.io/pv-protection]}, status: {phase: Released}}");
+    world_add(w, RES_PERSISTENTVOLUMES,
+              "{metadata: {name: v, " DELETED
+              ", finalizers: [kubernetes.io/pv-protection]}, status: {phase: Released}}");
     assert_string_equal(world_reconcile(w, &pv_protection_controller, "v"), "update persistentvolumes v\n");
     world_free(w);
 }
@@ -66,12 +85,16 @@ static void a_volume_stays_while_it_is_bound(void **state)
 static void a_class_stays_while_it_is_named(void **state)
 {
     struct world *w = world_new();
-    world_add(w, RES_VOLUMEATTRIBUTESCLASSES, "{metadata: {name: gold, " DELETED ", finalizers: [kubernetes.io/vac-protection]}}");
-    const struct object *c = world_add(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: c}, spec: {volumeAttributesClassName: gold}}");
+    world_add(w, RES_VOLUMEATTRIBUTESCLASSES,
+              "{metadata: {name: gold, " DELETED ", finalizers: [kubernetes.io/vac-protection]}}");
+    const struct object *c =
+        world_add(w, RES_PERSISTENTVOLUMECLAIMS,
+                  "{metadata: {namespace: x, name: c}, spec: {volumeAttributesClassName: gold}}");
     assert_string_equal(world_reconcile(w, &vac_protection_controller, "gold"), "");
     assert_string_equal(world_keys(w, &vac_protection_controller, c, NULL), "gold");
     world_remove(w, RES_PERSISTENTVOLUMECLAIMS, "x", "c");
-    assert_string_equal(world_reconcile(w, &vac_protection_controller, "gold"), "update volumeattributesclasses gold\n");
+    assert_string_equal(world_reconcile(w, &vac_protection_controller, "gold"),
+                        "update volumeattributesclasses gold\n");
     world_free(w);
 }
 

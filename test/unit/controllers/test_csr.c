@@ -13,7 +13,9 @@ static int make_ca(void **state)
 {
     struct x509_key *key;
     struct x509_cert *cert;
-    struct x509_spec spec = {.names = {.cn = "ca"}, .is_ca = true, .not_before = {world_now.ns - SECONDS(3600)},
+    struct x509_spec spec = {.names = {.cn = "ca"},
+                             .is_ca = true,
+                             .not_before = {world_now.ns - SECONDS(3600)},
                              .not_after = {world_now.ns + SECONDS(3600) * 24 * 3650}};
     assert_int_equal(x509_key_generate(&key), 0);
     assert_int_equal(x509_issue(&spec, key, NULL, NULL, &cert, NULL), 0);
@@ -45,34 +47,43 @@ static void add_request(struct world *w, const struct request *r)
     assert_int_equal(x509_key_generate(&key), 0);
     assert_int_equal(x509_csr_make(&names, key, &pem, NULL), 0);
     x509_key_unref(key);
-    struct val *v = val_relaxed(&a, resources[RES_CERTIFICATESIGNINGREQUESTS].type,
-                                arena_cstr(&a, arena_printf(&a, "{metadata: {name: r, creationTimestamp: '2026-01-01T00:00:00Z'}, "
-                                "spec: {signerName: 'kubernetes.io/%s', usages: [%s], username: '%s', %s}, status: {%s}}",
-                                r->signer, r->usages, r->username ? r->username : "someone", r->more ? r->more : "",
-                                r->status ? r->status : "")));
+    struct val *v = val_relaxed(
+        &a, resources[RES_CERTIFICATESIGNINGREQUESTS].type,
+        arena_cstr(
+            &a, arena_printf(
+                    &a,
+                    "{metadata: {name: r, creationTimestamp: '2026-01-01T00:00:00Z'}, "
+                    "spec: {signerName: 'kubernetes.io/%s', usages: [%s], username: '%s', %s}, status: {%s}}",
+                    r->signer, r->usages, r->username ? r->username : "someone", r->more ? r->more : "",
+                    r->status ? r->status : "")));
     val_set(&a, val_mut(v, N_spec), N_request, val_of_bytes(arena_str(&a, buf_str(&pem))));
     json_encode(&json, resources[RES_CERTIFICATESIGNINGREQUESTS].type, v, 0);
     world_add(w, RES_CERTIFICATESIGNINGREQUESTS, json.p);
 }
 
 #define CLIENT_USAGES "'digital signature', 'client auth'"
-#define NODE_CLIENT .cn = "system:node:n1", .org = "system:nodes", .signer = "kube-apiserver-client-kubelet", .usages = CLIENT_USAGES
+#define NODE_CLIENT                                                                                          \
+    .cn = "system:node:n1", .org = "system:nodes", .signer = "kube-apiserver-client-kubelet",                \
+    .usages = CLIENT_USAGES
 #define APPROVED "conditions: [{type: Approved, status: 'True', lastUpdateTime: '2026-01-01T00:00:00Z'}]"
 
 static void kubelets_requests_are_approved_when_allowed(void **state)
 {
     struct world *w = world_new();
-    const char *allowed = "check-allowed subjectaccessreviews r\nupdate certificatesigningrequests r approval\n";
+    const char *allowed =
+        "check-allowed subjectaccessreviews r\nupdate certificatesigningrequests r approval\n";
     add_request(w, &(struct request){NODE_CLIENT, .username = "system:node:n1"});
     assert_string_equal(world_reconcile(w, &csr_approving_controller, "r"), allowed);
     const struct val *attributes = val_at(world_write(w, 0)->body, N_spec, N_resourceAttributes);
     assert_str(val_getstr(attributes, N_subresource), "selfnodeclient");
     assert_str(val_str(val_at(world_write(w, 0)->body, N_spec, N_user)), "system:node:n1");
     assert_string_equal(world_refuse(w, &csr_approving_controller, "r", 0, 403, "no"), allowed);
-    assert_str(val_str(val_at(world_write(w, 0)->body, N_spec, N_resourceAttributes, N_subresource)), "nodeclient");
+    assert_str(val_str(val_at(world_write(w, 0)->body, N_spec, N_resourceAttributes, N_subresource)),
+               "nodeclient");
     add_request(w, &(struct request){NODE_CLIENT, .username = "system:bootstrap:x"});
     assert_string_equal(world_reconcile(w, &csr_approving_controller, "r"), allowed);
-    assert_str(val_str(val_at(world_write(w, 0)->body, N_spec, N_resourceAttributes, N_subresource)), "nodeclient");
+    assert_str(val_str(val_at(world_write(w, 0)->body, N_spec, N_resourceAttributes, N_subresource)),
+               "nodeclient");
     assert_string_equal(world_refuse(w, &csr_approving_controller, "r", 0, 403, "no"), "");
     world_free(w);
 }
@@ -81,11 +92,27 @@ static void others_requests_wait_for_people(void **state)
 {
     static const struct request cases[] = {
         {NODE_CLIENT, .status = APPROVED},
-        {.cn = "system:node:n1", .org = "system:masters", .signer = "kube-apiserver-client-kubelet", .usages = CLIENT_USAGES},
-        {.cn = "alice", .org = "system:nodes", .signer = "kube-apiserver-client-kubelet", .usages = CLIENT_USAGES},
-        {.cn = "system:node:n1", .org = "system:nodes", .dns = "n1", .signer = "kube-apiserver-client-kubelet", .usages = CLIENT_USAGES},
-        {.cn = "system:node:n1", .org = "system:nodes", .signer = "kube-apiserver-client", .usages = CLIENT_USAGES},
-        {.cn = "system:node:n1", .org = "system:nodes", .signer = "kube-apiserver-client-kubelet", .usages = "'server auth'"},
+        {.cn = "system:node:n1",
+         .org = "system:masters",
+         .signer = "kube-apiserver-client-kubelet",
+         .usages = CLIENT_USAGES},
+        {.cn = "alice",
+         .org = "system:nodes",
+         .signer = "kube-apiserver-client-kubelet",
+         .usages = CLIENT_USAGES},
+        {.cn = "system:node:n1",
+         .org = "system:nodes",
+         .dns = "n1",
+         .signer = "kube-apiserver-client-kubelet",
+         .usages = CLIENT_USAGES},
+        {.cn = "system:node:n1",
+         .org = "system:nodes",
+         .signer = "kube-apiserver-client",
+         .usages = CLIENT_USAGES},
+        {.cn = "system:node:n1",
+         .org = "system:nodes",
+         .signer = "kube-apiserver-client-kubelet",
+         .usages = "'server auth'"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct world *w = world_new();
@@ -110,7 +137,8 @@ static void approved_requests_are_signed(void **state)
     struct x509_cert *cert, *ca;
     struct x509_names names;
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    assert_int_equal(x509_cert_parse(val_str(val_at(world_write(w, 0)->body, N_status, N_certificate)), &cert, NULL), 0);
+    assert_int_equal(
+        x509_cert_parse(val_str(val_at(world_write(w, 0)->body, N_status, N_certificate)), &cert, NULL), 0);
     assert_int_equal(x509_cert_parse(buf_str(&ca_cert), &ca, NULL), 0);
     x509_cert_names(cert, &a, &names);
     assert_string_equal(names.cn, "system:node:n1");
@@ -130,12 +158,17 @@ static void approved_requests_are_signed(void **state)
 static void requests_against_the_rules_fail(void **state)
 {
     struct world *w = world_new();
-    add_request(w, &(struct request){.cn = "system:node:n1", .org = "system:nodes", .signer = "kubelet-serving",
-                                     .usages = "'digital signature', 'server auth'", .status = APPROVED});
+    add_request(w, &(struct request){.cn = "system:node:n1",
+                                     .org = "system:nodes",
+                                     .signer = "kubelet-serving",
+                                     .usages = "'digital signature', 'server auth'",
+                                     .status = APPROVED});
     assert_non_null(strstr(sign(w), "\"reason\":\"SignerValidationFailure\""));
     add_request(w, &(struct request){NODE_CLIENT}); /* nobody approved it */
     assert_string_equal(sign(w), "");
-    add_request(w, &(struct request){.cn = "x", .org = "y", .signer = "other", .usages = CLIENT_USAGES, .status = APPROVED});
+    add_request(w,
+                &(struct request){
+                    .cn = "x", .org = "y", .signer = "other", .usages = CLIENT_USAGES, .status = APPROVED});
     assert_string_equal(sign(w), "");
     world_free(w);
 }
@@ -147,7 +180,8 @@ static void old_requests_are_cleared_away(void **state)
     add_request(w, &(struct request){NODE_CLIENT, .status = APPROVED});
     assert_string_equal(world_reconcile(w, &csr_cleaner_controller, "r"), "again 1h0m0s\n");
     world_now.ns += SECONDS(3600);
-    assert_string_equal(world_reconcile(w, &csr_cleaner_controller, "r"), "delete certificatesigningrequests r\n");
+    assert_string_equal(world_reconcile(w, &csr_cleaner_controller, "r"),
+                        "delete certificatesigningrequests r\n");
     add_request(w, &(struct request){NODE_CLIENT});
     assert_string_equal(world_reconcile(w, &csr_cleaner_controller, "r"), "again 23h0m0s\n");
     world_now = start;

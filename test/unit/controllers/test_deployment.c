@@ -11,30 +11,36 @@
 
 static void add_deployment(struct world *w, int replicas, const char *image, const char *more)
 {
-    world_addf(w, RES_DEPLOYMENTS,
-               "{metadata: {namespace: x, name: web, uid: u-web, generation: 1}, spec: {replicas: %d, selector: "
-               "{matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, "
-               "image: %s}]}}, revisionHistoryLimit: 10, progressDeadlineSeconds: 600, %s}}",
-               replicas, image, more);
+    world_addf(
+        w, RES_DEPLOYMENTS,
+        "{metadata: {namespace: x, name: web, uid: u-web, generation: 1}, spec: {replicas: %d, selector: "
+        "{matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, "
+        "image: %s}]}}, revisionHistoryLimit: 10, progressDeadlineSeconds: 600, %s}}",
+        replicas, image, more);
 }
 
-#define ROLLING(surge, unavailable) "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: " surge ", maxUnavailable: " unavailable "}}"
+#define ROLLING(surge, unavailable)                                                                          \
+    "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: " surge ", maxUnavailable: " unavailable "}}"
 
-static const struct object *add_set(struct world *w, const char *name, const char *image, int replicas, int available,
-                                    const char *annotations)
+static const struct object *add_set(struct world *w, const char *name, const char *image, int replicas,
+                                    int available, const char *annotations)
 {
-    return world_addf(w, RES_REPLICASETS,
-                      "{metadata: {namespace: x, name: %s, uid: u-%s, generation: 1, labels: {app: web}, creationTimestamp: "
-                      "'2025-12-31T00:00:00Z', annotations: {%s}, ownerReferences: [{apiVersion: apps/v1, kind: Deployment, "
-                      "name: web, uid: u-web, controller: true}]}, spec: {replicas: %d, selector: {matchLabels: {app: web, "
-                      "pod-template-hash: h}}, template: {metadata: {labels: {app: web, pod-template-hash: h}}, spec: "
-                      "{containers: [{name: c, image: %s}]}}}, status: {replicas: %d, readyReplicas: %d, availableReplicas: "
-                      "%d, observedGeneration: 1, terminatingReplicas: 0}}",
-                      name, name, annotations, replicas, image, replicas, available, available);
+    return world_addf(
+        w, RES_REPLICASETS,
+        "{metadata: {namespace: x, name: %s, uid: u-%s, generation: 1, labels: {app: web}, "
+        "creationTimestamp: "
+        "'2025-12-31T00:00:00Z', annotations: {%s}, ownerReferences: [{apiVersion: apps/v1, kind: "
+        "Deployment, "
+        "name: web, uid: u-web, controller: true}]}, spec: {replicas: %d, selector: {matchLabels: {app: web, "
+        "pod-template-hash: h}}, template: {metadata: {labels: {app: web, pod-template-hash: h}}, spec: "
+        "{containers: [{name: c, image: %s}]}}}, status: {replicas: %d, readyReplicas: %d, "
+        "availableReplicas: "
+        "%d, observedGeneration: 1, terminatingReplicas: 0}}",
+        name, name, annotations, replicas, image, replicas, available, available);
 }
 
-#define ANNOTATIONS(desired, max, revision)                                                                            \
-    "deployment.kubernetes.io/desired-replicas: '" desired "', deployment.kubernetes.io/max-replicas: '" max           \
+#define ANNOTATIONS(desired, max, revision)                                                                  \
+    "deployment.kubernetes.io/desired-replicas: '" desired "', deployment.kubernetes.io/max-replicas: '" max \
     "', deployment.kubernetes.io/revision: '" revision "'"
 
 static const char *run(struct world *w)
@@ -65,7 +71,8 @@ static void makes_its_first_set(void **state)
     struct world *w = world_new();
     add_deployment(w, 3, "i1", ROLLING("'25%'", "'25%'"));
     const char *got = run(w);
-    assert_non_null(strstr(got, "create replicasets x/\nevent Normal ScalingReplicaSet Scaled up replica set web-"));
+    assert_non_null(
+        strstr(got, "create replicasets x/\nevent Normal ScalingReplicaSet Scaled up replica set web-"));
     assert_non_null(strstr(got, " from 0 to 3\nstatus deployments x/web "));
     const struct val *rs = world_write(w, 0)->body;
     struct str hash = obj_label(rs, STR("pod-template-hash"));
@@ -74,8 +81,11 @@ static void makes_its_first_set(void **state)
     assert_str(obj_annotation(rs, STR("deployment.kubernetes.io/revision")), "1");
     assert_str(obj_annotation(rs, STR("deployment.kubernetes.io/desired-replicas")), "3");
     assert_str(obj_annotation(rs, STR("deployment.kubernetes.io/max-replicas")), "4");
-    assert_true(str_eq(val_str(val_key(val_at(rs, N_spec, N_selector, N_matchLabels), STR("pod-template-hash"))), hash));
-    assert_true(str_eq(val_str(val_key(val_at(rs, N_spec, N_template, N_metadata, N_labels), STR("pod-template-hash"))), hash));
+    assert_true(str_eq(
+        val_str(val_key(val_at(rs, N_spec, N_selector, N_matchLabels), STR("pod-template-hash"))), hash));
+    assert_true(str_eq(
+        val_str(val_key(val_at(rs, N_spec, N_template, N_metadata, N_labels), STR("pod-template-hash"))),
+        hash));
     assert_true(obj_controlled_by(rs, STR("u-web")));
     const struct val *d = world_write(w, 2)->body;
     assert_str(obj_annotation(d, STR("deployment.kubernetes.io/revision")), "1");
@@ -165,7 +175,8 @@ static void recreate_waits_until_old_pods_are_gone(void **state)
     run(w);
     assert_int_equal(wants(w, "old"), 0);
     add_set(w, "old", "i1", 0, 0, ANNOTATIONS("2", "2", "1"));
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: p, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, "
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: p, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, "
               "name: old, uid: u-old, controller: true}]}, status: {phase: Running}}");
     assert_null(strstr(run(w), "create"));
     world_remove(w, RES_PODS, "x", "p");
@@ -185,7 +196,9 @@ static void a_rollback_gives_the_old_set_a_new_revision(void **state)
     assert_str(obj_annotation(one, STR("deployment.kubernetes.io/revision")), "3");
     assert_str(obj_annotation(one, STR("deployment.kubernetes.io/revision-history")), "1");
     assert_int_equal(val_int(val_at(one, N_spec, N_replicas), 0), 1);
-    assert_str(obj_annotation(world_get(w, RES_DEPLOYMENTS, "x", "web")->val, STR("deployment.kubernetes.io/revision")), "3");
+    assert_str(obj_annotation(world_get(w, RES_DEPLOYMENTS, "x", "web")->val,
+                              STR("deployment.kubernetes.io/revision")),
+               "3");
     world_free(w);
 }
 
@@ -200,11 +213,14 @@ static void history_is_limited(void **state)
         snprintf(revision, sizeof(revision), "deployment.kubernetes.io/revision: '%d'", i);
         add_set(w, name, image, i == 9, i == 9, revision);
     }
-    world_addf(w, RES_DEPLOYMENTS,
-               "{metadata: {namespace: x, name: web, uid: u-web, generation: 1}, spec: {replicas: 1, revisionHistoryLimit: 5, "
-               "selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: "
-               "c, image: 'i9'}]}}, strategy: {type: RollingUpdate}}, status: {replicas: 1, updatedReplicas: 1, "
-               "availableReplicas: 1, observedGeneration: 1}}");
+    world_addf(
+        w, RES_DEPLOYMENTS,
+        "{metadata: {namespace: x, name: web, uid: u-web, generation: 1}, spec: {replicas: 1, "
+        "revisionHistoryLimit: 5, "
+        "selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: "
+        "[{name: "
+        "c, image: 'i9'}]}}, strategy: {type: RollingUpdate}}, status: {replicas: 1, updatedReplicas: 1, "
+        "availableReplicas: 1, observedGeneration: 1}}");
     const char *got = run(w);
     for (int i = 1; i <= 8; i++) {
         snprintf(image, sizeof(image), "x/s%d\n", i);
@@ -229,7 +245,8 @@ static void says_when_it_is_complete_and_when_stuck(void **state)
     run(w);
     world_apply(w);
     assert_str(val_getstr(condition_of(w, "Progressing"), N_reason), "ProgressDeadlineExceeded");
-    assert_str(val_getstr(condition_of(w, "Progressing"), N_message), "ReplicaSet \"one\" has timed out progressing.");
+    assert_str(val_getstr(condition_of(w, "Progressing"), N_message),
+               "ReplicaSet \"one\" has timed out progressing.");
     add_set(w, "one", "i1", 2, 2, ANNOTATIONS("2", "3", "1"));
     run(w);
     world_apply(w);
@@ -262,12 +279,13 @@ static void a_refused_set_shows_in_the_conditions(void **state)
     add_deployment(w, 1, "i1", ROLLING("1", "0"));
     run(w);
     const char *got = world_refuse(w, &deployment_controller, "x/web", 0, 403, "no quota");
-    assert_non_null(strstr(got, "event Warning ReplicaSetCreateError Failed to create new replica set \"web-"));
+    assert_non_null(
+        strstr(got, "event Warning ReplicaSetCreateError Failed to create new replica set \"web-"));
     assert_non_null(strstr(got, "\"reason\":\"ReplicaSetCreateError\""));
     world_free(w);
 }
 
-/* ---- the whole rollout, step by step --------------------------------------------------------------------------------- */
+/* ---- the whole rollout, step by step ----------------------------------------------------------------- */
 
 /* Makes `n` pods of a set, from the oldest on, available in its status, and its observed numbers right. */
 static void play_replicaset(struct world *w, const struct object *set, int64_t available)
@@ -289,7 +307,7 @@ static void play_replicaset(struct world *w, const struct object *set, int64_t a
 static void sum_up(struct world *w, int64_t *total, int64_t *available)
 {
     *total = *available = 0;
-    TREE_EACH(snapshot_tree(world_snapshot(w), &resources[RES_REPLICASETS]), STR("x"), it) {
+    TREE_EACH (snapshot_tree(world_snapshot(w), &resources[RES_REPLICASETS]), STR("x"), it) {
         *total += val_int(val_at(it.object->val, N_spec, N_replicas), 0);
         *available += MIN(val_int(val_at(it.object->val, N_status, N_availableReplicas), 0),
                           val_int(val_at(it.object->val, N_spec, N_replicas), 0));
@@ -300,8 +318,9 @@ static void roll_whole(int wanted, int surge, int unavailable, unsigned seed)
 {
     char strategy[128];
     struct world *w = world_new();
-    snprintf(strategy, sizeof(strategy), "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: %d, maxUnavailable: %d}}",
-             surge, unavailable);
+    snprintf(strategy, sizeof(strategy),
+             "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: %d, maxUnavailable: %d}}", surge,
+             unavailable);
     add_deployment(w, wanted, "i2", strategy);
     add_set(w, "old", "i1", wanted, wanted, "deployment.kubernetes.io/revision: '1'");
     int steps = 0;
@@ -315,7 +334,7 @@ static void roll_whole(int wanted, int surge, int unavailable, unsigned seed)
         /* Some pods of some sets become available in between. */
         struct tree *sets = tree_ref(snapshot_tree(world_snapshot(w), &resources[RES_REPLICASETS]));
         bool done = true;
-        TREE_EACH(sets, STR("x"), it) {
+        TREE_EACH (sets, STR("x"), it) {
             seed = seed * 1103515245u + 12345u;
             int64_t now = val_int(val_at(it.object->val, N_status, N_availableReplicas), 0);
             play_replicaset(w, it.object, now + (seed >> 16) % 3);
@@ -332,7 +351,8 @@ static void roll_whole(int wanted, int surge, int unavailable, unsigned seed)
 
 static void whole_rollouts_end_and_keep_their_bounds(void **state)
 {
-    static const int cases[][3] = {{10, 3, 2}, {10, 0, 1}, {10, 1, 0}, {1, 1, 0}, {5, 5, 5}, {7, 2, 0}, {3, 0, 0}};
+    static const int cases[][3] = {{10, 3, 2}, {10, 0, 1}, {10, 1, 0}, {1, 1, 0},
+                                   {5, 5, 5},  {7, 2, 0},  {3, 0, 0}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
         for (unsigned seed = 1; seed <= 5; seed++)
             roll_whole(cases[i][0], cases[i][1], cases[i][2], seed);

@@ -9,9 +9,12 @@
 
 static void add_service(struct world *w, const char *spec)
 {
-    world_addf(w, RES_SERVICES, "{metadata: {namespace: x, name: web, uid: u-web, labels: {tier: front}}, spec: {clusterIP: "
-               "10.96.0.9, ipFamilies: [IPv4], selector: {app: web}, ports: [{name: http, port: 80, targetPort: web, "
-               "protocol: TCP}], %s}}", spec);
+    world_addf(w, RES_SERVICES,
+               "{metadata: {namespace: x, name: web, uid: u-web, labels: {tier: front}}, spec: {clusterIP: "
+               "10.96.0.9, ipFamilies: [IPv4], selector: {app: web}, ports: [{name: http, port: 80, "
+               "targetPort: web, "
+               "protocol: TCP}], %s}}",
+               spec);
 }
 
 static void add_node(struct world *w, const char *name, const char *zone)
@@ -21,10 +24,13 @@ static void add_node(struct world *w, const char *name, const char *zone)
 
 static void add_pod(struct world *w, const char *name, int ip, bool ready, const char *meta, const char *spec)
 {
-    world_addf(w, RES_PODS, "{metadata: {namespace: x, name: %s, labels: {app: web}, %s}, spec: {nodeName: n1, containers: "
-               "[{name: c, ports: [{name: web, containerPort: 8080}]}], %s}, status: {phase: Running, podIP: 10.0.0.%d, "
-               "podIPs: [{ip: 10.0.0.%d}], conditions: [{type: Ready, status: '%s'}]}}",
-               name, meta, spec, ip, ip, ready ? "True" : "False");
+    world_addf(
+        w, RES_PODS,
+        "{metadata: {namespace: x, name: %s, labels: {app: web}, %s}, spec: {nodeName: n1, containers: "
+        "[{name: c, ports: [{name: web, containerPort: 8080}]}], %s}, status: {phase: Running, podIP: "
+        "10.0.0.%d, "
+        "podIPs: [{ip: 10.0.0.%d}], conditions: [{type: Ready, status: '%s'}]}}",
+        name, meta, spec, ip, ip, ready ? "True" : "False");
 }
 
 static const char *run_slices(struct world *w)
@@ -55,13 +61,18 @@ static void a_slice_says_all_about_its_pods(void **state)
     add_pod(w, "a", 1, true, "", "hostname: h, subdomain: web");
     add_pod(w, "b", 2, false, "", "");
     add_pod(w, "c", 3, true, "deletionTimestamp: '2026-01-01T00:00:00Z'", "");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: d, labels: {app: web}}, spec: {nodeName: n1}}"); /* no IP yet */
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: e, labels: {app: web}}, status: {phase: Failed, podIP: 10.0.0.9}}");
+    world_add(
+        w, RES_PODS,
+        "{metadata: {namespace: x, name: d, labels: {app: web}}, spec: {nodeName: n1}}"); /* no IP yet */
+    world_add(
+        w, RES_PODS,
+        "{metadata: {namespace: x, name: e, labels: {app: web}}, status: {phase: Failed, podIP: 10.0.0.9}}");
     assert_string_equal(run_slices(w), "create endpointslices x/\n");
     const struct val *s = world_write(w, 0)->body;
     assert_str(obj_label(s, STR("kubernetes.io/service-name")), "web");
     assert_str(obj_label(s, STR("tier")), "front");
-    assert_str(obj_label(s, STR("endpointslice.kubernetes.io/managed-by")), "endpointslice-controller.k8s.io");
+    assert_str(obj_label(s, STR("endpointslice.kubernetes.io/managed-by")),
+               "endpointslice-controller.k8s.io");
     assert_str(val_getstr(s, N_addressType), "IPv4");
     assert_int_equal(val_int(val_get(val_item(val_get(s, N_ports), 0), N_port), 0), 8080);
     assert_int_equal(val_len(val_get(s, N_endpoints)), 3);
@@ -90,7 +101,8 @@ static void a_change_of_one_pod_moves_one_slice(void **state)
         snprintf(name, sizeof(name), "p%d", i);
         add_pod(w, name, i, true, "", "");
     }
-    assert_string_equal(run_slices(w), "create endpointslices x/\ncreate endpointslices x/\ncreate endpointslices x/\n");
+    assert_string_equal(run_slices(w),
+                        "create endpointslices x/\ncreate endpointslices x/\ncreate endpointslices x/\n");
     world_apply(w);
     add_pod(w, "p2", 2, false, "", "");
     assert_string_equal(run_slices(w), "update endpointslices x/web-1\n");
@@ -129,8 +141,10 @@ static void pods_with_other_ports_have_another_slice(void **state)
     add_node(w, "n1", "east");
     add_service(w, "");
     add_pod(w, "a", 1, true, "", "");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: b, labels: {app: web}}, spec: {nodeName: n1, containers: [{name: "
-              "c, ports: [{name: web, containerPort: 9090}]}]}, status: {phase: Running, podIP: 10.0.0.2}}");
+    world_add(
+        w, RES_PODS,
+        "{metadata: {namespace: x, name: b, labels: {app: web}}, spec: {nodeName: n1, containers: [{name: "
+        "c, ports: [{name: web, containerPort: 9090}]}]}, status: {phase: Running, podIP: 10.0.0.2}}");
     assert_string_equal(run_slices(w), "create endpointslices x/\ncreate endpointslices x/\n");
     world_free(w);
 }
@@ -139,15 +153,18 @@ static void families_have_their_own_slices(void **state)
 {
     struct world *w = world_new();
     add_node(w, "n1", "east");
-    world_add(w, RES_SERVICES, "{metadata: {namespace: x, name: web, uid: u-web}, spec: {clusterIP: None, ipFamilies: [IPv6, "
+    world_add(w, RES_SERVICES,
+              "{metadata: {namespace: x, name: web, uid: u-web}, spec: {clusterIP: None, ipFamilies: [IPv6, "
               "IPv4], selector: {app: web}}}");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: a, labels: {app: web}}, spec: {nodeName: n1}, status: {podIP: "
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: a, labels: {app: web}}, spec: {nodeName: n1}, status: {podIP: "
               "10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}}");
     assert_string_equal(run_slices(w), "create endpointslices x/\ncreate endpointslices x/\n");
     assert_str(val_str(val_item(val_get(endpoint(world_write(w, 1)->body, 0), N_addresses), 0)), "fd00::1");
     assert_true(val_key(obj_labels(world_write(w, 0)->body), STR("service.kubernetes.io/headless")) != NULL);
     world_apply(w);
-    world_add(w, RES_SERVICES, "{metadata: {namespace: x, name: web, uid: u-web}, spec: {clusterIP: None, ipFamilies: [IPv4], "
+    world_add(w, RES_SERVICES,
+              "{metadata: {namespace: x, name: web, uid: u-web}, spec: {clusterIP: None, ipFamilies: [IPv4], "
               "selector: {app: web}}}");
     assert_string_equal(run_slices(w), "delete endpointslices x/web-2\n");
     world_free(w);
@@ -216,7 +233,8 @@ static void pods_find_their_services(void **state)
     struct world *w = world_new();
     add_service(w, "");
     struct object *a = object_relaxed(RES_PODS, "{metadata: {namespace: x, name: a, labels: {app: web}}}");
-    struct object *b = object_relaxed(RES_PODS, "{metadata: {namespace: x, name: a, labels: {app: web}}, status: {podIP: 1.2.3.4}}");
+    struct object *b = object_relaxed(
+        RES_PODS, "{metadata: {namespace: x, name: a, labels: {app: web}}, status: {podIP: 1.2.3.4}}");
     struct object *c = object_relaxed(RES_PODS, "{metadata: {namespace: x, name: a, labels: {app: db}}}");
     assert_string_equal(world_keys(w, &endpointslice_controller, a, b), "x/web");
     assert_string_equal(world_keys(w, &endpointslice_controller, a, a), "");

@@ -8,8 +8,8 @@
 #include "type/meta.h"
 
 /*
- * A controller for tests: for every ConfigMap it makes as many Secrets as data.n says, labelled with its name, by
- * counting those it sees. Only an engine that waits for its own writes makes the right number.
+ * A controller for tests: for every ConfigMap it makes as many Secrets as data.n says, labelled with its
+ * name, by counting those it sees. Only an engine that waits for its own writes makes the right number.
  */
 static unsigned reconciles;
 
@@ -17,7 +17,8 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
                     const struct object *new_, key_sink *sink, void *arg)
 {
     const struct object *o = new_ ? new_ : old;
-    sink(arg, (struct key){o->namespace_, res == &resources[RES_CONFIGMAPS] ? o->name : obj_label(o->val, STR("of"))});
+    sink(arg, (struct key){o->namespace_,
+                           res == &resources[RES_CONFIGMAPS] ? o->name : obj_label(o->val, STR("of"))});
 }
 
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *ret)
@@ -27,7 +28,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     reconciles++;
     if (!cm || str_to_i64(val_str(val_key(val_get(cm->val, N_data), STR("n"))), &want) < 0)
         return cm ? -EINVAL : 0;
-    TREE_EACH(snapshot_tree(world, &resources[RES_SECRETS]), key.ns, it)
+    TREE_EACH (snapshot_tree(world, &resources[RES_SECRETS]), key.ns, it)
         have += str_eq(obj_label(it.object->val, STR("of")), key.name);
     for (; have < want; have++) {
         struct val *v = val_new(ret->arena, VAL_OBJ);
@@ -44,8 +45,8 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     return 0;
 }
 
-static void refused(const struct snapshot *world, struct key key, const struct write *w, const struct status *s,
-                    struct wall now, struct writes *ret)
+static void refused(const struct snapshot *world, struct key key, const struct write *w,
+                    const struct status *s, struct wall now, struct writes *ret)
 {
     struct write *x = writes_add(ret, WRITE_PATCH, &resources[RES_CONFIGMAPS], key.ns, key.name);
     x->patch = STR("{\"data\":{\"refused\":\"yes\"}}");
@@ -107,7 +108,8 @@ FIBER_TEST(reads_its_own_writes)
     tear_down(&t);
 }
 
-static int refuse_creates(void *arg, uint16_t verb, const struct call *call, const struct val *body, struct status *s)
+static int refuse_creates(void *arg, uint16_t verb, const struct call *call, const struct val *body,
+                          struct status *s)
 {
     unsigned *n = arg;
     if (verb != VERB_CREATE || call->res != &resources[RES_SECRETS])

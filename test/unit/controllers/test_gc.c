@@ -65,21 +65,26 @@ static void one_living_owner_is_enough(void **state)
     struct world *w = new_world();
     set(w, "rs", "");
     pod(w, "a", "ownerReferences: [" OWNER("ReplicaSet", "rs", "") ", " OWNER("ReplicaSet", "gone", "") "]");
-    assert_string_equal(run(w, RES_PODS, "a"),
-                        "check-absent replicasets x/gone\npatch pods x/a {\"metadata\":{\"ownerReferences\":[{\"$patch\":"
-                        "\"delete\",\"uid\":\"u-gone\"}],\"uid\":\"u-a\"}}\n");
+    assert_string_equal(
+        run(w, RES_PODS, "a"),
+        "check-absent replicasets x/gone\npatch pods x/a {\"metadata\":{\"ownerReferences\":[{\"$patch\":"
+        "\"delete\",\"uid\":\"u-gone\"}],\"uid\":\"u-a\"}}\n");
     world_free(w);
 }
 
 static void unknown_kinds_of_owners_are_trusted(void **state)
 {
     struct world *w = new_world();
-    pod(w, "a", "ownerReferences: [{apiVersion: example.com/v1, kind: Thing, name: t, uid: u-t}, " OWNER("ReplicaSet", "gone", "") "]");
+    pod(w, "a",
+        "ownerReferences: [{apiVersion: example.com/v1, kind: Thing, name: t, uid: u-t}, " OWNER(
+            "ReplicaSet", "gone", "") "]");
     assert_string_equal(run(w, RES_PODS, "a"), "");
-    world_add(w, RES_NODES, "{metadata: {name: n, ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: u-a}]}}");
+    world_add(w, RES_NODES,
+              "{metadata: {name: n, ownerReferences: [{apiVersion: v1, kind: Pod, name: a, uid: u-a}]}}");
     char key[32];
     snprintf(key, sizeof(key), "%u|/n", RES_NODES);
-    assert_string_equal(world_reconcile(w, &garbage_collector_controller, key), ""); /* a namespaced owner cannot be */
+    assert_string_equal(world_reconcile(w, &garbage_collector_controller, key),
+                        ""); /* a namespaced owner cannot be */
     world_free(w);
 }
 
@@ -100,15 +105,19 @@ static void foreground_waits_for_those_that_block(void **state)
 static void a_dependent_with_dependents_goes_in_foreground_too(void **state)
 {
     struct world *w = new_world();
-    world_add(w, RES_DEPLOYMENTS, "{metadata: {namespace: x, name: d, uid: u-d, " DELETED ", finalizers: [foregroundDeletion]}}");
+    world_add(w, RES_DEPLOYMENTS,
+              "{metadata: {namespace: x, name: d, uid: u-d, " DELETED ", finalizers: [foregroundDeletion]}}");
     set(w, "rs", "ownerReferences: [" OWNER("Deployment", "d", ", blockOwnerDeletion: true") "]");
     pod(w, "a", "ownerReferences: [" OWNER("ReplicaSet", "rs", ", blockOwnerDeletion: true") "]");
     assert_string_equal(run(w, RES_REPLICASETS, "rs"), "delete replicasets x/rs Foreground\n");
     /* A circle: the dependent waits for the one that it holds up. */
-    pod(w, "a", DELETED ", finalizers: [foregroundDeletion], ownerReferences: [" OWNER("ReplicaSet", "rs", ", blockOwnerDeletion: true") "]");
-    assert_string_equal(run(w, RES_REPLICASETS, "rs"),
-                        "patch replicasets x/rs {\"metadata\":{\"ownerReferences\":[{\"blockOwnerDeletion\":false,\"uid\":"
-                        "\"u-d\"}],\"uid\":\"u-rs\"}}\ndelete replicasets x/rs Foreground\n");
+    pod(w, "a",
+        DELETED ", finalizers: [foregroundDeletion], ownerReferences: [" OWNER(
+            "ReplicaSet", "rs", ", blockOwnerDeletion: true") "]");
+    assert_string_equal(
+        run(w, RES_REPLICASETS, "rs"),
+        "patch replicasets x/rs {\"metadata\":{\"ownerReferences\":[{\"blockOwnerDeletion\":false,\"uid\":"
+        "\"u-d\"}],\"uid\":\"u-rs\"}}\ndelete replicasets x/rs Foreground\n");
     world_free(w);
 }
 
@@ -117,9 +126,10 @@ static void orphans_are_let_go(void **state)
     struct world *w = new_world();
     set(w, "rs", DELETED ", finalizers: [orphan, other/one]");
     pod(w, "a", "ownerReferences: [" OWNER("ReplicaSet", "rs", "") "]");
-    assert_string_equal(run(w, RES_REPLICASETS, "rs"),
-                        "patch pods x/a {\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"u-rs\"}],"
-                        "\"uid\":\"u-a\"}}\nupdate replicasets x/rs\n");
+    assert_string_equal(
+        run(w, RES_REPLICASETS, "rs"),
+        "patch pods x/a {\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"u-rs\"}],"
+        "\"uid\":\"u-a\"}}\nupdate replicasets x/rs\n");
     assert_int_equal(val_len(val_at(world_write(w, 1)->body, N_metadata, N_finalizers)), 1);
     world_free(w);
 }
@@ -131,9 +141,13 @@ static void changes_find_those_they_concern(void **state)
     snprintf(pod_key, sizeof(pod_key), "%u|x/a", RES_PODS);
     snprintf(set_key, sizeof(set_key), "%u|x/rs", RES_REPLICASETS);
     snprintf(both, sizeof(both), "%s %s", pod_key, set_key);
-    struct object *p = object_relaxed(RES_PODS, "{metadata: {namespace: x, name: a, uid: u-a, ownerReferences: [" OWNER("ReplicaSet", "rs", ", blockOwnerDeletion: true") "]}}");
+    struct object *p =
+        object_relaxed(RES_PODS, "{metadata: {namespace: x, name: a, uid: u-a, ownerReferences: [" OWNER(
+                                     "ReplicaSet", "rs", ", blockOwnerDeletion: true") "]}}");
     struct object *s = object_relaxed(RES_REPLICASETS, "{metadata: {namespace: x, name: rs, uid: u-rs}}");
-    struct object *going = object_relaxed(RES_REPLICASETS, "{metadata: {namespace: x, name: rs, uid: u-rs, " DELETED ", finalizers: [foregroundDeletion]}}");
+    struct object *going =
+        object_relaxed(RES_REPLICASETS, "{metadata: {namespace: x, name: rs, uid: u-rs, " DELETED
+                                        ", finalizers: [foregroundDeletion]}}");
     const struct controller *c = &garbage_collector_controller;
     assert_string_equal(world_keys(w, c, NULL, p), pod_key);
     assert_string_equal(world_keys(w, c, p, p), "");
@@ -149,7 +163,7 @@ static void changes_find_those_they_concern(void **state)
     world_free(w);
 }
 
-/* ---- the whole, against a server ---------------------------------------------------------------------------------- */
+/* ---- the whole, against a server --------------------------------------------------------------------- */
 
 static void run_controller(void *arg)
 {
@@ -159,8 +173,12 @@ static void run_controller(void *arg)
 static void put_tree(struct fake_client *f)
 {
     fake_put_text(f, RES_DEPLOYMENTS, "{metadata: {namespace: x, name: d, uid: u-d}}");
-    fake_put_text(f, RES_REPLICASETS, "{metadata: {namespace: x, name: rs, uid: u-rs, ownerReferences: [" OWNER("Deployment", "d", ", blockOwnerDeletion: true") "]}}");
-    fake_put_text(f, RES_PODS, "{metadata: {namespace: x, name: a, uid: u-a, ownerReferences: [" OWNER("ReplicaSet", "rs", ", blockOwnerDeletion: true") "]}}");
+    fake_put_text(f, RES_REPLICASETS,
+                  "{metadata: {namespace: x, name: rs, uid: u-rs, ownerReferences: [" OWNER(
+                      "Deployment", "d", ", blockOwnerDeletion: true") "]}}");
+    fake_put_text(f, RES_PODS,
+                  "{metadata: {namespace: x, name: a, uid: u-a, ownerReferences: [" OWNER(
+                      "ReplicaSet", "rs", ", blockOwnerDeletion: true") "]}}");
     fake_put_text(f, RES_PODS, "{metadata: {namespace: x, name: free, uid: u-free}}");
 }
 
@@ -169,9 +187,11 @@ static void delete_and_settle(struct fake_client *f, const char *propagation)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct status s;
     status_init(&s, &a);
-    const struct call *call = CALL(.res = &resources[RES_DEPLOYMENTS], .ns = STR("x"), .name = STR("d"), .propagation = propagation);
+    const struct call *call = CALL(.res = &resources[RES_DEPLOYMENTS], .ns = STR("x"), .name = STR("d"),
+                                   .propagation = propagation);
     assert_int_equal(client_delete(fake_client_as(f), call, &a, NULL, &s), 0);
-    for (int i = 0; i < 300 && (fake_get(f, RES_DEPLOYMENTS, "x", "d") || fake_get(f, RES_PODS, "x", "a")); i++)
+    for (int i = 0; i < 300 && (fake_get(f, RES_DEPLOYMENTS, "x", "d") || fake_get(f, RES_PODS, "x", "a"));
+         i++)
         fiber_sleep(MILLISECONDS(1));
 }
 
@@ -189,7 +209,8 @@ static void play(const char *propagation, bool sets_stay)
     assert_int_equal(fake_get(f, RES_PODS, "x", "a") != NULL, sets_stay);
     assert_non_null(fake_get(f, RES_PODS, "x", "free"));
     if (sets_stay)
-        assert_int_equal(val_len(val_get(fake_get(f, RES_REPLICASETS, "x", "rs")->meta, N_ownerReferences)), 0);
+        assert_int_equal(val_len(val_get(fake_get(f, RES_REPLICASETS, "x", "rs")->meta, N_ownerReferences)),
+                         0);
     group_stop(&g);
     fake_client_free(f);
 }
@@ -209,11 +230,9 @@ FIBER_TEST(a_tree_is_orphaned)
     play("Orphan", true);
 }
 
-/* ---- the graph against what a full look would find ------------------------------------------------------------------- */
+/* ---- the graph against what a full look would find --------------------------------------------------- */
 
-static void ignore(void *arg, const struct gc_node *n)
-{
-}
+static void ignore(void *arg, const struct gc_node *n) {}
 
 static void the_graph_forgets_what_it_needs_no_more(void **state)
 {
@@ -227,7 +246,8 @@ static void the_graph_forgets_what_it_needs_no_more(void **state)
         char refs[128] = "", whole[512];
         if (what < 2)
             snprintf(refs, sizeof(refs), "{apiVersion: v1, kind: Pod, name: p%u, uid: u%u}", owner, owner);
-        snprintf(whole, sizeof(whole), "{metadata: {namespace: x, name: p%u, uid: u%u, ownerReferences: [%s]}}", i, i, refs);
+        snprintf(whole, sizeof(whole),
+                 "{metadata: {namespace: x, name: p%u, uid: u%u, ownerReferences: [%s]}}", i, i, refs);
         if (what < 3)
             now = object_relaxed(RES_PODS, whole);
         if (now || objects[i])
@@ -238,7 +258,7 @@ static void the_graph_forgets_what_it_needs_no_more(void **state)
     size_t edges = 0, found = 0;
     for (unsigned i = 0; i < 40; i++)
         edges += objects[i] ? val_len(val_get(objects[i]->meta, N_ownerReferences)) : 0;
-    MAP_EACH(&g.nodes, e)
+    MAP_EACH (&g.nodes, e)
         found += ((struct gc_node *)e->value)->n_dependents;
     assert_int_equal(found, edges);
     for (unsigned i = 0; i < 40; i++) {

@@ -5,7 +5,9 @@
 #include "type/meta.h"
 #include "world.h"
 
-#define NS(phase, more) "{metadata: {name: x, uid: u-x, " more "}, spec: {finalizers: [kubernetes]}, status: {phase: " phase "}}"
+#define NS(phase, more)                                                                                      \
+    "{metadata: {name: x, uid: u-x, " more "}, spec: {finalizers: [kubernetes]}, status: {phase: " phase "}" \
+                                                                                                         "}"
 #define DELETED "deletionTimestamp: '2026-01-01T00:00:00Z'"
 
 static void gives_every_namespace_a_service_account(void **state)
@@ -34,8 +36,10 @@ static void publishes_the_root_ca(void **state)
     assert_str(obj_name(world_write(w, 0)->body), "kube-root-ca.crt");
     world_apply(w);
     assert_string_equal(world_reconcile(w, &root_ca_controller, "x"), "");
-    world_add(w, RES_CONFIGMAPS, "{metadata: {namespace: x, name: kube-root-ca.crt}, data: {ca.crt: other, more: things}}");
-    assert_string_equal(world_reconcile(w, &root_ca_controller, "x"), "update configmaps x/kube-root-ca.crt\n");
+    world_add(w, RES_CONFIGMAPS,
+              "{metadata: {namespace: x, name: kube-root-ca.crt}, data: {ca.crt: other, more: things}}");
+    assert_string_equal(world_reconcile(w, &root_ca_controller, "x"),
+                        "update configmaps x/kube-root-ca.crt\n");
     const struct val *data = val_get(world_write(w, 0)->body, N_data);
     assert_int_equal(val_len(data), 1);
     assert_str(val_str(val_key(data, STR("ca.crt"))), "PEM");
@@ -71,7 +75,8 @@ static void deletes_pods_first_then_the_rest_then_itself(void **state)
     assert_null(strstr(got, "delete configmaps")); /* asked for already */
     assert_non_null(strstr(got, "again 5s"));
     world_remove(w, RES_CONFIGMAPS, "x", "c");
-    assert_string_equal(world_reconcile(w, &namespace_controller, "x"), "delete events x/ Background\nupdate namespaces x finalize\n");
+    assert_string_equal(world_reconcile(w, &namespace_controller, "x"),
+                        "delete events x/ Background\nupdate namespaces x finalize\n");
     assert_int_equal(val_len(val_at(world_write(w, 1)->body, N_spec, N_finalizers)), 0);
     world_free(w);
 }

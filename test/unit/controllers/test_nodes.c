@@ -22,7 +22,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- pod GC ----------------------------------------------------------------------------------------------------------- */
+/* ---- pod GC ------------------------------------------------------------------------------------------ */
 
 static const char *gc(struct world *w)
 {
@@ -33,9 +33,15 @@ static void the_oldest_finished_pods_go(void **state)
 {
     struct world *w = world_new();
     world_config(w)->terminated_pod_threshold = 1;
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: new, creationTimestamp: '2025-06-02T00:00:00Z'}, status: {phase: Failed}}");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: old, creationTimestamp: '2025-06-01T00:00:00Z'}, status: {phase: Succeeded}}");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: on, creationTimestamp: '2025-01-01T00:00:00Z'}, status: {phase: Running}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: new, creationTimestamp: '2025-06-02T00:00:00Z'}, status: "
+              "{phase: Failed}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: old, creationTimestamp: '2025-06-01T00:00:00Z'}, status: "
+              "{phase: Succeeded}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: on, creationTimestamp: '2025-01-01T00:00:00Z'}, status: "
+              "{phase: Running}}");
     assert_string_equal(gc(w), "delete pods x/old grace 0\n");
     world_free(w);
 }
@@ -43,13 +49,15 @@ static void the_oldest_finished_pods_go(void **state)
 static void pods_of_nodes_that_are_gone_go_after_a_while(void **state)
 {
     struct world *w = world_new();
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: p}, spec: {nodeName: n1}, status: {phase: Running}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: p}, spec: {nodeName: n1}, status: {phase: Running}}");
     assert_string_equal(gc(w), "");
     world_now.ns += SECONDS(39);
     assert_string_equal(gc(w), "");
     world_now.ns += SECONDS(2);
     const char *got = gc(w);
-    assert_non_null(strstr(got, "check-absent nodes n1\npatch-status pods x/p {\"status\":{\"phase\":\"Failed\","));
+    assert_non_null(
+        strstr(got, "check-absent nodes n1\npatch-status pods x/p {\"status\":{\"phase\":\"Failed\","));
     assert_non_null(strstr(got, "delete pods x/p grace 0\n"));
     world_add(w, RES_NODES, "{metadata: {name: n1}}");
     assert_string_equal(gc(w), "");
@@ -61,7 +69,9 @@ static void pods_of_nodes_that_are_gone_go_after_a_while(void **state)
 static void pods_without_a_node_need_no_grace(void **state)
 {
     struct world *w = world_new();
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: p, deletionTimestamp: '2026-01-01T00:00:00Z'}, status: {phase: Pending}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: p, deletionTimestamp: '2026-01-01T00:00:00Z'}, status: "
+              "{phase: Pending}}");
     world_add(w, RES_PODS, "{metadata: {namespace: x, name: q}, status: {phase: Pending}}");
     assert_string_equal(gc(w), "delete pods x/p grace 0\n");
     world_free(w);
@@ -70,13 +80,17 @@ static void pods_without_a_node_need_no_grace(void **state)
 static void out_of_service_nodes_let_their_pods_go(void **state)
 {
     struct world *w = world_new();
-    world_add(w, RES_NODES, "{metadata: {name: n1}, spec: {taints: [{key: node.kubernetes.io/out-of-service, effect: NoExecute}]}}");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: p, deletionTimestamp: '2026-01-01T00:00:00Z'}, spec: {nodeName: n1}}");
+    world_add(w, RES_NODES,
+              "{metadata: {name: n1}, spec: {taints: [{key: node.kubernetes.io/out-of-service, effect: "
+              "NoExecute}]}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: p, deletionTimestamp: '2026-01-01T00:00:00Z'}, spec: "
+              "{nodeName: n1}}");
     assert_non_null(strstr(gc(w), "delete pods x/p grace 0\n"));
     world_free(w);
 }
 
-/* ---- taint eviction ---------------------------------------------------------------------------------------------------- */
+/* ---- taint eviction ---------------------------------------------------------------------------------- */
 
 #define TAINT "taints: [{key: k, value: v, effect: NoExecute, timeAdded: '2025-12-31T23:59:00Z'}]"
 
@@ -98,12 +112,15 @@ static void pods_go_when_they_no_longer_tolerate(void **state)
         {"{key: k, operator: Exists, tolerationSeconds: 90}", false, "again 30s\n"},
         {"{key: k, operator: Exists, tolerationSeconds: 60}", true, NULL},
         {"{key: k, operator: Exists, tolerationSeconds: 0}", true, NULL},
-        {"{key: k, operator: Exists}, {key: k, operator: Exists, tolerationSeconds: 61}", false, "again 1s\n"},
+        {"{key: k, operator: Exists}, {key: k, operator: Exists, tolerationSeconds: 61}", false,
+         "again 1s\n"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct world *w = world_new();
         world_add(w, RES_NODES, "{metadata: {name: n1}, spec: {" TAINT "}}");
-        world_addf(w, RES_PODS, "{metadata: {namespace: x, name: p}, spec: {nodeName: n1, tolerations: [%s]}}", cases[i].tolerations);
+        world_addf(w, RES_PODS,
+                   "{metadata: {namespace: x, name: p}, spec: {nodeName: n1, tolerations: [%s]}}",
+                   cases[i].tolerations);
         const char *got = world_reconcile(w, &taint_eviction_controller, "n1");
         if ((strstr(got, "delete pods x/p\n") != NULL) != cases[i].goes)
             fail_msg("%s: %s", cases[i].tolerations, got);
@@ -128,17 +145,22 @@ static void evictions_are_told(void **state)
     world_free(w);
 }
 
-/* ---- node lifecycle ----------------------------------------------------------------------------------------------------- */
+/* ---- node lifecycle ---------------------------------------------------------------------------------- */
 
-static void add_node(struct world *w, const char *name, const char *ready, const char *heartbeat, const char *spec)
+static void add_node(struct world *w, const char *name, const char *ready, const char *heartbeat,
+                     const char *spec)
 {
-    world_addf(w, RES_NODES, "{metadata: {name: %s, uid: u-%s, creationTimestamp: '2025-12-31T00:00:00Z'}, spec: {%s}, status: "
-               "{conditions: [{type: Ready, status: %s, lastHeartbeatTime: '%s'}]}}", name, name, spec, ready, heartbeat);
+    world_addf(
+        w, RES_NODES,
+        "{metadata: {name: %s, uid: u-%s, creationTimestamp: '2025-12-31T00:00:00Z'}, spec: {%s}, status: "
+        "{conditions: [{type: Ready, status: %s, lastHeartbeatTime: '%s'}]}}",
+        name, name, spec, ready, heartbeat);
 }
 
 static void add_lease(struct world *w, const char *name, const char *time)
 {
-    world_addf(w, RES_LEASES, "{metadata: {namespace: kube-node-lease, name: %s}, spec: {renewTime: '%s'}}", name, time);
+    world_addf(w, RES_LEASES, "{metadata: {namespace: kube-node-lease, name: %s}, spec: {renewTime: '%s'}}",
+               name, time);
 }
 
 static const char *look(struct world *w, const char *node)
@@ -150,7 +172,8 @@ static void a_node_that_is_well_is_left_alone(void **state)
 {
     struct world *w = world_new();
     add_node(w, "n1", "'True'", "2026-01-01T00:00:00Z", "");
-    assert_non_null(strstr(look(w, ""), "event Normal RegisteredNode Node n1 event: Registered Node n1 in Controller\n"));
+    assert_non_null(
+        strstr(look(w, ""), "event Normal RegisteredNode Node n1 event: Registered Node n1 in Controller\n"));
     assert_string_equal(look(w, ""), "");
     for (int i = 1; i < 10; i++) { /* its status stands still, its lease does not */
         char time[64];
@@ -167,8 +190,12 @@ static void silence_makes_a_node_unknown(void **state)
     struct world *w = world_new();
     add_node(w, "n1", "'True'", "2026-01-01T00:00:00Z", "");
     add_node(w, "n2", "'True'", "2026-01-01T00:00:00Z", "");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: p}, spec: {nodeName: n1}, status: {conditions: [{type: Ready, status: 'True'}]}}");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: q}, spec: {nodeName: n2}, status: {conditions: [{type: Ready, status: 'True'}]}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: p}, spec: {nodeName: n1}, status: {conditions: [{type: Ready, "
+              "status: 'True'}]}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: q}, spec: {nodeName: n2}, status: {conditions: [{type: Ready, "
+              "status: 'True'}]}}");
     look(w, "");
     for (int i = 0; i < 10; i++) {
         world_now.ns += SECONDS(5);
@@ -215,9 +242,12 @@ static void when_no_node_is_well_nobody_is_evicted(void **state)
 static void conditions_are_taints_and_others_taints_stay(void **state)
 {
     struct world *w = world_new();
-    world_add(w, RES_NODES, "{metadata: {name: n1}, spec: {unschedulable: true, taints: [{key: mine, effect: NoSchedule}, {key: "
-              "node.kubernetes.io/not-ready, effect: NoSchedule}]}, status: {conditions: [{type: Ready, status: 'True'}, {type: "
-              "DiskPressure, status: 'True'}]}}");
+    world_add(
+        w, RES_NODES,
+        "{metadata: {name: n1}, spec: {unschedulable: true, taints: [{key: mine, effect: NoSchedule}, {key: "
+        "node.kubernetes.io/not-ready, effect: NoSchedule}]}, status: {conditions: [{type: Ready, status: "
+        "'True'}, {type: "
+        "DiskPressure, status: 'True'}]}}");
     look(w, "");
     const struct val *taints = val_at(world_write(w, 1)->body, N_spec, N_taints);
     assert_int_equal(val_len(taints), 3);
@@ -275,7 +305,7 @@ static void a_node_that_never_spoke_has_a_minute(void **state)
     world_free(w);
 }
 
-/* ---- pod networks --------------------------------------------------------------------------------------------------------- */
+/* ---- pod networks ------------------------------------------------------------------------------------ */
 
 static const char *allocate(struct world *w, const char *node)
 {
@@ -286,13 +316,18 @@ static void every_node_gets_a_network_of_its_own(void **state)
 {
     struct world *w = world_new();
     world_config(w)->cluster_cidr = "10.244.0.0/16";
-    world_add(w, RES_NODES, "{metadata: {name: a}, spec: {podCIDR: 10.244.0.0/24, podCIDRs: [10.244.0.0/24]}}");
+    world_add(w, RES_NODES,
+              "{metadata: {name: a}, spec: {podCIDR: 10.244.0.0/24, podCIDRs: [10.244.0.0/24]}}");
     world_add(w, RES_NODES, "{metadata: {name: b}}");
     world_add(w, RES_NODES, "{metadata: {name: c}}");
     assert_string_equal(allocate(w, "a"), "");
-    assert_string_equal(allocate(w, "b"), "patch nodes b {\"spec\":{\"podCIDR\":\"10.244.1.0/24\",\"podCIDRs\":[\"10.244.1.0/24\"]}}\n");
+    assert_string_equal(
+        allocate(w, "b"),
+        "patch nodes b {\"spec\":{\"podCIDR\":\"10.244.1.0/24\",\"podCIDRs\":[\"10.244.1.0/24\"]}}\n");
     /* The write for b was not seen yet. */
-    assert_string_equal(allocate(w, "c"), "patch nodes c {\"spec\":{\"podCIDR\":\"10.244.2.0/24\",\"podCIDRs\":[\"10.244.2.0/24\"]}}\n");
+    assert_string_equal(
+        allocate(w, "c"),
+        "patch nodes c {\"spec\":{\"podCIDR\":\"10.244.2.0/24\",\"podCIDRs\":[\"10.244.2.0/24\"]}}\n");
     /* And when it failed, b gets the same again. */
     assert_non_null(strstr(allocate(w, "b"), "10.244.1.0/24"));
     world_free(w);
@@ -305,7 +340,10 @@ static void networks_are_given_back_and_run_out(void **state)
     world_config(w)->service_cidr = "10.0.0.0/25";
     world_add(w, RES_NODES, "{metadata: {name: a}}");
     world_add(w, RES_NODES, "{metadata: {name: b}}");
-    assert_string_equal(allocate(w, "a"), "patch nodes a {\"spec\":{\"podCIDR\":\"10.0.1.0/24\",\"podCIDRs\":[\"10.0.1.0/24\",\"fd00::/64\"]}}\n");
+    assert_string_equal(
+        allocate(w, "a"),
+        "patch nodes a "
+        "{\"spec\":{\"podCIDR\":\"10.0.1.0/24\",\"podCIDRs\":[\"10.0.1.0/24\",\"fd00::/64\"]}}\n");
     assert_non_null(strstr(allocate(w, "b"), "event Normal CIDRNotAvailable"));
     world_remove(w, RES_NODES, "", "a");
     assert_non_null(strstr(allocate(w, "b"), "10.0.1.0/24"));

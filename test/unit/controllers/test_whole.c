@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All controllers together against the API server of the mind, with a kubelet of a few lines: what users see. */
+/* All controllers together against the API server of the mind, with a kubelet of a few lines: what users see.
+ */
 #include "controllers/engine.h"
 
 #include <stdio.h>
@@ -23,9 +24,12 @@ static void run_controllers(void *arg)
 
 static void start(struct cluster *c)
 {
-    *c = (struct cluster){.fake = fake_client_new(), .config = {.root_ca = STR("PEM"), .cluster_cidr = "10.244.0.0/16"}};
-    fake_put_text(c->fake, RES_NAMESPACES, "{metadata: {name: x}, spec: {finalizers: [kubernetes]}, status: {phase: Active}}");
-    fake_put_text(c->fake, RES_NODES, "{metadata: {name: n1}, status: {conditions: [{type: Ready, status: 'True'}]}}");
+    *c = (struct cluster){.fake = fake_client_new(),
+                          .config = {.root_ca = STR("PEM"), .cluster_cidr = "10.244.0.0/16"}};
+    fake_put_text(c->fake, RES_NAMESPACES,
+                  "{metadata: {name: x}, spec: {finalizers: [kubernetes]}, status: {phase: Active}}");
+    fake_put_text(c->fake, RES_NODES,
+                  "{metadata: {name: n1}, status: {conditions: [{type: Ready, status: 'True'}]}}");
     group_spawn(&c->group, "controllers", run_controllers, c);
 }
 
@@ -54,7 +58,8 @@ static void play_nodes(struct cluster *c)
         val_set_str(&a, status, N_phase, STR("Running"));
         struct str ip = arena_printf(&a, "10.244.0.%zu", i + 2);
         val_set_str(&a, status, N_podIP, ip);
-        condition_set(&a, val_sub_list(&a, status, N_conditions), STR("Ready"), "True", "", STR_NULL, os_wall());
+        condition_set(&a, val_sub_list(&a, status, N_conditions), STR("Ready"), "True", "", STR_NULL,
+                      os_wall());
         val_set_ref(&a, v, N_status, status);
         fake_put(c->fake, o->res, v);
     }
@@ -73,9 +78,11 @@ static bool eventually(struct cluster *c, condition_fn *holds)
     return false;
 }
 
-#define DEPLOYMENT(image)                                                                                                 \
-    "{metadata: {namespace: x, name: web, generation: " #image "}, spec: {replicas: 3, selector: {matchLabels: {app: web}}, " \
-    "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}, progressDeadlineSeconds: 600, "      \
+#define DEPLOYMENT(image)                                                                                    \
+    "{metadata: {namespace: x, name: web, generation: " #image                                               \
+    "}, spec: {replicas: 3, selector: {matchLabels: {app: web}}, "                                           \
+    "strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}, "                     \
+    "progressDeadlineSeconds: 600, "                                                                         \
     "template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: v" #image "}]}}}}"
 
 static bool is_rolled_out(struct cluster *c, const char *image)
@@ -85,7 +92,9 @@ static bool is_rolled_out(struct cluster *c, const char *image)
         val_int(val_at(d->val, N_status, N_updatedReplicas), 0) != 3 || fake_count(c->fake, RES_PODS) != 3)
         return false;
     for (size_t i = 0; i < 3; i++)
-        if (!str_is(val_getstr(val_item(val_at(fake_at(c->fake, RES_PODS, i)->val, N_spec, N_containers), 0), N_image), image))
+        if (!str_is(val_getstr(val_item(val_at(fake_at(c->fake, RES_PODS, i)->val, N_spec, N_containers), 0),
+                               N_image),
+                    image))
             return false;
     return true;
 }
@@ -102,7 +111,8 @@ static bool is_at_two(struct cluster *c)
 
 static bool has_three_endpoints(struct cluster *c)
 {
-    const struct object *s = fake_at(c->fake, RES_ENDPOINTSLICES, 0), *e = fake_get(c->fake, RES_ENDPOINTS, "x", "web");
+    const struct object *s = fake_at(c->fake, RES_ENDPOINTSLICES, 0),
+                        *e = fake_get(c->fake, RES_ENDPOINTS, "x", "web");
     return s && val_len(val_get(s->val, N_endpoints)) == 3 && e &&
            val_len(val_get(val_item(val_get(e->val, N_subsets), 0), N_addresses)) == 3;
 }
@@ -117,12 +127,14 @@ static bool namespace_is_gone(struct cluster *c)
     return !fake_get(c->fake, RES_NAMESPACES, "", "x") && fake_count(c->fake, RES_CONFIGMAPS) == 0;
 }
 
-static void delete(struct cluster *c, uint16_t res, const char *ns, const char *name, const char *propagation)
+static void delete (struct cluster *c, uint16_t res, const char *ns, const char *name,
+                    const char *propagation)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct status s;
     status_init(&s, &a);
-    const struct call *call = CALL(.res = &resources[res], .ns = str_of(ns), .name = str_of(name), .propagation = propagation);
+    const struct call *call =
+        CALL(.res = &resources[res], .ns = str_of(ns), .name = str_of(name), .propagation = propagation);
     assert_int_equal(client_delete(fake_client_as(c->fake), call, &a, NULL, &s), 0);
 }
 
@@ -130,7 +142,8 @@ FIBER_TEST(a_deployment_lives_and_dies)
 {
     struct cluster c;
     start(&c);
-    fake_put_text(c.fake, RES_SERVICES, "{metadata: {namespace: x, name: web}, spec: {clusterIP: 10.96.0.9, ipFamilies: [IPv4], "
+    fake_put_text(c.fake, RES_SERVICES,
+                  "{metadata: {namespace: x, name: web}, spec: {clusterIP: 10.96.0.9, ipFamilies: [IPv4], "
                   "selector: {app: web}, ports: [{port: 80, targetPort: 8080, protocol: TCP}]}}");
     fake_put_text(c.fake, RES_DEPLOYMENTS, DEPLOYMENT(1));
     assert_true(eventually(&c, is_at_one));
@@ -139,14 +152,15 @@ FIBER_TEST(a_deployment_lives_and_dies)
     assert_true(eventually(&c, is_at_two));
     assert_int_equal(fake_count(c.fake, RES_REPLICASETS), 2);
     assert_true(eventually(&c, has_three_endpoints));
-    delete(&c, RES_DEPLOYMENTS, "x", "web", "Foreground");
+    delete (&c, RES_DEPLOYMENTS, "x", "web", "Foreground");
     assert_true(eventually(&c, all_is_gone));
     stop(&c);
 }
 
 static bool is_furnished(struct cluster *c)
 {
-    return fake_get(c->fake, RES_SERVICEACCOUNTS, "x", "default") && fake_get(c->fake, RES_CONFIGMAPS, "x", "kube-root-ca.crt") &&
+    return fake_get(c->fake, RES_SERVICEACCOUNTS, "x", "default") &&
+           fake_get(c->fake, RES_CONFIGMAPS, "x", "kube-root-ca.crt") &&
            val_len(val_at(fake_get(c->fake, RES_NODES, "", "n1")->val, N_spec, N_podCIDRs)) == 1;
 }
 
@@ -157,7 +171,7 @@ FIBER_TEST(a_namespace_comes_and_goes)
     assert_true(eventually(&c, is_furnished));
     fake_put_text(c.fake, RES_DEPLOYMENTS, DEPLOYMENT(1));
     assert_true(eventually(&c, is_at_one));
-    delete(&c, RES_NAMESPACES, "", "x", NULL);
+    delete (&c, RES_NAMESPACES, "", "x", NULL);
     assert_true(eventually(&c, namespace_is_gone));
     assert_true(all_is_gone(&c));
     stop(&c);

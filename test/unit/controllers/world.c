@@ -81,9 +81,7 @@ static struct str slot_key(struct arena *a, const struct snapshot_slot *slot, co
     return str_empty(text) ? STR_NULL : arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(text), STR_ARG(key));
 }
 
-static void ignore_key(void *arg, struct key key)
-{
-}
+static void ignore_key(void *arg, struct key key) {}
 
 static void change(struct world *w, const struct object *old, const struct object *now)
 {
@@ -94,7 +92,8 @@ static void change(struct world *w, const struct object *old, const struct objec
         struct snapshot_slot *slot = &w->slots[i];
         if (slot->res != (old ? old : now)->res)
             continue;
-        struct str was = old ? slot_key(&a, slot, old) : STR_NULL, is = now ? slot_key(&a, slot, now) : STR_NULL;
+        struct str was = old ? slot_key(&a, slot, old) : STR_NULL,
+                   is = now ? slot_key(&a, slot, now) : STR_NULL;
         if (!str_empty(was) && !str_eq(was, is))
             slot->tree = tree_del(slot->tree, was);
         if (!str_empty(is))
@@ -155,20 +154,22 @@ struct controllers_config *world_config(struct world *w)
     return &w->config;
 }
 
-/* ---- saying what was written ------------------------------------------------------------------------------------- */
+/* ---- saying what was written ------------------------------------------------------------------------- */
 
 static void say_status(struct buf *b, const struct write *w)
 {
     buf_putc(b, ' ');
-    json_encode(b, field_type(type_field(w->res->type, N_status, NULL)), val_get(w->body, N_status), JSON_NO_HTML);
+    json_encode(b, field_type(type_field(w->res->type, N_status, NULL)), val_get(w->body, N_status),
+                JSON_NO_HTML);
 }
 
 static void say(struct buf *b, const struct write *w)
 {
-    static const char *const verbs[] = {"create", "update", "status", "patch", "patch-status", "delete", "event",
-                                        "check-absent", "check-allowed"};
+    static const char *const verbs[] = {"create", "update", "status",       "patch",        "patch-status",
+                                        "delete", "event",  "check-absent", "check-allowed"};
     if (w->verb == WRITE_EVENT) {
-        buf_printf(b, "event %s %s " STR_FMT "\n", w->warning ? "Warning" : "Normal", w->reason, STR_ARG(w->message));
+        buf_printf(b, "event %s %s " STR_FMT "\n", w->warning ? "Warning" : "Normal", w->reason,
+                   STR_ARG(w->message));
         return;
     }
     buf_printf(b, "%s %s " STR_FMT "%s" STR_FMT, verbs[w->verb], w->res->name, STR_ARG(w->ns),
@@ -191,7 +192,7 @@ static const char *say_all(struct world *w, int r)
     char buf[TIME_TEXT_MAX];
     buf_clear(&w->text);
     buf_puts(&w->text, "");
-    LIST_EACH(&w->writes.list, l)
+    LIST_EACH (&w->writes.list, l)
         say(&w->text, LIST_ENTRY(l, struct write, link));
     if (w->writes.again_ns)
         buf_printf(&w->text, "again %s\n", duration_format(w->writes.again_ns, buf));
@@ -252,13 +253,13 @@ const char *world_refuse(struct world *w, const struct controller *c, const char
 
 const struct write *world_write(struct world *w, size_t index)
 {
-    LIST_EACH(&w->writes.list, l)
+    LIST_EACH (&w->writes.list, l)
         if (index-- == 0)
             return LIST_ENTRY(l, struct write, link);
     return NULL;
 }
 
-/* ---- carrying it out ------------------------------------------------------------------------------------------------- */
+/* ---- carrying it out --------------------------------------------------------------------------------- */
 
 static void apply(struct world *w, const struct write *x)
 {
@@ -276,7 +277,8 @@ static void apply(struct world *w, const struct write *x)
     char now[TIME_TEXT_MAX];
     if (x->verb == WRITE_CREATE) {
         if (str_empty(obj_name(v)))
-            val_set_str(&a, meta, N_name, arena_printf(&a, STR_FMT "%u", STR_ARG(val_getstr(meta, N_generateName)), ++w->made));
+            val_set_str(&a, meta, N_name,
+                        arena_printf(&a, STR_FMT "%u", STR_ARG(val_getstr(meta, N_generateName)), ++w->made));
         val_set_str(&a, meta, N_creationTimestamp, str_of(time_format(world_now, now)));
         val_set_int(&a, meta, N_generation, 1);
         if (x->res->namespaced)
@@ -289,7 +291,7 @@ static void apply(struct world *w, const struct write *x)
 
 void world_apply(struct world *w)
 {
-    LIST_EACH(&w->writes.list, l)
+    LIST_EACH (&w->writes.list, l)
         apply(w, LIST_ENTRY(l, struct write, link));
 }
 
@@ -304,7 +306,8 @@ static void note_key(void *arg, struct key key)
     buf_printf(&w->text, "%s" STR_FMT, w->text.n ? " " : "", STR_ARG(text));
 }
 
-const char *world_keys(struct world *w, const struct controller *c, const struct object *old, const struct object *new_)
+const char *world_keys(struct world *w, const struct controller *c, const struct object *old,
+                       const struct object *new_)
 {
     buf_clear(&w->text);
     if (c->changed)

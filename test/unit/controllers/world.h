@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A cluster made of texts, for table tests of reconcile functions: what is, and what it makes a controller write. */
+/* A cluster made of texts, for table tests of reconcile functions: what is, and what it makes a controller
+ * write. */
 #pragma once
 
 #include "client/fake_client.h"
@@ -9,8 +10,8 @@ struct world;
 
 struct world *world_new(void);
 void world_free(struct world *w);
-/* Puts an object (relaxed JSON, see fake_client.h); the same name replaces it. uid and resourceVersion are made up
- * when missing. */
+/* Puts an object (relaxed JSON, see fake_client.h); the same name replaces it. uid and resourceVersion are
+ * made up when missing. */
 const struct object *world_add(struct world *w, uint16_t res_index, const char *text);
 const struct object *world_addf(struct world *w, uint16_t res_index, const char *fmt, ...) PRINTF(3, 4);
 void world_remove(struct world *w, uint16_t res_index, const char *ns, const char *name);
@@ -37,4 +38,5 @@ const struct write *world_write(struct world *w, size_t index);
 void world_apply(struct world *w);
 struct controllers_config *world_config(struct world *w);
 /* The keys that a change concerns, in order of their finding, each once: "default/a default/b". */
-const char *world_keys(struct world *w, const struct controller *c, const struct object *old, const struct object *new_);
+const char *world_keys(struct world *w, const struct controller *c, const struct object *old,
+                       const struct object *new_);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The scheduler's predicates and scores against a slow and obvious reference that knows no table: it looks at every
- * node and every pod anew for each question. Random small clusters, changed at random, so that what the table keeps
- * count of (free resources, interned taints, who prefers what) is checked too.
+ * The scheduler's predicates and scores against a slow and obvious reference that knows no table: it looks at
+ * every node and every pod anew for each question. Random small clusters, changed at random, so that what the
+ * table keeps count of (free resources, interned taints, who prefers what) is checked too.
  */
 #include "scheduler/decide.h"
 
@@ -26,7 +26,7 @@ struct cluster {
     unsigned seed;
 };
 
-/* ---- chance --------------------------------------------------------------------------------------------------------- */
+/* ---- chance ------------------------------------------------------------------------------------------ */
 
 static unsigned pick(struct cluster *c, unsigned n)
 {
@@ -39,19 +39,22 @@ static const char *one_of(struct cluster *c, const char *const *list, unsigned n
     return list[pick(c, n)];
 }
 #define ONE_OF(c, ...)                                                                                       \
-    one_of((c), (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+    one_of((c), (const char *const[]){__VA_ARGS__},                                                          \
+           sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
 
 static struct object *random_node(struct cluster *c, unsigned i)
 {
     char text[1024];
-    snprintf(text, sizeof(text),
-             "{metadata: {name: n%u, uid: n%u, labels: {kubernetes.io/hostname: n%u, %s %s}}, spec: {%s taints: [%s %s]}, status: "
-             "{allocatable: {cpu: '%u', memory: %uGi, pods: '%u'}}}",
-             i, i, i, ONE_OF(c, "zone: a,", "zone: b,", "zone: c,", ""), ONE_OF(c, "disk: ssd,", "disk: hdd,", ""),
-             ONE_OF(c, "", "", "", "", "unschedulable: true,"),
-             ONE_OF(c, "", "", "{key: k, value: v, effect: NoSchedule},", "{key: k, effect: PreferNoSchedule},"),
-             ONE_OF(c, "", "", "", "{key: e, effect: NoExecute}", "{key: q, effect: PreferNoSchedule}"), 1 + pick(c, 4),
-             1 + pick(c, 4), 2 + pick(c, 5));
+    snprintf(
+        text, sizeof(text),
+        "{metadata: {name: n%u, uid: n%u, labels: {kubernetes.io/hostname: n%u, %s %s}}, spec: {%s taints: "
+        "[%s %s]}, status: "
+        "{allocatable: {cpu: '%u', memory: %uGi, pods: '%u'}}}",
+        i, i, i, ONE_OF(c, "zone: a,", "zone: b,", "zone: c,", ""), ONE_OF(c, "disk: ssd,", "disk: hdd,", ""),
+        ONE_OF(c, "", "", "", "", "unschedulable: true,"),
+        ONE_OF(c, "", "", "{key: k, value: v, effect: NoSchedule},", "{key: k, effect: PreferNoSchedule},"),
+        ONE_OF(c, "", "", "", "{key: e, effect: NoExecute}", "{key: q, effect: PreferNoSchedule}"),
+        1 + pick(c, 4), 1 + pick(c, 4), 2 + pick(c, 5));
     return object_relaxed(RES_NODES, text);
 }
 
@@ -59,13 +62,16 @@ static const char *random_selector(struct cluster *c)
 {
     return ONE_OF(c, "labelSelector: {matchLabels: {app: web}}", "labelSelector: {matchLabels: {app: db}}",
                   "labelSelector: {matchExpressions: [{key: tier, operator: Exists}]}",
-                  "labelSelector: {matchExpressions: [{key: app, operator: NotIn, values: [web]}]}", "labelSelector: {}");
+                  "labelSelector: {matchExpressions: [{key: app, operator: NotIn, values: [web]}]}",
+                  "labelSelector: {}");
 }
 
 static void random_term(struct cluster *c, char *ret, size_t size)
 {
-    snprintf(ret, size, "{topologyKey: %s, %s %s}", ONE_OF(c, "zone", "kubernetes.io/hostname", "disk"), random_selector(c),
-             ONE_OF(c, "", "", ", namespaces: [x]", ", namespaceSelector: {matchLabels: {team: red}}", ", namespaceSelector: {}"));
+    snprintf(ret, size, "{topologyKey: %s, %s %s}", ONE_OF(c, "zone", "kubernetes.io/hostname", "disk"),
+             random_selector(c),
+             ONE_OF(c, "", "", ", namespaces: [x]", ", namespaceSelector: {matchLabels: {team: red}}",
+                    ", namespaceSelector: {}"));
 }
 
 static void random_affinity(struct cluster *c, char *ret, size_t size)
@@ -81,11 +87,15 @@ static void random_affinity(struct cluster *c, char *ret, size_t size)
     }
     if (pick(c, 3) == 0) {
         random_term(c, t, sizeof(t));
-        snprintf(p, sizeof(p), "preferredDuringSchedulingIgnoredDuringExecution: [{weight: %u, podAffinityTerm: %s}],", 1 + pick(c, 100), t);
+        snprintf(p, sizeof(p),
+                 "preferredDuringSchedulingIgnoredDuringExecution: [{weight: %u, podAffinityTerm: %s}],",
+                 1 + pick(c, 100), t);
     }
     if (pick(c, 3) == 0) {
         random_term(c, t, sizeof(t));
-        snprintf(q, sizeof(q), "preferredDuringSchedulingIgnoredDuringExecution: [{weight: %u, podAffinityTerm: %s}],", 1 + pick(c, 100), t);
+        snprintf(q, sizeof(q),
+                 "preferredDuringSchedulingIgnoredDuringExecution: [{weight: %u, podAffinityTerm: %s}],",
+                 1 + pick(c, 100), t);
     }
     snprintf(ret, size, "podAffinity: {%s %s}, podAntiAffinity: {%s %s},", a, p, b, q);
 }
@@ -95,9 +105,11 @@ static void random_spread(struct cluster *c, char *ret, size_t size)
     size_t at = 0;
     ret[0] = 0;
     for (unsigned i = pick(c, 3); i > 0; i--)
-        at += (size_t)snprintf(ret + at, size - at, "{maxSkew: %u, topologyKey: %s, whenUnsatisfiable: %s, %s %s},", 1 + pick(c, 2),
-                               ONE_OF(c, "zone", "kubernetes.io/hostname"), ONE_OF(c, "DoNotSchedule", "ScheduleAnyway"),
-                               random_selector(c), ONE_OF(c, "", ", nodeTaintsPolicy: Honor", ", nodeAffinityPolicy: Ignore"));
+        at += (size_t)snprintf(ret + at, size - at,
+                               "{maxSkew: %u, topologyKey: %s, whenUnsatisfiable: %s, %s %s},",
+                               1 + pick(c, 2), ONE_OF(c, "zone", "kubernetes.io/hostname"),
+                               ONE_OF(c, "DoNotSchedule", "ScheduleAnyway"), random_selector(c),
+                               ONE_OF(c, "", ", nodeTaintsPolicy: Honor", ", nodeAffinityPolicy: Ignore"));
 }
 
 static struct object *random_pod(struct cluster *c, unsigned i)
@@ -105,24 +117,36 @@ static struct object *random_pod(struct cluster *c, unsigned i)
     char text[4096], affinity[2048], spread[1024];
     random_affinity(c, affinity, sizeof(affinity));
     random_spread(c, spread, sizeof(spread));
-    snprintf(text, sizeof(text),
-             "{metadata: {name: p%u, namespace: %s, uid: p%u-%u, labels: {app: %s, %s}}, spec: {%s tolerations: [%s %s], affinity: "
-             "{nodeAffinity: {%s %s}, %s}, topologySpreadConstraints: [%s], containers: [{name: c, image: i, resources: {requests: "
-             "{%s %s}}, ports: [%s]}]}}",
-             i, ONE_OF(c, "x", "y"), i, c->seed, ONE_OF(c, "web", "db"), ONE_OF(c, "", "tier: front"),
-             ONE_OF(c, "", "", "nodeSelector: {disk: ssd},"), ONE_OF(c, "", "", "{key: k, operator: Exists},", "{key: k, value: v},"),
-             ONE_OF(c, "", "", "{operator: Exists}", "{key: node.kubernetes.io/unschedulable, operator: Exists}"),
-             ONE_OF(c, "", "", "requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, "
-                               "operator: In, values: [a, b]}]}, {matchFields: [{key: metadata.name, operator: In, values: [n0]}]}]},"),
-             ONE_OF(c, "", "preferredDuringSchedulingIgnoredDuringExecution: [{weight: 7, preference: {matchExpressions: [{key: disk, "
-                           "operator: Exists}]}}, {weight: 30, preference: {matchExpressions: [{key: zone, operator: NotIn, values: "
-                           "[b]}]}}]"),
-             affinity, spread, ONE_OF(c, "", "cpu: 100m,", "cpu: '1',", "cpu: '2',"), ONE_OF(c, "", "memory: 64Mi", "memory: 1Gi"),
-             ONE_OF(c, "", "", "{containerPort: 1, hostPort: 80}", "{containerPort: 1, hostPort: 80, hostIP: 10.0.0.1}"));
+    snprintf(
+        text, sizeof(text),
+        "{metadata: {name: p%u, namespace: %s, uid: p%u-%u, labels: {app: %s, %s}}, spec: {%s tolerations: "
+        "[%s %s], affinity: "
+        "{nodeAffinity: {%s %s}, %s}, topologySpreadConstraints: [%s], containers: [{name: c, image: i, "
+        "resources: {requests: "
+        "{%s %s}}, ports: [%s]}]}}",
+        i, ONE_OF(c, "x", "y"), i, c->seed, ONE_OF(c, "web", "db"), ONE_OF(c, "", "tier: front"),
+        ONE_OF(c, "", "", "nodeSelector: {disk: ssd},"),
+        ONE_OF(c, "", "", "{key: k, operator: Exists},", "{key: k, value: v},"),
+        ONE_OF(c, "", "", "{operator: Exists}", "{key: node.kubernetes.io/unschedulable, operator: Exists}"),
+        ONE_OF(c, "", "",
+               "requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: "
+               "[{key: zone, "
+               "operator: In, values: [a, b]}]}, {matchFields: [{key: metadata.name, operator: In, values: "
+               "[n0]}]}]},"),
+        ONE_OF(c, "",
+               "preferredDuringSchedulingIgnoredDuringExecution: [{weight: 7, preference: {matchExpressions: "
+               "[{key: disk, "
+               "operator: Exists}]}}, {weight: 30, preference: {matchExpressions: [{key: zone, operator: "
+               "NotIn, values: "
+               "[b]}]}}]"),
+        affinity, spread, ONE_OF(c, "", "cpu: 100m,", "cpu: '1',", "cpu: '2',"),
+        ONE_OF(c, "", "memory: 64Mi", "memory: 1Gi"),
+        ONE_OF(c, "", "", "{containerPort: 1, hostPort: 80}",
+               "{containerPort: 1, hostPort: 80, hostIP: 10.0.0.1}"));
     return object_relaxed(RES_PODS, text);
 }
 
-/* ---- the obvious: small questions ------------------------------------------------------------------------------------- */
+/* ---- the obvious: small questions -------------------------------------------------------------------- */
 
 static struct str node_of(const struct object *pod)
 {
@@ -139,7 +163,8 @@ static bool tolerated(const struct object *pod, const struct val *taint)
     VAL_EACH (val_at(pod->val, N_spec, N_tolerations), t) {
         struct str key = val_getstr(t, N_key), effect = val_getstr(t, N_effect);
         bool exists = str_is(val_getstr(t, N_operator), "Exists");
-        if ((!key.n || str_eq(key, val_getstr(taint, N_key))) && (!effect.n || str_eq(effect, val_getstr(taint, N_effect))) &&
+        if ((!key.n || str_eq(key, val_getstr(taint, N_key))) &&
+            (!effect.n || str_eq(effect, val_getstr(taint, N_effect))) &&
             (exists || (key.n && str_eq(val_getstr(t, N_value), val_getstr(taint, N_value)))))
             return true;
     }
@@ -156,7 +181,8 @@ static bool taints_allow(const struct object *pod, const struct object *node)
 
 static bool requirement_holds(const struct val *r, const struct val *labels, struct str name)
 {
-    const struct val *v = str_is(val_getstr(r, N_key), "metadata.name") ? NULL : val_key(labels, val_getstr(r, N_key));
+    const struct val *v =
+        str_is(val_getstr(r, N_key), "metadata.name") ? NULL : val_key(labels, val_getstr(r, N_key));
     struct str have = v ? val_str(v) : STR_NULL, op = val_getstr(r, N_operator);
     bool present = v != NULL, in = false;
     if (str_is(val_getstr(r, N_key), "metadata.name")) {
@@ -183,8 +209,8 @@ static bool wants_node(const struct object *pod, const struct object *node)
     VAL_EACH_ENTRY (val_at(pod->val, N_spec, N_nodeSelector), k, v)
         if (!str_eq(obj_label(node->val, val_str(k)), val_str(v)))
             return false;
-    const struct val *required =
-        val_at(pod->val, N_spec, N_affinity, N_nodeAffinity, N_requiredDuringSchedulingIgnoredDuringExecution);
+    const struct val *required = val_at(pod->val, N_spec, N_affinity, N_nodeAffinity,
+                                        N_requiredDuringSchedulingIgnoredDuringExecution);
     bool any = !required;
     VAL_EACH (val_get(required, N_nodeSelectorTerms), t)
         any |= term_holds(t, node);
@@ -218,7 +244,7 @@ static const struct object *find_node(const struct cluster *c, struct str name)
     return NULL;
 }
 
-/* ---- resources and ports ------------------------------------------------------------------------------------------------ */
+/* ---- resources and ports ----------------------------------------------------------------------------- */
 
 static int64_t requested(const struct object *pod, const char *what, int64_t absent)
 {
@@ -226,12 +252,14 @@ static int64_t requested(const struct object *pod, const char *what, int64_t abs
     const struct val *q = val_key(val_at(c, N_resources, N_requests), str_of(what));
     if (!q)
         return absent;
-    return strcmp(what, "cpu") == 0 ? quantity_milli(quantity_or_zero(val_str(q))) : quantity_units(quantity_or_zero(val_str(q)));
+    return strcmp(what, "cpu") == 0 ? quantity_milli(quantity_or_zero(val_str(q)))
+                                    : quantity_units(quantity_or_zero(val_str(q)));
 }
 
 static int64_t allocatable(const struct object *node, const char *what)
 {
-    struct quantity q = quantity_or_zero(val_str(val_key(val_at(node->val, N_status, N_allocatable), str_of(what))));
+    struct quantity q =
+        quantity_or_zero(val_str(val_key(val_at(node->val, N_status, N_allocatable), str_of(what))));
     return strcmp(what, "cpu") == 0 ? quantity_milli(q) : quantity_units(q);
 }
 
@@ -269,7 +297,7 @@ static bool ports_free(const struct cluster *c, const struct object *pod, const 
     return true;
 }
 
-/* ---- spreading -------------------------------------------------------------------------------------------------------------- */
+/* ---- spreading --------------------------------------------------------------------------------------- */
 
 static bool is_hard(const struct val *constraint)
 {
@@ -325,22 +353,25 @@ static bool spread_allows(const struct cluster *c, const struct object *pod, con
             if (c->nodes[i] && counts(pod, c->nodes[i], k))
                 least = MIN(least, matching_in(c, pod, c->nodes[i], k));
         bool self = selected(val_get(k, N_labelSelector), obj_labels(pod->val));
-        if (matching_in(c, pod, node, k) + self - (least == INT64_MAX ? 0 : least) > val_int(val_get(k, N_maxSkew), 0))
+        if (matching_in(c, pod, node, k) + self - (least == INT64_MAX ? 0 : least) >
+            val_int(val_get(k, N_maxSkew), 0))
             return false;
     }
     return true;
 }
 
-/* ---- pods near and far -------------------------------------------------------------------------------------------------------- */
+/* ---- pods near and far ------------------------------------------------------------------------------- */
 
-static bool term_selects(const struct cluster *c, const struct val *term, const struct object *owner, const struct object *other)
+static bool term_selects(const struct cluster *c, const struct val *term, const struct object *owner,
+                         const struct object *other)
 {
     const struct val *list = val_get(term, N_namespaces), *ns = val_get(term, N_namespaceSelector);
     bool in = !val_len(list) && !ns && str_eq(owner->namespace_, other->namespace_);
     VAL_EACH (list, v)
         in |= str_eq(val_str(v), other->namespace_);
     for (size_t i = 0; i < 2 && ns; i++)
-        in |= str_eq(c->namespaces[i]->name, other->namespace_) && selected(ns, obj_labels(c->namespaces[i]->val));
+        in |= str_eq(c->namespaces[i]->name, other->namespace_) &&
+              selected(ns, obj_labels(c->namespaces[i]->val));
     return in && selected(val_get(term, N_labelSelector), obj_labels(other->val));
 }
 
@@ -407,11 +438,12 @@ static bool obviously_fits(const struct cluster *c, const struct object *pod, co
     val_set_ref(&a, taint, N_key, val_get(cordon, N_key));
     val_set_ref(&a, taint, N_effect, val_get(cordon, N_effect));
     bool open = !val_bool(val_at(node->val, N_spec, N_unschedulable), false) || tolerated(pod, taint);
-    return open && taints_allow(pod, node) && wants_node(pod, node) && ports_free(c, pod, node) && resources_fit(c, pod, node) &&
-           spread_allows(c, pod, node) && affinity_allows(c, pod, node) && anti_affinity_allows(c, pod, node);
+    return open && taints_allow(pod, node) && wants_node(pod, node) && ports_free(c, pod, node) &&
+           resources_fit(c, pod, node) && spread_allows(c, pod, node) && affinity_allows(c, pod, node) &&
+           anti_affinity_allows(c, pod, node);
 }
 
-/* ---- scores ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- scores ------------------------------------------------------------------------------------------ */
 
 static int64_t share(int64_t used_, int64_t all)
 {
@@ -427,7 +459,8 @@ static int64_t room_score(const struct cluster *c, const struct object *pod, con
 
 static int64_t evenness(const struct object *node, int64_t cpu, int64_t memory)
 {
-    double a = fmin((double)cpu / (double)allocatable(node, "cpu"), 1), b = fmin((double)memory / (double)allocatable(node, "memory"), 1);
+    double a = fmin((double)cpu / (double)allocatable(node, "cpu"), 1),
+           b = fmin((double)memory / (double)allocatable(node, "memory"), 1);
     return (int64_t)((1 - fabs((a - b) / 2)) * 100);
 }
 
@@ -437,7 +470,9 @@ static int64_t balance_score(const struct cluster *c, const struct object *pod, 
     int64_t had_cpu = used(c, node, "cpu", 0), had_memory = used(c, node, "memory", 0);
     if (!cpu && !memory)
         return 0;
-    return 50 + (50 + evenness(node, had_cpu + cpu, had_memory + memory) - evenness(node, had_cpu, had_memory)) / 2;
+    return 50 +
+           (50 + evenness(node, had_cpu + cpu, had_memory + memory) - evenness(node, had_cpu, had_memory)) /
+               2;
 }
 
 static int64_t taint_count(const struct object *pod, const struct object *node)
@@ -456,8 +491,9 @@ static int64_t preference(const struct object *pod, const struct object *node)
     return sum;
 }
 
-static int64_t wish_sum(const struct cluster *c, const struct val *terms, const struct object *owner, const struct object *other,
-                        const struct object *at, const struct object *node, bool weighted)
+static int64_t wish_sum(const struct cluster *c, const struct val *terms, const struct object *owner,
+                        const struct object *other, const struct object *at, const struct object *node,
+                        bool weighted)
 {
     int64_t sum = 0;
     VAL_EACH (terms, x) {
@@ -497,16 +533,18 @@ static size_t distinct(const struct object *const *list, size_t n, const struct 
     return d;
 }
 
-static int64_t crowding(const struct cluster *c, const struct object *pod, const struct object *node, const struct object *const *list,
-                        size_t n)
+static int64_t crowding(const struct cluster *c, const struct object *pod, const struct object *node,
+                        const struct object *const *list, size_t n)
 {
     double sum = 0;
     VAL_EACH (val_at(pod->val, N_spec, N_topologySpreadConstraints), k) {
         struct str key = val_getstr(k, N_topologyKey);
         if (is_hard(k))
             continue;
-        int64_t here = str_is(key, "kubernetes.io/hostname") ? matching_on(c, pod, node, k) : matching_in(c, pod, node, k);
-        sum += (double)here * log((double)distinct(list, n, pod, key) + 2) + (double)(val_int(val_get(k, N_maxSkew), 0) - 1);
+        int64_t here = str_is(key, "kubernetes.io/hostname") ? matching_on(c, pod, node, k)
+                                                             : matching_in(c, pod, node, k);
+        sum += (double)here * log((double)distinct(list, n, pod, key) + 2) +
+               (double)(val_int(val_get(k, N_maxSkew), 0) - 1);
     }
     return (int64_t)lround(sum);
 }
@@ -519,9 +557,11 @@ static bool has_soft(const struct object *pod)
     return false;
 }
 
-static void obvious_scores(const struct cluster *c, const struct object *pod, const struct object *const *list, size_t n, int64_t *ret)
+static void obvious_scores(const struct cluster *c, const struct object *pod,
+                           const struct object *const *list, size_t n, int64_t *ret)
 {
-    int64_t taints = 0, wishes = 0, near_min = INT64_MAX, near_max = INT64_MIN, crowd_min = INT64_MAX, crowd_max = 0;
+    int64_t taints = 0, wishes = 0, near_min = INT64_MAX, near_max = INT64_MIN, crowd_min = INT64_MAX,
+            crowd_max = 0;
     for (size_t i = 0; i < n; i++) {
         taints = MAX(taints, taint_count(pod, list[i]));
         wishes = MAX(wishes, preference(pod, list[i]));
@@ -536,13 +576,17 @@ static void obvious_scores(const struct cluster *c, const struct object *pod, co
         ret[i] = room_score(c, pod, list[i]) + balance_score(c, pod, list[i]);
         ret[i] += 3 * (100 - (taints ? 100 * taint_count(pod, list[i]) / taints : 0));
         ret[i] += 2 * (wishes ? 100 * preference(pod, list[i]) / wishes : 0);
-        ret[i] += 2 * (near_max > near_min ? 100 * (nearness(c, pod, list[i]) - near_min) / (near_max - near_min) : 0);
+        ret[i] +=
+            2 *
+            (near_max > near_min ? 100 * (nearness(c, pod, list[i]) - near_min) / (near_max - near_min) : 0);
         if (has_soft(pod) && has_all_keys(pod, list[i], false))
-            ret[i] += 2 * (crowd_max ? 100 * (crowd_max + crowd_min - crowding(c, pod, list[i], list, n)) / crowd_max : 100);
+            ret[i] += 2 * (crowd_max ? 100 * (crowd_max + crowd_min - crowding(c, pod, list[i], list, n)) /
+                                           crowd_max
+                                     : 100);
     }
 }
 
-/* ---- the comparison ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the comparison ---------------------------------------------------------------------------------- */
 
 static const struct val *labels_of_namespace(void *ctx, struct str ns)
 {
@@ -579,7 +623,8 @@ static void change_pod(struct cluster *c, unsigned i, bool remove)
     table_place(&c->table, needs_new(&c->table, c->pods[i]), node->name);
 }
 
-static void complain(const struct cluster *c, const struct object *pod, const struct object *node, const char *what, int64_t fast, int64_t slow)
+static void complain(const struct cluster *c, const struct object *pod, const struct object *node,
+                     const char *what, int64_t fast, int64_t slow)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
     json_encode(&b, pod->res->type, pod->val, 0);
@@ -596,8 +641,8 @@ static void complain(const struct cluster *c, const struct object *pod, const st
         }
     if (getenv("CUBE_TEST_VERBOSE"))
         fprintf(stderr, "%s", b.p);
-    fail_msg("%s on " STR_FMT ": the scheduler says %lld, the reference %lld", what, STR_ARG(node->name), (long long)fast,
-             (long long)slow);
+    fail_msg("%s on " STR_FMT ": the scheduler says %lld, the reference %lld", what, STR_ARG(node->name),
+             (long long)fast, (long long)slow);
 }
 
 static size_t compare(struct cluster *c, const struct object *pod)
@@ -669,7 +714,8 @@ static void run(unsigned seed, size_t *ret_fits, size_t *ret_asked)
 static void the_table_knows_what_a_full_look_would_find(void **state)
 {
     size_t fits = 0, asked = 0;
-    for (unsigned seed = 1; seed <= (unsigned)(getenv("CUBE_TEST_SEEDS") ? atoi(getenv("CUBE_TEST_SEEDS")) : 40); seed++)
+    for (unsigned seed = 1;
+         seed <= (unsigned)(getenv("CUBE_TEST_SEEDS") ? atoi(getenv("CUBE_TEST_SEEDS")) : 40); seed++)
         run(seed, &fits, &asked);
     assert_true(fits > asked / 4 && fits < asked); /* both answers were asked for */
 }
