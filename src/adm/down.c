@@ -55,8 +55,11 @@ int cluster_stop_pods(const struct cluster_config *c, struct err *e)
     r = r > 0 ? err_wrap(e, -EIO, "cannot list the pods of %s", socket) : r;
     VAL_EACH(val_get(list, N_items), sandbox)
     {
-        if (r == 0)
-            r = stop_sandbox(g, &a, val_getstr(sandbox, N_id), e);
+        /* One that will not go (its network namespace is held elsewhere, say) must not keep the others; its processes
+         * end with their shim. */
+        struct err why = {0};
+        if (r == 0 && stop_sandbox(g, &a, val_getstr(sandbox, N_id), &why) < 0)
+            fprintf(stderr, "cube: pod " STR_FMT ": %s\n", STR_ARG(val_str(val_at(sandbox, N_metadata, N_name))), why.text);
     }
     grpc_client_free(g);
     return r;
