@@ -79,7 +79,7 @@ int admit_forbid(struct admission *a, const char *fmt, ...)
     return status_forbidden(&a->r->status, a->res, a->name, arena_str(a->r->arena, buf_str(&b)).p);
 }
 
-/* ---- which run ------------------------------------------------------------------------------------------------- */
+/* ---- which run --------------------------------------------------------------------------------------- */
 
 static bool listed(const char *list, const char *name)
 {
@@ -106,7 +106,8 @@ static int check_names(const char *flag, const char *list, struct err *e)
     struct str rest = str_of(list), one;
     while (list && *list && str_next(&rest, ',', &one))
         if (str_trim(one).n && !known(str_trim(one)))
-            return err_set(e, -EINVAL, "%s: \"%.*s\" is no admission plugin of this server", flag, STR_ARG(one));
+            return err_set(e, -EINVAL, "%s: \"%.*s\" is no admission plugin of this server", flag,
+                           STR_ARG(one));
     return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Admission: a table of plugins (admit.c), each a file admit_*.c. Those that change run before validation, those that
- * only judge after it. A plugin returns 0, or the HTTP code of a refusal written to the request's status.
+ * Admission: a table of plugins (admit.c), each a file admit_*.c. Those that change run before validation,
+ * those that only judge after it. A plugin returns 0, or the HTTP code of a refusal written to the request's
+ * status.
  */
 #pragma once
 
@@ -35,7 +36,8 @@ struct apiserver;
 /* Chooses the plugins that run. -EINVAL with a sentence for unknown names. */
 int admit_setup(struct apiserver *s, struct err *e);
 
-/* The named object of a kind from the cache, for plugins; NULL when there is none. Borrowed until the next wait. */
+/* The named object of a kind from the cache, for plugins; NULL when there is none. Borrowed until the next
+ * wait. */
 const struct val *admit_find(const struct admission *a, uint16_t res, struct str ns, struct str name);
 int admit_forbid(struct admission *a, const char *fmt, ...) PRINTF(2, 3);
 static inline bool admit_is(const struct admission *a, uint16_t res, const char *sub)
@@ -43,8 +45,9 @@ static inline bool admit_is(const struct admission *a, uint16_t res, const char 
     return a->res->index == res && (sub ? a->sub && strcmp(a->sub, sub) == 0 : !a->sub);
 }
 
-admit_fn admit_namespace_lifecycle, admit_namespace_delete, admit_service_account, admit_priority, admit_default_toleration_seconds,
-    admit_limit_ranger, admit_limit_ranger_check, admit_resource_quota, admit_pod_security, admit_node_restriction,
-    admit_taint_nodes, admit_default_storage_class, admit_runtime_class, admit_runtime_class_check,
-    admit_deny_external_ips, admit_storage_in_use, admit_default_ingress_class, admit_pvc_resize,
-    admit_certificate_approval, admit_certificate_signing, admit_certificate_subject, admit_service_account_check;
+admit_fn admit_namespace_lifecycle, admit_namespace_delete, admit_service_account, admit_priority,
+    admit_default_toleration_seconds, admit_limit_ranger, admit_limit_ranger_check, admit_resource_quota,
+    admit_pod_security, admit_node_restriction, admit_taint_nodes, admit_default_storage_class,
+    admit_runtime_class, admit_runtime_class_check, admit_deny_external_ips, admit_storage_in_use,
+    admit_default_ingress_class, admit_pvc_resize, admit_certificate_approval, admit_certificate_signing,
+    admit_certificate_subject, admit_service_account_check;

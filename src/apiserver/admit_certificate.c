@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may approve, sign and ask for what. */
+/* CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may approve, sign and ask for
+ * what. */
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "auth/x509.h"
@@ -37,19 +38,22 @@ int admit_certificate_approval(struct admission *a)
         return 0;
     if (may_with_signer(a, "approve", signer_of(a->old)))
         return 0;
-    return admit_forbid(a, "user not permitted to approve requests with signerName \"%.*s\"", STR_ARG(signer_of(a->old)));
+    return admit_forbid(a, "user not permitted to approve requests with signerName \"%.*s\"",
+                        STR_ARG(signer_of(a->old)));
 }
 
 int admit_certificate_signing(struct admission *a)
 {
     if (!admit_is(a, RES_CERTIFICATESIGNINGREQUESTS, "status"))
         return 0;
-    const struct val *is = val_at(a->v, N_status, N_certificate), *was = val_at(a->old, N_status, N_certificate);
+    const struct val *is = val_at(a->v, N_status, N_certificate),
+                     *was = val_at(a->old, N_status, N_certificate);
     bool failed = condition_is(val_at(a->v, N_status, N_conditions), STR("Failed"), "True") &&
                   !condition_is(val_at(a->old, N_status, N_conditions), STR("Failed"), "True");
     if ((val_equal(is, was) && !failed) || may_with_signer(a, "sign", signer_of(a->old)))
         return 0;
-    return admit_forbid(a, "user not permitted to sign requests with signerName \"%.*s\"", STR_ARG(signer_of(a->old)));
+    return admit_forbid(a, "user not permitted to sign requests with signerName \"%.*s\"",
+                        STR_ARG(signer_of(a->old)));
 }
 
 /* Nobody gets a client certificate for system:masters by way of a request. */
@@ -63,8 +67,9 @@ int admit_certificate_subject(struct admission *a)
         return admit_forbid(a, "unable to parse csr");
     for (size_t i = 0; csr.names.orgs && csr.names.orgs[i] && !e; i++)
         if (strcmp(csr.names.orgs[i], "system:masters") == 0)
-            e = admit_forbid(a, "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not "
-                                "allowed");
+            e = admit_forbid(
+                a, "use of kubernetes.io/kube-apiserver-client signer with system:masters group is not "
+                   "allowed");
     x509_csr_done(&csr);
     return e;
 }

@@ -7,10 +7,11 @@
 #include "resources.h"
 #include "type/meta.h"
 
-/* ---- defaults ---------------------------------------------------------------------------------------------------------- */
+/* ---- defaults ---------------------------------------------------------------------------------------- */
 
 /* Sorted by resource, as upstream's annotation has it. */
-static void set_missing(struct arena *a, struct val *container, name_id which, const struct val *defaults, struct buf *noted)
+static void set_missing(struct arena *a, struct val *container, name_id which, const struct val *defaults,
+                        struct buf *noted)
 {
     const struct val *list = val_at(container, N_resources, which);
     bool any = false;
@@ -28,7 +29,8 @@ static void set_missing(struct arena *a, struct val *container, name_id which, c
     }
 }
 
-static void default_container(struct arena *a, struct val *c, const struct val *limit, const char *what, struct buf *all)
+static void default_container(struct arena *a, struct val *c, const struct val *limit, const char *what,
+                              struct buf *all)
 {
     CLEANUP_BUF struct buf requests = BUF_INIT;
     CLEANUP_BUF struct buf limits = BUF_INIT;
@@ -36,9 +38,11 @@ static void default_container(struct arena *a, struct val *c, const struct val *
     set_missing(a, c, N_limits, val_get(limit, N_default), &limits);
     set_missing(a, c, N_requests, val_get(limit, N_defaultRequest), &requests);
     if (requests.n)
-        buf_printf(all, "%s%.*s request for %s %.*s", all->n ? "; " : "", STR_ARG(buf_str(&requests)), what, STR_ARG(name));
+        buf_printf(all, "%s%.*s request for %s %.*s", all->n ? "; " : "", STR_ARG(buf_str(&requests)), what,
+                   STR_ARG(name));
     if (limits.n)
-        buf_printf(all, "%s%.*s limit for %s %.*s", all->n ? "; " : "", STR_ARG(buf_str(&limits)), what, STR_ARG(name));
+        buf_printf(all, "%s%.*s limit for %s %.*s", all->n ? "; " : "", STR_ARG(buf_str(&limits)), what,
+                   STR_ARG(name));
 }
 
 static void default_pod(struct admission *a, const struct val *limit, struct buf *all)
@@ -62,13 +66,14 @@ int admit_limit_ranger(struct admission *a)
                 default_pod(a, limit, &all);
     if (all.n) {
         struct val *meta = val_sub_obj(a->r->arena, a->v, N_metadata);
-        val_put_str(a->r->arena, val_sub_map(a->r->arena, meta, N_annotations), STR("kubernetes.io/limit-ranger"),
+        val_put_str(a->r->arena, val_sub_map(a->r->arena, meta, N_annotations),
+                    STR("kubernetes.io/limit-ranger"),
                     arena_printf(a->r->arena, "LimitRanger plugin set: %.*s", STR_ARG(buf_str(&all))));
     }
     return 0;
 }
 
-/* ---- bounds ------------------------------------------------------------------------------------------------------------- */
+/* ---- bounds ------------------------------------------------------------------------------------------ */
 
 struct faults {
     struct buf b;
@@ -86,40 +91,44 @@ static struct str given(struct arena *a, const struct quantity *q)
     return q ? arena_str(a, str_of(quantity_text(*q, text))) : STR("");
 }
 
-static void check_min(struct arena *a, struct faults *f, struct str type, const struct val *list, const struct amounts *requests,
-                      const struct amounts *limits)
+static void check_min(struct arena *a, struct faults *f, struct str type, const struct val *list,
+                      const struct amounts *requests, const struct amounts *limits)
 {
     VAL_EACH_ENTRY(list, k, v) {
         struct quantity least = quantity_or_zero(val_str(v));
         const struct quantity *q = amounts_find(requests, val_str(k)), *l = amounts_find(limits, val_str(k));
         if (!q)
-            fault(f, arena_printf(a, "minimum %.*s usage per %.*s is %.*s.  No request is specified", STR_ARG(val_str(k)),
-                                  STR_ARG(type), STR_ARG(val_str(v))));
+            fault(f, arena_printf(a, "minimum %.*s usage per %.*s is %.*s.  No request is specified",
+                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v))));
         else if (quantity_cmp(*q, least) < 0)
-            fault(f, arena_printf(a, "minimum %.*s usage per %.*s is %.*s, but request is %.*s", STR_ARG(val_str(k)),
-                                  STR_ARG(type), STR_ARG(val_str(v)), STR_ARG(given(a, q))));
+            fault(f, arena_printf(a, "minimum %.*s usage per %.*s is %.*s, but request is %.*s",
+                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v)),
+                                  STR_ARG(given(a, q))));
         else if (l && quantity_cmp(*l, least) < 0)
-            fault(f, arena_printf(a, "minimum %.*s usage per %.*s is %.*s, but limit is %.*s", STR_ARG(val_str(k)),
-                                  STR_ARG(type), STR_ARG(val_str(v)), STR_ARG(given(a, l))));
+            fault(f, arena_printf(a, "minimum %.*s usage per %.*s is %.*s, but limit is %.*s",
+                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v)),
+                                  STR_ARG(given(a, l))));
     }
 }
 
 /* needs_limit: containers and pods must name a limit where there is a maximum. */
-static void check_max(struct arena *a, struct faults *f, struct str type, const struct val *list, const struct amounts *requests,
-                      const struct amounts *limits, bool needs_limit)
+static void check_max(struct arena *a, struct faults *f, struct str type, const struct val *list,
+                      const struct amounts *requests, const struct amounts *limits, bool needs_limit)
 {
     VAL_EACH_ENTRY(list, k, v) {
         struct quantity most = quantity_or_zero(val_str(v));
         const struct quantity *q = amounts_find(requests, val_str(k)), *l = amounts_find(limits, val_str(k));
         if (!l && needs_limit)
-            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s.  No limit is specified", STR_ARG(val_str(k)),
-                                  STR_ARG(type), STR_ARG(val_str(v))));
+            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s.  No limit is specified",
+                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v))));
         else if (l && quantity_cmp(*l, most) > 0)
-            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s, but limit is %.*s", STR_ARG(val_str(k)),
-                                  STR_ARG(type), STR_ARG(val_str(v)), STR_ARG(given(a, l))));
+            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s, but limit is %.*s",
+                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v)),
+                                  STR_ARG(given(a, l))));
         else if (q && quantity_cmp(*q, most) > 0)
-            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s, but request is %.*s", STR_ARG(val_str(k)),
-                                  STR_ARG(type), STR_ARG(val_str(v)), STR_ARG(given(a, q))));
+            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s, but request is %.*s",
+                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v)),
+                                  STR_ARG(given(a, q))));
     }
 }
 
@@ -130,20 +139,28 @@ static void check_ratio(struct arena *a, struct faults *f, struct str type, cons
         const struct quantity *q = amounts_find(requests, val_str(k)), *l = amounts_find(limits, val_str(k));
         double most = quantity_float(quantity_or_zero(val_str(v)));
         if (!q || quantity_is_zero(*q))
-            fault(f, arena_printf(a, "%.*s max limit to request ratio per %.*s is %.*s, but no request is specified or "
-                                     "request is 0", STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v))));
+            fault(f, arena_printf(
+                         a,
+                         "%.*s max limit to request ratio per %.*s is %.*s, but no request is specified or "
+                         "request is 0",
+                         STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v))));
         else if (!l || quantity_is_zero(*l))
-            fault(f, arena_printf(a, "%.*s max limit to request ratio per %.*s is %.*s, but no limit is specified or limit "
-                                     "is 0", STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v))));
+            fault(f,
+                  arena_printf(
+                      a,
+                      "%.*s max limit to request ratio per %.*s is %.*s, but no limit is specified or limit "
+                      "is 0",
+                      STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v))));
         else if (quantity_float(*l) / quantity_float(*q) > most)
-            fault(f, arena_printf(a, "%.*s max limit to request ratio per %.*s is %.*s, but provided ratio is %f",
-                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v)),
-                                  quantity_float(*l) / quantity_float(*q)));
+            fault(f, arena_printf(
+                         a, "%.*s max limit to request ratio per %.*s is %.*s, but provided ratio is %f",
+                         STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v)),
+                         quantity_float(*l) / quantity_float(*q)));
     }
 }
 
-static void check_amounts(struct arena *a, struct faults *f, const struct val *limit, const struct amounts *requests,
-                          const struct amounts *limits, bool needs_limit)
+static void check_amounts(struct arena *a, struct faults *f, const struct val *limit,
+                          const struct amounts *requests, const struct amounts *limits, bool needs_limit)
 {
     struct str type = val_getstr(limit, N_type);
     check_min(a, f, type, val_get(limit, N_min), requests, limits);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* NamespaceLifecycle: nothing is made in a namespace that is not there or is going away; three of them stay. */
+/* NamespaceLifecycle: nothing is made in a namespace that is not there or is going away; three of them stay.
+ */
 #include "apiserver/admit.h"
 #include "names.h"
 #include "resources.h"
@@ -14,8 +15,8 @@ static int terminating(struct admission *a)
 {
     int e = admit_forbid(a, "unable to create new content in namespace %.*s because it is being terminated",
                          STR_ARG(a->ns));
-    cause_add(&a->r->status, "NamespaceTerminating", STR("metadata.namespace"), "namespace %.*s is being terminated",
-              STR_ARG(a->ns));
+    cause_add(&a->r->status, "NamespaceTerminating", STR("metadata.namespace"),
+              "namespace %.*s is being terminated", STR_ARG(a->ns));
     return e;
 }
 

@@ -24,15 +24,23 @@ int admit_taint_nodes(struct admission *a)
     return 0;
 }
 
-/* ---- NodeRestriction --------------------------------------------------------------------------------------------------- */
+/* ---- NodeRestriction --------------------------------------------------------------------------------- */
 
 /* Labels under kubernetes.io and k8s.io that a kubelet may set on its node. */
 static bool own_label(struct str key)
 {
-    static const char *const known[] = {"kubernetes.io/hostname", "kubernetes.io/arch", "kubernetes.io/os",
-        "beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type", "failure-domain.beta.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/region", "topology.kubernetes.io/zone",
-        "beta.kubernetes.io/arch", "beta.kubernetes.io/os", NULL};
+    static const char *const known[] = {"kubernetes.io/hostname",
+                                        "kubernetes.io/arch",
+                                        "kubernetes.io/os",
+                                        "beta.kubernetes.io/instance-type",
+                                        "node.kubernetes.io/instance-type",
+                                        "failure-domain.beta.kubernetes.io/region",
+                                        "failure-domain.beta.kubernetes.io/zone",
+                                        "topology.kubernetes.io/region",
+                                        "topology.kubernetes.io/zone",
+                                        "beta.kubernetes.io/arch",
+                                        "beta.kubernetes.io/os",
+                                        NULL};
     struct str prefix, name;
     if (!str_cut(key, '/', &prefix, &name))
         return true;
@@ -66,11 +74,13 @@ static int restrict_labels(struct admission *a, struct str node, const struct va
 static int restrict_node(struct admission *a, struct str node)
 {
     if (!str_eq(a->name, node))
-        return admit_forbid(a, "node \"%.*s\" is not allowed to modify node \"%.*s\"", STR_ARG(node), STR_ARG(a->name));
+        return admit_forbid(a, "node \"%.*s\" is not allowed to modify node \"%.*s\"", STR_ARG(node),
+                            STR_ARG(a->name));
     if (a->op == ADMIT_DELETE)
         return 0;
     if (a->op == ADMIT_CREATE && val_at(a->v, N_spec, N_configSource))
-        return admit_forbid(a, "node \"%.*s\" is not allowed to create pods with a non-nil configSource", STR_ARG(node));
+        return admit_forbid(a, "node \"%.*s\" is not allowed to create pods with a non-nil configSource",
+                            STR_ARG(node));
     if (a->op == ADMIT_UPDATE && !val_equal(val_at(a->v, N_spec, N_taints), val_at(a->old, N_spec, N_taints)))
         return admit_forbid(a, "node \"%.*s\" is not allowed to modify taints", STR_ARG(node));
     if (!val_equal(val_get(obj_meta(a->v), N_ownerReferences), val_get(obj_meta(a->old), N_ownerReferences)))
@@ -83,13 +93,17 @@ static int restrict_pod_create(struct admission *a, struct str node)
 {
     const struct val *spec = val_get(a->v, N_spec);
     if (!obj_annotation(a->v, STR("kubernetes.io/config.mirror")).n)
-        return admit_forbid(a, "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"%.*s\" can only create "
-                               "mirror pods",
-                            STR_ARG(node));
+        return admit_forbid(
+            a,
+            "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"%.*s\" can only create "
+            "mirror pods",
+            STR_ARG(node));
     if (!str_eq(val_getstr(spec, N_nodeName), node))
-        return admit_forbid(a, "node \"%.*s\" can only create pods with spec.nodeName set to itself", STR_ARG(node));
+        return admit_forbid(a, "node \"%.*s\" can only create pods with spec.nodeName set to itself",
+                            STR_ARG(node));
     if (val_getstr(spec, N_serviceAccountName).n)
-        return admit_forbid(a, "node \"%.*s\" can not create pods that reference a service account", STR_ARG(node));
+        return admit_forbid(a, "node \"%.*s\" can not create pods that reference a service account",
+                            STR_ARG(node));
     VAL_EACH(val_get(spec, N_volumes), v)
         if (val_get(v, N_secret) || val_get(v, N_configMap) || val_get(v, N_persistentVolumeClaim))
             return admit_forbid(a, "node \"%.*s\" can not create pods that reference secrets, configmaps or "
@@ -104,7 +118,8 @@ static int restrict_pod(struct admission *a, struct str node)
         return restrict_pod_create(a, node);
     const struct val *pod = a->old ? a->old : admit_find(a, RES_PODS, a->ns, a->name);
     if (!str_eq(val_str(val_at(pod, N_spec, N_nodeName)), node))
-        return admit_forbid(a, "node \"%.*s\" can only change pods with spec.nodeName set to itself", STR_ARG(node));
+        return admit_forbid(a, "node \"%.*s\" can only change pods with spec.nodeName set to itself",
+                            STR_ARG(node));
     if (a->op == ADMIT_UPDATE && !a->sub)
         return admit_forbid(a, "node \"%.*s\" can only update pod status", STR_ARG(node));
     if (a->op == ADMIT_UPDATE && !val_equal(obj_labels(a->v), obj_labels(a->old)))
@@ -125,11 +140,15 @@ int admit_node_restriction(struct admission *a)
     case RES_LEASES:
         if (!str_is(a->ns, "kube-node-lease"))
             return admit_forbid(a, "can only access leases in the \"kube-node-lease\" system namespace");
-        return str_eq(a->name, node) ? 0 : admit_forbid(a, "can only access node lease with the same name as the requesting "
-                                                           "node");
+        return str_eq(a->name, node)
+                   ? 0
+                   : admit_forbid(a, "can only access node lease with the same name as the requesting "
+                                     "node");
     case RES_CSINODES:
-        return str_eq(a->name, node) ? 0 : admit_forbid(a, "can only access CSINode with the same name as the requesting "
-                                                           "node");
+        return str_eq(a->name, node)
+                   ? 0
+                   : admit_forbid(a, "can only access CSINode with the same name as the requesting "
+                                     "node");
     }
     return 0;
 }

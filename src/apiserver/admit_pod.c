@@ -12,7 +12,7 @@ static bool is_pod_create(const struct admission *a)
     return admit_is(a, RES_PODS, NULL) && a->op == ADMIT_CREATE;
 }
 
-/* ---- Priority ---------------------------------------------------------------------------------------------------- */
+/* ---- Priority ---------------------------------------------------------------------------------------- */
 
 /* The class that counts when a pod names none: of several the one with the lowest value. */
 static const struct val *default_class(const struct admission *a)
@@ -57,9 +57,11 @@ int admit_priority(struct admission *a)
     int64_t value = val_int(val_get(class, N_value), 0);
     const struct val *given = val_get(spec, N_priority);
     if (given && val_int(given, 0) != value)
-        return admit_forbid(a, "the integer value of priority (%lld) must not be provided in pod spec; priority admission "
-                               "controller computed %lld from the given PriorityClass name",
-                            (long long)val_int(given, 0), (long long)value);
+        return admit_forbid(
+            a,
+            "the integer value of priority (%lld) must not be provided in pod spec; priority admission "
+            "controller computed %lld from the given PriorityClass name",
+            (long long)val_int(given, 0), (long long)value);
     if (class)
         val_set_str(mem, spec, N_priorityClassName, obj_name(class));
     val_set_int(mem, spec, N_priority, value);
@@ -68,17 +70,20 @@ int admit_priority(struct admission *a)
     if (!policy.n)
         policy = STR("PreemptLowerPriority");
     if (own.n && !str_eq(own, policy))
-        return admit_forbid(a, "the string value of PreemptionPolicy (%.*s) must not be provided in pod spec; priority "
-                               "admission controller computed %.*s from the given PriorityClass name",
-                            STR_ARG(own), STR_ARG(policy));
+        return admit_forbid(
+            a,
+            "the string value of PreemptionPolicy (%.*s) must not be provided in pod spec; priority "
+            "admission controller computed %.*s from the given PriorityClass name",
+            STR_ARG(own), STR_ARG(policy));
     val_set_str(mem, spec, N_preemptionPolicy, policy);
     return 0;
 }
 
-/* ---- DefaultTolerationSeconds -------------------------------------------------------------------------------------- */
+/* ---- DefaultTolerationSeconds ------------------------------------------------------------------------ */
 
 enum { TOLERATION_SECONDS = 300 };
-static const char *const lost_node_taints[] = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"};
+static const char *const lost_node_taints[] = {"node.kubernetes.io/not-ready",
+                                               "node.kubernetes.io/unreachable"};
 
 static bool tolerates(const struct val *spec, const char *key)
 {
@@ -108,7 +113,7 @@ int admit_default_toleration_seconds(struct admission *a)
     return 0;
 }
 
-/* ---- RuntimeClass (KEP-688) ------------------------------------------------------------------------------------------ */
+/* ---- RuntimeClass (KEP-688) -------------------------------------------------------------------------- */
 
 static int find_class(struct admission *a, const struct val **ret)
 {
@@ -125,9 +130,11 @@ static int merge_node_selector(struct admission *a, struct val *spec, const stru
         struct val *map = val_sub_map(a->r->arena, spec, N_nodeSelector);
         const struct val *own = val_key(map, val_str(k));
         if (own && !str_eq(val_str(own), val_str(v)))
-            return admit_forbid(a, "conflict: runtimeClass.scheduling.nodeSelector[%.*s] = %.*s; pod.spec.nodeSelector[%.*s] "
-                                   "= %.*s",
-                                STR_ARG(val_str(k)), STR_ARG(val_str(v)), STR_ARG(val_str(k)), STR_ARG(val_str(own)));
+            return admit_forbid(
+                a,
+                "conflict: runtimeClass.scheduling.nodeSelector[%.*s] = %.*s; pod.spec.nodeSelector[%.*s] "
+                "= %.*s",
+                STR_ARG(val_str(k)), STR_ARG(val_str(v)), STR_ARG(val_str(k)), STR_ARG(val_str(own)));
         val_put_str(a->r->arena, map, val_str(k), val_str(v));
     }
     return 0;
@@ -160,5 +167,6 @@ int admit_runtime_class_check(struct admission *a)
     int e = is_pod_create(a) ? find_class(a, &class) : 0;
     if (e || class || !is_pod_create(a) || !val_len(val_at(a->v, N_spec, N_overhead)))
         return e;
-    return admit_forbid(a, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
+    return admit_forbid(a,
+                        "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
 }

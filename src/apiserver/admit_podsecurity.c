@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* PodSecurity (KEP-2579): the levels that a namespace's labels name, for pods (refused) and for what makes pods
- * (warned about). Namespace labels that are no level count as restricted. */
+/* PodSecurity (KEP-2579): the levels that a namespace's labels name, for pods (refused) and for what makes
+ * pods (warned about). Namespace labels that are no level count as restricted. */
 #include "apiserver/admit.h"
 #include "apiserver/podlevels.h"
 #include "names.h"
@@ -47,8 +47,8 @@ static void warn_about(struct admission *a, const struct val *ns, const struct v
     enum pod_level level = level_of(ns, LABEL("warn"));
     struct str text = violations(a, level, pod);
     if (text.n)
-        request_warn(a->r, arena_printf(a->r->arena, "would violate PodSecurity \"%s:latest\": %.*s", level_names[level],
-                                        STR_ARG(text)));
+        request_warn(a->r, arena_printf(a->r->arena, "would violate PodSecurity \"%s:latest\": %.*s",
+                                        level_names[level], STR_ARG(text)));
 }
 
 static const struct val *template_of(const struct admission *a)
@@ -59,7 +59,8 @@ static const struct val *template_of(const struct admission *a)
     return NULL;
 }
 
-/* Of a pod's spec only what the checks look at may change later; status and the like is not looked at again. */
+/* Of a pod's spec only what the checks look at may change later; status and the like is not looked at again.
+ */
 static bool changed(const struct admission *a)
 {
     return a->op == ADMIT_CREATE || !val_equal(val_get(a->v, N_spec), val_get(a->old, N_spec));

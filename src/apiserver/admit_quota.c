@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ResourceQuota: what would be used after the request must fit into every quota of the namespace; the new usage is
- * written to the quota's status before the object is stored, so that a burst cannot overrun it. The quota controller
- * corrects what requests that failed later have taken too much.
+ * ResourceQuota: what would be used after the request must fit into every quota of the namespace; the new
+ * usage is written to the quota's status before the object is stored, so that a burst cannot overrun it. The
+ * quota controller corrects what requests that failed later have taken too much.
  */
 #include "apiserver/admit.h"
 #include "apiserver/limits.h"
@@ -20,7 +20,7 @@ static struct quantity one(void)
     return quantity_of(1, QUANTITY_DECIMAL_SI);
 }
 
-/* ---- what an object uses ------------------------------------------------------------------------------------------------ */
+/* ---- what an object uses ----------------------------------------------------------------------------- */
 
 static const struct {
     uint16_t res;
@@ -60,24 +60,30 @@ static void use_service(struct arena *a, const struct val *svc, struct amounts *
     bool balanced = str_is(type, "LoadBalancer");
     if (balanced)
         amounts_add(a, u, STR("services.loadbalancers"), one());
-    if (str_is(type, "NodePort") || (balanced && val_bool(val_at(svc, N_spec, N_allocateLoadBalancerNodePorts), true)))
+    if (str_is(type, "NodePort") ||
+        (balanced && val_bool(val_at(svc, N_spec, N_allocateLoadBalancerNodePorts), true)))
         amounts_add(a, u, STR("services.nodeports"), quantity_of((int64_t)ports, QUANTITY_DECIMAL_SI));
 }
 
 static void use_claim(struct arena *a, const struct val *claim, struct amounts *u)
 {
-    struct quantity q = quantity_or_zero(val_str(val_key(val_at(claim, N_spec, N_resources, N_requests), STR("storage"))));
+    struct quantity q =
+        quantity_or_zero(val_str(val_key(val_at(claim, N_spec, N_resources, N_requests), STR("storage"))));
     struct str class = val_str(val_at(claim, N_spec, N_storageClassName));
     amounts_add(a, u, STR("requests.storage"), q);
     if (class.n) {
-        amounts_add(a, u, arena_printf(a, "%.*s.storageclass.storage.k8s.io/requests.storage", STR_ARG(class)), q);
-        amounts_add(a, u, arena_printf(a, "%.*s.storageclass.storage.k8s.io/persistentvolumeclaims", STR_ARG(class)), one());
+        amounts_add(a, u,
+                    arena_printf(a, "%.*s.storageclass.storage.k8s.io/requests.storage", STR_ARG(class)), q);
+        amounts_add(
+            a, u, arena_printf(a, "%.*s.storageclass.storage.k8s.io/persistentvolumeclaims", STR_ARG(class)),
+            one());
     }
 }
 
 static void use_object(struct arena *a, const struct resource *res, const struct val *v, struct amounts *u)
 {
-    amounts_add(a, u, arena_printf(a, "count/%s%s%s", res->name, res->group[0] ? "." : "", res->group), one());
+    amounts_add(a, u, arena_printf(a, "count/%s%s%s", res->name, res->group[0] ? "." : "", res->group),
+                one());
     bool over = res->index == RES_PODS && pod_is_over(v);
     for (size_t i = 0; i < ARRAY_SIZE(counted) && !over; i++)
         if (counted[i].res == res->index)
@@ -90,7 +96,7 @@ static void use_object(struct arena *a, const struct resource *res, const struct
         use_claim(a, v, u);
 }
 
-/* ---- scopes --------------------------------------------------------------------------------------------------------------- */
+/* ---- scopes ------------------------------------------------------------------------------------------ */
 
 static bool in_set(const struct val *list, struct str s)
 {
@@ -109,7 +115,8 @@ static bool has_cross_affinity(const struct val *spec)
             if (val_len(val_get(t, N_namespaces)) || val_get(t, N_namespaceSelector))
                 return true;
         VAL_EACH(val_get(k, N_preferredDuringSchedulingIgnoredDuringExecution), t)
-            if (val_len(val_at(t, N_podAffinityTerm, N_namespaces)) || val_at(t, N_podAffinityTerm, N_namespaceSelector))
+            if (val_len(val_at(t, N_podAffinityTerm, N_namespaces)) ||
+                val_at(t, N_podAffinityTerm, N_namespaceSelector))
                 return true;
     }
     return false;
@@ -154,7 +161,7 @@ static bool quota_concerns(const struct val *quota, const struct resource *res, 
     return true;
 }
 
-/* ---- judging ---------------------------------------------------------------------------------------------------------------- */
+/* ---- judging ----------------------------------------------------------------------------------------- */
 
 static struct quantity minus(const struct amounts *now, const struct amounts *before, struct str name)
 {
@@ -172,32 +179,36 @@ static struct str text(struct arena *a, struct quantity q)
 /* Compute resources under quota must be said for every container. */
 static int must_specify(struct admission *a, const struct object *quota, const struct amounts *use)
 {
-    static const char *const compute[] = {"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory",
-        NULL};
+    static const char *const compute[] = {
+        "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", NULL};
     CLEANUP_BUF struct buf b = BUF_INIT;
     if (!admit_is(a, RES_PODS, NULL) || a->op != ADMIT_CREATE)
         return 0;
     for (size_t i = 0; compute[i]; i++)
-        if (val_key(val_at(quota->val, N_status, N_hard), str_of(compute[i])) && !amounts_find(use, str_of(compute[i])))
+        if (val_key(val_at(quota->val, N_status, N_hard), str_of(compute[i])) &&
+            !amounts_find(use, str_of(compute[i])))
             buf_printf(&b, "%s%s", b.n ? "," : "", compute[i]);
     if (!b.n)
         return 0;
-    return admit_forbid(a, "failed quota: %.*s: must specify %.*s", STR_ARG(quota->name), STR_ARG(buf_str(&b)));
+    return admit_forbid(a, "failed quota: %.*s: must specify %.*s", STR_ARG(quota->name),
+                        STR_ARG(buf_str(&b)));
 }
 
 /* The quota's status with the new usage in *ret; NULL when nothing of it is concerned. */
-static int fit(struct admission *a, const struct object *quota, const struct amounts *use, const struct amounts *before,
-               struct val **ret)
+static int fit(struct admission *a, const struct object *quota, const struct amounts *use,
+               const struct amounts *before, struct val **ret)
 {
     struct arena *mem = a->r->arena;
-    const struct val *hard = val_at(quota->val, N_status, N_hard), *used = val_at(quota->val, N_status, N_used);
+    const struct val *hard = val_at(quota->val, N_status, N_hard),
+                     *used = val_at(quota->val, N_status, N_used);
     CLEANUP_BUF struct buf asked = BUF_INIT;
     CLEANUP_BUF struct buf taken = BUF_INIT;
     CLEANUP_BUF struct buf limited = BUF_INIT;
     struct val *v = NULL;
     VAL_EACH_ENTRY(hard, k, limit) {
         struct str name = val_str(k);
-        struct quantity delta = minus(use, before, name), had = quantity_or_zero(val_str(val_key(used, name)));
+        struct quantity delta = minus(use, before, name),
+                        had = quantity_or_zero(val_str(val_key(used, name)));
         struct quantity now = quantity_add(had, delta), most = quantity_or_zero(val_str(limit));
         if (quantity_is_zero(delta))
             continue;
@@ -212,13 +223,15 @@ static int fit(struct admission *a, const struct object *quota, const struct amo
         val_put_str(mem, val_sub_map(mem, val_sub_obj(mem, v, N_status), N_used), name, text(mem, now));
     }
     if (asked.n)
-        return admit_forbid(a, "exceeded quota: %.*s, requested: %.*s, used: %.*s, limited: %.*s", STR_ARG(quota->name),
-                            STR_ARG(buf_str(&asked)), STR_ARG(buf_str(&taken)), STR_ARG(buf_str(&limited)));
+        return admit_forbid(a, "exceeded quota: %.*s, requested: %.*s, used: %.*s, limited: %.*s",
+                            STR_ARG(quota->name), STR_ARG(buf_str(&asked)), STR_ARG(buf_str(&taken)),
+                            STR_ARG(buf_str(&limited)));
     *ret = v;
     return 0;
 }
 
-static int charge(struct admission *a, struct str name, const struct amounts *use, const struct amounts *before)
+static int charge(struct admission *a, struct str name, const struct amounts *use,
+                  const struct amounts *before)
 {
     struct cache_kind *k = state_kind(a->r->server, RES_RESOURCEQUOTAS);
     for (int i = 0; i < TRIES; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ServiceAccount: a pod runs as one, which must exist, and finds its token, the CA and its namespace at the usual
- * place. */
+/* ServiceAccount: a pod runs as one, which must exist, and finds its token, the CA and its namespace at the
+ * usual place. */
 #include "apiserver/admit.h"
 #include "auth/crypto.h"
 #include "names.h"
@@ -120,7 +120,8 @@ int admit_service_account(struct admission *a)
     struct str name = val_getstr(spec, N_serviceAccountName);
     const struct val *account = admit_find(a, RES_SERVICEACCOUNTS, a->ns, name);
     if (!account)
-        return admit_forbid(a, "error looking up service account %.*s/%.*s: serviceaccount \"%.*s\" not found",
+        return admit_forbid(a,
+                            "error looking up service account %.*s/%.*s: serviceaccount \"%.*s\" not found",
                             STR_ARG(a->ns), STR_ARG(name), STR_ARG(name));
     val_set_str(mem, spec, N_serviceAccount, name);
     if (wants_token(spec, account))
@@ -144,15 +145,18 @@ int admit_service_account_check(struct admission *a)
     if (!is_pod_create(a) || is_mirror(a->v))
         return 0;
     const struct val *spec = val_get(a->v, N_spec);
-    const struct val *account = admit_find(a, RES_SERVICEACCOUNTS, a->ns, val_getstr(spec, N_serviceAccountName));
+    const struct val *account =
+        admit_find(a, RES_SERVICEACCOUNTS, a->ns, val_getstr(spec, N_serviceAccountName));
     if (!str_is(obj_annotation(account, STR("kubernetes.io/enforce-mountable-secrets")), "true"))
         return 0;
     VAL_EACH(val_get(spec, N_volumes), v) {
         struct str secret = val_str(val_at(v, N_secret, N_secretName));
         if (secret.n && !may_mount(account, secret))
-            return admit_forbid(a, "volume with secret.secretName=\"%.*s\" is not allowed because service account %.*s "
-                                   "does not reference that secret",
-                                STR_ARG(secret), STR_ARG(obj_name(account)));
+            return admit_forbid(
+                a,
+                "volume with secret.secretName=\"%.*s\" is not allowed because service account %.*s "
+                "does not reference that secret",
+                STR_ARG(secret), STR_ARG(obj_name(account)));
     }
     return 0;
 }

@@ -31,7 +31,8 @@ int admit_default_storage_class(struct admission *a)
     struct str beta = obj_annotation(a->v, STR("volume.beta.kubernetes.io/storage-class"));
     if (val_get(spec, N_storageClassName) || beta.p)
         return 0;
-    const struct val *class = default_of(a, RES_STORAGECLASSES, STR("storageclass.kubernetes.io/is-default-class"));
+    const struct val *class =
+        default_of(a, RES_STORAGECLASSES, STR("storageclass.kubernetes.io/is-default-class"));
     if (!class)
         class = default_of(a, RES_STORAGECLASSES, STR("storageclass.beta.kubernetes.io/is-default-class"));
     if (class)
@@ -46,7 +47,8 @@ int admit_default_ingress_class(struct admission *a)
     struct val *spec = val_sub_obj(a->r->arena, a->v, N_spec);
     if (val_get(spec, N_ingressClassName) || obj_annotation(a->v, STR("kubernetes.io/ingress.class")).p)
         return 0;
-    const struct val *class = default_of(a, RES_INGRESSCLASSES, STR("ingressclass.kubernetes.io/is-default-class"));
+    const struct val *class =
+        default_of(a, RES_INGRESSCLASSES, STR("ingressclass.kubernetes.io/is-default-class"));
     if (class)
         val_set_str(a->r->arena, spec, N_ingressClassName, obj_name(class));
     return 0;
@@ -72,7 +74,8 @@ static struct quantity storage_of(const struct val *claim)
 
 int admit_pvc_resize(struct admission *a)
 {
-    if (!admit_is(a, RES_PERSISTENTVOLUMECLAIMS, NULL) || quantity_cmp(storage_of(a->v), storage_of(a->old)) <= 0)
+    if (!admit_is(a, RES_PERSISTENTVOLUMECLAIMS, NULL) ||
+        quantity_cmp(storage_of(a->v), storage_of(a->old)) <= 0)
         return 0;
     if (!str_is(val_str(val_at(a->old, N_status, N_phase)), "Bound"))
         return 0;
@@ -80,8 +83,9 @@ int admit_pvc_resize(struct admission *a)
     const struct val *class = name.n ? admit_find(a, RES_STORAGECLASSES, STR(""), name) : NULL;
     if (val_bool(val_get(class, N_allowVolumeExpansion), false))
         return 0;
-    return admit_forbid(a, "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc "
-                           "must support resize");
+    return admit_forbid(
+        a, "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc "
+           "must support resize");
 }
 
 static bool in_list(const struct val *list, struct str s)

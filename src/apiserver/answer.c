@@ -26,7 +26,8 @@ void answer_value(struct request *r, int code, const struct type *t, const struc
 
 void answer_text(struct request *r, int code, const char *content_type, struct str text)
 {
-    r->answer = (struct answer){.kind = ANSWER_TEXT, .code = code, .content_type = content_type, .text = text};
+    r->answer =
+        (struct answer){.kind = ANSWER_TEXT, .code = code, .content_type = content_type, .text = text};
 }
 
 /* {"kind":"Status",...,"status":"Success","details":{...}} */

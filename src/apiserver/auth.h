@@ -5,14 +5,14 @@
 #include "apiserver/request.h"
 #include "auth/rbac.h"
 
-/* ---- who (authn.c, token.c) ------------------------------------------------------------------------------- */
+/* ---- who (authn.c, token.c) -------------------------------------------------------------------------- */
 
 struct token_claims {
     struct str issuer;
 };
 
-/* A bearer token's user: 0, or -EACCES with a sentence when it is none of ours or not valid. audiences: NULL for the
- * server's own; *ret_audience (may be NULL) the one that matched. */
+/* A bearer token's user: 0, or -EACCES with a sentence when it is none of ours or not valid. audiences: NULL
+ * for the server's own; *ret_audience (may be NULL) the one that matched. */
 int token_authenticate(struct request *r, struct str token, const struct str *audiences, size_t n_audiences,
                        struct user *ret, struct str *ret_audience, struct err *e);
 /* Bootstrap tokens ("abcdef.0123456789abcdef"): secrets of kube-system. */
@@ -24,7 +24,7 @@ void user_add_extra(struct arena *a, struct user *u, struct str key, struct str 
 struct val *user_to_val(struct arena *a, const struct user *u);
 struct user user_from_val(struct arena *a, const struct val *v);
 
-/* ---- may they (authz.c, node_authz.c) ---------------------------------------------------------------------- */
+/* ---- may they (authz.c, node_authz.c) ---------------------------------------------------------------- */
 
 struct attributes {
     const struct user *user;

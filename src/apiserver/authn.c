@@ -72,7 +72,7 @@ static bool listed(const struct flag_texts *t, const char *s)
     return !t->items;
 }
 
-/* ---- front proxy ------------------------------------------------------------------------------------------- */
+/* ---- front proxy ------------------------------------------------------------------------------------- */
 
 static void take_remote_headers(struct request *r, struct user *u)
 {
@@ -104,7 +104,7 @@ static bool by_front_proxy(struct request *r, struct user *u)
     return true;
 }
 
-/* ---- certificates ------------------------------------------------------------------------------------------- */
+/* ---- certificates ------------------------------------------------------------------------------------ */
 
 static bool by_certificate(struct request *r, struct user *u)
 {
@@ -120,7 +120,7 @@ static bool by_certificate(struct request *r, struct user *u)
     return true;
 }
 
-/* ---- tokens ------------------------------------------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------------------------------------------ */
 
 /* Browsers cannot set headers on a WebSocket: they send the token as a subprotocol. */
 static struct str websocket_token(struct request *r)
@@ -153,7 +153,7 @@ static bool by_token(struct request *r, struct str token, struct user *u)
     return r->server->config.bootstrap_tokens && bootstrap_token_authenticate(r, token, u, &e) == 0;
 }
 
-/* ---- the stage ---------------------------------------------------------------------------------------------- */
+/* ---- the stage --------------------------------------------------------------------------------------- */
 
 static int unauthorized(struct request *r)
 {

@@ -56,18 +56,26 @@ int forbid(struct request *r, const struct attributes *at, const char *reason)
     s->kind = at->resource;
     s->name = at->name;
     if (at->name.n)
-        return status_set(s, 403, "Forbidden", "%.*s%.*s%.*s \"%.*s\" is forbidden: %.*s%s%s", STR_ARG(at->resource),
-                          STR_ARG(dot), STR_ARG(at->group), STR_ARG(at->name), STR_ARG(what), colon, reason);
-    return status_set(s, 403, "Forbidden", "%.*s%.*s%.*s is forbidden: %.*s%s%s", STR_ARG(at->resource), STR_ARG(dot),
-                      STR_ARG(at->group), STR_ARG(what), colon, reason);
+        return status_set(s, 403, "Forbidden", "%.*s%.*s%.*s \"%.*s\" is forbidden: %.*s%s%s",
+                          STR_ARG(at->resource), STR_ARG(dot), STR_ARG(at->group), STR_ARG(at->name),
+                          STR_ARG(what), colon, reason);
+    return status_set(s, 403, "Forbidden", "%.*s%.*s%.*s is forbidden: %.*s%s%s", STR_ARG(at->resource),
+                      STR_ARG(dot), STR_ARG(at->group), STR_ARG(what), colon, reason);
 }
 
 int request_authorize(struct request *r)
 {
     const struct request_info *in = &r->info;
-    struct attributes at = {.user = &r->user, .verb = in->verb, .resource_request = in->is_resource, .ns = in->ns,
-        .group = in->group, .version = in->version, .resource = in->resource, .subresource = in->subresource,
-        .name = in->name, .path = in->path};
+    struct attributes at = {.user = &r->user,
+                            .verb = in->verb,
+                            .resource_request = in->is_resource,
+                            .ns = in->ns,
+                            .group = in->group,
+                            .version = in->version,
+                            .resource = in->resource,
+                            .subresource = in->subresource,
+                            .name = in->name,
+                            .path = in->path};
     struct err why = {0};
     if (r->trusted || authorize(r, &at, &why) == DECISION_ALLOW)
         return 0;

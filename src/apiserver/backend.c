@@ -69,10 +69,12 @@ int backend_kubelet(struct request *r, struct str name, struct str *ret_base)
         return status_not_found(&r->status, &resources[RES_NODES], name);
     struct str host = address_of(node->val);
     if (!host.n)
-        return status_set(&r->status, 503, "ServiceUnavailable", "no preferred addresses found for node \"%.*s\"",
-                          STR_ARG(name));
-    int64_t port = val_int(val_at(node->val, N_status, N_daemonEndpoints, N_kubeletEndpoint, N_Port), KUBELET_PORT);
-    *ret_base = arena_printf(r->arena, "https://%s", net_join(r->arena, arena_cstr(r->arena, host), (uint16_t)port));
+        return status_set(&r->status, 503, "ServiceUnavailable",
+                          "no preferred addresses found for node \"%.*s\"", STR_ARG(name));
+    int64_t port =
+        val_int(val_at(node->val, N_status, N_daemonEndpoints, N_kubeletEndpoint, N_Port), KUBELET_PORT);
+    *ret_base =
+        arena_printf(r->arena, "https://%s", net_join(r->arena, arena_cstr(r->arena, host), (uint16_t)port));
     return 0;
 }
 
@@ -90,7 +92,9 @@ static struct str rewrite_header(void *ctx, struct arena *a, struct str name, st
 
 /* Who the client is concerns this server alone. */
 static const struct http_header no_credentials[] = {
-    {{"Authorization", sizeof("Authorization") - 1}, {"", 0}}, {{"Impersonate-User", sizeof("Impersonate-User") - 1}, {"", 0}}, {{"Impersonate-Group", sizeof("Impersonate-Group") - 1}, {"", 0}},
+    {{"Authorization", sizeof("Authorization") - 1}, {"", 0}},
+    {{"Impersonate-User", sizeof("Impersonate-User") - 1}, {"", 0}},
+    {{"Impersonate-Group", sizeof("Impersonate-Group") - 1}, {"", 0}},
     {{"Impersonate-Uid", sizeof("Impersonate-Uid") - 1}, {"", 0}},
 };
 
@@ -102,7 +106,8 @@ int backend_proxy(struct request *r, struct http_client *c, struct str url, stru
     struct err e = {0};
     int x = http_proxy(r->x, &p, &e);
     if (x < 0)
-        return status_set(&r->status, 503, "ServiceUnavailable", "error trying to reach service: %s", err_text(&e, x));
+        return status_set(&r->status, 503, "ServiceUnavailable", "error trying to reach service: %s",
+                          err_text(&e, x));
     r->answer.kind = ANSWER_SENT;
     r->answer.code = r->x->status;
     return 0;

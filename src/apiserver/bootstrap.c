@@ -19,7 +19,7 @@
 
 enum { FILE_MAX = 1 << 20 };
 
-/* ---- one object --------------------------------------------------------------------------------------------------- */
+/* ---- one object -------------------------------------------------------------------------------------- */
 
 static void add_put(struct request *r, const struct resource *res, struct val *v, int64_t expect)
 {
@@ -27,9 +27,12 @@ static void add_put(struct request *r, const struct resource *res, struct val *v
     struct object *o = object_new(res, v);
     object_store_bytes(res, o->val, &b);
     storage_add_op(r, (struct store_op){.kind = STORE_PUT,
-                          .key = cache_key(r->arena, state_kind(r->server, res->index), o->namespace_, o->name),
-                          .value = arena_str(r->arena, buf_str(&b)), .expect = expect, .cookie = o,
-                          .committing = cache_committing});
+                                        .key = cache_key(r->arena, state_kind(r->server, res->index),
+                                                         o->namespace_, o->name),
+                                        .value = arena_str(r->arena, buf_str(&b)),
+                                        .expect = expect,
+                                        .cookie = o,
+                                        .committing = cache_committing});
 }
 
 static void fill(struct request *r, const struct resource *res, struct val *v)
@@ -58,7 +61,7 @@ static const struct object *present(struct request *r, const struct resource *re
     return cache_get(state_kind(r->server, res->index), obj_namespace(v), obj_name(v));
 }
 
-/* ---- roles and bindings that were cut back -------------------------------------------------------------------------- */
+/* ---- roles and bindings that were cut back ----------------------------------------------------------- */
 
 static bool has_subject(const struct val *list, const struct val *s)
 {
@@ -110,7 +113,8 @@ static int add_text(struct request *r, const char *text, struct err *e)
     }
     const struct resource *res = resource_find_kind(group, v, kind);
     if (!res || json_decode(r->arena, res->type, str_of(text), 0, NULL, &obj, e) < 0)
-        return err_set(e, -EINVAL, "bootstrap object %.*s %.*s cannot be used", STR_ARG(version), STR_ARG(kind));
+        return err_set(e, -EINVAL, "bootstrap object %.*s %.*s cannot be used", STR_ARG(version),
+                       STR_ARG(kind));
     const struct object *now = present(r, res, obj);
     if (!now) {
         create(r, res, obj);
@@ -122,7 +126,7 @@ static int add_text(struct request *r, const char *text, struct err *e)
     return 0;
 }
 
-/* ---- the server's own ------------------------------------------------------------------------------------------------- */
+/* ---- the server's own -------------------------------------------------------------------------------- */
 
 static struct val *named(struct request *r, struct str ns, struct str name)
 {
@@ -145,11 +149,12 @@ static void add_service_cidr(struct request *r)
     struct val *v = named(r, STR(""), STR("kubernetes"));
     struct str rest = str_of(cidr), one;
     while (str_next(&rest, ',', &one))
-        val_add_str(r->arena, val_sub_list(r->arena, val_sub_obj(r->arena, v, N_spec), N_cidrs), str_trim(one));
+        val_add_str(r->arena, val_sub_list(r->arena, val_sub_obj(r->arena, v, N_spec), N_cidrs),
+                    str_trim(one));
     val_add_str(r->arena, val_sub_list(r->arena, val_sub_obj(r->arena, v, N_metadata), N_finalizers),
                 STR("networking.k8s.io/service-cidr-finalizer"));
-    condition_set(r->arena, val_sub_list(r->arena, val_sub_obj(r->arena, v, N_status), N_conditions), STR("Ready"), "True",
-                  "", STR("Kubernetes Service CIDR is ready"), r->now);
+    condition_set(r->arena, val_sub_list(r->arena, val_sub_obj(r->arena, v, N_status), N_conditions),
+                  STR("Ready"), "True", "", STR("Kubernetes Service CIDR is ready"), r->now);
     add_if_absent(r, RES_SERVICECIDRS, v);
 }
 
@@ -167,7 +172,8 @@ static void add_api_services(struct request *r)
         val_set_int(r->arena, spec, N_groupPriorityMinimum, g->group_priority);
         val_set_int(r->arena, spec, N_versionPriority, g->version_priority);
         condition_set(r->arena, val_sub_list(r->arena, val_sub_obj(r->arena, v, N_status), N_conditions),
-                      STR("Available"), "True", "Local", STR("Local APIServices are always available"), r->now);
+                      STR("Available"), "True", "Local", STR("Local APIServices are always available"),
+                      r->now);
         add_if_absent(r, RES_APISERVICES, v);
     }
 }
@@ -226,7 +232,7 @@ static int add_kubernetes_service(struct request *r, int port, struct err *e)
     return 0;
 }
 
-/* ---- endpoints of the server ---------------------------------------------------------------------------------------------- */
+/* ---- endpoints of the server ------------------------------------------------------------------------- */
 
 static void put_port(struct request *r, struct val *list, int port)
 {
@@ -287,7 +293,7 @@ static int own_port(const struct apiserver *s)
     return colon ? atoi(colon + 1) : 0;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------- */
 
 static int gather(struct request *r, struct err *e)
 {

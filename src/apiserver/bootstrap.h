@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a fresh cluster has by itself: roles, bindings, priority classes, namespaces, the `kubernetes` Service and its
- * endpoints, APIServices. Made in one transaction at every start for what is missing; default roles get back the
- * rules they lost (rbac.authorization.kubernetes.io/autoupdate). */
+/* What a fresh cluster has by itself: roles, bindings, priority classes, namespaces, the `kubernetes` Service
+ * and its endpoints, APIServices. Made in one transaction at every start for what is missing; default roles
+ * get back the rules they lost (rbac.authorization.kubernetes.io/autoupdate). */
 #pragma once
 
 #include "base/err.h"

@@ -304,7 +304,8 @@ static int load_all(struct cache *c, struct err *e)
     }
     int r = store_watch(c->store, STR("/registry/"), STR("/registry0"), at, false, &c->watch);
     if (r)
-        return err_set(e, r < 0 ? r : -EIO, "the store cannot be watched from revision %lld", (long long)at.n);
+        return err_set(e, r < 0 ? r : -EIO, "the store cannot be watched from revision %lld",
+                       (long long)at.n);
     c->revision = at.n;
     return 0;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The watch cache (D9): for every stored resource a persistent tree of its objects and a ring of its recent events, fed
- * by one watch of the whole store. One watch means one revision for all kinds: what a reader sees of two kinds belongs
- * together, and "has everything up to revision R been seen" is one number. Objects that this process wrote arrive
- * as cookies, never decoded again.
+ * The watch cache (D9): for every stored resource a persistent tree of its objects and a ring of its recent
+ * events, fed by one watch of the whole store. One watch means one revision for all kinds: what a reader sees
+ * of two kinds belongs together, and "has everything up to revision R been seen" is one number. Objects that
+ * this process wrote arrive as cookies, never decoded again.
  *
- * Readers take the root and walk it. Watchers keep a position in the ring and are woken when it grows; nothing is queued
- * for them, so a slow one costs nothing and simply finds its position gone.
+ * Readers take the root and walk it. Watchers keep a position in the ring and are woken when it grows;
+ * nothing is queued for them, so a slow one costs nothing and simply finds its position gone.
  */
 #pragma once
 
@@ -20,7 +20,8 @@ struct cache_event {
     int64_t revision;
     const struct object *old; /* NULL: created */
     const struct object *now; /* NULL: deleted */
-    struct object *gone;      /* of a deletion: the last state with the deletion's revision; see cache_event_gone */
+    struct object
+        *gone; /* of a deletion: the last state with the deletion's revision; see cache_event_gone */
     struct mono at;           /* when it came in */
 };
 
@@ -48,8 +49,8 @@ struct cache_kind {
     unsigned n_followers;
 };
 
-/* Somebody who follows the events of a kind from a position on. Who has seen everything and is not concerned by the
- * next event is moved past it without being woken: of a thousand kubelets only one looks at a pod. */
+/* Somebody who follows the events of a kind from a position on. Who has seen everything and is not concerned
+ * by the next event is moved past it without being woken: of a thousand kubelets only one looks at a pod. */
 struct cache_follower {
     struct cache_kind *kind;
     struct list link;
@@ -62,7 +63,8 @@ struct cache_follower {
 int cache_open(struct store *store, struct cache **ret, struct err *e);
 void cache_close(struct cache *c); /* NULL is fine; every watcher must have ended */
 
-struct cache_kind *cache_kind(struct cache *c, const struct resource *r); /* of the stored form; NULL when not stored */
+struct cache_kind *cache_kind(struct cache *c,
+                              const struct resource *r); /* of the stored form; NULL when not stored */
 int64_t cache_revision(const struct cache *c);
 /* Waits until everything up to that revision has come in. 0, -ETIMEDOUT, -ECANCELED, -EPIPE when closed. */
 int cache_wait(struct cache *c, int64_t revision, struct mono deadline);
@@ -71,7 +73,8 @@ int cache_fresh(struct cache *c);
 
 /* Borrowed until the next wait; NULL when there is none. */
 const struct object *cache_get(const struct cache_kind *k, struct str ns, struct str name);
-/* The objects as of an older revision: a reference in *ret. 0, or STORE_COMPACTED when that is no longer known. */
+/* The objects as of an older revision: a reference in *ret. 0, or STORE_COMPACTED when that is no longer
+ * known. */
 int cache_root_at(struct cache_kind *k, int64_t revision, struct tree **ret);
 /* Keeps a root findable for some minutes. */
 void cache_pin(struct cache_kind *k, int64_t revision, struct tree *root);
@@ -80,7 +83,7 @@ void cache_pin(struct cache_kind *k, int64_t revision, struct tree *root);
 void cache_on_change(struct cache_kind *k, struct cache_hook *h, cache_changed *fn, void *arg);
 void cache_off_change(struct cache_hook *h);
 
-/* ---- following ------------------------------------------------------------------------------------------ */
+/* ---- following --------------------------------------------------------------------------------------- */
 
 /* The position after a revision: 0, STORE_COMPACTED when older than the ring. */
 int cache_seek(const struct cache_kind *k, int64_t revision, uint64_t *ret_position);
@@ -98,6 +101,6 @@ const struct object *cache_event_gone(struct cache_event *e);
 
 /* The key of an object in the store, in the arena. */
 struct str cache_key(struct arena *a, const struct cache_kind *k, struct str ns, struct str name);
-/* store_op.committing for ops whose cookie is the struct object that is written (or the last state of a deleted one):
- * stamps it, and takes the reference that the cache keeps. */
+/* store_op.committing for ops whose cookie is the struct object that is written (or the last state of a
+ * deleted one): stamps it, and takes the reference that the cache keeps. */
 void cache_committing(void *cookie, revision rev);

@@ -25,8 +25,8 @@ static const struct rename event_names[] = {
     {N_deprecatedCount, N_count},
 };
 
-static struct val *rename_members(struct arena *a, const struct val *v, const struct rename *map, size_t n, bool back,
-                                  const struct resource *to)
+static struct val *rename_members(struct arena *a, const struct val *v, const struct rename *map, size_t n,
+                                  bool back, const struct resource *to)
 {
     struct val *out = val_new(a, VAL_OBJ);
     char version[128];
@@ -44,7 +44,7 @@ static struct val *rename_members(struct arena *a, const struct val *v, const st
     return out;
 }
 
-/* ---- autoscaling ------------------------------------------------------------------------------------------- */
+/* ---- autoscaling ------------------------------------------------------------------------------------- */
 
 static void metric_target(struct arena *a, struct val *spec, int64_t percent)
 {
@@ -60,7 +60,8 @@ static void metric_target(struct arena *a, struct val *spec, int64_t percent)
 static bool is_cpu(const struct val *metric, name_id value, const struct val **ret)
 {
     const struct val *res = val_get(metric, N_resource);
-    *ret = value == N_target ? val_at(res, N_target, N_averageUtilization) : val_at(res, N_current, N_averageUtilization);
+    *ret = value == N_target ? val_at(res, N_target, N_averageUtilization)
+                             : val_at(res, N_current, N_averageUtilization);
     return str_is(val_getstr(res, N_name), "cpu") && *ret;
 }
 
@@ -104,7 +105,7 @@ static struct val *hpa_to_v1(struct arena *a, const struct resource *to, const s
     return out;
 }
 
-/* ---- by kind ------------------------------------------------------------------------------------------------ */
+/* ---- by kind ----------------------------------------------------------------------------------------- */
 
 const struct val *convert_from_stored(struct arena *a, const struct resource *to, const struct val *v)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bodies into values: JSON, YAML and protobuf, with kind and apiVersion checked and unknown fields told (KEP-2885). */
+/* Bodies into values: JSON, YAML and protobuf, with kind and apiVersion checked and unknown fields told
+ * (KEP-2885). */
 #include "apiserver/request.h"
 
 #include "names.h"
@@ -95,7 +96,8 @@ static int decode_text(struct request *r, const struct type *t, struct val **ret
     if (d < 0)
         return status_bad_request(&r->status, "%s", err_text(&e, d));
     if (!val_is(v, VAL_OBJ))
-        return status_bad_request(&r->status, "couldn't get version/kind; json parse error: the body is not an object");
+        return status_bad_request(&r->status,
+                                  "couldn't get version/kind; json parse error: the body is not an object");
     int refused = judge(r, &rep);
     if (!refused)
         *ret = v;
@@ -122,18 +124,19 @@ static int check_kind(struct request *r, struct val *v, const char *api_version,
 {
     struct str has_version = val_getstr(v, N_apiVersion), has_kind = val_getstr(v, N_kind);
     if (has_version.n && !str_is(has_version, api_version))
-        return status_bad_request(&r->status,
-                                  "the API version in the data (%.*s) does not match the expected API version (%s)",
-                                  STR_ARG(has_version), api_version);
+        return status_bad_request(
+            &r->status, "the API version in the data (%.*s) does not match the expected API version (%s)",
+            STR_ARG(has_version), api_version);
     if (has_kind.n && !str_is(has_kind, kind))
-        return status_bad_request(&r->status, "%.*s in version \"%s\" cannot be handled as a %s", STR_ARG(has_kind),
-                                  api_version, kind);
+        return status_bad_request(&r->status, "%.*s in version \"%s\" cannot be handled as a %s",
+                                  STR_ARG(has_kind), api_version, kind);
     val_set_str(r->arena, v, N_kind, str_of(kind));
     val_set_str(r->arena, v, N_apiVersion, str_of(api_version));
     return 0;
 }
 
-int decode_body(struct request *r, const struct type *t, const char *api_version, const char *kind, struct val **ret)
+int decode_body(struct request *r, const struct type *t, const char *api_version, const char *kind,
+                struct val **ret)
 {
     struct val *v = NULL;
     int e = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Deleting one object: preconditions, grace, finalizers and propagation (rest.BeforeDelete and its surroundings). */
+/* Deleting one object: preconditions, grace, finalizers and propagation (rest.BeforeDelete and its
+ * surroundings). */
 #include "apiserver/admit.h"
 #include "apiserver/state.h"
 #include "apiserver/removal.h"
@@ -15,7 +16,7 @@ enum { TRIES = 12 };
 #define ORPHAN "orphan"
 #define FOREGROUND "foregroundDeletion"
 
-/* ---- options ---------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------- */
 
 static void check_propagation(struct request *r, const struct delete_options *o)
 {
@@ -55,8 +56,12 @@ static void from_body(struct request *r, const struct val *v, struct delete_opti
 
 int delete_options_parse(struct request *r, struct delete_options *ret)
 {
-    struct delete_options o = {.grace = r->opt.grace, .propagation = r->opt.propagation, .orphan = r->opt.orphan,
-        .dry_run = r->opt.dry_run, .uid = r->opt.uid, .resource_version = r->opt.delete_revision};
+    struct delete_options o = {.grace = r->opt.grace,
+                               .propagation = r->opt.propagation,
+                               .orphan = r->opt.orphan,
+                               .dry_run = r->opt.dry_run,
+                               .uid = r->opt.uid,
+                               .resource_version = r->opt.delete_revision};
     int e = request_read_body(r);
     if (e)
         return e;
@@ -76,7 +81,7 @@ int delete_options_parse(struct request *r, struct delete_options *ret)
     return e;
 }
 
-/* ---- finalizers of the garbage collector ------------------------------------------------------------------ */
+/* ---- finalizers of the garbage collector ------------------------------------------------------------- */
 
 static bool has_finalizer(const struct val *v, const char *name)
 {
@@ -120,7 +125,7 @@ static void set_finalizers(struct arena *a, struct val *v, const struct delete_o
     val_set_ref(a, meta, N_finalizers, list->n ? list : NULL);
 }
 
-/* ---- marking ---------------------------------------------------------------------------------------------- */
+/* ---- marking ----------------------------------------------------------------------------------------- */
 
 static void bump_generation(struct arena *a, struct val *meta)
 {
@@ -143,7 +148,8 @@ enum grace { GRACE_NONE, GRACE_MARKED, GRACE_PENDING };
 /* A pod that nobody runs needs no grace (podStrategy.CheckGracefulDelete). */
 static int64_t pod_grace(const struct val *v, const struct delete_options *o)
 {
-    int64_t grace = o->grace >= 0 ? o->grace : val_int(val_at(v, N_spec, N_terminationGracePeriodSeconds), 30);
+    int64_t grace =
+        o->grace >= 0 ? o->grace : val_int(val_at(v, N_spec, N_terminationGracePeriodSeconds), 30);
     struct str phase = val_str(val_at(v, N_status, N_phase));
     if (!val_str(val_at(v, N_spec, N_nodeName)).n || str_is(phase, "Failed") || str_is(phase, "Succeeded"))
         grace = 0;
@@ -171,7 +177,8 @@ static enum grace shorten(struct request *r, struct val *v, const struct delete_
     return GRACE_MARKED;
 }
 
-static enum grace be_graceful(struct request *r, struct val *v, const struct delete_options *o, unsigned flags)
+static enum grace be_graceful(struct request *r, struct val *v, const struct delete_options *o,
+                              unsigned flags)
 {
     if (!(flags & GRACEFUL))
         return GRACE_NONE;
@@ -186,19 +193,22 @@ static void terminate_namespace(struct request *r, struct val *v)
     val_set_str(r->arena, val_sub_obj(r->arena, v, N_status), N_phase, STR("Terminating"));
 }
 
-/* ---- the deletion ----------------------------------------------------------------------------------------- */
+/* ---- the deletion ------------------------------------------------------------------------------------ */
 
 static int check_preconditions(struct request *r, const struct object *now, const struct delete_options *o)
 {
     struct str why;
     if (o->uid.n && !str_eq(o->uid, now->uid))
-        why = arena_printf(r->arena, "the UID in the precondition (%.*s) does not match the UID in record (%.*s). The "
-                                     "object might have been deleted and then recreated",
+        why = arena_printf(r->arena,
+                           "the UID in the precondition (%.*s) does not match the UID in record (%.*s). The "
+                           "object might have been deleted and then recreated",
                            STR_ARG(o->uid), STR_ARG(now->uid));
     else if (o->resource_version.n && !str_eq(o->resource_version, val_getstr(now->meta, N_resourceVersion)))
-        why = arena_printf(r->arena, "the ResourceVersion in the precondition (%.*s) does not match the ResourceVersion in "
-                                     "record (%lld). The object might have been modified",
-                           STR_ARG(o->resource_version), (long long)now->revision);
+        why = arena_printf(
+            r->arena,
+            "the ResourceVersion in the precondition (%.*s) does not match the ResourceVersion in "
+            "record (%lld). The object might have been modified",
+            STR_ARG(o->resource_version), (long long)now->revision);
     else
         return 0;
     status_conflict(&r->status, now->res, now->name, why.p);
@@ -256,8 +266,13 @@ int write_delete(struct request *r, struct str ns, struct str name, const struct
         const struct object *now = request_hold(r, cache_get(k, ns, name));
         if (!now)
             return status_not_found(&r->status, k->res, name);
-        struct admission a = {.r = r, .op = ADMIT_DELETE, .res = k->res, .ns = ns, .name = name, .old = now->val,
-            .dry_run = o->dry_run};
+        struct admission a = {.r = r,
+                              .op = ADMIT_DELETE,
+                              .res = k->res,
+                              .ns = ns,
+                              .name = name,
+                              .old = now->val,
+                              .dry_run = o->dry_run};
         if ((e = check_preconditions(r, now, o)) || (e = admit_validate(&a)))
             return e;
         e = delete_once(r, k, now, o, ret, ret_deleted);

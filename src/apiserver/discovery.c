@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* /api and /apis: the old documents, one a group version, and the aggregated one (KEP-3352) with an ETag. All are made
- * of resources[]. */
+/* /api and /apis: the old documents, one a group version, and the aggregated one (KEP-3352) with an ETag. All
+ * are made of resources[]. */
 #include "apiserver/pages.h"
 
 #include <stdio.h>
@@ -18,8 +18,9 @@ static const struct {
     uint16_t bit;
     const char *name;
 } verb_names[] = {
-    {VERB_CREATE, "create"}, {VERB_DELETE, "delete"}, {VERB_DELETECOLLECTION, "deletecollection"}, {VERB_GET, "get"},
-    {VERB_LIST, "list"}, {VERB_PATCH, "patch"}, {VERB_UPDATE, "update"}, {VERB_WATCH, "watch"},
+    {VERB_CREATE, "create"}, {VERB_DELETE, "delete"}, {VERB_DELETECOLLECTION, "deletecollection"},
+    {VERB_GET, "get"},       {VERB_LIST, "list"},     {VERB_PATCH, "patch"},
+    {VERB_UPDATE, "update"}, {VERB_WATCH, "watch"},
 };
 
 static void set_verbs(struct arena *a, struct val *v, uint16_t verbs)
@@ -52,7 +53,7 @@ static bool is_group(unsigned i, struct str group)
     return str_is(group, group_versions[i].group);
 }
 
-/* ---- APIResourceList -------------------------------------------------------------------------------------------- */
+/* ---- APIResourceList --------------------------------------------------------------------------------- */
 
 static void list_resource(struct arena *a, struct val *list, const struct resource *res)
 {
@@ -107,13 +108,14 @@ static int serve_resources(struct request *r, struct str group, struct str versi
     return 0;
 }
 
-/* ---- APIGroup and its list ------------------------------------------------------------------------------------- */
+/* ---- APIGroup and its list --------------------------------------------------------------------------- */
 
 static struct val *version_of(struct arena *a, unsigned i)
 {
     struct val *v = val_new(a, VAL_OBJ);
     const struct group_version *g = &group_versions[i];
-    val_set_str(a, v, N_groupVersion, arena_printf(a, "%s%s%s", g->group, g->group[0] ? "/" : "", g->version));
+    val_set_str(a, v, N_groupVersion,
+                arena_printf(a, "%s%s%s", g->group, g->group[0] ? "/" : "", g->version));
     val_set_str(a, v, N_version, str_of(g->version));
     return v;
 }
@@ -177,7 +179,7 @@ static int serve_versions(struct request *r)
     return 0;
 }
 
-/* ---- aggregated -------------------------------------------------------------------------------------------------- */
+/* ---- aggregated -------------------------------------------------------------------------------------- */
 
 static struct val *kind_of(struct arena *a, const char *group, const char *version, const char *kind)
 {
@@ -282,7 +284,7 @@ static int serve_aggregated(struct request *r, bool core)
     return 0;
 }
 
-/* ---- the two trees ------------------------------------------------------------------------------------------------ */
+/* ---- the two trees ----------------------------------------------------------------------------------- */
 
 int page_api(struct request *r)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Objects, lists and watch events as text or protobuf, in the form the client asked for. YAML and indented JSON are
- * made from the JSON text at the end (answer.c). */
+/* Objects, lists and watch events as text or protobuf, in the form the client asked for. YAML and indented
+ * JSON are made from the JSON text at the end (answer.c). */
 #include "apiserver/request.h"
 
 #include "names.h"
@@ -30,7 +30,7 @@ struct val answer_item(struct request *r, const struct object *o, bool in_list)
     return in_list ? without_kind(v) : *v;
 }
 
-/* ---- metadata only --------------------------------------------------------------------------------------- */
+/* ---- metadata only ----------------------------------------------------------------------------------- */
 
 static void partial_json(struct buf *b, const struct val *meta)
 {
@@ -67,12 +67,17 @@ static void partial_proto(struct buf *b, const struct val *meta)
     proto_encode_envelope(b, STR(META_VERSION), STR("PartialObjectMetadata"), buf_str(&m));
 }
 
-/* ---- one object ------------------------------------------------------------------------------------------ */
+/* ---- one object -------------------------------------------------------------------------------------- */
 
 static void object_table(struct request *r, struct buf *b, const struct object *o, bool columns)
 {
-    table_encode(r, b, &(struct table){.res = r->res, .items = &o, .n = 1, .columns = columns, .include = r->include,
-                           .resource_version = val_getstr(o->meta, N_resourceVersion)});
+    table_encode(r, b,
+                 &(struct table){.res = r->res,
+                                 .items = &o,
+                                 .n = 1,
+                                 .columns = columns,
+                                 .include = r->include,
+                                 .resource_version = val_getstr(o->meta, N_resourceVersion)});
 }
 
 static void object_plain(struct request *r, struct buf *b, const struct object *o)
@@ -111,7 +116,7 @@ void encode_value(struct request *r, struct buf *b, const struct type *t, const 
         json_encode(b, t, v, 0);
 }
 
-/* ---- lists ----------------------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------- */
 
 static struct val *list_meta(struct request *r)
 {
@@ -189,7 +194,7 @@ void encode_list(struct request *r, struct buf *b)
         encode_value(r, b, r->res->list_type, answer_list_val(r));
 }
 
-/* ---- watch events ---------------------------------------------------------------------------------------- */
+/* ---- watch events ------------------------------------------------------------------------------------ */
 
 /* metav1.WatchEvent behind its length (application/vnd.kubernetes.protobuf;stream=watch). */
 static void frame_proto(struct buf *b, const char *type, struct str object)
@@ -199,7 +204,8 @@ static void frame_proto(struct buf *b, const char *type, struct str object)
     proto_field(&raw, 1, object);
     proto_field(&event, 1, str_of(type));
     proto_field(&event, 2, buf_str(&raw));
-    uint8_t length[4] = {(uint8_t)(event.n >> 24), (uint8_t)(event.n >> 16), (uint8_t)(event.n >> 8), (uint8_t)event.n};
+    uint8_t length[4] = {(uint8_t)(event.n >> 24), (uint8_t)(event.n >> 16), (uint8_t)(event.n >> 8),
+                         (uint8_t)event.n};
     buf_put(b, length, sizeof(length));
     buf_putstr(b, buf_str(&event));
 }

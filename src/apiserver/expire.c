@@ -11,8 +11,9 @@ enum { BATCH = 256 };
 
 struct wall event_last_seen(const struct val *event)
 {
-    const struct val *times[] = {val_get(obj_meta(event), N_creationTimestamp), val_get(event, N_firstTimestamp),
-        val_get(event, N_lastTimestamp), val_get(event, N_eventTime), val_at(event, N_series, N_lastObservedTime)};
+    const struct val *times[] = {val_get(obj_meta(event), N_creationTimestamp),
+                                 val_get(event, N_firstTimestamp), val_get(event, N_lastTimestamp),
+                                 val_get(event, N_eventTime), val_at(event, N_series, N_lastObservedTime)};
     struct wall last = {0};
     for (size_t i = 0; i < ARRAY_SIZE(times); i++)
         last.ns = MAX(last.ns, val_time(times[i]).ns);
@@ -25,7 +26,8 @@ bool expire_before(struct apiserver *s, struct wall before)
     struct cache_kind *k = state_kind(s, RES_EVENTS);
     struct store_op *ops = ARENA_ARRAY(&a, struct store_op, BATCH);
     size_t n = 0;
-    for (struct tree_iter it = tree_begin_ns(k->root, STR("")); n < BATCH && tree_in_ns(&it, STR("")); tree_next(&it)) {
+    for (struct tree_iter it = tree_begin_ns(k->root, STR("")); n < BATCH && tree_in_ns(&it, STR(""));
+         tree_next(&it)) {
         const struct object *o = it.object;
         if (event_last_seen(o->val).ns >= before.ns)
             continue;

@@ -17,11 +17,11 @@ struct selectable {
     name_id path[4];
 };
 
-#define REF(res, label, ref)                                                                                           \
-    {res, TEXT, label ".kind", {ref, N_kind}}, {res, TEXT, label ".namespace", {ref, N_namespace}},                     \
-        {res, TEXT, label ".name", {ref, N_name}}, {res, TEXT, label ".uid", {ref, N_uid}},                             \
-        {res, TEXT, label ".apiVersion", {ref, N_apiVersion}},                                                          \
-        {res, TEXT, label ".resourceVersion", {ref, N_resourceVersion}},                                                \
+#define REF(res, label, ref)                                                                             \
+    {res, TEXT, label ".kind", {ref, N_kind}}, {res, TEXT, label ".namespace", {ref, N_namespace}},      \
+        {res, TEXT, label ".name", {ref, N_name}}, {res, TEXT, label ".uid", {ref, N_uid}},              \
+        {res, TEXT, label ".apiVersion", {ref, N_apiVersion}},                                           \
+        {res, TEXT, label ".resourceVersion", {ref, N_resourceVersion}},                                 \
         {res, TEXT, label ".fieldPath", {ref, N_fieldPath}}
 
 /* Paths are those of the stored form. */

@@ -49,7 +49,8 @@ static const struct object *out_of_sight(struct follow *f, const struct cache_ev
     return f->made;
 }
 
-static bool see(struct follow *f, struct cache_event *e, enum watch_event_kind *ret_kind, const struct object **ret)
+static bool see(struct follow *f, struct cache_event *e, enum watch_event_kind *ret_kind,
+                const struct object **ret)
 {
     bool before = e->old && selection_matches(f->sel, e->old);
     bool after = e->now && selection_matches(f->sel, e->now);

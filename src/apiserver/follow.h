@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A watch before its encoding: which events a selection sees, from which revision on. Used for HTTP watches and for
- * those inside this process. */
+/* A watch before its encoding: which events a selection sees, from which revision on. Used for HTTP watches
+ * and for those inside this process. */
 #pragma once
 
 #include "apiserver/select.h"
@@ -19,7 +19,8 @@ struct follow {
 
 /* from: events after that revision; initial: the present state first. 0, or STORE_COMPACTED. */
 int follow_begin(struct follow *f, struct cache_kind *k, struct selection *sel, int64_t from, bool initial);
-/* The next event: its kind and object (borrowed until the next call or wait). WATCH_BOOKMARK without an object marks
- * the end of the initial events. 0 none at the moment; 1 an event; STORE_COMPACTED: too slow, events were lost. */
+/* The next event: its kind and object (borrowed until the next call or wait). WATCH_BOOKMARK without an
+ * object marks the end of the initial events. 0 none at the moment; 1 an event; STORE_COMPACTED: too slow,
+ * events were lost. */
 int follow_next(struct follow *f, enum watch_event_kind *ret_kind, const struct object **ret);
 void follow_end(struct follow *f);

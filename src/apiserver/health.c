@@ -61,7 +61,8 @@ static int one_check(struct request *r, unsigned of, struct str name)
         if (!(checks[i].of & of) || !str_is(name, checks[i].name))
             continue;
         bool ok = checks[i].fn(r->server);
-        answer_text(r, ok ? 200 : 500, "text/plain; charset=utf-8", ok ? STR("ok") : STR("internal server error: failed\n"));
+        answer_text(r, ok ? 200 : 500, "text/plain; charset=utf-8",
+                    ok ? STR("ok") : STR("internal server error: failed\n"));
         return 0;
     }
     answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));

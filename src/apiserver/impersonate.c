@@ -6,11 +6,18 @@
 #define EXTRA "impersonate-extra-"
 #define AUTHN "authentication.k8s.io"
 
-static int may(struct request *r, const char *group, const char *resource, struct str ns, struct str sub, struct str name)
+static int may(struct request *r, const char *group, const char *resource, struct str ns, struct str sub,
+               struct str name)
 {
-    struct attributes at = {.user = &r->user, .verb = STR("impersonate"), .resource_request = true,
-        .group = str_of(group), .version = STR("v1"), .resource = str_of(resource), .subresource = sub, .ns = ns,
-        .name = name};
+    struct attributes at = {.user = &r->user,
+                            .verb = STR("impersonate"),
+                            .resource_request = true,
+                            .group = str_of(group),
+                            .version = STR("v1"),
+                            .resource = str_of(resource),
+                            .subresource = sub,
+                            .ns = ns,
+                            .name = name};
     struct err why = {0};
     return authorize(r, &at, &why) == DECISION_ALLOW ? 0 : forbid(r, &at, why.text);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Compact JSON text with two spaces a level, members in their order (Go's json.Indent). Appends, with a line end. */
+/* Compact JSON text with two spaces a level, members in their order (Go's json.Indent). Appends, with a line
+ * end. */
 #pragma once
 
 #include "base/str.h"

@@ -31,7 +31,8 @@ static int split(struct arena *a, struct str path, struct parts *ret)
 static const struct {
     const char *method, *verb;
 } methods[] = {
-    {"POST", "create"}, {"GET", "get"}, {"HEAD", "get"}, {"PUT", "update"}, {"PATCH", "patch"}, {"DELETE", "delete"},
+    {"POST", "create"}, {"GET", "get"},     {"HEAD", "get"},
+    {"PUT", "update"},  {"PATCH", "patch"}, {"DELETE", "delete"},
 };
 
 static struct str verb_of_method(struct arena *a, struct str method, bool resource)
@@ -73,7 +74,8 @@ static void refine_verb(struct arena *a, struct str query, struct request_info *
 }
 
 /* parts[at...] is what follows the version. */
-static void read_resource(struct arena *a, const struct parts *p, size_t at, struct str query, struct request_info *in)
+static void read_resource(struct arena *a, const struct parts *p, size_t at, struct str query,
+                          struct request_info *in)
 {
     if (at < p->n && str_is(p->decoded[at], "watch")) {
         in->verb = STR("watch");
@@ -93,11 +95,13 @@ static void read_resource(struct arena *a, const struct parts *p, size_t at, str
     if (at + 2 < p->n)
         in->subresource = p->decoded[at + 2];
     if (at + 3 < p->n)
-        in->rest = str_n(p->raw[at + 3].p - 1, (size_t)(p->raw[p->n - 1].p + p->raw[p->n - 1].n - p->raw[at + 3].p + 1));
+        in->rest = str_n(p->raw[at + 3].p - 1,
+                         (size_t)(p->raw[p->n - 1].p + p->raw[p->n - 1].n - p->raw[at + 3].p + 1));
     refine_verb(a, query, in);
 }
 
-int info_parse(struct arena *a, struct str method, struct str path, struct str query, struct request_info *ret)
+int info_parse(struct arena *a, struct str method, struct str path, struct str query,
+               struct request_info *ret)
 {
     struct parts p = {.n = 0};
     struct request_info in = {.verb = verb_of_method(a, method, false), .ns = STR_NULL};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many requests may be worked on at once (--max-requests-inflight, --max-mutating-requests-inflight). Requests that
- * last as long as their client likes do not count. */
+/* How many requests may be worked on at once (--max-requests-inflight, --max-mutating-requests-inflight).
+ * Requests that last as long as their client likes do not count. */
 #include "apiserver/request.h"
 
 #include "apiserver/state.h"

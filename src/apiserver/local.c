@@ -27,14 +27,16 @@ bool client_is_local(const struct client *c)
     return c->ops == &local_ops;
 }
 
-/* ---- requests made by hand ------------------------------------------------------------------------------------------ */
+/* ---- requests made by hand --------------------------------------------------------------------------- */
 
 static const struct {
     uint16_t bit;
     const char *name;
 } verb_names[] = {
-    {VERB_GET, "get"}, {VERB_LIST, "list"}, {VERB_WATCH, "watch"}, {VERB_CREATE, "create"}, {VERB_UPDATE, "update"},
-    {VERB_PATCH, "patch"}, {VERB_DELETE, "delete"}, {VERB_DELETECOLLECTION, "deletecollection"},
+    {VERB_GET, "get"},       {VERB_LIST, "list"},
+    {VERB_WATCH, "watch"},   {VERB_CREATE, "create"},
+    {VERB_UPDATE, "update"}, {VERB_PATCH, "patch"},
+    {VERB_DELETE, "delete"}, {VERB_DELETECOLLECTION, "deletecollection"},
 };
 
 static const enum media patch_medias[] = {
@@ -121,7 +123,8 @@ static int refused(struct status *s, const struct status *from, int code)
 }
 
 static int local_call(struct client *c, uint16_t verb, const struct call *call, const struct val *body,
-                      enum patch_kind kind, struct str patch, struct arena *a, const struct val **ret, struct status *s)
+                      enum patch_kind kind, struct str patch, struct arena *a, const struct val **ret,
+                      struct status *s)
 {
     struct arena own CLEANUP_ARENA = ARENA_INIT;
     struct request r;
@@ -144,7 +147,7 @@ static int local_call(struct client *c, uint16_t verb, const struct call *call, 
     return e;
 }
 
-/* ---- watches --------------------------------------------------------------------------------------------------------- */
+/* ---- watches ----------------------------------------------------------------------------------------- */
 
 struct local_watch {
     struct client_watch base;
@@ -156,8 +159,8 @@ struct local_watch {
     bool waiting, closed;
 };
 
-static int select_for(struct local *l, const struct call *call, struct local_watch *w, struct cache_kind **ret,
-                      struct status *s)
+static int select_for(struct local *l, const struct call *call, struct local_watch *w,
+                      struct cache_kind **ret, struct status *s)
 {
     struct request r;
     struct call *copy = ARENA_NEW(&w->arena, struct call);
@@ -210,13 +213,15 @@ static int local_watch(struct client *c, const struct call *call, int64_t rev, s
     return 0;
 }
 
-static void take(const struct local_watch *w, enum watch_event_kind kind, const struct object *o, struct watch_event *ret)
+static void take(const struct local_watch *w, enum watch_event_kind kind, const struct object *o,
+                 struct watch_event *ret)
 {
     ret->kind = kind;
     ret->object = o ? object_ref(o) : watch_bookmark(w->res, w->follow.initial_revision);
 }
 
-static int local_watch_next(struct client_watch *base, struct mono deadline, struct watch_event *ret, struct status *s)
+static int local_watch_next(struct client_watch *base, struct mono deadline, struct watch_event *ret,
+                            struct status *s)
 {
     struct local_watch *w = CONTAINER_OF(base, struct local_watch, base);
     enum watch_event_kind kind;
@@ -255,7 +260,7 @@ static void local_watch_close(struct client_watch *base)
     waitq_wake_all(&w->follow.waiter.q);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------------ */
+/* ---- making ------------------------------------------------------------------------------------------ */
 
 static void local_free(struct client *c)
 {
@@ -272,7 +277,8 @@ static const struct client_ops local_ops = {
     .free = local_free,
 };
 
-struct client *local_client_new(struct apiserver *s, const char *name, const char *user, const char *const *groups)
+struct client *local_client_new(struct apiserver *s, const char *name, const char *user,
+                                const char *const *groups)
 {
     struct local *l = NEW(struct local);
     l->base = (struct client){.ops = &local_ops, .name = name};

@@ -20,11 +20,16 @@ struct metric_row {
 static struct str labels_of(const struct request *r, int code, char *p, size_t size)
 {
     char version[128] = "";
-    const char *scope = r->info.name.n ? "resource" : r->info.ns.n ? "namespace" : r->info.is_resource ? "cluster" : "";
-    snprintf(version, sizeof(version), "group=\"%.*s\",resource=\"%.*s\",scope=\"%s\",subresource=\"%.*s\",verb=\"%.*s\"",
+    const char *scope = r->info.name.n        ? "resource"
+                        : r->info.ns.n        ? "namespace"
+                        : r->info.is_resource ? "cluster"
+                                              : "";
+    snprintf(version, sizeof(version),
+             "group=\"%.*s\",resource=\"%.*s\",scope=\"%s\",subresource=\"%.*s\",verb=\"%.*s\"",
              STR_ARG(r->res ? r->info.group : STR("")), STR_ARG(r->res ? r->info.resource : STR("")), scope,
              STR_ARG(r->sub ? r->info.subresource : STR("")), STR_ARG(r->info.verb));
-    int n = snprintf(p, size, "%d|%s,version=\"%.*s\"", code, version, STR_ARG(r->res ? r->info.version : STR("")));
+    int n = snprintf(p, size, "%d|%s,version=\"%.*s\"", code, version,
+                     STR_ARG(r->res ? r->info.version : STR("")));
     return str_n(p, MIN((size_t)n, size - 1));
 }
 
@@ -67,20 +72,21 @@ static void write_requests(const struct metrics *m, struct buf *b)
     MAP_EACH(&m->requests, e) {
         const struct metric_row *row = e->value;
         str_cut(e->key, '|', &code, &labels);
-        buf_printf(b, "apiserver_request_total{code=\"%.*s\",component=\"apiserver\",dry_run=\"\",%.*s} %llu\n", STR_ARG(code),
-                   STR_ARG(labels), (unsigned long long)row->n);
+        buf_printf(b,
+                   "apiserver_request_total{code=\"%.*s\",component=\"apiserver\",dry_run=\"\",%.*s} %llu\n",
+                   STR_ARG(code), STR_ARG(labels), (unsigned long long)row->n);
     }
     head(b, "apiserver_request_duration_seconds", "histogram", "How long requests took.");
     MAP_EACH(&m->requests, e) {
         const struct metric_row *row = e->value;
         str_cut(e->key, '|', &code, &labels);
         for (int i = 0; i < BUCKETS; i++)
-            buf_printf(b, "apiserver_request_duration_seconds_bucket{code=\"%.*s\",%.*s,le=\"%g\"} %llu\n", STR_ARG(code),
-                       STR_ARG(labels), bucket_bounds[i], (unsigned long long)row->buckets[i]);
-        buf_printf(b, "apiserver_request_duration_seconds_bucket{code=\"%.*s\",%.*s,le=\"+Inf\"} %llu\n", STR_ARG(code),
-                   STR_ARG(labels), (unsigned long long)row->n);
-        buf_printf(b, "apiserver_request_duration_seconds_sum{code=\"%.*s\",%.*s} %g\n", STR_ARG(code), STR_ARG(labels),
-                   row->seconds);
+            buf_printf(b, "apiserver_request_duration_seconds_bucket{code=\"%.*s\",%.*s,le=\"%g\"} %llu\n",
+                       STR_ARG(code), STR_ARG(labels), bucket_bounds[i], (unsigned long long)row->buckets[i]);
+        buf_printf(b, "apiserver_request_duration_seconds_bucket{code=\"%.*s\",%.*s,le=\"+Inf\"} %llu\n",
+                   STR_ARG(code), STR_ARG(labels), (unsigned long long)row->n);
+        buf_printf(b, "apiserver_request_duration_seconds_sum{code=\"%.*s\",%.*s} %g\n", STR_ARG(code),
+                   STR_ARG(labels), row->seconds);
         buf_printf(b, "apiserver_request_duration_seconds_count{code=\"%.*s\",%.*s} %llu\n", STR_ARG(code),
                    STR_ARG(labels), (unsigned long long)row->n);
     }
@@ -95,14 +101,17 @@ static void write_objects(struct apiserver *s, struct buf *b)
         struct cache_kind *k = cache_kind(s->cache, res);
         if (!k || k->res != res)
             continue;
-        snprintf(labels, sizeof(labels), "resource=\"%s%s%s\"", res->name, res->group[0] ? "." : "", res->group);
+        snprintf(labels, sizeof(labels), "resource=\"%s%s%s\"", res->name, res->group[0] ? "." : "",
+                 res->group);
         gauge(b, "apiserver_storage_objects", labels, (double)tree_count(k->root));
     }
     head(b, "apiserver_longrunning_requests", "gauge", "Watches being served.");
     gauge(b, "apiserver_longrunning_requests", "verb=\"WATCH\"", s->watches);
     head(b, "apiserver_current_inflight_requests", "gauge", "Requests being worked on.");
-    gauge(b, "apiserver_current_inflight_requests", "request_kind=\"readOnly\"", s->in_flight[IN_FLIGHT_READ]);
-    gauge(b, "apiserver_current_inflight_requests", "request_kind=\"mutating\"", s->in_flight[IN_FLIGHT_WRITE]);
+    gauge(b, "apiserver_current_inflight_requests", "request_kind=\"readOnly\"",
+          s->in_flight[IN_FLIGHT_READ]);
+    gauge(b, "apiserver_current_inflight_requests", "request_kind=\"mutating\"",
+          s->in_flight[IN_FLIGHT_WRITE]);
 }
 
 static void write_store(struct apiserver *s, struct buf *b)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In which form to answer: the Accept header with upstream's extensions (as=Table;g=meta.k8s.io;v=v1), ?pretty. */
+/* In which form to answer: the Accept header with upstream's extensions (as=Table;g=meta.k8s.io;v=v1),
+ * ?pretty. */
 #include "apiserver/request.h"
 
 #include "net/url.h"
@@ -107,7 +108,8 @@ static int not_acceptable(struct request *r)
 static int parse_include(struct request *r)
 {
     struct str v;
-    if (r->form != FORM_TABLE || !query_get(r->arena, r->query, "includeObject", &v) || str_is(v, "Metadata") || !v.n)
+    if (r->form != FORM_TABLE || !query_get(r->arena, r->query, "includeObject", &v) ||
+        str_is(v, "Metadata") || !v.n)
         return 0;
     if (str_is(v, "None"))
         r->include = INCLUDE_NONE;

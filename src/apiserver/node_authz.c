@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The Node authorizer: a kubelet may read what the pods bound to its node refer to, and touch its own objects; for
- * the rest it has the rules of the ClusterRole system:node. Which secret belongs to which pod is looked up among the
- * pods of the secret's namespace when it is asked; kubelets ask seldom (they watch by name).
+ * The Node authorizer: a kubelet may read what the pods bound to its node refer to, and touch its own
+ * objects; for the rest it has the rules of the ClusterRole system:node. Which secret belongs to which pod is
+ * looked up among the pods of the secret's namespace when it is asked; kubelets ask seldom (they watch by
+ * name).
  */
 #include "apiserver/auth.h"
 #include "apiserver/podrefs.h"
@@ -58,14 +59,16 @@ static bool verb_in(const struct attributes *at, const char *list)
 
 static bool may_read_referred(struct request *r, const struct attributes *at, struct str node, uint16_t res)
 {
-    return reads(at) && at->name.n && at->ns.n && !at->subresource.n && referred(r, node, res, at->ns, at->name);
+    return reads(at) && at->name.n && at->ns.n && !at->subresource.n &&
+           referred(r, node, res, at->ns, at->name);
 }
 
 static bool may_claim(struct request *r, const struct attributes *at, struct str node)
 {
     bool writes_status = str_is(at->subresource, "status") && verb_in(at, "update patch");
     bool gets = !at->subresource.n && str_is(at->verb, "get");
-    return (writes_status || gets) && at->name.n && referred(r, node, RES_PERSISTENTVOLUMECLAIMS, at->ns, at->name);
+    return (writes_status || gets) && at->name.n &&
+           referred(r, node, RES_PERSISTENTVOLUMECLAIMS, at->ns, at->name);
 }
 
 /* A volume is reached through the claim that it is bound to. */
@@ -75,7 +78,8 @@ static bool may_volume(struct request *r, const struct attributes *at, struct st
     const struct val *ref = pv ? val_at(pv->val, N_spec, N_claimRef) : NULL;
     if (!str_is(at->verb, "get") || at->subresource.n || !ref)
         return false;
-    return referred(r, node, RES_PERSISTENTVOLUMECLAIMS, val_getstr(ref, N_namespace), val_getstr(ref, N_name));
+    return referred(r, node, RES_PERSISTENTVOLUMECLAIMS, val_getstr(ref, N_namespace),
+                    val_getstr(ref, N_name));
 }
 
 static bool may_attachment(struct request *r, const struct attributes *at, struct str node)
@@ -89,12 +93,14 @@ static bool may_token(struct request *r, const struct attributes *at, struct str
 {
     if (str_is(at->subresource, "token"))
         return str_is(at->verb, "create") && referred(r, node, RES_SERVICEACCOUNTS, at->ns, at->name);
-    return !at->subresource.n && str_is(at->verb, "get") && referred(r, node, RES_SERVICEACCOUNTS, at->ns, at->name);
+    return !at->subresource.n && str_is(at->verb, "get") &&
+           referred(r, node, RES_SERVICEACCOUNTS, at->ns, at->name);
 }
 
 static bool may_lease(const struct attributes *at, struct str node)
 {
-    if (!str_is(at->ns, "kube-node-lease") || at->subresource.n || !verb_in(at, "get create update patch delete"))
+    if (!str_is(at->ns, "kube-node-lease") || at->subresource.n ||
+        !verb_in(at, "get create update patch delete"))
         return false;
     return str_is(at->verb, "create") || str_eq(at->name, node);
 }
@@ -151,15 +157,22 @@ static bool may_pod_read(struct request *r, const struct attributes *at, struct 
 static bool by_rules(struct request *r, const struct attributes *at)
 {
     const struct object *role = find(r, RES_CLUSTERROLES, STR(""), STR("system:node"));
-    struct rbac_request q = {.verb = at->verb, .resource_request = at->resource_request, .group = at->group,
-        .resource = at->resource, .subresource = at->subresource, .name = at->name, .namespace = at->ns, .path = at->path};
+    struct rbac_request q = {.verb = at->verb,
+                             .resource_request = at->resource_request,
+                             .group = at->group,
+                             .resource = at->resource,
+                             .subresource = at->subresource,
+                             .name = at->name,
+                             .namespace = at->ns,
+                             .path = at->path};
     return role && rbac_rules_allow(val_get(role->val, N_rules), &q);
 }
 
 static bool may(struct request *r, const struct attributes *at, struct str node)
 {
     const struct resource *res =
-        at->resource_request ? resource_find(at->group, at->version.n ? at->version : STR("v1"), at->resource) : NULL;
+        at->resource_request ? resource_find(at->group, at->version.n ? at->version : STR("v1"), at->resource)
+                             : NULL;
     switch (res ? res->index : 0) {
     case RES_SECRETS:
     case RES_CONFIGMAPS:

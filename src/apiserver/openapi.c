@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * /openapi/v3 (KEP-2896): an index of documents, one a group version, each with a hash in its address, so that clients
- * keep them; /openapi/v2: all in one. The whole takes milliseconds to make from the tables: only the index is kept.
+ * /openapi/v3 (KEP-2896): an index of documents, one a group version, each with a hash in its address, so
+ * that clients keep them; /openapi/v2: all in one. The whole takes milliseconds to make from the tables: only
+ * the index is kept.
  */
 #include "apiserver/pages.h"
 
@@ -33,7 +34,8 @@ static struct str hash_of(struct arena *a, struct str text)
 /* "api/v1", "apis/apps/v1" */
 static struct str path_of(struct arena *a, const struct group_version *g)
 {
-    return g->group[0] ? arena_printf(a, "apis/%s/%s", g->group, g->version) : arena_printf(a, "api/%s", g->version);
+    return g->group[0] ? arena_printf(a, "apis/%s/%s", g->group, g->version)
+                       : arena_printf(a, "api/%s", g->version);
 }
 
 static void make_v3(const struct group_version *g, struct buf *b)
@@ -51,8 +53,8 @@ static void make_index(struct buf *b)
         CLEANUP_BUF struct buf text = BUF_INIT;
         make_v3(&group_versions[i], &text);
         struct str path = path_of(&a, &group_versions[i]);
-        buf_printf(b, "%s\"%.*s\":{\"serverRelativeURL\":\"/openapi/v3/%.*s?hash=%.*s\"}", i ? "," : "", STR_ARG(path),
-                   STR_ARG(path), STR_ARG(hash_of(&a, buf_str(&text))));
+        buf_printf(b, "%s\"%.*s\":{\"serverRelativeURL\":\"/openapi/v3/%.*s?hash=%.*s\"}", i ? "," : "",
+                   STR_ARG(path), STR_ARG(path), STR_ARG(hash_of(&a, buf_str(&text))));
     }
     buf_puts(b, "}}");
 }

@@ -39,7 +39,8 @@ static int parse_ports(struct options *o, struct err *e)
     if (!o->node_ports)
         return 0;
     if (sscanf(o->node_ports, "%d-%d", &first, &last) != 2 || first < 1 || last > 65535 || first > last)
-        return err_set(e, -EINVAL, "--service-node-port-range: \"%s\" is not a range like 30000-32767", o->node_ports);
+        return err_set(e, -EINVAL, "--service-node-port-range: \"%s\" is not a range like 30000-32767",
+                       o->node_ports);
     o->config.node_port_first = first;
     o->config.node_port_last = last;
     return 0;
@@ -48,8 +49,9 @@ static int parse_ports(struct options *o, struct err *e)
 static int check(struct options *o, struct err *e)
 {
     if (o->etcd_servers)
-        return err_set(e, -EINVAL, "--etcd-servers: the etcd backend is not there yet; leave the flag out to use the "
-                                   "embedded store (--data-dir)");
+        return err_set(e, -EINVAL,
+                       "--etcd-servers: the etcd backend is not there yet; leave the flag out to use the "
+                       "embedded store (--data-dir)");
     if (!o->config.tls_cert || !o->config.tls_key)
         return err_set(e, -EINVAL, "--tls-cert-file and --tls-private-key-file are needed");
     if (o->port < 0 || o->port > 65535)
@@ -175,27 +177,35 @@ int apiserver_main(int argc, char **argv)
         {"requestheader-group-headers", 0, FLAG_IGNORED, NULL, NULL},
         {"requestheader-uid-headers", 0, FLAG_IGNORED, NULL, NULL},
         {"requestheader-extra-headers-prefix", 0, FLAG_IGNORED, NULL, NULL},
-        {"service-account-key-file", 0, FLAG_STRINGS, &o.sa_keys, "keys to verify service account tokens with"},
+        {"service-account-key-file", 0, FLAG_STRINGS, &o.sa_keys,
+         "keys to verify service account tokens with"},
         {"service-account-signing-key-file", 0, FLAG_STRING, &c->sa_signing_key, "key to sign them with"},
         {"service-account-issuer", 0, FLAG_ARRAY, &o.issuers, "issuer of service account tokens"},
         {"service-account-jwks-uri", 0, FLAG_STRING, &c->sa_jwks_uri, "where the keys are published"},
-        {"service-account-max-token-expiration", 0, FLAG_DURATION, &o.max_token_life, "longest life of a token"},
-        {"service-account-extend-token-expiration", 0, FLAG_BOOL, &o.extend, "let kubelet tokens live longer", "true"},
+        {"service-account-max-token-expiration", 0, FLAG_DURATION, &o.max_token_life,
+         "longest life of a token"},
+        {"service-account-extend-token-expiration", 0, FLAG_BOOL, &o.extend, "let kubelet tokens live longer",
+         "true"},
         {"service-account-lookup", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {"api-audiences", 0, FLAG_STRINGS, &o.audiences, "audiences of this server"},
-        {"anonymous-auth", 0, FLAG_BOOL, &o.anonymous, "let requests without credentials in as system:anonymous", "true"},
-        {"enable-bootstrap-token-auth", 0, FLAG_BOOL, &c->bootstrap_tokens, "accept bootstrap tokens", "true"},
+        {"anonymous-auth", 0, FLAG_BOOL, &o.anonymous,
+         "let requests without credentials in as system:anonymous", "true"},
+        {"enable-bootstrap-token-auth", 0, FLAG_BOOL, &c->bootstrap_tokens, "accept bootstrap tokens",
+         "true"},
         {"authorization-mode", 0, FLAG_STRINGS, &o.modes, "Node,RBAC or AlwaysAllow"},
         {"enable-admission-plugins", 0, FLAG_STRINGS, &o.on, "admission plugins to add"},
         {"disable-admission-plugins", 0, FLAG_STRINGS, &o.off, "admission plugins to leave out"},
-        {"kubelet-certificate-authority", 0, FLAG_STRING, &c->kubelet_ca, "CA of kubelet certificates [client-ca-file]"},
+        {"kubelet-certificate-authority", 0, FLAG_STRING, &c->kubelet_ca,
+         "CA of kubelet certificates [client-ca-file]"},
         {"kubelet-insecure-skip-tls-verify", 0, FLAG_BOOL, &c->kubelet_insecure,
          "do not verify kubelet certificates (upstream's default)", "true"},
         {"kubelet-client-certificate", 0, FLAG_STRING, &c->kubelet_cert, "certificate towards kubelets"},
         {"kubelet-client-key", 0, FLAG_STRING, &c->kubelet_key, "its key"},
         {"kubelet-preferred-address-types", 0, FLAG_IGNORED, NULL, NULL},
-        {"service-cluster-ip-range", 0, FLAG_STRINGS, &o.service_cidr, "range of Service addresses [10.96.0.0/12]"},
-        {"service-node-port-range", 0, FLAG_STRING, &o.node_ports, "ports of NodePort Services [30000-32767]"},
+        {"service-cluster-ip-range", 0, FLAG_STRINGS, &o.service_cidr,
+         "range of Service addresses [10.96.0.0/12]"},
+        {"service-node-port-range", 0, FLAG_STRING, &o.node_ports,
+         "ports of NodePort Services [30000-32767]"},
         {"max-requests-inflight", 0, FLAG_INT, &o.max_reads, "reads worked on at once"},
         {"max-mutating-requests-inflight", 0, FLAG_INT, &o.max_writes, "writes worked on at once"},
         {"min-request-timeout", 0, FLAG_INT, &o.min_timeout, "seconds a watch lasts at least"},
@@ -224,8 +234,8 @@ int apiserver_main(int argc, char **argv)
     }
     for (size_t i = 0; i < ARRAY_SIZE(o.lists); i++)
         free(o.lists[i]);
-    struct flag_list *lists[] = {&o.sa_keys, &o.issuers, &o.modes, &o.on, &o.off, &o.audiences, &o.service_cidr,
-        &o.proxy_names};
+    struct flag_list *lists[] = {&o.sa_keys, &o.issuers,   &o.modes,        &o.on,
+                                 &o.off,     &o.audiences, &o.service_cidr, &o.proxy_names};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         flag_list_done(lists[i]);
     return MAX(r, 0);

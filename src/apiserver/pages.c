@@ -57,7 +57,7 @@ int page_serve(struct request *r)
     return 0;
 }
 
-/* ---- small ones --------------------------------------------------------------------------------------------- */
+/* ---- small ones -------------------------------------------------------------------------------------- */
 
 int page_version(struct request *r)
 {
@@ -67,9 +67,17 @@ int page_version(struct request *r)
         name_id name;
         const char *value;
     } fixed[] = {
-        {N_major, "1"}, {N_minor, "37"}, {N_emulationMajor, "1"}, {N_emulationMinor, "37"},
-        {N_minCompatibilityMajor, "1"}, {N_minCompatibilityMinor, "36"}, {N_gitCommit, "cube-" CUBE_VERSION},
-        {N_gitTreeState, "clean"}, {N_buildDate, "1970-01-01T00:00:00Z"}, {N_goVersion, "none"}, {N_compiler, __VERSION__},
+        {N_major, "1"},
+        {N_minor, "37"},
+        {N_emulationMajor, "1"},
+        {N_emulationMinor, "37"},
+        {N_minCompatibilityMajor, "1"},
+        {N_minCompatibilityMinor, "36"},
+        {N_gitCommit, "cube-" CUBE_VERSION},
+        {N_gitTreeState, "clean"},
+        {N_buildDate, "1970-01-01T00:00:00Z"},
+        {N_goVersion, "none"},
+        {N_compiler, __VERSION__},
         {N_platform, "linux/amd64"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
@@ -109,7 +117,7 @@ int page_index(struct request *r)
     return 0;
 }
 
-/* ---- OpenID (KEP-1393): who verifies tokens elsewhere starts here ------------------------------------------------ */
+/* ---- OpenID (KEP-1393): who verifies tokens elsewhere starts here ------------------------------------ */
 
 int page_openid_configuration(struct request *r)
 {
@@ -118,8 +126,9 @@ int page_openid_configuration(struct request *r)
     buf_puts(&b, "{\"issuer\":");
     json_encode_str(&b, str_of(s->sa_issuer), 0);
     buf_puts(&b, ",\"jwks_uri\":");
-    struct str uri = s->config.sa_jwks_uri ? str_of(s->config.sa_jwks_uri)
-                                           : arena_printf(r->arena, "https://%.*s/openid/v1/jwks", STR_ARG(r->x->host));
+    struct str uri = s->config.sa_jwks_uri
+                         ? str_of(s->config.sa_jwks_uri)
+                         : arena_printf(r->arena, "https://%.*s/openid/v1/jwks", STR_ARG(r->x->host));
     json_encode_str(&b, uri, 0);
     buf_puts(&b, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
                  "\"id_token_signing_alg_values_supported\":[\"ES256\",\"RS256\"]}");

@@ -13,8 +13,8 @@ struct check {
 static const name_id container_lists[] = {N_initContainers, N_containers, N_ephemeralContainers};
 
 /* it: each container of all three lists */
-#define EACH_CONTAINER(spec, it)                                                                                       \
-    for (size_t list_ = 0; list_ < ARRAY_SIZE(container_lists); list_++)                                               \
+#define EACH_CONTAINER(spec, it)                                                                         \
+    for (size_t list_ = 0; list_ < ARRAY_SIZE(container_lists); list_++)                                 \
         VAL_EACH(val_get((spec), container_lists[list_]), it)
 
 static void violate(struct check *c, const char *rule, const char *detail)
@@ -40,14 +40,15 @@ static const struct val *security(const struct val *container)
     return val_get(container, N_securityContext);
 }
 
-/* ---- baseline -------------------------------------------------------------------------------------------------------- */
+/* ---- baseline ---------------------------------------------------------------------------------------- */
 
 static void host_namespaces(struct check *c)
 {
     static const name_id fields[] = {N_hostNetwork, N_hostPID, N_hostIPC};
     for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
         if (val_bool(val_get(c->spec, fields[i]), false)) {
-            buf_printf(c->b, "%shost namespaces (%.*s=true)", c->b->n ? ", " : "", STR_ARG(name_str(fields[i])));
+            buf_printf(c->b, "%shost namespaces (%.*s=true)", c->b->n ? ", " : "",
+                       STR_ARG(name_str(fields[i])));
             return;
         }
 }
@@ -56,13 +57,15 @@ static void privileged(struct check *c)
 {
     EACH_CONTAINER(c->spec, it)
         if (val_bool(val_get(security(it), N_privileged), false))
-            violate_at(c, "privileged", "must not set securityContext.privileged=true", val_getstr(it, N_name));
+            violate_at(c, "privileged", "must not set securityContext.privileged=true",
+                       val_getstr(it, N_name));
 }
 
 static void capabilities_baseline(struct check *c)
 {
-    static const char *const allowed[] = {"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
-        "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", NULL};
+    static const char *const allowed[] = {"AUDIT_WRITE", "CHOWN",  "DAC_OVERRIDE",     "FOWNER",  "FSETID",
+                                          "KILL",        "MKNOD",  "NET_BIND_SERVICE", "SETFCAP", "SETGID",
+                                          "SETPCAP",     "SETUID", "SYS_CHROOT",       NULL};
     EACH_CONTAINER(c->spec, it)
         VAL_EACH(val_at(security(it), N_capabilities, N_add), cap)
             if (!in_list(val_str(cap), allowed)) {
@@ -100,10 +103,11 @@ static bool probe_has_host(const struct val *p)
 static void probe_hosts(struct check *c)
 {
     EACH_CONTAINER(c->spec, it)
-        if (probe_has_host(val_get(it, N_livenessProbe)) || probe_has_host(val_get(it, N_readinessProbe)) ||
-            probe_has_host(val_get(it, N_startupProbe)) || probe_has_host(val_at(it, N_lifecycle, N_postStart)) ||
-            probe_has_host(val_at(it, N_lifecycle, N_preStop)))
-            violate_at(c, "probe or lifecycle host", "uses a host in a probe or lifecycle hook", val_getstr(it, N_name));
+    if (probe_has_host(val_get(it, N_livenessProbe)) || probe_has_host(val_get(it, N_readinessProbe)) ||
+        probe_has_host(val_get(it, N_startupProbe)) || probe_has_host(val_at(it, N_lifecycle, N_postStart)) ||
+        probe_has_host(val_at(it, N_lifecycle, N_preStop)))
+        violate_at(c, "probe or lifecycle host", "uses a host in a probe or lifecycle hook",
+                   val_getstr(it, N_name));
 }
 
 static bool apparmor_ok(const struct val *profile)
@@ -118,7 +122,8 @@ static void apparmor(struct check *c)
         violate(c, "appArmorProfile", "pod must not set AppArmor profile type to \"Unconfined\"");
     EACH_CONTAINER(c->spec, it)
         if (!apparmor_ok(val_get(security(it), N_appArmorProfile)))
-            violate_at(c, "appArmorProfile", "must not set AppArmor profile type to \"Unconfined\"", val_getstr(it, N_name));
+            violate_at(c, "appArmorProfile", "must not set AppArmor profile type to \"Unconfined\"",
+                       val_getstr(it, N_name));
     VAL_EACH_ENTRY(c->annotations, k, v)
         if (str_starts(val_str(k), STR("container.apparmor.security.beta.kubernetes.io/")) && val_str(v).n &&
             !str_is(val_str(v), "runtime/default") && !str_starts(val_str(v), STR("localhost/")))
@@ -127,8 +132,8 @@ static void apparmor(struct check *c)
 
 static bool selinux_ok(const struct val *o)
 {
-    static const char *const types[] = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t",
-        NULL};
+    static const char *const types[] = {
+        "", "container_t", "container_init_t", "container_kvm_t", "container_engine_t", NULL};
     return in_list(val_getstr(o, N_type), types) && !val_getstr(o, N_user).n && !val_getstr(o, N_role).n;
 }
 
@@ -146,7 +151,8 @@ static void proc_mount(struct check *c)
     EACH_CONTAINER(c->spec, it) {
         struct str m = val_getstr(security(it), N_procMount);
         if (m.n && !str_is(m, "Default"))
-            violate_at(c, "procMount", "must not set securityContext.procMount to \"Unmasked\"", val_getstr(it, N_name));
+            violate_at(c, "procMount", "must not set securityContext.procMount to \"Unmasked\"",
+                       val_getstr(it, N_name));
     }
 }
 
@@ -158,19 +164,30 @@ static bool seccomp_unconfined(const struct val *context)
 static void seccomp_baseline(struct check *c)
 {
     if (seccomp_unconfined(val_get(c->spec, N_securityContext)))
-        violate(c, "seccompProfile", "pod must not set securityContext.seccompProfile.type to \"Unconfined\"");
+        violate(c, "seccompProfile",
+                "pod must not set securityContext.seccompProfile.type to \"Unconfined\"");
     EACH_CONTAINER(c->spec, it)
         if (seccomp_unconfined(security(it)))
-            violate_at(c, "seccompProfile", "must not set securityContext.seccompProfile.type to \"Unconfined\"",
+            violate_at(c, "seccompProfile",
+                       "must not set securityContext.seccompProfile.type to \"Unconfined\"",
                        val_getstr(it, N_name));
 }
 
 static void sysctls(struct check *c)
 {
-    static const char *const allowed[] = {"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
-        "net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports",
-        "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl",
-        "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", NULL};
+    static const char *const allowed[] = {"kernel.shm_rmid_forced",
+                                          "net.ipv4.ip_local_port_range",
+                                          "net.ipv4.tcp_syncookies",
+                                          "net.ipv4.ping_group_range",
+                                          "net.ipv4.ip_unprivileged_port_start",
+                                          "net.ipv4.ip_local_reserved_ports",
+                                          "net.ipv4.tcp_keepalive_time",
+                                          "net.ipv4.tcp_fin_timeout",
+                                          "net.ipv4.tcp_keepalive_intvl",
+                                          "net.ipv4.tcp_keepalive_probes",
+                                          "net.ipv4.tcp_rmem",
+                                          "net.ipv4.tcp_wmem",
+                                          NULL};
     VAL_EACH(val_at(c->spec, N_securityContext, N_sysctls), s)
         if (!in_list(val_getstr(s, N_name), allowed)) {
             violate(c, "forbidden sysctls", val_cstr(val_get(s, N_name)));
@@ -192,7 +209,7 @@ static void host_process(struct check *c)
         violate(c, "hostProcess", "must not set securityContext.windowsOptions.hostProcess=true");
 }
 
-/* ---- restricted -------------------------------------------------------------------------------------------------------- */
+/* ---- restricted -------------------------------------------------------------------------------------- */
 
 static void volume_types(struct check *c)
 {
@@ -223,7 +240,8 @@ static void run_as_non_root(struct check *c)
     EACH_CONTAINER(c->spec, it) {
         const struct val *own = val_get(security(it), N_runAsNonRoot);
         if (!val_bool(own ? own : pod, false))
-            violate_at(c, "runAsNonRoot != true", "must set securityContext.runAsNonRoot=true", val_getstr(it, N_name));
+            violate_at(c, "runAsNonRoot != true", "must set securityContext.runAsNonRoot=true",
+                       val_getstr(it, N_name));
     }
 }
 
@@ -267,8 +285,8 @@ static void capabilities_restricted(struct check *c)
             violate_at(c, "unrestricted capabilities", "must set securityContext.capabilities.drop=[\"ALL\"]",
                        val_getstr(it, N_name));
         else if (adds)
-            violate_at(c, "unrestricted capabilities", "must not add other capabilities than NET_BIND_SERVICE",
-                       val_getstr(it, N_name));
+            violate_at(c, "unrestricted capabilities",
+                       "must not add other capabilities than NET_BIND_SERVICE", val_getstr(it, N_name));
     }
 }
 
@@ -308,7 +326,8 @@ bool pod_level_parse(struct str s, enum pod_level *ret)
     return false;
 }
 
-void pod_level_violations(enum pod_level level, const struct val *annotations, const struct val *spec, struct buf *b)
+void pod_level_violations(enum pod_level level, const struct val *annotations, const struct val *spec,
+                          struct buf *b)
 {
     struct check c = {.spec = spec, .annotations = annotations, .b = b,
         .windows = str_is(val_str(val_at(spec, N_os, N_name)), "windows")};

@@ -43,14 +43,21 @@ static bool projected_refers(const struct val *volume, name_id source, struct st
 static const struct {
     name_id source, ref;
 } secret_sources[] = {
-    {N_azureFile, 0},         {N_cephfs, N_secretRef},   {N_cinder, N_secretRef},   {N_flexVolume, N_secretRef},
-    {N_iscsi, N_secretRef},   {N_rbd, N_secretRef},      {N_scaleIO, N_secretRef},  {N_storageos, N_secretRef},
+    {N_azureFile, 0},
+    {N_cephfs, N_secretRef},
+    {N_cinder, N_secretRef},
+    {N_flexVolume, N_secretRef},
+    {N_iscsi, N_secretRef},
+    {N_rbd, N_secretRef},
+    {N_scaleIO, N_secretRef},
+    {N_storageos, N_secretRef},
     {N_csi, N_nodePublishSecretRef},
 };
 
 static bool volume_has_secret(const struct val *volume, struct str name)
 {
-    if (str_eq(val_str(val_at(volume, N_secret, N_secretName)), name) || projected_refers(volume, N_secret, name))
+    if (str_eq(val_str(val_at(volume, N_secret, N_secretName)), name) ||
+        projected_refers(volume, N_secret, name))
         return true;
     for (size_t i = 0; i < ARRAY_SIZE(secret_sources); i++) {
         const struct val *s = val_get(volume, secret_sources[i].source);
@@ -86,14 +93,15 @@ static bool refers_config_map(const struct val *spec, struct str name)
 static bool is_ephemeral_claim(const struct val *pod, const struct val *volume, struct str name)
 {
     struct str p = obj_name(pod), v = val_getstr(volume, N_name);
-    return val_get(volume, N_ephemeral) && name.n == p.n + 1 + v.n && str_starts(name, p) && name.p[p.n] == '-' &&
-           str_ends(name, v);
+    return val_get(volume, N_ephemeral) && name.n == p.n + 1 + v.n && str_starts(name, p) &&
+           name.p[p.n] == '-' && str_ends(name, v);
 }
 
 static bool refers_claim(const struct val *pod, struct str name)
 {
     VAL_EACH(val_at(pod, N_spec, N_volumes), v)
-        if (str_eq(val_str(val_at(v, N_persistentVolumeClaim, N_claimName)), name) || is_ephemeral_claim(pod, v, name))
+        if (str_eq(val_str(val_at(v, N_persistentVolumeClaim, N_claimName)), name) ||
+            is_ephemeral_claim(pod, v, name))
             return true;
     return false;
 }

@@ -6,8 +6,8 @@
 
 static int bad_number(struct request *r, const char *key, struct str v)
 {
-    return status_bad_request(&r->status, "strconv.ParseInt: parsing \"%.*s\": invalid syntax (parameter %s)", STR_ARG(v),
-                              key);
+    return status_bad_request(&r->status, "strconv.ParseInt: parsing \"%.*s\": invalid syntax (parameter %s)",
+                              STR_ARG(v), key);
 }
 
 static int number(struct request *r, const char *key, int64_t *ret)

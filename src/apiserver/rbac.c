@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* RBAC over the watch cache. Bindings are found by their subjects through an index that is made anew after bindings
- * have changed, which is seldom; each request then looks at the few bindings that can matter. */
+/* RBAC over the watch cache. Bindings are found by their subjects through an index that is made anew after
+ * bindings have changed, which is seldom; each request then looks at the few bindings that can matter. */
 #include "apiserver/auth.h"
 #include "apiserver/state.h"
 #include "names.h"
@@ -86,7 +86,7 @@ void rbac_index_free(struct rbac_index *x)
     free(x);
 }
 
-/* ---- what auth/rbac.h asks for -------------------------------------------------------------------------------- */
+/* ---- what auth/rbac.h asks for ----------------------------------------------------------------------- */
 
 struct world {
     struct rbac_index *index;
@@ -132,7 +132,8 @@ static void role_bindings(void *ctx, struct str ns, rbac_visit *visit, void *arg
 static const struct val *cluster_role(void *ctx, struct str name)
 {
     const struct world *w = ctx;
-    const struct object *o = cache_get(cache_kind(w->index->cache, &resources[RES_CLUSTERROLES]), STR(""), name);
+    const struct object *o =
+        cache_get(cache_kind(w->index->cache, &resources[RES_CLUSTERROLES]), STR(""), name);
     return o ? o->val : NULL;
 }
 
@@ -145,17 +146,27 @@ static const struct val *role(void *ctx, struct str ns, struct str name)
 
 static struct rbac_world world_of(struct world *w)
 {
-    return (struct rbac_world){.ctx = w, .cluster_role_bindings = cluster_role_bindings, .role_bindings = role_bindings,
-        .cluster_role = cluster_role, .role = role};
+    return (struct rbac_world){.ctx = w,
+                               .cluster_role_bindings = cluster_role_bindings,
+                               .role_bindings = role_bindings,
+                               .cluster_role = cluster_role,
+                               .role = role};
 }
 
 bool rbac_allowed(struct rbac_index *x, const struct attributes *at, struct err *e)
 {
     struct world w = {.index = x, .user = at->user};
     struct rbac_world rw = world_of(&w);
-    struct rbac_request q = {.user = {.name = at->user->name, .groups = at->user->groups, .n_groups = at->user->n_groups},
-        .verb = at->verb, .resource_request = at->resource_request, .group = at->group, .resource = at->resource,
-        .subresource = at->subresource, .name = at->name, .namespace = at->ns, .path = at->path};
+    struct rbac_request q = {
+        .user = {.name = at->user->name, .groups = at->user->groups, .n_groups = at->user->n_groups},
+        .verb = at->verb,
+        .resource_request = at->resource_request,
+        .group = at->group,
+        .resource = at->resource,
+        .subresource = at->subresource,
+        .name = at->name,
+        .namespace = at->ns,
+        .path = at->path};
     return rbac_authorize(&rw, &q, e);
 }
 
@@ -167,13 +178,18 @@ struct val *rbac_rules(struct rbac_index *x, struct arena *a, const struct user 
     return rbac_user_rules(&rw, a, &user, ns);
 }
 
-/* ---- escalation ------------------------------------------------------------------------------------------------ */
+/* ---- escalation -------------------------------------------------------------------------------------- */
 
 static bool may(struct request *r, const char *verb, const char *resource, struct str ns, struct str name)
 {
-    struct attributes at = {.user = &r->user, .verb = str_of(verb), .resource_request = true,
-        .group = STR("rbac.authorization.k8s.io"), .version = STR("v1"), .resource = str_of(resource), .ns = ns,
-        .name = name};
+    struct attributes at = {.user = &r->user,
+                            .verb = str_of(verb),
+                            .resource_request = true,
+                            .group = STR("rbac.authorization.k8s.io"),
+                            .version = STR("v1"),
+                            .resource = str_of(resource),
+                            .ns = ns,
+                            .name = name};
     return authorize(r, &at, NULL) == DECISION_ALLOW;
 }
 
@@ -226,14 +242,17 @@ static int check_binding(struct request *r, const struct val *v, const struct va
     const struct val *ref = val_get(v, N_roleRef);
     bool cluster_role_ref = str_is(val_getstr(ref, N_kind), "ClusterRole");
     struct str ns = obj_namespace(v), name = val_getstr(ref, N_name);
-    if (old && val_equal(ref, val_get(old, N_roleRef)) && val_equal(val_get(v, N_subjects), val_get(old, N_subjects)))
+    if (old && val_equal(ref, val_get(old, N_roleRef)) &&
+        val_equal(val_get(v, N_subjects), val_get(old, N_subjects)))
         return 0;
     if (may(r, "bind", cluster_role_ref ? "clusterroles" : "roles", ns, name))
         return 0;
-    const struct object *target = cluster_role_ref ? cache_get(state_kind(r->server, RES_CLUSTERROLES), STR(""), name)
-                                                   : cache_get(state_kind(r->server, RES_ROLES), ns, name);
+    const struct object *target = cluster_role_ref
+                                      ? cache_get(state_kind(r->server, RES_CLUSTERROLES), STR(""), name)
+                                      : cache_get(state_kind(r->server, RES_ROLES), ns, name);
     if (!target)
-        return status_not_found(&r->status, &resources[cluster_role_ref ? RES_CLUSTERROLES : RES_ROLES], name);
+        return status_not_found(&r->status, &resources[cluster_role_ref ? RES_CLUSTERROLES : RES_ROLES],
+                                name);
     return check_cover(r, v, val_get(target->val, N_rules), ns);
 }
 

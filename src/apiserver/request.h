@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One request on its way through the server, whether it came over HTTP or from inside this process (local.h). The
- * stages of request.c fill it in, one after the other; a stage returns 0 to go on, or the HTTP code of a refusal whose
- * reason stands in `status`.
+ * One request on its way through the server, whether it came over HTTP or from inside this process (local.h).
+ * The stages of request.c fill it in, one after the other; a stage returns 0 to go on, or the HTTP code of a
+ * refusal whose reason stands in `status`.
  */
 #pragma once
 
@@ -30,7 +30,8 @@ bool user_in_group(const struct user *u, const char *group);
 /* What is asked for, read from method and path alone (upstream's RequestInfo). */
 struct request_info {
     bool is_resource;
-    struct str verb; /* get list watch create update patch delete deletecollection; else the method in lower case */
+    struct str
+        verb; /* get list watch create update patch delete deletecollection; else the method in lower case */
     struct str path; /* decoded */
     struct str group, version, ns, resource, subresource, name;
     struct str rest; /* raw path behind the subresource, for proxies; with its slash */
@@ -46,7 +47,17 @@ struct request_options {
     struct str uid, delete_revision;  /* preconditions of a deletion from inside this process */
 };
 
-enum media { MEDIA_NONE, MEDIA_JSON, MEDIA_YAML, MEDIA_PROTO, MEDIA_JSON_PATCH, MEDIA_MERGE_PATCH, MEDIA_STRATEGIC_PATCH, MEDIA_APPLY_PATCH, MEDIA_OTHER };
+enum media {
+    MEDIA_NONE,
+    MEDIA_JSON,
+    MEDIA_YAML,
+    MEDIA_PROTO,
+    MEDIA_JSON_PATCH,
+    MEDIA_MERGE_PATCH,
+    MEDIA_STRATEGIC_PATCH,
+    MEDIA_APPLY_PATCH,
+    MEDIA_OTHER
+};
 enum form { FORM_OBJECT, FORM_TABLE, FORM_PARTIAL };
 enum include { INCLUDE_METADATA, INCLUDE_NONE, INCLUDE_OBJECT };
 
@@ -122,7 +133,7 @@ void request_hold_taken(struct request *r, struct object *o); /* takes the calle
 void request_hold_tree(struct request *r, struct tree *t);    /* takes the caller's reference */
 void request_warn(struct request *r, struct str text);        /* a Warning header; each text once */
 
-/* ---- the stages, in order ------------------------------------------------------------------------------- */
+/* ---- the stages, in order ---------------------------------------------------------------------------- */
 
 request_stage request_parse;        /* info.c: method and path */
 request_stage request_limit;        /* limit.c: too many at once? */
@@ -137,9 +148,10 @@ void request_serve(void *server, struct http_exchange *x);
 /* From route on, for a request made by hand. */
 int request_run_local(struct request *r);
 
-/* ---- pieces the stages share ---------------------------------------------------------------------------- */
+/* ---- pieces the stages share ------------------------------------------------------------------------- */
 
-int info_parse(struct arena *a, struct str method, struct str path, struct str query, struct request_info *ret);
+int info_parse(struct arena *a, struct str method, struct str path, struct str query,
+               struct request_info *ret);
 /* The name in a field selector metadata.name=x; empty when there is none. */
 struct str name_in_selector(struct arena *a, struct str text);
 bool request_long_running(const struct request *r);
@@ -180,9 +192,10 @@ struct table {
 void table_encode(struct request *r, struct buf *b, const struct table *t);
 
 /* decode.c */
-/* The body as an object of a type; checks kind and apiVersion (those of res or of the subresource). Defaults are not
- * applied. *ret is the request's own to write to. */
-int decode_body(struct request *r, const struct type *t, const char *api_version, const char *kind, struct val **ret);
+/* The body as an object of a type; checks kind and apiVersion (those of res or of the subresource). Defaults
+ * are not applied. *ret is the request's own to write to. */
+int decode_body(struct request *r, const struct type *t, const char *api_version, const char *kind,
+                struct val **ret);
 int decode_options(struct request *r, const struct type *t, const char *kind, struct val **ret);
 /* Reads the body; what it is. */
 int decode_media(struct request *r, enum media *ret);

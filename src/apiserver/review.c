@@ -12,7 +12,8 @@
 static int decode_review(struct request *r, struct val **ret)
 {
     char version[128];
-    return decode_body(r, r->res->type, resource_api_version(r->res, version, sizeof(version)), r->res->kind, ret);
+    return decode_body(r, r->res->type, resource_api_version(r->res, version, sizeof(version)), r->res->kind,
+                       ret);
 }
 
 static int answer_review(struct request *r, struct val *v)
@@ -21,7 +22,7 @@ static int answer_review(struct request *r, struct val *v)
     return 0;
 }
 
-/* ---- TokenReview -------------------------------------------------------------------------------------------------- */
+/* ---- TokenReview ------------------------------------------------------------------------------------- */
 
 int review_token(struct request *r)
 {
@@ -54,7 +55,7 @@ int review_token(struct request *r)
     return answer_review(r, v);
 }
 
-/* ---- access reviews ------------------------------------------------------------------------------------------------ */
+/* ---- access reviews ---------------------------------------------------------------------------------- */
 
 static struct str or_all(struct str s)
 {
@@ -63,7 +64,8 @@ static struct str or_all(struct str s)
 
 static struct attributes attributes_of(const struct val *spec, const struct user *u)
 {
-    const struct val *res = val_get(spec, N_resourceAttributes), *other = val_get(spec, N_nonResourceAttributes);
+    const struct val *res = val_get(spec, N_resourceAttributes),
+                     *other = val_get(spec, N_nonResourceAttributes);
     struct attributes at = {.user = u, .resource_request = res != NULL};
     if (res) {
         at.ns = val_getstr(res, N_namespace);
@@ -82,9 +84,11 @@ static struct attributes attributes_of(const struct val *spec, const struct user
 
 static int check_access_spec(struct request *r, const struct val *spec, bool self)
 {
-    const struct val *res = val_get(spec, N_resourceAttributes), *other = val_get(spec, N_nonResourceAttributes);
+    const struct val *res = val_get(spec, N_resourceAttributes),
+                     *other = val_get(spec, N_nonResourceAttributes);
     if (!self && !val_getstr(spec, N_user).n && !val_len(val_get(spec, N_groups)))
-        cause_invalid(&r->status, STR("spec.user"), val_get(spec, N_user), "at least one of user or group must be specified");
+        cause_invalid(&r->status, STR("spec.user"), val_get(spec, N_user),
+                      "at least one of user or group must be specified");
     if (res && other)
         cause_invalid(&r->status, STR("spec.nonResourceAttributes"), other,
                       "cannot be specified in combination with resourceAttributes");
@@ -146,7 +150,7 @@ int review_local_access(struct request *r)
     return answer_access(r, v, &u);
 }
 
-/* ---- the rules of oneself ------------------------------------------------------------------------------------------ */
+/* ---- the rules of oneself ---------------------------------------------------------------------------- */
 
 static void copy_list(struct arena *a, struct val *to, const struct val *rule, name_id name)
 {
@@ -194,7 +198,7 @@ int review_self_subject(struct request *r)
     return answer_review(r, v);
 }
 
-/* ---- ComponentStatus: deprecated, but asked for ---------------------------------------------------------------------- */
+/* ---- ComponentStatus: deprecated, but asked for ------------------------------------------------------ */
 
 static const char *const components[] = {"controller-manager", "etcd-0", "scheduler"};
 
@@ -226,7 +230,10 @@ int component_statuses(struct request *r)
     }
     if (r->info.name.n)
         return status_not_found(&r->status, r->res, r->info.name);
-    r->answer = (struct answer){.kind = ANSWER_LIST, .code = 200, .items = items, .n_items = ARRAY_SIZE(components),
-        .revision = cache_revision(r->server->cache)};
+    r->answer = (struct answer){.kind = ANSWER_LIST,
+                                .code = 200,
+                                .items = items,
+                                .n_items = ARRAY_SIZE(components),
+                                .revision = cache_revision(r->server->cache)};
     return 0;
 }

@@ -6,7 +6,7 @@
 #include "type/meta.h"
 #include "wire/json.h"
 
-/* ---- continue tokens -------------------------------------------------------------------------------------- */
+/* ---- continue tokens --------------------------------------------------------------------------------- */
 
 /* As upstream's: base64url of {"v":"meta.k8s.io/v1","rv":12,"start":"key\u0000"}. */
 struct str continue_make(struct request *r, int64_t rev, struct str key)
@@ -42,7 +42,7 @@ static int continue_parse(struct request *r, struct selection *s)
     return 0;
 }
 
-/* ---- options ---------------------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------------- */
 
 static bool known_match(struct str m)
 {
@@ -87,8 +87,9 @@ static void check_watch(struct request *r)
                         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
     if (match.n) {
         if (o->send_initial < 0)
-            cause_forbidden(&r->status, STR("resourceVersionMatch"),
-                            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+            cause_forbidden(
+                &r->status, STR("resourceVersionMatch"),
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
         if (!str_is(match, "NotOlderThan"))
             not_supported_match(r, matches);
         if (o->continue_token.n)
@@ -157,7 +158,7 @@ int selection_parse(struct request *r, struct selection *ret)
     return e;
 }
 
-/* ---- matching --------------------------------------------------------------------------------------------- */
+/* ---- matching ---------------------------------------------------------------------------------------- */
 
 struct lookup {
     const struct selection *s;

@@ -29,7 +29,8 @@ struct str continue_make(struct request *r, int64_t revision, struct str key);
 
 /* fields.c: is that a field one may select by, and its value (STR_NULL: none). text: room for a number. */
 bool field_selectable(const struct resource *res, struct str path);
-struct str field_value(const struct resource *res, const struct val *v, struct str path, char text[static 32]);
+struct str field_value(const struct resource *res, const struct val *v, struct str path,
+                       char text[static 32]);
 
 /* 0 when the revision text is a number, else 400. */
 int revision_parse(struct request *r, struct str text, int64_t *ret);

@@ -14,11 +14,17 @@
 #include "base/log.h"
 #include "base/os.h"
 
-enum { FILE_MAX = 4 << 20, DEFAULT_IN_FLIGHT = 400, DEFAULT_WRITES = 200, DEFAULT_WATCHES = 20000, DEFAULT_EVENT_TTL = 3600 };
+enum {
+    FILE_MAX = 4 << 20,
+    DEFAULT_IN_FLIGHT = 400,
+    DEFAULT_WRITES = 200,
+    DEFAULT_WATCHES = 20000,
+    DEFAULT_EVENT_TTL = 3600
+};
 
 #define DEFAULT_ISSUER "https://kubernetes.default.svc.cluster.local"
 
-/* ---- texts --------------------------------------------------------------------------------------------------------- */
+/* ---- texts ------------------------------------------------------------------------------------------- */
 
 static void texts_set(struct flag_texts *t, const char *list)
 {
@@ -46,9 +52,10 @@ static int read_file(struct arena *a, const char *path, struct str *ret, struct 
     return r < 0 ? err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
 }
 
-/* ---- TLS ------------------------------------------------------------------------------------------------------------ */
+/* ---- TLS --------------------------------------------------------------------------------------------- */
 
-static int tls_config(const struct apiserver *s, struct arena *a, struct tls_server_config *ret, struct err *e)
+static int tls_config(const struct apiserver *s, struct arena *a, struct tls_server_config *ret,
+                      struct err *e)
 {
     const struct apiserver_config *c = &s->config;
     struct tls_keypair *k = ARENA_NEW(a, struct tls_keypair);
@@ -94,7 +101,8 @@ static int load_front_proxy(struct apiserver *s, struct err *e)
 /* Of everything that load_tls and load_front_proxy read. */
 static void files_hash(const struct apiserver *s, uint8_t ret[static 32])
 {
-    const char *const files[] = {s->config.tls_cert, s->config.tls_key, s->config.client_ca, s->config.front_proxy_ca};
+    const char *const files[] = {s->config.tls_cert, s->config.tls_key, s->config.client_ca,
+                                 s->config.front_proxy_ca};
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     CLEANUP_BUF struct buf all = BUF_INIT;
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -106,7 +114,7 @@ static void files_hash(const struct apiserver *s, uint8_t ret[static 32])
     sha256(buf_str(&all), ret);
 }
 
-/* ---- service account keys --------------------------------------------------------------------------------------------- */
+/* ---- service account keys ---------------------------------------------------------------------------- */
 
 static int add_keys(struct apiserver *s, const char *files, struct err *e)
 {
@@ -163,12 +171,13 @@ static int load_authorization(struct apiserver *s, struct err *e)
         else if (str_is(one, "AlwaysAllow"))
             s->authorize_all = true;
         else
-            return err_set(e, -EINVAL, "--authorization-mode: \"%.*s\" is not one of Node, RBAC, AlwaysAllow", STR_ARG(one));
+            return err_set(e, -EINVAL, "--authorization-mode: \"%.*s\" is not one of Node, RBAC, AlwaysAllow",
+                           STR_ARG(one));
     }
     return 0;
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------- */
 
 static void set_defaults(struct apiserver_config *c)
 {
@@ -223,7 +232,8 @@ static void renew(void *arg)
 
 static int serve(struct apiserver *s, struct err *e)
 {
-    s->http = http_server_new(&(struct http_server_config){.handler = request_serve, .ctx = s, .tls = s->tls});
+    s->http =
+        http_server_new(&(struct http_server_config){.handler = request_serve, .ctx = s, .tls = s->tls});
     int r = s->config.listen ? http_server_listen(s->http, s->config.listen, e) : 0;
     if (!r)
         r = bootstrap_run(s, e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The API server. Everything it knows of kinds is in resources[] (type/resource.h); see README.md for the way of a
- * request through it.
+ * The API server. Everything it knows of kinds is in resources[] (type/resource.h); see README.md for the way
+ * of a request through it.
  */
 #pragma once
 
@@ -40,7 +40,8 @@ struct apiserver_config {
     const char *admission_on, *admission_off; /* comma lists on top of the defaults */
 
     /* towards nodes; files */
-    const char *kubelet_ca;   /* NULL: kubelet serving certificates are not verified by a CA but refused (D10) */
+    const char
+        *kubelet_ca; /* NULL: kubelet serving certificates are not verified by a CA but refused (D10) */
     const char *kubelet_cert, *kubelet_key;
     bool kubelet_insecure;    /* do not verify the kubelet's certificate: upstream's default without a CA */
 
@@ -61,7 +62,8 @@ struct apiserver_config {
     const char *git_version; /* NULL: "v1.37.2+cube" */
 };
 
-/* Reads the store, makes the bootstrap objects, listens. Waits. The texts of the configuration must outlive it. */
+/* Reads the store, makes the bootstrap objects, listens. Waits. The texts of the configuration must outlive
+ * it. */
 int apiserver_start(const struct apiserver_config *config, struct apiserver **ret, struct err *e);
 /* The address it listens on ("127.0.0.1:38123"), e.g. to learn the port after ":0". */
 int apiserver_address(const struct apiserver *s, char *ret, size_t size);

@@ -32,7 +32,7 @@ struct service_alloc {
     struct cache_hook hook;
 };
 
-/* ---- addresses ------------------------------------------------------------------------------------------------ */
+/* ---- addresses --------------------------------------------------------------------------------------- */
 
 static int parse_ip(struct str s, uint8_t ret[static 16], bool *ret_v6)
 {
@@ -50,7 +50,8 @@ static int parse_range(struct str text, struct range *ret)
     struct str ip, bits_text;
     int64_t bits;
     struct range r = {.v6 = false};
-    if (!str_cut(str_trim(text), '/', &ip, &bits_text) || str_to_i64(bits_text, &bits) || parse_ip(ip, r.base, &r.v6) < 0)
+    if (!str_cut(str_trim(text), '/', &ip, &bits_text) || str_to_i64(bits_text, &bits) ||
+        parse_ip(ip, r.base, &r.v6) < 0)
         return -EINVAL;
     int width = r.v6 ? 128 : 32;
     if (bits < 1 || bits > width - 2)
@@ -102,7 +103,7 @@ static const struct range *range_of_family(const struct service_alloc *s, struct
     return NULL;
 }
 
-/* ---- what is taken ---------------------------------------------------------------------------------------------- */
+/* ---- what is taken ----------------------------------------------------------------------------------- */
 
 static void count(struct map *m, struct str key, int by)
 {
@@ -115,7 +116,8 @@ static void count(struct map *m, struct str key, int by)
 
 static struct str port_key(char buf[static 32], int64_t port, struct str protocol)
 {
-    snprintf(buf, 32, "p%lld/%.*s", (long long)port, protocol.n ? (int)protocol.n : 3, protocol.n ? protocol.p : "TCP");
+    snprintf(buf, 32, "p%lld/%.*s", (long long)port, protocol.n ? (int)protocol.n : 3,
+             protocol.n ? protocol.p : "TCP");
     return str_of(buf);
 }
 
@@ -128,7 +130,8 @@ static void count_service(struct service_alloc *s, const struct object *o, int b
             count(&s->taken, val_str(ip), by);
     VAL_EACH(val_get(spec, N_ports), p)
         if (val_int(val_get(p, N_nodePort), 0))
-            count(&s->taken, port_key(buf, val_int(val_get(p, N_nodePort), 0), val_getstr(p, N_protocol)), by);
+            count(&s->taken, port_key(buf, val_int(val_get(p, N_nodePort), 0), val_getstr(p, N_protocol)),
+                  by);
     int64_t health = val_int(val_get(spec, N_healthCheckNodePort), 0);
     if (health)
         count(&s->taken, port_key(buf, health, STR("TCP")), by);
@@ -156,7 +159,7 @@ static void reserve(struct request *r, struct service_claim *c, struct str key)
     count(&s->pending, key, 1);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------------------- */
 
 int service_alloc_new(struct apiserver *srv, struct err *e)
 {
@@ -166,7 +169,8 @@ int service_alloc_new(struct apiserver *srv, struct err *e)
     srv->services = s;
     while (str_next(&rest, ',', &one)) {
         if (s->n_ranges == RANGES_MAX || parse_range(one, &s->ranges[s->n_ranges]) < 0)
-            return err_set(e, -EINVAL, "--service-cluster-ip-range: \"%s\" is not a range like 10.96.0.0/12", text);
+            return err_set(e, -EINVAL, "--service-cluster-ip-range: \"%s\" is not a range like 10.96.0.0/12",
+                           text);
         s->n_ranges++;
     }
     s->port_first = srv->config.node_port_first ? srv->config.node_port_first : 30000;
@@ -195,7 +199,7 @@ struct str service_first_ip(struct apiserver *s, struct arena *a)
     return address_at(a, &s->services->ranges[0], 1);
 }
 
-/* ---- before validation --------------------------------------------------------------------------------------------- */
+/* ---- before validation ------------------------------------------------------------------------------- */
 
 static const struct val *same_port(const struct val *old, const struct val *port)
 {
@@ -223,7 +227,8 @@ static void take_over(struct arena *a, struct val *spec, const struct val *old)
                 val_set_ref(a, &ports->items[i], N_nodePort, val_get(was, N_nodePort));
         }
     }
-    if (val_get(old, N_healthCheckNodePort) && !val_get(spec, N_healthCheckNodePort) && service_needs_health_port(spec))
+    if (val_get(old, N_healthCheckNodePort) && !val_get(spec, N_healthCheckNodePort) &&
+        service_needs_health_port(spec))
         val_set_ref(a, spec, N_healthCheckNodePort, val_get(old, N_healthCheckNodePort));
 }
 
@@ -261,7 +266,7 @@ void service_prepare(struct request *r, struct val *v, const struct val *old)
     service_normalize(r->arena, v, old);
 }
 
-/* ---- choosing ------------------------------------------------------------------------------------------------------- */
+/* ---- choosing ---------------------------------------------------------------------------------------- */
 
 /* The upper part of a range first, so that addresses people choose by hand stay free below (KEP-3070). */
 static struct str choose_ip(struct request *r, const struct range *range)
@@ -271,7 +276,8 @@ static struct str choose_ip(struct request *r, const struct range *range)
     low = MIN(MAX(low, (uint64_t)16), (uint64_t)256);
     low = MIN(low, last);
     for (int part = 0; part < 2; part++) {
-        uint64_t from = part ? 1 : low, n = part ? low : last - low + 1, start = os_random_below(MAX(n, (uint64_t)1));
+        uint64_t from = part ? 1 : low, n = part ? low : last - low + 1,
+                 start = os_random_below(MAX(n, (uint64_t)1));
         for (uint64_t i = 0; i < n; i++) {
             struct str ip = address_at(r->arena, range, from + (start + i) % n);
             if (is_free(s, ip))
@@ -343,7 +349,8 @@ static int refuse_ip(struct request *r, const struct val *v, struct str ip, size
     return status_invalid(&r->status, STR(""), STR("Service"), obj_name(v));
 }
 
-static int claim_ip(struct request *r, struct val *v, const struct val *old, size_t i, struct service_claim *c)
+static int claim_ip(struct request *r, struct val *v, const struct val *old, size_t i,
+                    struct service_claim *c)
 {
     const struct service_alloc *s = r->server->services;
     struct val *spec = val_mut(v, N_spec);
@@ -388,7 +395,7 @@ static int claim_ips(struct request *r, struct val *v, const struct val *old, st
     return 0;
 }
 
-/* ---- node ports -------------------------------------------------------------------------------------------------------- */
+/* ---- node ports -------------------------------------------------------------------------------------- */
 
 static int64_t choose_port(struct request *r, struct str protocol)
 {
@@ -437,8 +444,8 @@ static int64_t sibling_port(const struct val *spec, const struct val *port)
     return 0;
 }
 
-static int claim_number(struct request *r, struct val *v, const struct val *old, struct str path, struct str protocol,
-                        int64_t want, int64_t *ret, struct service_claim *c)
+static int claim_number(struct request *r, struct val *v, const struct val *old, struct str path,
+                        struct str protocol, int64_t want, int64_t *ret, struct service_claim *c)
 {
     const struct service_alloc *s = r->server->services;
     char buf[32];
@@ -447,8 +454,12 @@ static int claim_number(struct request *r, struct val *v, const struct val *old,
         return 0;
     }
     if (want && (want < s->port_first || want > s->port_last))
-        return refuse_port(r, v, path, want, arena_printf(r->arena, "provided port is not in the valid range. The range of "
-                           "valid ports is %d-%d", s->port_first, s->port_last).p);
+        return refuse_port(r, v, path, want,
+                           arena_printf(r->arena,
+                                        "provided port is not in the valid range. The range of "
+                                        "valid ports is %d-%d",
+                                        s->port_first, s->port_last)
+                               .p);
     if (want && !is_free(s, port_key(buf, want, protocol)))
         return refuse_port(r, v, path, want, "provided port is already allocated");
     int64_t port = want ? want : choose_port(r, protocol);
@@ -475,7 +486,8 @@ static int claim_ports(struct request *r, struct val *v, const struct val *old, 
         int64_t sibling = port ? 0 : sibling_port(spec, p);
         if (sibling && is_free(r->server->services, port_key(buf, sibling, protocol)))
             port = sibling;
-        int e = claim_number(r, v, old, arena_printf(r->arena, "spec.ports[%zu].nodePort", i), protocol, port, &port, c);
+        int e = claim_number(r, v, old, arena_printf(r->arena, "spec.ports[%zu].nodePort", i), protocol, port,
+                             &port, c);
         if (e)
             return e;
         val_set_int(r->arena, p, N_nodePort, port);

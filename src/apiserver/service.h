@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cluster IPs and node ports of Services. What is taken is known from the watch cache; what a request in flight has
- * chosen is reserved until the cache shows it. With each IP goes an IPAddress object in the same transaction (KEP-1880).
+ * Cluster IPs and node ports of Services. What is taken is known from the watch cache; what a request in
+ * flight has chosen is reserved until the cache shows it. With each IP goes an IPAddress object in the same
+ * transaction (KEP-1880).
  */
 #pragma once
 
@@ -22,7 +23,8 @@ struct str service_first_ip(struct apiserver *s, struct arena *a);
 
 /* Before validation: clusterIP and clusterIPs agree, what an update left out is taken over. */
 void service_prepare(struct request *r, struct val *v, const struct val *old);
-/* After it: chooses families, addresses and ports that are missing, reserves them, and sets them in v. 0 or 422. */
+/* After it: chooses families, addresses and ports that are missing, reserves them, and sets them in v. 0 or
+ * 422. */
 int service_claim(struct request *r, struct val *v, const struct val *old, struct service_claim *ret);
 /* After the transaction: lets go of the reservations. Waits until the cache shows a success. */
 void service_settle(struct request *r, struct service_claim *c, bool stored);

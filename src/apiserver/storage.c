@@ -11,12 +11,14 @@
 static int failed(struct request *r, int e)
 {
     if (e == STORE_FULL)
-        return status_set(&r->status, 507, "InsufficientStorage", "the store is full: delete something first");
+        return status_set(&r->status, 507, "InsufficientStorage",
+                          "the store is full: delete something first");
     return e;
 }
 
 /* A renewal that only moves renewTime may lag behind the disk (design D8). */
-static bool only_renews(struct request *r, const struct cache_kind *k, const struct object *now, const struct val *v)
+static bool only_renews(struct request *r, const struct cache_kind *k, const struct object *now,
+                        const struct val *v)
 {
     if (k->res->index != RES_LEASES || !now)
         return false;

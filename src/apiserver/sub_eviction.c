@@ -15,7 +15,8 @@ static bool covers(struct request *r, const struct val *pdb, const struct object
 {
     struct selector s;
     const struct val *sel = val_at(pdb, N_spec, N_selector);
-    return sel && selector_from_val(r->arena, sel, &s, NULL) == 0 && selector_matches(&s, obj_labels(pod->val));
+    return sel && selector_from_val(r->arena, sel, &s, NULL) == 0 &&
+           selector_matches(&s, obj_labels(pod->val));
 }
 
 static const struct object *budget_of(struct request *r, const struct object *pod, size_t *ret_n)
@@ -32,8 +33,9 @@ static const struct object *budget_of(struct request *r, const struct object *po
 
 static int too_many(struct request *r, const char *text)
 {
-    int e = status_set(&r->status, 429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption "
-                                                           "budget.");
+    int e = status_set(&r->status, 429, "TooManyRequests",
+                       "Cannot evict pod as it would violate the pod's disruption "
+                       "budget.");
     cause_add(&r->status, "DisruptionBudget", STR(""), "%s", text);
     return e;
 }
@@ -45,23 +47,30 @@ static int take_disruption(struct request *r, const struct object *pod, const st
     int64_t allowed = val_int(val_get(status, N_disruptionsAllowed), 0);
     if (val_int(val_get(status, N_observedGeneration), 0) < val_int(val_get(pdb->meta, N_generation), 0)) {
         r->status.retry_after = 10;
-        return too_many(r, arena_printf(r->arena, "The disruption budget %.*s is still being processed by the server.",
-                                        STR_ARG(pdb->name)).p);
+        return too_many(r, arena_printf(r->arena,
+                                        "The disruption budget %.*s is still being processed by the server.",
+                                        STR_ARG(pdb->name))
+                               .p);
     }
     if (val_len(val_get(status, N_disruptedPods)) > TOO_MANY_WAITING)
-        return status_forbidden(&r->status, pdb->res, pdb->name, "DisruptedPods map too big - too many evictions not "
-                                                                "confirmed by PDB controller");
+        return status_forbidden(&r->status, pdb->res, pdb->name,
+                                "DisruptedPods map too big - too many evictions not "
+                                "confirmed by PDB controller");
     if (allowed <= 0)
-        return too_many(r, arena_printf(r->arena, "The disruption budget %.*s needs %lld healthy pods and has %lld currently",
-                                        STR_ARG(pdb->name), (long long)val_int(val_get(status, N_desiredHealthy), 0),
-                                        (long long)val_int(val_get(status, N_currentHealthy), 0)).p);
+        return too_many(
+            r, arena_printf(r->arena,
+                            "The disruption budget %.*s needs %lld healthy pods and has %lld currently",
+                            STR_ARG(pdb->name), (long long)val_int(val_get(status, N_desiredHealthy), 0),
+                            (long long)val_int(val_get(status, N_currentHealthy), 0))
+                   .p);
     if (r->opt.dry_run)
         return 0;
     struct val *v = val_copy(r->arena, pdb->val);
     struct val *s = val_sub_obj(r->arena, v, N_status);
     char text[TIME_TEXT_MAX];
     val_set_int(r->arena, s, N_disruptionsAllowed, allowed - 1);
-    val_put_str(r->arena, val_sub_map(r->arena, s, N_disruptedPods), pod->name, str_of(time_format(r->now, text)));
+    val_put_str(r->arena, val_sub_map(r->arena, s, N_disruptedPods), pod->name,
+                str_of(time_format(r->now, text)));
     if (allowed == 1)
         condition_set(r->arena, val_sub_list(r->arena, s, N_conditions), STR("DisruptionAllowed"), "False",
                       "InsufficientPods", STR(""), r->now);
@@ -72,7 +81,8 @@ static int take_disruption(struct request *r, const struct object *pod, const st
 static bool never_ran(const struct object *pod)
 {
     struct str phase = val_str(val_at(pod->val, N_status, N_phase));
-    return str_is(phase, "Succeeded") || str_is(phase, "Failed") || str_is(phase, "Pending") || obj_deleting(pod->val);
+    return str_is(phase, "Succeeded") || str_is(phase, "Failed") || str_is(phase, "Pending") ||
+           obj_deleting(pod->val);
 }
 
 /* Pods that are not ready do not count; a budget may let them go (unhealthyPodEvictionPolicy). */
@@ -93,8 +103,9 @@ static int ask_budget(struct request *r, const struct object *pod)
         size_t n;
         const struct object *pdb = request_hold(r, budget_of(r, pod, &n));
         if (n > 1)
-            return status_internal(&r->status, "This pod has more than one PodDisruptionBudget, which the eviction "
-                                               "subresource does not support.");
+            return status_internal(&r->status,
+                                   "This pod has more than one PodDisruptionBudget, which the eviction "
+                                   "subresource does not support.");
         if (!pdb || spares_unhealthy(pod, pdb))
             return 0;
         int e = take_disruption(r, pod, pdb);
@@ -109,9 +120,12 @@ static int ask_budget(struct request *r, const struct object *pod)
 static void options_of(const struct val *eviction, struct request *r, struct delete_options *o)
 {
     const struct val *d = val_get(eviction, N_deleteOptions), *grace = val_get(d, N_gracePeriodSeconds);
-    *o = (struct delete_options){.grace = grace ? val_int(grace, 0) : -1, .orphan = -1, .dry_run = r->opt.dry_run,
-        .propagation = val_getstr(d, N_propagationPolicy), .uid = val_str(val_at(d, N_preconditions, N_uid)),
-        .resource_version = val_str(val_at(d, N_preconditions, N_resourceVersion))};
+    *o = (struct delete_options){.grace = grace ? val_int(grace, 0) : -1,
+                                 .orphan = -1,
+                                 .dry_run = r->opt.dry_run,
+                                 .propagation = val_getstr(d, N_propagationPolicy),
+                                 .uid = val_str(val_at(d, N_preconditions, N_uid)),
+                                 .resource_version = val_str(val_at(d, N_preconditions, N_resourceVersion))};
     VAL_EACH(val_get(d, N_dryRun), item)
         o->dry_run |= str_is(val_str(item), "All");
     r->opt.dry_run = o->dry_run;

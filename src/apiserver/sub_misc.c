@@ -6,7 +6,7 @@
 #include "type/defaults.h"
 #include "type/meta.h"
 
-/* ---- finalize ------------------------------------------------------------------------------------------------------ */
+/* ---- finalize ---------------------------------------------------------------------------------------- */
 
 static int put_finalizers(struct request *r, const struct object *now, void *arg UNUSED, struct val **ret)
 {
@@ -33,7 +33,7 @@ int sub_finalize(struct request *r)
     return e;
 }
 
-/* ---- approval ------------------------------------------------------------------------------------------------------ */
+/* ---- approval ---------------------------------------------------------------------------------------- */
 
 /* Only the conditions Approved and Denied are taken over; what was decided stays. */
 static struct val *with_conditions(struct request *r, const struct object *now, const struct val *from)
@@ -43,7 +43,8 @@ static struct val *with_conditions(struct request *r, const struct object *now, 
     struct val *list = val_new(r->arena, VAL_LIST);
     VAL_EACH(val_at(from, N_status, N_conditions), c) {
         struct val *item = val_add(r->arena, list, *val_copy(r->arena, c));
-        const struct val *was = condition_find(val_at(now->val, N_status, N_conditions), val_getstr(c, N_type));
+        const struct val *was =
+            condition_find(val_at(now->val, N_status, N_conditions), val_getstr(c, N_type));
         if (!val_get(item, N_lastUpdateTime))
             val_set_time(r->arena, item, N_lastUpdateTime, r->now);
         if (was)

@@ -39,11 +39,17 @@ static int bind_pod(struct request *r, const struct object *now, void *arg, stru
     struct str node = val_str(val_at(binding, N_target, N_name));
     struct str uid = obj_uid(binding), has = val_str(val_at(now->val, N_spec, N_nodeName));
     if (uid.n && !str_eq(uid, now->uid))
-        return refuse(r, now->name, arena_printf(r->arena, "Precondition failed: UID in precondition: %.*s, UID in object "
-                                                           "meta: %.*s", STR_ARG(uid), STR_ARG(now->uid)).p);
+        return refuse(r, now->name,
+                      arena_printf(r->arena,
+                                   "Precondition failed: UID in precondition: %.*s, UID in object "
+                                   "meta: %.*s",
+                                   STR_ARG(uid), STR_ARG(now->uid))
+                          .p);
     if (obj_deleting(now->val))
-        return refuse(r, now->name, arena_printf(r->arena, "pod %.*s is being deleted, cannot be assigned to a host",
-                                                 STR_ARG(now->name)).p);
+        return refuse(r, now->name,
+                      arena_printf(r->arena, "pod %.*s is being deleted, cannot be assigned to a host",
+                                   STR_ARG(now->name))
+                          .p);
     if (has.n)
         return refuse(r, now->name, arena_printf(r->arena, "pod %.*s is already assigned to node \"%.*s\"",
                                                  STR_ARG(now->name), STR_ARG(has)).p);
@@ -56,8 +62,8 @@ static int bind_pod(struct request *r, const struct object *now, void *arg, stru
     copy_topology(r, v, node);
     struct val *status = val_sub_obj(r->arena, v, N_status);
     val_del(status, N_nominatedNodeName);
-    condition_set(r->arena, val_sub_list(r->arena, status, N_conditions), STR("PodScheduled"), "True", "", STR(""),
-                  r->now);
+    condition_set(r->arena, val_sub_list(r->arena, status, N_conditions), STR("PodScheduled"), "True", "",
+                  STR(""), r->now);
     *ret = v;
     return 0;
 }

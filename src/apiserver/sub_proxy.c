@@ -23,7 +23,8 @@ static int split_target(struct request *r, struct target *ret)
         return status_bad_request(&r->status, "invalid name \"%.*s\"", STR_ARG(r->info.name));
     struct target t = {.scheme = STR("http"), .name = parts[0]};
     if (n == 3) {
-        t = (struct target){.scheme = parts[0].n ? parts[0] : STR("http"), .name = parts[1], .port = parts[2]};
+        t = (struct target){
+            .scheme = parts[0].n ? parts[0] : STR("http"), .name = parts[1], .port = parts[2]};
     } else if (n == 2) {
         t.port = parts[1];
     }
@@ -40,8 +41,9 @@ static bool redirect(struct request *r)
     bool reads = str_is(r->x->method, "GET") || str_is(r->x->method, "HEAD");
     if (r->info.rest.n || !reads || path.p[path.n - 1] == '/' || http_wants_upgrade(r->x, NULL))
         return false;
-    http_add_header(r->x, "Location", arena_printf(r->arena, "%.*s/%s%.*s", STR_ARG(path), r->query.n ? "?" : "",
-                                                   STR_ARG(r->query)));
+    http_add_header(
+        r->x, "Location",
+        arena_printf(r->arena, "%.*s/%s%.*s", STR_ARG(path), r->query.n ? "?" : "", STR_ARG(r->query)));
     answer_text(r, 301, NULL, STR(""));
     return true;
 }
@@ -58,8 +60,10 @@ static struct str own_prefix(struct request *r)
 static int forward(struct request *r, struct http_client *c, struct str base)
 {
     struct str rest = r->info.rest.n ? r->info.rest : STR("/");
-    return backend_proxy(r, c, arena_printf(r->arena, "%.*s%.*s%s%.*s", STR_ARG(base), STR_ARG(rest), r->query.n ? "?" : "",
-                                            STR_ARG(r->query)), own_prefix(r));
+    return backend_proxy(r, c,
+                         arena_printf(r->arena, "%.*s%.*s%s%.*s", STR_ARG(base), STR_ARG(rest),
+                                      r->query.n ? "?" : "", STR_ARG(r->query)),
+                         own_prefix(r));
 }
 
 static int forward_to(struct request *r, struct str scheme, struct str host, int64_t port)
@@ -68,7 +72,7 @@ static int forward_to(struct request *r, struct str scheme, struct str host, int
     return forward(r, r->server->outside, arena_printf(r->arena, "%.*s://%s", STR_ARG(scheme), at));
 }
 
-/* ---- pods ------------------------------------------------------------------------------------------------------------- */
+/* ---- pods -------------------------------------------------------------------------------------------- */
 
 static int64_t first_port(const struct val *pod)
 {
@@ -101,7 +105,7 @@ int sub_pod_proxy(struct request *r)
     return forward_to(r, t.scheme, ip, port);
 }
 
-/* ---- services ----------------------------------------------------------------------------------------------------------- */
+/* ---- services ---------------------------------------------------------------------------------------- */
 
 static const struct val *service_port(const struct val *svc, struct str port)
 {
@@ -110,7 +114,8 @@ static const struct val *service_port(const struct val *svc, struct str port)
     if (!port.n)
         return val_item(ports, 0);
     VAL_EACH(ports, p)
-        if (str_eq(val_getstr(p, N_name), port) || (!str_to_i64(port, &n) && val_int(val_get(p, N_port), 0) == n))
+        if (str_eq(val_getstr(p, N_name), port) ||
+            (!str_to_i64(port, &n) && val_int(val_get(p, N_port), 0) == n))
             return p;
     return NULL;
 }
@@ -156,12 +161,12 @@ int sub_service_proxy(struct request *r)
         if (port && of_service(it.object->val, t.name))
             pick_from(it.object->val, val_getstr(port, N_name), &p);
     if (!p.ip.n)
-        return status_set(&r->status, 503, "ServiceUnavailable", "no endpoints available for service \"%.*s\"",
-                          STR_ARG(t.name));
+        return status_set(&r->status, 503, "ServiceUnavailable",
+                          "no endpoints available for service \"%.*s\"", STR_ARG(t.name));
     return forward_to(r, t.scheme, arena_str(r->arena, p.ip), p.port);
 }
 
-/* ---- nodes ---------------------------------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------------------- */
 
 int sub_node_proxy(struct request *r)
 {

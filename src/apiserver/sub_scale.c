@@ -57,7 +57,8 @@ static int check_scale(struct request *r, const struct val *scale)
     const struct val *n = val_at(scale, N_spec, N_replicas);
     struct str name = obj_name(scale);
     if (name.n && !str_eq(name, r->info.name))
-        return status_bad_request(&r->status, "the name of the object (%.*s) does not match the name on the URL (%.*s)",
+        return status_bad_request(&r->status,
+                                  "the name of the object (%.*s) does not match the name on the URL (%.*s)",
                                   STR_ARG(name), STR_ARG(r->info.name));
     if (val_int(n, 0) < 0)
         cause_invalid(&r->status, STR("spec.replicas"), n, "must be greater than or equal to 0");
@@ -70,7 +71,8 @@ static int apply_scale(struct request *r, const struct object *now, const struct
     if (e)
         return e;
     struct val *v = val_copy(r->arena, now->val);
-    val_set_int(r->arena, val_sub_obj(r->arena, v, N_spec), N_replicas, val_int(val_at(scale, N_spec, N_replicas), 0));
+    val_set_int(r->arena, val_sub_obj(r->arena, v, N_spec), N_replicas,
+                val_int(val_at(scale, N_spec, N_replicas), 0));
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_ref(r->arena, meta, N_resourceVersion, val_get(obj_meta(scale), N_resourceVersion));
     if (obj_uid(scale).n)

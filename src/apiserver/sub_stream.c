@@ -37,9 +37,11 @@ static int choose_container(struct request *r, const struct object *pod, struct 
     struct str name = STR_NULL;
     query_get(r->arena, r->query, "container", &name);
     if (name.n && !has_container(pod->val, name))
-        return status_bad_request(&r->status, "container %.*s is not valid for pod %.*s", STR_ARG(name), STR_ARG(pod->name));
+        return status_bad_request(&r->status, "container %.*s is not valid for pod %.*s", STR_ARG(name),
+                                  STR_ARG(pod->name));
     if (!name.n && val_len(list) != 1)
-        return status_bad_request(&r->status, "a container name must be specified for pod %.*s, choose one of: [%.*s]",
+        return status_bad_request(&r->status,
+                                  "a container name must be specified for pod %.*s, choose one of: [%.*s]",
                                   STR_ARG(pod->name), STR_ARG(container_names(r, pod->val)));
     *ret = name.n ? name : val_getstr(val_item(list, 0), N_name);
     return 0;
@@ -60,7 +62,8 @@ static void put_segment(struct buf *b, struct str s)
 }
 
 /* <kubelet>/<what>/<namespace>/<pod>[/<container>]? */
-static int pod_url(struct request *r, const struct object *pod, const char *what, bool container, struct buf *b)
+static int pod_url(struct request *r, const struct object *pod, const char *what, bool container,
+                   struct buf *b)
 {
     struct str base, name = STR_NULL;
     int e = container ? choose_container(r, pod, &name) : 0;
@@ -78,10 +81,10 @@ static int pod_url(struct request *r, const struct object *pod, const char *what
     return 0;
 }
 
-/* ---- log ------------------------------------------------------------------------------------------------------------ */
+/* ---- log --------------------------------------------------------------------------------------------- */
 
-static const char *const log_params[] = {"follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines",
-    "limitBytes", "stream"};
+static const char *const log_params[] = {"follow",     "previous",  "sinceSeconds", "sinceTime",
+                                         "timestamps", "tailLines", "limitBytes",   "stream"};
 
 static int check_number(struct request *r, const char *key, int64_t min)
 {
@@ -90,10 +93,12 @@ static int check_number(struct request *r, const char *key, int64_t min)
     if (!query_get(r->arena, r->query, key, &v) || !v.n)
         return 0;
     if (str_to_i64(v, &n))
-        return status_bad_request(&r->status, "strconv.ParseInt: parsing \"%.*s\": invalid syntax", STR_ARG(v));
+        return status_bad_request(&r->status, "strconv.ParseInt: parsing \"%.*s\": invalid syntax",
+                                  STR_ARG(v));
     struct val bad = val_of_int(n);
     if (n < min)
-        cause_invalid(&r->status, str_of(key), &bad, min ? "must be greater than 0" : "must be greater than or equal to 0");
+        cause_invalid(&r->status, str_of(key), &bad,
+                      min ? "must be greater than 0" : "must be greater than or equal to 0");
     return status_invalid(&r->status, STR(""), STR("PodLogOptions"), r->info.name);
 }
 
@@ -132,13 +137,20 @@ int sub_log(struct request *r)
     return backend_proxy(r, r->server->kubelet, buf_str(&url), STR(""));
 }
 
-/* ---- exec and attach --------------------------------------------------------------------------------------------------- */
+/* ---- exec and attach --------------------------------------------------------------------------------- */
 
-/* The upgrade may come as GET, but it is no reading: `create` is needed in any case (as upstream since 1.35). */
+/* The upgrade may come as GET, but it is no reading: `create` is needed in any case (as upstream since 1.35).
+ */
 static int must_create(struct request *r)
 {
-    struct attributes at = {.user = &r->user, .verb = STR("create"), .resource_request = true, .ns = r->info.ns,
-        .version = r->info.version, .resource = r->info.resource, .subresource = r->info.subresource, .name = r->info.name};
+    struct attributes at = {.user = &r->user,
+                            .verb = STR("create"),
+                            .resource_request = true,
+                            .ns = r->info.ns,
+                            .version = r->info.version,
+                            .resource = r->info.resource,
+                            .subresource = r->info.subresource,
+                            .name = r->info.name};
     struct err why = {0};
     return r->trusted || authorize(r, &at, &why) == DECISION_ALLOW ? 0 : forbid(r, &at, why.text);
 }
@@ -163,7 +175,8 @@ static int pass_answer(struct request *r, struct http_call *call)
     struct str body = STR_NULL;
     http_call_read_all(call, 1 << 20, mono_add(os_mono(), SECONDS(10)), &body);
     struct str type = http_header(&call->headers, "content-type");
-    answer_text(r, call->status, arena_cstr(r->arena, type.n ? type : STR("text/plain")), arena_str(r->arena, body));
+    answer_text(r, call->status, arena_cstr(r->arena, type.n ? type : STR("text/plain")),
+                arena_str(r->arena, body));
     return 0;
 }
 
@@ -217,7 +230,7 @@ int sub_exec(struct request *r)
     return backend_proxy(r, r->server->kubelet, buf_str(&url), STR(""));
 }
 
-/* ---- portforward --------------------------------------------------------------------------------------------------------- */
+/* ---- portforward ------------------------------------------------------------------------------------- */
 
 int sub_portforward(struct request *r)
 {

@@ -17,7 +17,8 @@ static int check_spec(struct request *r, const struct val *spec)
     const struct val *seconds = val_get(spec, N_expirationSeconds);
     int64_t n = val_int(seconds, DEFAULT_SECONDS);
     if (n < MIN_SECONDS)
-        cause_invalid(&r->status, STR("spec.expirationSeconds"), seconds, "may not specify a duration less than 10 minutes");
+        cause_invalid(&r->status, STR("spec.expirationSeconds"), seconds,
+                      "may not specify a duration less than 10 minutes");
     if (n > MAX_SECONDS)
         cause_invalid(&r->status, STR("spec.expirationSeconds"), seconds,
                       "may not specify a duration larger than 2^32 seconds");
@@ -49,12 +50,21 @@ static int bind_to(struct request *r, struct val *claims, const struct val *ref)
         if (!o)
             return status_not_found(&r->status, res, name);
         if (uid.n && !str_eq(uid, o->uid))
-            return status_conflict(&r->status, res, name, arena_printf(r->arena, "the UID in the bound object reference "
-                                   "(%.*s) does not match the UID in record. The object might have been deleted and then "
-                                   "recreated", STR_ARG(uid)).p);
-        if (res->index == RES_PODS && !str_eq(val_str(val_at(o->val, N_spec, N_serviceAccountName)), r->info.name))
-            return status_bad_request(&r->status, "cannot bind token for serviceaccount \"%.*s\" to pod running with "
-                                      "different serviceaccount name.", STR_ARG(r->info.name));
+            return status_conflict(
+                &r->status, res, name,
+                arena_printf(
+                    r->arena,
+                    "the UID in the bound object reference "
+                    "(%.*s) does not match the UID in record. The object might have been deleted and then "
+                    "recreated",
+                    STR_ARG(uid))
+                    .p);
+        if (res->index == RES_PODS &&
+            !str_eq(val_str(val_at(o->val, N_spec, N_serviceAccountName)), r->info.name))
+            return status_bad_request(&r->status,
+                                      "cannot bind token for serviceaccount \"%.*s\" to pod running with "
+                                      "different serviceaccount name.",
+                                      STR_ARG(r->info.name));
         put_ref(r->arena, claims, kinds[i].claim, o->name, o->uid);
         struct str node = res->index == RES_PODS ? val_str(val_at(o->val, N_spec, N_nodeName)) : STR_NULL;
         const struct object *n = node.n ? cache_get(state_kind(r->server, RES_NODES), STR(""), node) : NULL;
@@ -73,7 +83,8 @@ static int restrict_node(struct request *r, const struct val *ref)
         return 0;
     if (!str_is(val_getstr(ref, N_kind), "Pod"))
         return status_forbidden(&r->status, r->res, r->info.name, "node requested token not bound to a pod");
-    const struct object *pod = cache_get(state_kind(r->server, RES_PODS), r->info.ns, val_getstr(ref, N_name));
+    const struct object *pod =
+        cache_get(state_kind(r->server, RES_PODS), r->info.ns, val_getstr(ref, N_name));
     if (!pod || !str_eq(val_str(val_at(pod->val, N_spec, N_nodeName)), node))
         return status_forbidden(&r->status, r->res, r->info.name,
                                 "node requested token bound to a pod scheduled on a different node");
@@ -159,16 +170,19 @@ int sub_token(struct request *r)
     const struct object *sa = NULL;
     struct lifetime life = {0};
     char uid[UUID_TEXT];
-    int e = decode_body(r, &types[T_authentication_v1_TokenRequest], "authentication.k8s.io/v1", "TokenRequest", &v);
+    int e = decode_body(r, &types[T_authentication_v1_TokenRequest], "authentication.k8s.io/v1",
+                        "TokenRequest", &v);
     if (e)
         return e;
     struct val *spec = val_sub_obj(r->arena, v, N_spec);
     if (!val_get(spec, N_expirationSeconds))
         val_set_int(r->arena, spec, N_expirationSeconds, DEFAULT_SECONDS);
-    if ((e = check_spec(r, spec)) || (e = find_named(r, &sa)) || (e = restrict_node(r, val_get(spec, N_boundObjectRef))) ||
+    if ((e = check_spec(r, spec)) || (e = find_named(r, &sa)) ||
+        (e = restrict_node(r, val_get(spec, N_boundObjectRef))) ||
         (e = make_claims(r, sa, spec, &claims, &life)))
         return e;
-    val_set_int(r->arena, spec, N_expirationSeconds, life.warn_after ? life.warn_after - life.from : life.until - life.from);
+    val_set_int(r->arena, spec, N_expirationSeconds,
+                life.warn_after ? life.warn_after - life.from : life.until - life.from);
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_str(r->arena, meta, N_name, sa->name);
     val_set_str(r->arena, meta, N_namespace, sa->namespace_);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Service account tokens (KEP-1205: bound to an audience, a time, and an object that must still be there), and
- * bootstrap tokens. */
+/* Service account tokens (KEP-1205: bound to an audience, a time, and an object that must still be there),
+ * and bootstrap tokens. */
 #include "apiserver/auth.h"
 #include "apiserver/state.h"
 #include "auth/crypto.h"
@@ -76,9 +76,11 @@ static void add_bound_extra(struct request *r, struct user *u, const struct val 
                    text_claim(ref, "uid"));
 }
 
-static void service_account_user(struct request *r, struct str ns, struct str name, struct str uid, struct user *ret)
+static void service_account_user(struct request *r, struct str ns, struct str name, struct str uid,
+                                 struct user *ret)
 {
-    *ret = (struct user){.name = arena_printf(r->arena, SA_PREFIX "%.*s:%.*s", STR_ARG(ns), STR_ARG(name)), .uid = uid};
+    *ret = (struct user){.name = arena_printf(r->arena, SA_PREFIX "%.*s:%.*s", STR_ARG(ns), STR_ARG(name)),
+                         .uid = uid};
     user_add_group(r->arena, ret, STR("system:serviceaccounts"));
     user_add_group(r->arena, ret, arena_printf(r->arena, "system:serviceaccounts:%.*s", STR_ARG(ns)));
     user_add_group(r->arena, ret, STR("system:authenticated"));
@@ -110,7 +112,8 @@ static int bound_user(struct request *r, const struct val *claims, struct user *
 }
 
 /* Tokens of Secrets of type kubernetes.io/service-account-token: valid while the Secret holds them. */
-static int legacy_user(struct request *r, struct str token, const struct val *claims, struct user *ret, struct err *e)
+static int legacy_user(struct request *r, struct str token, const struct val *claims, struct user *ret,
+                       struct err *e)
 {
     struct str ns = text_claim(claims, "kubernetes.io/serviceaccount/namespace");
     struct str name = text_claim(claims, "kubernetes.io/serviceaccount/service-account.name");
@@ -140,13 +143,14 @@ int token_authenticate(struct request *r, struct str token, const struct str *au
         return err_set(e, -EACCES, "the token is from another issuer");
     if (legacy)
         return n_audiences ? -EACCES : legacy_user(r, token, claims, ret, e);
-    if (jwt_check_times(claims, r->now, LEEWAY, e) || check_audience(r, claims, audiences, n_audiences, ret_audience, e))
+    if (jwt_check_times(claims, r->now, LEEWAY, e) ||
+        check_audience(r, claims, audiences, n_audiences, ret_audience, e))
         return -EACCES;
     int fresh = cache_fresh(s->cache);
     return fresh < 0 ? fresh : bound_user(r, claims, ret, e);
 }
 
-/* ---- bootstrap tokens --------------------------------------------------------------------------------------- */
+/* ---- bootstrap tokens -------------------------------------------------------------------------------- */
 
 static struct str secret_data(const struct object *o, const char *key)
 {
@@ -168,7 +172,8 @@ int bootstrap_token_authenticate(struct request *r, struct str token, struct use
                                      arena_printf(r->arena, "bootstrap-token-%.*s", STR_ARG(id)));
     if (!o || obj_deleting(o->val) || !str_is(val_getstr(o->val, N_type), "bootstrap.kubernetes.io/token") ||
         !str_eq(secret_data(o, "token-id"), id) || !secret_eq(secret_data(o, "token-secret"), secret) ||
-        expired(r, secret_data(o, "expiration")) || !str_is(secret_data(o, "usage-bootstrap-authentication"), "true"))
+        expired(r, secret_data(o, "expiration")) ||
+        !str_is(secret_data(o, "usage-bootstrap-authentication"), "true"))
         return err_set(e, -EACCES, "the bootstrap token is not valid");
     *ret = (struct user){.name = arena_printf(r->arena, "system:bootstrap:%.*s", STR_ARG(id))};
     user_add_group(r->arena, ret, STR("system:bootstrappers"));

@@ -16,14 +16,20 @@ static int unsupported(struct request *r)
                       "application/strategic-merge-patch+json");
 }
 
+static int no_apply(struct request *r)
+{
+    return status_set(&r->status, 415, "UnsupportedMediaType",
+                      "server-side apply is not served yet: use another kind of patch");
+}
+
 /* $patch, $retainKeys, $setElementOrder/x ...: no fields, but words of strategic patches. */
 static bool is_directive(struct str problem)
 {
     return str_contains(problem, STR("\"$")) || str_contains(problem, STR(".$"));
 }
 
-/* Fields of the patch itself that the type does not have (KEP-2885); a document that is no object is the patch's own
- * trouble. */
+/* Fields of the patch itself that the type does not have (KEP-2885); a document that is no object is the
+ * patch's own trouble. */
 static int check_fields(struct request *r, const struct type *t)
 {
     struct json_report rep = {0};
@@ -68,8 +74,7 @@ int patch_value(struct request *r, const struct type *t, const struct val *doc, 
         e = patch_strategic(r->arena, t, doc, r->body, &v, &r->status);
         break;
     case MEDIA_APPLY_PATCH:
-        return status_set(&r->status, 415, "UnsupportedMediaType",
-                          "server-side apply is not served yet: use another kind of patch");
+        return no_apply(r);
     default:
         return unsupported(r);
     }
@@ -110,6 +115,8 @@ int verb_patch(struct request *r)
     enum media media;
     const struct object *o = NULL;
     int e = decode_media(r, &media);
+    if (!e && media == MEDIA_APPLY_PATCH)
+        e = no_apply(r);
     if (!e)
         e = write_update(r, patch_now, NULL, 0, &o, NULL);
     if (!e)

@@ -27,8 +27,8 @@ int find_named(struct request *r, const struct object **ret)
 static int too_large(struct request *r, int64_t wanted, int64_t have)
 {
     struct status *s = &r->status;
-    status_set(s, 504, "Timeout", "Timeout: Too large resource version: %lld, current: %lld", (long long)wanted,
-               (long long)have);
+    status_set(s, 504, "Timeout", "Timeout: Too large resource version: %lld, current: %lld",
+               (long long)wanted, (long long)have);
     s->retry_after = 1;
     cause_add(s, "ResourceVersionTooLarge", STR(""), "Too large resource version");
     return s->code;
@@ -57,7 +57,7 @@ int verb_get(struct request *r)
     return e;
 }
 
-/* ---- list ------------------------------------------------------------------------------------------------- */
+/* ---- list -------------------------------------------------------------------------------------------- */
 
 struct page {
     const struct object **items;
@@ -86,7 +86,8 @@ static void read_one(struct request *r, const struct selection *s, const struct 
         page_add(r, p, o);
 }
 
-static void read_page(struct request *r, const struct selection *s, const struct tree *t, size_t limit, struct page *p)
+static void read_page(struct request *r, const struct selection *s, const struct tree *t, size_t limit,
+                      struct page *p)
 {
     struct tree_iter it = tree_begin_ns(t, s->ns);
     if (s->start.n)
@@ -122,12 +123,13 @@ static int gone(struct request *r, const struct selection *s)
 {
     if (!s->continue_revision)
         return status_gone(&r->status, "The resourceVersion for the provided list is too old.");
-    int e = status_gone(&r->status,
-                        "The provided continue parameter is too old to display a consistent list result. You can start a "
-                        "new list without the continue parameter, or use the continue token in this response to "
-                        "retrieve the remainder of the results. Continuing with the provided token results in an "
-                        "inconsistent list - objects that were created, modified, or deleted between the time the "
-                        "first chunk was returned and now may show up in the list.");
+    int e = status_gone(
+        &r->status,
+        "The provided continue parameter is too old to display a consistent list result. You can start a "
+        "new list without the continue parameter, or use the continue token in this response to "
+        "retrieve the remainder of the results. Continuing with the provided token results in an "
+        "inconsistent list - objects that were created, modified, or deleted between the time the "
+        "first chunk was returned and now may show up in the list.");
     r->answer.continue_token = continue_make(r, -1, str_n(s->start.p, s->start.n ? s->start.n - 1 : 0));
     return e;
 }
@@ -162,7 +164,8 @@ int list_selected(struct request *r, const struct selection *s, size_t limit)
         read_one(r, s, t, &p);
     else
         read_page(r, s, t, limit, &p);
-    r->answer = (struct answer){.kind = ANSWER_LIST, .code = 200, .items = p.items, .n_items = p.n, .revision = rev};
+    r->answer =
+        (struct answer){.kind = ANSWER_LIST, .code = 200, .items = p.items, .n_items = p.n, .revision = rev};
     if (p.more) {
         r->answer.continue_token = continue_make(r, rev, p.last);
         if (!selection_narrows(s))

@@ -48,7 +48,8 @@ static void put_expired(struct watching *w)
     encode_error_event(w->r, &w->out, &s);
 }
 
-/* All there is now, up to a piece. 0 when nothing is left, 1 when there is more, negative at the end of the watch. */
+/* All there is now, up to a piece. 0 when nothing is left, 1 when there is more, negative at the end of the
+ * watch. */
 static int gather(struct watching *w)
 {
     enum watch_event_kind kind;
@@ -128,8 +129,9 @@ static int choose_start(struct request *r, const struct selection *s, bool *ret_
     int64_t wait_for = s->revision;
     int e = wait_for ? cache_wait(c, wait_for, mono_add(os_mono(), SECONDS(3))) : s->any ? 0 : cache_fresh(c);
     if (e == -ETIMEDOUT)
-        return status_set(&r->status, 504, "Timeout", "Timeout: Too large resource version: %lld, current: %lld",
-                          (long long)wait_for, (long long)cache_revision(c));
+        return status_set(&r->status, 504, "Timeout",
+                          "Timeout: Too large resource version: %lld, current: %lld", (long long)wait_for,
+                          (long long)cache_revision(c));
     *ret_initial = initial;
     return e;
 }

@@ -13,7 +13,8 @@ int decode_object(struct request *r, struct val **ret)
 {
     char version[128];
     struct val *v = NULL;
-    int e = decode_body(r, r->res->type, resource_api_version(r->res, version, sizeof(version)), r->res->kind, &v);
+    int e = decode_body(r, r->res->type, resource_api_version(r->res, version, sizeof(version)), r->res->kind,
+                        &v);
     if (e)
         return e;
     defaults_apply(r->arena, r->res->type, v);
@@ -42,7 +43,8 @@ int verb_update(struct request *r)
 {
     const struct object *o = NULL;
     bool created = false;
-    unsigned flags = !r->sub && (resource_strategy(r->kind->res)->flags & STRATEGY_CREATE_ON_UPDATE) ? WRITE_CREATES : 0;
+    unsigned flags =
+        !r->sub && (resource_strategy(r->kind->res)->flags & STRATEGY_CREATE_ON_UPDATE) ? WRITE_CREATES : 0;
     int e = write_update(r, put_body, NULL, flags, &o, &created);
     if (!e)
         answer_object(r, created ? 201 : 200, o);

@@ -19,8 +19,8 @@ int patch_value(struct request *r, const struct type *t, const struct val *doc, 
 
 /* subresources */
 request_stage sub_scale_get, sub_scale_update, sub_scale_patch, sub_binding, sub_eviction, sub_log, sub_exec,
-    sub_portforward, sub_pod_proxy, sub_service_proxy, sub_node_proxy, sub_finalize, sub_token, sub_approval_update,
-    sub_approval_patch;
+    sub_portforward, sub_pod_proxy, sub_service_proxy, sub_node_proxy, sub_finalize, sub_token,
+    sub_approval_update, sub_approval_patch;
 
 /* kinds that are not stored */
 request_stage review_token, review_access, review_self_access, review_local_access, review_self_rules,

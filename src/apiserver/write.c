@@ -33,7 +33,7 @@ static const char *rules_sub(const struct request *r)
     return r->sub && strcmp(r->sub->name, "scale") == 0 ? NULL : sub_of(r);
 }
 
-/* ---- metadata --------------------------------------------------------------------------------------------- */
+/* ---- metadata ---------------------------------------------------------------------------------------- */
 
 /* The namespace of the body must be that of the path (API conventions); absent it is taken from there. */
 static int match_namespace(struct request *r, struct val *v)
@@ -43,8 +43,9 @@ static int match_namespace(struct request *r, struct val *v)
     if (str_eq(ns, want))
         return 0;
     if (ns.n && want.n)
-        return status_bad_request(&r->status, "the namespace of the provided object does not match the namespace sent on "
-                                              "the request");
+        return status_bad_request(&r->status,
+                                  "the namespace of the provided object does not match the namespace sent on "
+                                  "the request");
     if (want.n)
         val_set_str(r->arena, meta, N_namespace, want);
     else
@@ -61,7 +62,8 @@ static struct str new_uid(struct arena *a)
 
 static void fill_system_fields(struct request *r, struct val *v)
 {
-    static const name_id ours[] = {N_deletionTimestamp, N_deletionGracePeriodSeconds, N_selfLink, N_managedFields};
+    static const name_id ours[] = {N_deletionTimestamp, N_deletionGracePeriodSeconds, N_selfLink,
+                                   N_managedFields};
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
         val_del(meta, ours[i]);
@@ -79,13 +81,15 @@ static void generate_name(struct request *r, struct val *v)
 {
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     struct str base = val_getstr(meta, N_generateName);
-    val_set_str(r->arena, meta, N_name, arena_printf(r->arena, "%.*s%s", (int)MIN(base.n, (size_t)NAME_BASE_MAX), base.p,
-                                            random_name(r->arena, NAME_SUFFIX)));
+    val_set_str(r->arena, meta, N_name,
+                arena_printf(r->arena, "%.*s%s", (int)MIN(base.n, (size_t)NAME_BASE_MAX), base.p,
+                             random_name(r->arena, NAME_SUFFIX)));
 }
 
-/* ---- create ----------------------------------------------------------------------------------------------- */
+/* ---- create ------------------------------------------------------------------------------------------ */
 
-static struct admission admission_of(struct request *r, enum admit_op op, struct val *v, const struct val *old)
+static struct admission admission_of(struct request *r, enum admit_op op, struct val *v,
+                                     const struct val *old)
 {
     return (struct admission){.r = r, .op = op, .res = r->kind->res, .sub = sub_of(r), .ns = r->ns,
         .name = v ? obj_name(v) : r->info.name, .v = v, .old = old, .dry_run = r->opt.dry_run};
@@ -200,7 +204,7 @@ int write_create(struct request *r, struct val *v, const struct object **ret)
     return e;
 }
 
-/* ---- update ----------------------------------------------------------------------------------------------- */
+/* ---- update ------------------------------------------------------------------------------------------ */
 
 static void keep(struct request *r, struct val *meta, const struct val *old, name_id name)
 {
@@ -230,11 +234,13 @@ static int check_identity(struct request *r, const struct val *v, const struct o
     struct str name = obj_name(v), uid = obj_uid(v), text = val_getstr(obj_meta(v), N_resourceVersion);
     int64_t rev = 0;
     if (!str_eq(name, now->name))
-        return status_bad_request(&r->status, "the name of the object (%.*s) does not match the name on the URL (%.*s)",
+        return status_bad_request(&r->status,
+                                  "the name of the object (%.*s) does not match the name on the URL (%.*s)",
                                   STR_ARG(name), STR_ARG(now->name));
     if (uid.n && !str_eq(uid, now->uid) && str_is(r->info.verb, "update")) {
-        struct str why = arena_printf(r->arena, "Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
-                                      STR_ARG(uid), STR_ARG(now->uid));
+        struct str why =
+            arena_printf(r->arena, "Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
+                         STR_ARG(uid), STR_ARG(now->uid));
         return status_conflict(&r->status, res, now->name, why.p);
     }
     if (text.n && str_to_i64(text, &rev)) {
@@ -283,7 +289,8 @@ static bool deletes(const struct request *r, const struct val *v, const struct o
     return val_int(val_get(now->meta, N_deletionGracePeriodSeconds), 0) == 0;
 }
 
-static int commit_update(struct request *r, struct val *v, const struct object *now, const struct object **ret)
+static int commit_update(struct request *r, struct val *v, const struct object *now,
+                         const struct object **ret)
 {
     struct service_claim claim = {0};
     int e = r->kind->res->index == RES_SERVICES ? service_claim(r, v, now->val, &claim) : 0;
@@ -304,18 +311,21 @@ static int commit_update(struct request *r, struct val *v, const struct object *
     return e;
 }
 
-static int create_by_update(struct request *r, change_fn *fn, void *arg, unsigned flags, const struct object **ret)
+static int create_by_update(struct request *r, change_fn *fn, void *arg, unsigned flags,
+                            const struct object **ret)
 {
     struct val *v = NULL;
     int e = fn(r, NULL, arg, &v);
     if (e)
         return e;
     if (!str_eq(obj_name(v), r->info.name))
-        return status_bad_request(&r->status, "the name of the object (%.*s) does not match the name on the URL (%.*s)",
+        return status_bad_request(&r->status,
+                                  "the name of the object (%.*s) does not match the name on the URL (%.*s)",
                                   STR_ARG(obj_name(v)), STR_ARG(r->info.name));
     if (obj_uid(v).n) {
-        struct str why = arena_printf(r->arena, "Precondition failed: UID in precondition: %.*s, UID in object meta: ",
-                                      STR_ARG(obj_uid(v)));
+        struct str why = arena_printf(
+            r->arena,
+            "Precondition failed: UID in precondition: %.*s, UID in object meta: ", STR_ARG(obj_uid(v)));
         return status_conflict(&r->status, r->kind->res, r->info.name, why.p);
     }
     return create_value(r, v, flags, ret);
@@ -335,8 +345,8 @@ static int update_once(struct request *r, const struct object *now, change_fn *f
     return e ? e : commit_update(r, v, now, ret);
 }
 
-/* A conflict in the store means that somebody else was quicker: fn is asked again, and a revision that the client
- * named is then found to be an old one. */
+/* A conflict in the store means that somebody else was quicker: fn is asked again, and a revision that the
+ * client named is then found to be an old one. */
 int write_update(struct request *r, change_fn *fn, void *arg, unsigned flags, const struct object **ret,
                  bool *ret_created)
 {

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How objects change: the part of the request path that create, update, patch, delete and the writing subresources
- * share (decode, default, admit, prepare, validate, admit, store). Everything is compare-and-set against the revision
- * that was read; who did not say which revision they mean is retried.
+ * How objects change: the part of the request path that create, update, patch, delete and the writing
+ * subresources share (decode, default, admit, prepare, validate, admit, store). Everything is compare-and-set
+ * against the revision that was read; who did not say which revision they mean is retried.
  */
 #pragma once
 
 #include "apiserver/request.h"
 
-/* Makes the new value (of the stored type, the request's own to write to) out of the present object; now is NULL when
- * there is none and one may be made. 0 or an HTTP code. May be called several times. */
+/* Makes the new value (of the stored type, the request's own to write to) out of the present object; now is
+ * NULL when there is none and one may be made. 0 or an HTTP code. May be called several times. */
 typedef int change_fn(struct request *r, const struct object *now, void *arg, struct val **ret);
 
 enum write_flags {
@@ -37,16 +37,17 @@ int write_delete(struct request *r, struct str ns, struct str name, const struct
 /* From body and query. */
 int delete_options_parse(struct request *r, struct delete_options *ret);
 
-/* ---- below: the store ------------------------------------------------------------------------------------ */
+/* ---- below: the store -------------------------------------------------------------------------------- */
 
-/* Puts v (stored form) as a new object or in place of `now`: 0 with *ret held by the request; STORE_CONFLICT; 507 when
- * the store is full. Waits. */
+/* Puts v (stored form) as a new object or in place of `now`: 0 with *ret held by the request; STORE_CONFLICT;
+ * 507 when the store is full. Waits. */
 int store_object(struct request *r, struct cache_kind *k, const struct object *now, struct val *v,
                  const struct object **ret);
 /* last: what it looked like in the end, for those who watch. */
 int remove_object(struct request *r, struct cache_kind *k, const struct object *now, const struct val *last,
                   const struct object **ret);
-/* An op (its cookie's reference is taken) that goes into the transaction of the next store_object or remove_object. */
+/* An op (its cookie's reference is taken) that goes into the transaction of the next store_object or
+ * remove_object. */
 struct store_op;
 void storage_add_op(struct request *r, struct store_op op);
 void storage_drop_ops(struct request *r); /* there will be no such transaction */

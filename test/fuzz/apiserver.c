@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whole requests to an API server over a memory store. The input is lines: method and target, Accept, Content-Type,
- * then the body. */
+/* Whole requests to an API server over a memory store. The input is lines: method and target, Accept,
+ * Content-Type, then the body. */
 #include "apiserver/server.h"
 #include "base/fiber.h"
 #include "base/os.h"
@@ -26,7 +26,8 @@ static bool split(struct str all, struct input *ret)
     str_cut(all, '\n', &ret->method_target, &all);
     str_cut(all, '\n', &ret->accept, &all);
     str_cut(all, '\n', &ret->type, &ret->body);
-    return ret->method_target.n && printable(ret->method_target) && printable(ret->accept) && printable(ret->type) &&
+    return ret->method_target.n && printable(ret->method_target) && printable(ret->accept) &&
+           printable(ret->type) &&
            !str_contains(ret->method_target, STR("watch")); /* they end when their client goes: below */
 }
 

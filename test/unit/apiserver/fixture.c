@@ -60,7 +60,8 @@ static size_t split_headers(struct fixture *f, const char *text, struct http_hea
     return n;
 }
 
-struct reply ask(struct fixture *f, const char *method, const char *path, const char *body, const char *headers)
+struct reply ask(struct fixture *f, const char *method, const char *path, const char *body,
+                 const char *headers)
 {
     struct http_header h[16];
     struct err e = {0};
@@ -69,8 +70,11 @@ struct reply ask(struct fixture *f, const char *method, const char *path, const 
     size_t n = split_headers(f, headers, h, 14);
     if (body && (!headers || !strstr(headers, "Content-Type")))
         h[n++] = (struct http_header){STR("Content-Type"), STR("application/json")};
-    struct http_request q = {.method = method, .url = arena_printf(&f->arena, "%s%s", f->base, path).p, .headers = h,
-        .n_headers = n, .body = str_of(body)};
+    struct http_request q = {.method = method,
+                             .url = arena_printf(&f->arena, "%s%s", f->base, path).p,
+                             .headers = h,
+                             .n_headers = n,
+                             .body = str_of(body)};
     int r = http_do(f->http, &q, deadline, &call, &e);
     if (r < 0)
         fail_msg("%s %s: %s", method, path, err_text(&e, r));
@@ -150,7 +154,8 @@ void watch_end(struct watching *w)
 
 void make_config_map(struct fixture *f, const char *name, const char *labels_json)
 {
-    struct str body = arena_printf(&f->arena, "{\"metadata\":{\"name\":\"%s\",\"labels\":%s},\"data\":{\"k\":\"v\"}}", name,
-                                   labels_json ? labels_json : "{}");
+    struct str body =
+        arena_printf(&f->arena, "{\"metadata\":{\"name\":\"%s\",\"labels\":%s},\"data\":{\"k\":\"v\"}}", name,
+                     labels_json ? labels_json : "{}");
     assert_code(post(f, "/api/v1/namespaces/default/configmaps", body.p), 201);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An API server over a memory store on a loopback port, and short ways to ask it things. Without TLS everybody is
- * anonymous, and may do everything. */
+/* An API server over a memory store on a loopback port, and short ways to ask it things. Without TLS
+ * everybody is anonymous, and may do everything. */
 #pragma once
 
 #include "../testing.h"
@@ -33,7 +33,8 @@ struct reply {
     struct http_headers headers;
 };
 /* headers: "Name: value" lines, NULL for none. */
-struct reply ask(struct fixture *f, const char *method, const char *path, const char *body, const char *headers);
+struct reply ask(struct fixture *f, const char *method, const char *path, const char *body,
+                 const char *headers);
 static inline struct reply get(struct fixture *f, const char *path)
 {
     return ask(f, "GET", path, NULL, NULL);
@@ -46,11 +47,11 @@ struct reply patch(struct fixture *f, const char *path, const char *type, const 
 /* The text at a dotted path ("metadata.name", "items.0.kind"); "" when there is nothing. Numbers as text. */
 const char *at(struct fixture *f, const struct val *v, const char *path);
 #define assert_at(f, r, path, want) assert_string_equal(at((f), (r).v, (path)), (want))
-#define assert_code(r, want)                                                                                           \
-    do {                                                                                                               \
-        struct reply reply_ = (r);                                                                                     \
-        if (reply_.code != (want))                                                                                     \
-            fail_msg("code %d, wanted %d: %.*s", reply_.code, (want), STR_ARG(reply_.text));                           \
+#define assert_code(r, want) \
+    do { \
+        struct reply reply_ = (r); \
+        if (reply_.code != (want)) \
+            fail_msg("code %d, wanted %d: %.*s", reply_.code, (want), STR_ARG(reply_.text)); \
     } while (0)
 
 /* A watch whose events are read one by one. */

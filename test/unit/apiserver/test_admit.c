@@ -13,9 +13,13 @@ static void start(struct fixture *f)
 
 static struct reply pod(struct fixture *f, const char *spec, const char *container)
 {
-    return post(f, PODS "?dryRun=All",
-                arena_printf(&f->arena, "{\"metadata\":{\"name\":\"p\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":"
-                                        "\"i\"%s}]}}", spec, container).p);
+    return post(
+        f, PODS "?dryRun=All",
+        arena_printf(&f->arena,
+                     "{\"metadata\":{\"name\":\"p\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":"
+                     "\"i\"%s}]}}",
+                     spec, container)
+            .p);
 }
 
 FIBER_TEST(pods_get_an_account_and_its_token)
@@ -24,7 +28,8 @@ FIBER_TEST(pods_get_an_account_and_its_token)
     start(&f);
     struct reply r = pod(&f, "", "");
     assert_at(&f, r, "spec.serviceAccountName", "default");
-    assert_at(&f, r, "spec.containers.0.volumeMounts.0.mountPath", "/var/run/secrets/kubernetes.io/serviceaccount");
+    assert_at(&f, r, "spec.containers.0.volumeMounts.0.mountPath",
+              "/var/run/secrets/kubernetes.io/serviceaccount");
     assert_at(&f, r, "spec.volumes.0.projected.sources.0.serviceAccountToken.path", "token");
     r = pod(&f, "\"automountServiceAccountToken\":false,", "");
     assert_at(&f, r, "spec.volumes.0.name", "");
@@ -37,7 +42,8 @@ FIBER_TEST(priority_comes_from_classes)
     struct fixture f;
     start(&f);
     assert_at(&f, pod(&f, "", ""), "spec.priority", "0");
-    assert_at(&f, pod(&f, "\"priorityClassName\":\"system-node-critical\",", ""), "spec.priority", "2000001000");
+    assert_at(&f, pod(&f, "\"priorityClassName\":\"system-node-critical\",", ""), "spec.priority",
+              "2000001000");
     assert_code(pod(&f, "\"priorityClassName\":\"none\",", ""), 403);
     assert_code(pod(&f, "\"priority\":7,", ""), 403);
     assert_code(post(&f, "/apis/scheduling.k8s.io/v1/priorityclasses",
@@ -65,8 +71,10 @@ FIBER_TEST(limits_default_and_bound)
     struct fixture f;
     start(&f);
     assert_code(post(&f, NS "/limitranges",
-                     "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"limits\":[{\"type\":\"Container\",\"default\":{\"cpu\":"
-                     "\"500m\"},\"defaultRequest\":{\"cpu\":\"100m\"},\"max\":{\"cpu\":\"2\"},\"min\":{\"cpu\":\"50m\"}}]}}"),
+                     "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"limits\":[{\"type\":\"Container\","
+                     "\"default\":{\"cpu\":"
+                     "\"500m\"},\"defaultRequest\":{\"cpu\":\"100m\"},\"max\":{\"cpu\":\"2\"},\"min\":{"
+                     "\"cpu\":\"50m\"}}]}}"),
                 201);
     struct reply r = pod(&f, "", "");
     assert_at(&f, r, "spec.containers.0.resources.limits.cpu", "500m");
@@ -83,18 +91,22 @@ FIBER_TEST(quotas_count)
 {
     struct fixture f;
     start(&f);
-    assert_code(post(&f, NS "/resourcequotas", "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"hard\":{\"count/configmaps\":"
-                                               "\"1\",\"requests.cpu\":\"1\"}}}"), 201);
+    assert_code(post(&f, NS "/resourcequotas",
+                     "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"hard\":{\"count/configmaps\":"
+                     "\"1\",\"requests.cpu\":\"1\"}}}"),
+                201);
     assert_code(patch(&f, NS "/resourcequotas/q/status", "merge-patch+json",
                       "{\"status\":{\"hard\":{\"count/configmaps\":\"1\",\"requests.cpu\":\"1\"},\"used\":{"
                       "\"count/configmaps\":\"0\",\"requests.cpu\":\"0\"}}}"), 200);
     make_config_map(&f, "a", NULL);
     struct reply r = post(&f, NS "/configmaps", "{\"metadata\":{\"name\":\"b\"}}");
     assert_code(r, 403);
-    assert_at(&f, r, "message", "configmaps \"b\" is forbidden: exceeded quota: q, requested: count/configmaps=1, used: "
-                                "count/configmaps=1, limited: count/configmaps=1");
+    assert_at(&f, r, "message",
+              "configmaps \"b\" is forbidden: exceeded quota: q, requested: count/configmaps=1, used: "
+              "count/configmaps=1, limited: count/configmaps=1");
     r = get(&f, NS "/resourcequotas/q");
-    assert_str(val_str(val_key(val_key(val_key(r.v, STR("status")), STR("used")), STR("count/configmaps"))), "1");
+    assert_str(val_str(val_key(val_key(val_key(r.v, STR("status")), STR("used")), STR("count/configmaps"))),
+               "1");
     assert_code(pod(&f, "", ""), 403); /* must specify */
     assert_code(pod(&f, "", ",\"resources\":{\"requests\":{\"cpu\":\"500m\"}}"), 201);
     assert_code(pod(&f, "", ",\"resources\":{\"requests\":{\"cpu\":\"1500m\"}}"), 403);
@@ -113,8 +125,9 @@ FIBER_TEST(pod_security_levels)
     struct reply r = pod(&f, "", "");
     assert_code(r, 201);
     assert_true(str_contains(http_header(&r.headers, "warning"), STR("would violate PodSecurity")));
-    r = pod(&f, "\"securityContext\":{\"runAsNonRoot\":true,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},",
-            ",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]}}");
+    r = pod(
+        &f, "\"securityContext\":{\"runAsNonRoot\":true,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},",
+        ",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[\"ALL\"]}}");
     assert_code(r, 201);
     assert_null(http_header(&r.headers, "warning").p);
     fixture_stop(&f);
@@ -125,9 +138,11 @@ FIBER_TEST(runtime_classes)
     struct fixture f;
     start(&f);
     assert_code(pod(&f, "\"runtimeClassName\":\"r\",", ""), 403);
-    assert_code(post(&f, "/apis/node.k8s.io/v1/runtimeclasses",
-                     "{\"metadata\":{\"name\":\"r\"},\"handler\":\"h\",\"overhead\":{\"podFixed\":{\"cpu\":\"10m\"}},"
-                     "\"scheduling\":{\"nodeSelector\":{\"x\":\"y\"}}}"), 201);
+    assert_code(
+        post(&f, "/apis/node.k8s.io/v1/runtimeclasses",
+             "{\"metadata\":{\"name\":\"r\"},\"handler\":\"h\",\"overhead\":{\"podFixed\":{\"cpu\":\"10m\"}},"
+             "\"scheduling\":{\"nodeSelector\":{\"x\":\"y\"}}}"),
+        201);
     struct reply r = pod(&f, "\"runtimeClassName\":\"r\",", "");
     assert_at(&f, r, "spec.overhead.cpu", "10m");
     assert_at(&f, r, "spec.nodeSelector.x", "y");
@@ -138,12 +153,15 @@ FIBER_TEST(defaults_of_classes)
 {
     struct fixture f;
     start(&f);
-    assert_code(post(&f, "/apis/storage.k8s.io/v1/storageclasses",
-                     "{\"metadata\":{\"name\":\"s\",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":"
-                     "\"true\"}},\"provisioner\":\"p\"}"), 201);
-    struct reply r = post(&f, NS "/persistentvolumeclaims",
-                          "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{"
-                          "\"requests\":{\"storage\":\"1Gi\"}}}}");
+    assert_code(
+        post(&f, "/apis/storage.k8s.io/v1/storageclasses",
+             "{\"metadata\":{\"name\":\"s\",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":"
+             "\"true\"}},\"provisioner\":\"p\"}"),
+        201);
+    struct reply r =
+        post(&f, NS "/persistentvolumeclaims",
+             "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{"
+             "\"requests\":{\"storage\":\"1Gi\"}}}}");
     assert_at(&f, r, "spec.storageClassName", "s");
     assert_at(&f, r, "metadata.finalizers.0", "kubernetes.io/pvc-protection");
     fixture_stop(&f);
@@ -153,7 +171,8 @@ FIBER_TEST(external_ips_are_refused)
 {
     struct fixture f;
     start(&f);
-    const char *svc = "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}],\"externalIPs\":[\"1.2.3.4\"]}}";
+    const char *svc =
+        "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}],\"externalIPs\":[\"1.2.3.4\"]}}";
     assert_code(post(&f, NS "/services", svc), 403);
     fixture_restart(&f, &(struct apiserver_config){.authorization = "AlwaysAllow",
                             .admission_off = "DenyServiceExternalIPs"});

@@ -32,7 +32,8 @@ static void become(struct cluster *c, const char *cn, const char *org)
     const char *const orgs[] = {org, NULL};
     assert_int_equal(os_read_file(&f->arena, file(c, "ca.crt"), 1 << 20, &t.ca), 0);
     if (cn)
-        assert_int_equal(pki_client_cert(&f->arena, &c->pki, cn, orgs, &t.key.cert_pem, &t.key.key_pem, &e), 0);
+        assert_int_equal(pki_client_cert(&f->arena, &c->pki, cn, orgs, &t.key.cert_pem, &t.key.key_pem, &e),
+                         0);
     assert_int_equal(tls_client_new(&t, &tls, &e), 0);
     f->http = http_client_new(&(struct http_client_config){.tls = tls});
     tls_client_unref(tls);
@@ -45,13 +46,17 @@ static void cluster_start(struct cluster *c)
     struct err e = {0};
     *c = (struct cluster){.dir = "/tmp/cube-apiserver-XXXXXX"};
     assert_non_null(mkdtemp(c->dir));
-    c->pki = (struct pki_config){.dir = c->dir, .apiserver_ips = ips, .dns_domain = "cluster.local", .now = os_wall()};
+    c->pki = (struct pki_config){
+        .dir = c->dir, .apiserver_ips = ips, .dns_domain = "cluster.local", .now = os_wall()};
     int r = pki_ensure(&c->f.arena, &c->pki, NULL, &e);
     if (r < 0)
         fail_msg("%s", err_text(&e, r));
-    c->config = (struct apiserver_config){.tls_cert = file(c, "apiserver.crt"), .tls_key = file(c, "apiserver.key"),
-        .client_ca = file(c, "ca.crt"), .front_proxy_ca = file(c, "front-proxy-ca.crt"),
-        .sa_signing_key = file(c, "sa.key"), .bootstrap_tokens = true};
+    c->config = (struct apiserver_config){.tls_cert = file(c, "apiserver.crt"),
+                                          .tls_key = file(c, "apiserver.key"),
+                                          .client_ca = file(c, "ca.crt"),
+                                          .front_proxy_ca = file(c, "front-proxy-ca.crt"),
+                                          .sa_signing_key = file(c, "sa.key"),
+                                          .bootstrap_tokens = true};
     struct arena kept = c->f.arena;
     fixture_start(&c->f, &c->config);
     c->f.arena = kept;
@@ -83,8 +88,9 @@ FIBER_TEST(certificates_and_nobody)
     become(&c, "jane", "dev");
     struct reply r = get(&c.f, "/api/v1/namespaces/default/pods");
     assert_code(r, 403);
-    assert_at(&c.f, r, "message", "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the "
-                                  "namespace \"default\"");
+    assert_at(&c.f, r, "message",
+              "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the "
+              "namespace \"default\"");
     assert_code(get(&c.f, "/api"), 200); /* discovery is for everybody who is somebody */
     r = ask(&c.f, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}", NULL);
     assert_at(&c.f, r, "status.userInfo.username", "jane");
@@ -103,25 +109,35 @@ FIBER_TEST(roles_grant)
     cluster_start(&c);
     struct fixture *f = &c.f;
     assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
-                     "{\"metadata\":{\"name\":\"reader\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],"
-                     "\"verbs\":[\"get\",\"list\"]}]}"), 201);
-    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
-                     "{\"metadata\":{\"name\":\"r\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
-                     "\"Role\",\"name\":\"reader\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
-                     "\"Group\",\"name\":\"dev\"}]}"), 201);
+                     "{\"metadata\":{\"name\":\"reader\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":["
+                     "\"configmaps\"],"
+                     "\"verbs\":[\"get\",\"list\"]}]}"),
+                201);
+    assert_code(
+        post(
+            f, "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+            "{\"metadata\":{\"name\":\"r\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+            "\"Role\",\"name\":\"reader\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\","
+            "\"kind\":"
+            "\"Group\",\"name\":\"dev\"}]}"),
+        201);
     become(&c, "jane", "dev");
     assert_code(get(f, "/api/v1/namespaces/default/configmaps"), 200);
     assert_code(get(f, "/api/v1/namespaces/kube-system/configmaps"), 403);
     assert_code(post(f, "/api/v1/namespaces/default/configmaps", "{}"), 403);
-    struct reply r = post(f, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-                          "{\"spec\":{\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"configmaps\",\"namespace\":"
-                          "\"default\"}}}");
+    struct reply r =
+        post(f, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+             "{\"spec\":{\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"configmaps\",\"namespace\":"
+             "\"default\"}}}");
     assert_at(f, r, "status.allowed", "true");
-    r = post(f, "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", "{\"spec\":{\"namespace\":\"default\"}}");
+    r = post(f, "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+             "{\"spec\":{\"namespace\":\"default\"}}");
     assert_code(r, 201);
     assert_true(str_contains(r.text, STR("\"configmaps\"")));
     become(&c, "admin", "system:masters"); /* a binding that goes takes the right with it */
-    assert_code(ask(f, "DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/r", NULL, NULL), 200);
+    assert_code(
+        ask(f, "DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/r", NULL, NULL),
+        200);
     become(&c, "jane", "dev");
     assert_code(get(f, "/api/v1/namespaces/default/configmaps"), 403);
     cluster_stop(&c);
@@ -132,25 +148,36 @@ FIBER_TEST(nobody_grants_more_than_they_have)
     struct cluster c;
     cluster_start(&c);
     struct fixture *f = &c.f;
-    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-                     "{\"metadata\":{\"name\":\"maker\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
-                     "\"resources\":[\"clusterroles\",\"clusterrolebindings\"],\"verbs\":[\"create\",\"get\"]}]}"), 201);
-    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-                     "{\"metadata\":{\"name\":\"maker\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
-                     "\"ClusterRole\",\"name\":\"maker\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\","
-                     "\"kind\":\"User\",\"name\":\"jane\"}]}"), 201);
+    assert_code(
+        post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+             "{\"metadata\":{\"name\":\"maker\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
+             "\"resources\":[\"clusterroles\",\"clusterrolebindings\"],\"verbs\":[\"create\",\"get\"]}]}"),
+        201);
+    assert_code(
+        post(f, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+             "{\"metadata\":{\"name\":\"maker\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\","
+             "\"kind\":"
+             "\"ClusterRole\",\"name\":\"maker\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\","
+             "\"kind\":\"User\",\"name\":\"jane\"}]}"),
+        201);
     become(&c, "jane", "dev");
-    struct reply r = post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-                          "{\"metadata\":{\"name\":\"all\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":[\"*\"],"
-                          "\"verbs\":[\"*\"]}]}");
+    struct reply r =
+        post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+             "{\"metadata\":{\"name\":\"all\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":[\"*\"],"
+             "\"verbs\":[\"*\"]}]}");
     assert_code(r, 403);
-    assert_true(str_contains(str_of(at(f, r.v, "message")), STR("attempting to grant RBAC permissions not currently held")));
-    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
-                     "{\"metadata\":{\"name\":\"some\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
-                     "\"resources\":[\"clusterroles\"],\"verbs\":[\"get\"]}]}"), 201);
+    assert_true(str_contains(str_of(at(f, r.v, "message")),
+                             STR("attempting to grant RBAC permissions not currently held")));
+    assert_code(
+        post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+             "{\"metadata\":{\"name\":\"some\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],"
+             "\"resources\":[\"clusterroles\"],\"verbs\":[\"get\"]}]}"),
+        201);
     r = post(f, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
-             "{\"metadata\":{\"name\":\"x\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\","
-             "\"name\":\"cluster-admin\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\","
+             "{\"metadata\":{\"name\":\"x\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\","
+             "\"kind\":\"ClusterRole\","
+             "\"name\":\"cluster-admin\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+             "\"User\","
              "\"name\":\"jane\"}]}");
     assert_code(r, 403);
     cluster_stop(&c);
@@ -158,10 +185,13 @@ FIBER_TEST(nobody_grants_more_than_they_have)
 
 static void make_pod(struct fixture *f)
 {
-    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+    assert_code(
+        post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
     assert_code(post(f, "/api/v1/namespaces/default/pods",
-                     "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"envFrom\":["
-                     "{\"secretRef\":{\"name\":\"s\"}}]}]}}"), 201);
+                     "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":"
+                     "\"i\",\"envFrom\":["
+                     "{\"secretRef\":{\"name\":\"s\"}}]}]}}"),
+                201);
     assert_code(post(f, "/api/v1/namespaces/default/pods/p/binding", "{\"target\":{\"name\":\"n1\"}}"), 201);
 }
 
@@ -173,8 +203,12 @@ FIBER_TEST(service_account_tokens)
     make_pod(f);
     const char *path = "/api/v1/namespaces/default/serviceaccounts/default/token";
     const char *uid = at(f, get(f, "/api/v1/namespaces/default/pods/p").v, "metadata.uid");
-    struct reply r = post(f, path, arena_printf(&f->arena, "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\","
-                                                "\"uid\":\"%s\"}}}", uid).p);
+    struct reply r = post(f, path,
+                          arena_printf(&f->arena,
+                                       "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\","
+                                       "\"uid\":\"%s\"}}}",
+                                       uid)
+                              .p);
     assert_code(r, 201);
     const char *token = at(f, r.v, "status.token");
     const char *other = at(f, post(f, path, "{\"spec\":{\"audiences\":[\"vault\"]}}").v, "status.token");
@@ -207,11 +241,13 @@ FIBER_TEST(bootstrap_tokens)
     struct cluster c;
     cluster_start(&c);
     struct fixture *f = &c.f;
-    assert_code(post(f, "/api/v1/namespaces/kube-system/secrets",
-                     "{\"metadata\":{\"name\":\"bootstrap-token-abcdef\"},\"type\":\"bootstrap.kubernetes.io/token\","
-                     "\"stringData\":{\"token-id\":\"abcdef\",\"token-secret\":\"0123456789abcdef\","
-                     "\"usage-bootstrap-authentication\":\"true\",\"expiration\":\"2200-01-01T00:00:00Z\","
-                     "\"auth-extra-groups\":\"system:bootstrappers:x\"}}"), 201);
+    assert_code(
+        post(f, "/api/v1/namespaces/kube-system/secrets",
+             "{\"metadata\":{\"name\":\"bootstrap-token-abcdef\"},\"type\":\"bootstrap.kubernetes.io/token\","
+             "\"stringData\":{\"token-id\":\"abcdef\",\"token-secret\":\"0123456789abcdef\","
+             "\"usage-bootstrap-authentication\":\"true\",\"expiration\":\"2200-01-01T00:00:00Z\","
+             "\"auth-extra-groups\":\"system:bootstrappers:x\"}}"),
+        201);
     become(&c, NULL, NULL);
     assert_code(ask_as(&c, "abcdef.0123456789abcdef", "/api"), 200);
     assert_code(ask_as(&c, "abcdef.0123456789abcdee", "/api"), 401);
@@ -254,12 +290,15 @@ FIBER_TEST(kubelets_see_what_their_pods_need)
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n2\"}}"), 403);
     assert_code(patch(f, "/api/v1/nodes/n1", "merge-patch+json",
                       "{\"metadata\":{\"labels\":{\"node-restriction.kubernetes.io/x\":\"y\"}}}"), 403);
-    assert_code(patch(f, "/api/v1/nodes/n1", "merge-patch+json", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"), 200);
+    assert_code(patch(f, "/api/v1/nodes/n1", "merge-patch+json", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"),
+                200);
     assert_code(patch(f, "/api/v1/namespaces/default/pods/p/status", "merge-patch+json",
                       "{\"status\":{\"phase\":\"Running\"}}"), 200);
     const char *uid = at(f, get(f, "/api/v1/namespaces/default/pods/p").v, "metadata.uid");
-    struct str body = arena_printf(&f->arena, "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\",\"uid\":"
-                                              "\"%s\"}}}", uid);
+    struct str body = arena_printf(&f->arena,
+                                   "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\",\"uid\":"
+                                   "\"%s\"}}}",
+                                   uid);
     assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts/default/token", body.p), 201);
     become(&c, "system:node:n2", "system:nodes");
     assert_code(get(f, "/api/v1/namespaces/default/secrets/s"), 403);

@@ -21,17 +21,21 @@ static void request_info(void **state)
     } cases[] = {
         {"GET", "/api/v1/namespaces", "", true, "list", "", "v1", "", "namespaces", "", "", ""},
         {"GET", "/api/v1/namespaces/x", "", true, "get", "", "v1", "x", "namespaces", "", "x", ""},
-        {"PUT", "/api/v1/namespaces/x/finalize", "", true, "update", "", "v1", "x", "namespaces", "finalize", "x", ""},
+        {"PUT", "/api/v1/namespaces/x/finalize", "", true, "update", "", "v1", "x", "namespaces", "finalize",
+         "x", ""},
         {"GET", "/api/v1/namespaces/x/pods", "", true, "list", "", "v1", "x", "pods", "", "", ""},
         {"GET", "/api/v1/namespaces/x/pods", "watch=1", true, "watch", "", "v1", "x", "pods", "", "", ""},
         {"GET", "/api/v1/watch/namespaces/x/pods", "", true, "watch", "", "v1", "x", "pods", "", "", ""},
-        {"DELETE", "/api/v1/namespaces/x/pods", "", true, "deletecollection", "", "v1", "x", "pods", "", "", ""},
-        {"GET", "/api/v1/namespaces/x/pods", "fieldSelector=metadata.name%3Dy", true, "list", "", "v1", "x", "pods", "", "y",
+        {"DELETE", "/api/v1/namespaces/x/pods", "", true, "deletecollection", "", "v1", "x", "pods", "", "",
          ""},
-        {"POST", "/apis/apps/v1/namespaces/x/deployments", "", true, "create", "apps", "v1", "x", "deployments", "", "", ""},
-        {"PATCH", "/apis/apps/v1/namespaces/x/deployments/d/status", "", true, "patch", "apps", "v1", "x", "deployments",
-         "status", "d", ""},
-        {"GET", "/api/v1/nodes/n/proxy/a/b%20c", "", true, "get", "", "v1", "", "nodes", "proxy", "n", "/a/b%20c"},
+        {"GET", "/api/v1/namespaces/x/pods", "fieldSelector=metadata.name%3Dy", true, "list", "", "v1", "x",
+         "pods", "", "y", ""},
+        {"POST", "/apis/apps/v1/namespaces/x/deployments", "", true, "create", "apps", "v1", "x",
+         "deployments", "", "", ""},
+        {"PATCH", "/apis/apps/v1/namespaces/x/deployments/d/status", "", true, "patch", "apps", "v1", "x",
+         "deployments", "status", "d", ""},
+        {"GET", "/api/v1/nodes/n/proxy/a/b%20c", "", true, "get", "", "v1", "", "nodes", "proxy", "n",
+         "/a/b%20c"},
         {"GET", "/api/v1/nodes/n/proxy/a/", "", true, "get", "", "v1", "", "nodes", "proxy", "n", "/a/"},
         {"GET", "/api/v1", "", false, "get", "", "", "", "", "", "", ""},
         {"GET", "/apis/apps/v1", "", false, "get", "", "", "", "", "", "", ""},
@@ -41,7 +45,8 @@ static void request_info(void **state)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct request_info in;
-        assert_int_equal(info_parse(&a, str_of(cases[i].method), str_of(cases[i].path), str_of(cases[i].query), &in), 0);
+        assert_int_equal(
+            info_parse(&a, str_of(cases[i].method), str_of(cases[i].path), str_of(cases[i].query), &in), 0);
         assert_int_equal(in.is_resource, cases[i].resource);
         assert_str(in.verb, cases[i].verb);
         assert_str(in.group, cases[i].group);
@@ -75,12 +80,13 @@ static void sums_of_pods(void **state)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct amounts s;
-    const struct val *spec = parse(&a, &types[T_core_v1_PodSpec],
-                                   "{\"containers\":[{\"name\":\"a\",\"resources\":{\"requests\":{\"cpu\":\"100m\"}}},"
-                                   "{\"name\":\"b\",\"resources\":{\"requests\":{\"cpu\":\"200m\",\"memory\":\"1Mi\"}}}],"
-                                   "\"initContainers\":[{\"name\":\"s\",\"restartPolicy\":\"Always\",\"resources\":{"
-                                   "\"requests\":{\"cpu\":\"50m\"}}},{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":"
-                                   "\"500m\"}}}],\"overhead\":{\"cpu\":\"10m\"}}");
+    const struct val *spec =
+        parse(&a, &types[T_core_v1_PodSpec],
+              "{\"containers\":[{\"name\":\"a\",\"resources\":{\"requests\":{\"cpu\":\"100m\"}}},"
+              "{\"name\":\"b\",\"resources\":{\"requests\":{\"cpu\":\"200m\",\"memory\":\"1Mi\"}}}],"
+              "\"initContainers\":[{\"name\":\"s\",\"restartPolicy\":\"Always\",\"resources\":{"
+              "\"requests\":{\"cpu\":\"50m\"}}},{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":"
+              "\"500m\"}}}],\"overhead\":{\"cpu\":\"10m\"}}");
     pod_amounts(&a, spec, N_requests, &s);
     expect_amount(&s, "cpu", "560m"); /* init beside its sidecar, and overhead */
     expect_amount(&s, "memory", "1Mi");
@@ -97,11 +103,16 @@ static void pod_levels(void **state)
     } cases[] = {
         {LEVEL_BASELINE, "{\"containers\":[{\"name\":\"c\"}]}", NULL},
         {LEVEL_BASELINE, "{\"hostPID\":true}", "host namespaces"},
-        {LEVEL_BASELINE, "{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/\"}}]}", "hostPath volumes"},
-        {LEVEL_BASELINE, "{\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":1,\"hostPort\":2}]}]}", "hostPort"},
-        {LEVEL_BASELINE, "{\"containers\":[{\"name\":\"c\",\"securityContext\":{\"capabilities\":{\"add\":[\"SYS_TIME\"]}}}]}",
+        {LEVEL_BASELINE, "{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/\"}}]}",
+         "hostPath volumes"},
+        {LEVEL_BASELINE,
+         "{\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":1,\"hostPort\":2}]}]}", "hostPort"},
+        {LEVEL_BASELINE,
+         "{\"containers\":[{\"name\":\"c\",\"securityContext\":{\"capabilities\":{\"add\":[\"SYS_TIME\"]}}}]"
+         "}",
          "non-default capabilities"},
-        {LEVEL_BASELINE, "{\"securityContext\":{\"sysctls\":[{\"name\":\"kernel.sem\",\"value\":\"1\"}]}}", "forbidden sysctls"},
+        {LEVEL_BASELINE, "{\"securityContext\":{\"sysctls\":[{\"name\":\"kernel.sem\",\"value\":\"1\"}]}}",
+         "forbidden sysctls"},
         {LEVEL_PRIVILEGED, "{\"hostPID\":true}", NULL},
         {LEVEL_RESTRICTED, "{\"containers\":[{\"name\":\"c\"}]}", "runAsNonRoot != true"},
         {LEVEL_RESTRICTED, "{\"volumes\":[{\"name\":\"v\",\"nfs\":{\"server\":\"s\",\"path\":\"/\"}}]}",
@@ -120,12 +131,15 @@ static void pod_levels(void **state)
 static void references_of_pods(void **state)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const struct val *pod = parse(
-        &a, &types[T_core_v1_Pod],
-        "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"serviceAccountName\":\"sa\",\"imagePullSecrets\":[{\"name\":\"pull\"}],"
-        "\"volumes\":[{\"name\":\"e\",\"ephemeral\":{}},{\"name\":\"v\",\"projected\":{\"sources\":[{\"configMap\":{\"name\":"
-        "\"cm\"}}]}},{\"name\":\"w\",\"secret\":{\"secretName\":\"sec\"}}],\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":"
-        "\"E\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"env\",\"key\":\"k\"}}}]}]}}");
+    const struct val *pod =
+        parse(&a, &types[T_core_v1_Pod],
+              "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"serviceAccountName\":\"sa\",\"imagePullSecrets\":[{"
+              "\"name\":\"pull\"}],"
+              "\"volumes\":[{\"name\":\"e\",\"ephemeral\":{}},{\"name\":\"v\",\"projected\":{\"sources\":[{"
+              "\"configMap\":{\"name\":"
+              "\"cm\"}}]}},{\"name\":\"w\",\"secret\":{\"secretName\":\"sec\"}}],\"containers\":[{\"name\":"
+              "\"c\",\"env\":[{\"name\":"
+              "\"E\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"env\",\"key\":\"k\"}}}]}]}}");
     assert_true(pod_refers(pod, RES_SECRETS, STR("pull")));
     assert_true(pod_refers(pod, RES_SECRETS, STR("sec")));
     assert_true(pod_refers(pod, RES_SECRETS, STR("env")));
@@ -140,7 +154,8 @@ static void indentation(void **state)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     json_indent(&b, STR("{\"a\":[1,{\"b\":\"x,{\\\"}\"}],\"c\":{},\"d\":[]}"));
-    assert_str(buf_str(&b), "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x,{\\\"}\"\n    }\n  ],\n  \"c\": {},\n  \"d\": []\n}\n");
+    assert_str(buf_str(&b), "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x,{\\\"}\"\n    }\n  ],\n  \"c\": "
+                            "{},\n  \"d\": []\n}\n");
 }
 
 int main(void)

@@ -105,11 +105,13 @@ FIBER_TEST(answers_in_other_forms)
     struct fixture f;
     fixture_start(&f, NULL);
     make_config_map(&f, "a", NULL);
-    struct reply r = ask(&f, "GET", MAPS, NULL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+    struct reply r =
+        ask(&f, "GET", MAPS, NULL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
     assert_at(&f, r, "kind", "Table");
     assert_at(&f, r, "columnDefinitions.0.name", "Name");
     assert_at(&f, r, "rows.0.object.kind", "PartialObjectMetadata");
-    r = ask(&f, "GET", MAPS, NULL, "Accept: application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+    r = ask(&f, "GET", MAPS, NULL,
+            "Accept: application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
     assert_at(&f, r, "kind", "PartialObjectMetadataList");
     assert_at(&f, r, "items.0.metadata.name", "a");
     assert_at(&f, r, "items.0.data.k", "");
@@ -141,7 +143,8 @@ FIBER_TEST(discovery_and_pages)
     assert_at(&f, r, "kind", "APIGroupDiscoveryList");
     struct str tag = http_header(&r.headers, "etag");
     assert_true(tag.n > 10);
-    r = ask(&f, "GET", "/apis", NULL, arena_printf(&f.arena, "%s\nIf-None-Match: %.*s", accept, STR_ARG(tag)).p);
+    r = ask(&f, "GET", "/apis", NULL,
+            arena_printf(&f.arena, "%s\nIf-None-Match: %.*s", accept, STR_ARG(tag)).p);
     assert_code(r, 304);
     assert_true(str_contains(get(&f, "/metrics").text, STR("apiserver_request_total{")));
     fixture_stop(&f);
@@ -153,7 +156,8 @@ FIBER_TEST(openapi_documents_are_found_from_the_index)
     fixture_start(&f, NULL);
     struct reply r = get(&f, "/openapi/v3");
     assert_code(r, 200);
-    assert_true(str_contains(r.text, STR("\"apis/apps/v1\":{\"serverRelativeURL\":\"/openapi/v3/apis/apps/v1?hash=")));
+    assert_true(str_contains(
+        r.text, STR("\"apis/apps/v1\":{\"serverRelativeURL\":\"/openapi/v3/apis/apps/v1?hash=")));
     r = get(&f, "/openapi/v3/apis/apps/v1?hash=any");
     assert_at(&f, r, "openapi", "3.0.0");
     struct str tag = http_header(&r.headers, "etag");
@@ -161,7 +165,8 @@ FIBER_TEST(openapi_documents_are_found_from_the_index)
                     arena_printf(&f.arena, "If-None-Match: %.*s", STR_ARG(tag)).p), 304);
     assert_code(get(&f, "/openapi/v3/apis/nonsense/v1"), 404);
     assert_at(&f, get(&f, "/openapi/v2"), "swagger", "2.0");
-    assert_code(ask(&f, "GET", "/openapi/v2", NULL, "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
+    assert_code(ask(&f, "GET", "/openapi/v2", NULL,
+                    "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
                 406);
     fixture_stop(&f);
 }
@@ -171,9 +176,11 @@ FIBER_TEST(events_have_two_faces)
     struct fixture f;
     fixture_start(&f, NULL);
     assert_code(post(&f, "/apis/events.k8s.io/v1/namespaces/default/events",
-                     "{\"metadata\":{\"name\":\"e\"},\"reason\":\"R\",\"note\":\"N\",\"type\":\"Normal\",\"action\":\"A\","
+                     "{\"metadata\":{\"name\":\"e\"},\"reason\":\"R\",\"note\":\"N\",\"type\":\"Normal\","
+                     "\"action\":\"A\","
                      "\"eventTime\":\"2026-01-01T00:00:00.000000Z\",\"reportingController\":\"c\","
-                     "\"reportingInstance\":\"i\",\"regarding\":{\"kind\":\"Pod\",\"name\":\"p\",\"namespace\":\"default\"}}"),
+                     "\"reportingInstance\":\"i\",\"regarding\":{\"kind\":\"Pod\",\"name\":\"p\","
+                     "\"namespace\":\"default\"}}"),
                 201);
     struct reply r = get(&f, "/api/v1/namespaces/default/events/e");
     assert_at(&f, r, "message", "N");

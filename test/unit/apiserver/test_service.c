@@ -6,7 +6,8 @@
 
 static struct reply make(struct fixture *f, const char *name, const char *spec)
 {
-    return post(f, SERVICES, arena_printf(&f->arena, "{\"metadata\":{\"name\":\"%s\"},\"spec\":%s}", name, spec).p);
+    return post(f, SERVICES,
+                arena_printf(&f->arena, "{\"metadata\":{\"name\":\"%s\"},\"spec\":%s}", name, spec).p);
 }
 
 FIBER_TEST(the_kubernetes_service)
@@ -53,7 +54,8 @@ FIBER_TEST(headless_and_external_have_none)
 {
     struct fixture f;
     fixture_start(&f, NULL);
-    struct reply r = make(&f, "h", "{\"ports\":[{\"port\":80}],\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"}}");
+    struct reply r =
+        make(&f, "h", "{\"ports\":[{\"port\":80}],\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"}}");
     assert_at(&f, r, "spec.clusterIPs.0", "None");
     r = make(&f, "x", "{\"type\":\"ExternalName\",\"externalName\":\"e.com\"}");
     assert_code(r, 201);
@@ -68,16 +70,22 @@ FIBER_TEST(headless_and_external_have_none)
 FIBER_TEST(node_ports)
 {
     struct fixture f;
-    struct apiserver_config c = {.authorization = "AlwaysAllow", .node_port_first = 30000, .node_port_last = 30002};
+    struct apiserver_config c = {
+        .authorization = "AlwaysAllow", .node_port_first = 30000, .node_port_last = 30002};
     fixture_start(&f, &c);
-    struct reply r = make(&f, "a", "{\"type\":\"NodePort\",\"ports\":[{\"port\":53,\"protocol\":\"TCP\",\"name\":\"t\"},"
-                                   "{\"port\":53,\"protocol\":\"UDP\",\"name\":\"u\"}]}");
+    struct reply r =
+        make(&f, "a",
+             "{\"type\":\"NodePort\",\"ports\":[{\"port\":53,\"protocol\":\"TCP\",\"name\":\"t\"},"
+             "{\"port\":53,\"protocol\":\"UDP\",\"name\":\"u\"}]}");
     assert_code(r, 201);
     const char *port = at(&f, r.v, "spec.ports.0.nodePort");
     assert_at(&f, r, "spec.ports.1.nodePort", port); /* one number for both protocols */
     assert_code(make(&f, "b", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":29999}]}"), 422);
-    assert_code(make(&f, "b", arena_printf(&f.arena, "{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%s}]}",
-                                           port).p), 422);
+    assert_code(
+        make(&f, "b",
+             arena_printf(&f.arena, "{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%s}]}", port)
+                 .p),
+        422);
     assert_code(make(&f, "b", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"), 201);
     assert_code(make(&f, "c", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"), 201);
     assert_code(make(&f, "d", "{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"), 500);
@@ -96,10 +104,12 @@ FIBER_TEST(updates_keep_what_they_do_not_name)
     fixture_start(&f, NULL);
     struct reply r = make(&f, "a", "{\"ports\":[{\"port\":80}]}");
     const char *ip = at(&f, r.v, "spec.clusterIP");
-    r = ask(&f, "PUT", SERVICES "/a", "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"ports\":[{\"port\":81}]}}", NULL);
+    r = ask(&f, "PUT", SERVICES "/a", "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"ports\":[{\"port\":81}]}}",
+            NULL);
     assert_code(r, 200);
     assert_at(&f, r, "spec.clusterIP", ip);
-    assert_code(patch(&f, SERVICES "/a", "merge-patch+json", "{\"spec\":{\"clusterIP\":\"10.96.9.9\"}}"), 422);
+    assert_code(patch(&f, SERVICES "/a", "merge-patch+json", "{\"spec\":{\"clusterIP\":\"10.96.9.9\"}}"),
+                422);
     fixture_stop(&f);
 }
 

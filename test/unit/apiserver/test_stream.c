@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is passed on: logs, exec and port-forward to a kubelet (played here), proxies to pods, services and nodes. */
+/* What is passed on: logs, exec and port-forward to a kubelet (played here), proxies to pods, services and
+ * nodes. */
 #include "fixture.h"
 
 #include <stdio.h>
@@ -72,7 +73,8 @@ static void kubelet_start(struct kubelet *k, bool tls)
     struct tls_server *t = NULL;
     *k = (struct kubelet){.dir = "/tmp/cube-kubelet-XXXXXX"};
     assert_non_null(mkdtemp(k->dir));
-    struct pki_config pki = {.dir = k->dir, .apiserver_ips = ips, .dns_domain = "cluster.local", .now = os_wall()};
+    struct pki_config pki = {
+        .dir = k->dir, .apiserver_ips = ips, .dns_domain = "cluster.local", .now = os_wall()};
     assert_int_equal(pki_ensure(&k->arena, &pki, NULL, &e), 0);
     struct tls_keypair pair = {read_all(k, "apiserver.crt"), read_all(k, "apiserver.key")};
     struct tls_server_config c = {.keys = &pair, .n_keys = 1, .client_ca = read_all(k, "ca.crt"),
@@ -98,19 +100,30 @@ static void kubelet_stop(struct kubelet *k)
 
 static struct apiserver_config config_for(struct kubelet *k)
 {
-    return (struct apiserver_config){.authorization = "AlwaysAllow", .kubelet_ca = file(k, "ca.crt"),
-        .kubelet_cert = file(k, "apiserver-kubelet-client.crt"), .kubelet_key = file(k, "apiserver-kubelet-client.key")};
+    return (struct apiserver_config){.authorization = "AlwaysAllow",
+                                     .kubelet_ca = file(k, "ca.crt"),
+                                     .kubelet_cert = file(k, "apiserver-kubelet-client.crt"),
+                                     .kubelet_key = file(k, "apiserver-kubelet-client.key")};
 }
 
 static void make_objects(struct fixture *f, int port)
 {
-    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+    assert_code(
+        post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n\"}}"), 201);
-    assert_code(patch(f, "/api/v1/nodes/n/status", "merge-patch+json",
-                      arena_printf(&f->arena, "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"127.0.0.1\"}],"
-                                              "\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":%d}}}}", port).p), 200);
-    assert_code(post(f, PODS, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"name\":\"a\","
-                              "\"image\":\"i\"},{\"name\":\"b\",\"image\":\"i\"}]}}"), 201);
+    assert_code(
+        patch(f, "/api/v1/nodes/n/status", "merge-patch+json",
+              arena_printf(&f->arena,
+                           "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"127.0.0.1\"}],"
+                           "\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":%d}}}}",
+                           port)
+                  .p),
+        200);
+    assert_code(
+        post(f, PODS,
+             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[{\"name\":\"a\","
+             "\"image\":\"i\"},{\"name\":\"b\",\"image\":\"i\"}]}}"),
+        201);
 }
 
 FIBER_TEST(logs_come_from_the_kubelet)
@@ -121,7 +134,8 @@ FIBER_TEST(logs_come_from_the_kubelet)
     struct apiserver_config c = config_for(&k);
     fixture_start(&f, &c);
     make_objects(&f, k.port);
-    struct reply r = ask(&f, "GET", PODS "/p/log?container=a&tailLines=5&follow=true&bogus=1", NULL, "Authorization: Basic x");
+    struct reply r = ask(&f, "GET", PODS "/p/log?container=a&tailLines=5&follow=true&bogus=1", NULL,
+                         "Authorization: Basic x");
     assert_code(r, 200);
     assert_str(r.text, "line\n");
     assert_string_equal(k.last, "/containerLogs/default/p/a?follow=true&tailLines=5");
@@ -163,8 +177,12 @@ static void exec_over(struct fixture *f, struct kubelet *k, bool websocket)
     char text[64];
     struct str outcome = STR_NULL;
     struct mono deadline = mono_add(os_mono(), SECONDS(10));
-    struct http_request q = {.method = websocket ? "GET" : "POST",
-        .url = arena_printf(&f->arena, "%s" PODS "/p/exec?container=a&command=cat&command=-n&stdin=true&stdout=true", f->base).p};
+    struct http_request q = {
+        .method = websocket ? "GET" : "POST",
+        .url = arena_printf(&f->arena,
+                            "%s" PODS "/p/exec?container=a&command=cat&command=-n&stdin=true&stdout=true",
+                            f->base)
+                   .p};
     int r = rc_connect(f->http, &q, &o, websocket, deadline, &s, &call, &e);
     if (r)
         fail_msg("%d: %s", r, err_text(&e, r));
@@ -204,7 +222,9 @@ FIBER_TEST(proxies_to_pods_services_and_nodes)
     fixture_start(&f, &c);
     make_objects(&f, node.port);
     assert_code(patch(&f, PODS "/p/status", "merge-patch+json",
-                      "{\"status\":{\"phase\":\"Running\",\"podIP\":\"127.0.0.1\",\"podIPs\":[{\"ip\":\"127.0.0.1\"}]}}"), 200);
+                      "{\"status\":{\"phase\":\"Running\",\"podIP\":\"127.0.0.1\",\"podIPs\":[{\"ip\":\"127."
+                      "0.0.1\"}]}}"),
+                200);
     struct reply r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/a%%20b/?x=y", k.port).p);
     assert_code(r, 200);
     assert_str(r.text, "you asked for /a%20b/?x=y");
@@ -218,13 +238,19 @@ FIBER_TEST(proxies_to_pods_services_and_nodes)
     assert_code(get(&f, "/api/v1/nodes/n/proxy/metrics"), 200);
     assert_string_equal(node.last, "/metrics");
     assert_code(post(&f, "/api/v1/namespaces/default/services",
-                     "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"name\":\"h\",\"port\":80}]}}"), 201);
+                     "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"name\":\"h\",\"port\":80}]}}"),
+                201);
     assert_code(get(&f, "/api/v1/namespaces/default/services/s:h/proxy/x"), 503);
     assert_code(post(&f, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
-                     arena_printf(&f.arena, "{\"metadata\":{\"name\":\"s-1\",\"labels\":{\"kubernetes.io/service-name\":\"s\"}},"
-                                            "\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"10.9.9.9\"],"
-                                            "\"conditions\":{\"ready\":false}},{\"addresses\":[\"10.9.9.8\"]}],\"ports\":"
-                                            "[{\"name\":\"h\",\"port\":%d}]}", k.port).p), 201);
+                     arena_printf(
+                         &f.arena,
+                         "{\"metadata\":{\"name\":\"s-1\",\"labels\":{\"kubernetes.io/service-name\":\"s\"}},"
+                         "\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"10.9.9.9\"],"
+                         "\"conditions\":{\"ready\":false}},{\"addresses\":[\"10.9.9.8\"]}],\"ports\":"
+                         "[{\"name\":\"h\",\"port\":%d}]}",
+                         k.port)
+                         .p),
+                201);
     fixture_stop(&f);
     kubelet_stop(&k);
     kubelet_stop(&node);

@@ -57,7 +57,8 @@ FIBER_TEST(resumes_after_a_revision)
     make_config_map(&f, "a", NULL);
     const char *rv = at(&f, get(&f, MAPS).v, "metadata.resourceVersion");
     make_config_map(&f, "b", NULL);
-    assert_int_equal(watch_begin(&f, &w, arena_printf(&f.arena, MAPS "?watch=true&resourceVersion=%s", rv).p), 200);
+    assert_int_equal(watch_begin(&f, &w, arena_printf(&f.arena, MAPS "?watch=true&resourceVersion=%s", rv).p),
+                     200);
     expect(&w, "ADDED", "b");
     expect_nothing(&w);
     watch_end(&w);
@@ -108,8 +109,10 @@ FIBER_TEST(watch_lists_end_with_a_bookmark)
     const struct val *v;
     fixture_start(&f, NULL);
     make_config_map(&f, "a", NULL);
-    assert_int_equal(watch_begin(&f, &w, MAPS "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
-                                             "allowWatchBookmarks=true"), 200);
+    assert_int_equal(watch_begin(&f, &w,
+                                 MAPS "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
+                                      "allowWatchBookmarks=true"),
+                     200);
     expect(&w, "ADDED", "a");
     assert_true(watch_event(&w, 5000, &t, &v));
     assert_string_equal(t, "BOOKMARK");
@@ -146,8 +149,10 @@ FIBER_TEST(tables_name_their_columns_once)
     make_config_map(&f, "a", NULL);
     make_config_map(&f, "b", NULL);
     struct http_header accept = {STR("Accept"), STR("application/json;as=Table;v=v1;g=meta.k8s.io")};
-    struct http_request q = {.url = arena_printf(&f.arena, "%s" MAPS "?watch=true&timeoutSeconds=1", f.base).p,
-        .headers = &accept, .n_headers = 1};
+    struct http_request q = {.url =
+                                 arena_printf(&f.arena, "%s" MAPS "?watch=true&timeoutSeconds=1", f.base).p,
+                             .headers = &accept,
+                             .n_headers = 1};
     assert_int_equal(http_do(f.http, &q, mono_add(os_mono(), SECONDS(5)), &call, &e), 0);
     struct watching w = {.f = &f, .call = call};
     const char *t;
@@ -233,8 +238,9 @@ FIBER_TEST(local_calls_take_the_same_way)
     assert_int_equal(client_patch(f.local, c, PATCH_MERGE, STR("{\"data\":{\"k\":\"v\"}}"), a, &v, &s), 0);
     assert_int_equal(client_list(f.local, c, a, &v, &s), 0);
     assert_int_equal(val_len(val_get(v, N_items)), 1);
-    assert_int_equal(client_delete(f.local, CALL(.res = c->res, .ns = c->ns, .name = c->name, .uid = STR("1")), a, &v, &s),
-                     409);
+    assert_int_equal(
+        client_delete(f.local, CALL(.res = c->res, .ns = c->ns, .name = c->name, .uid = STR("1")), a, &v, &s),
+        409);
     status_init(&s, a);
     assert_int_equal(client_delete(f.local, c, a, NULL, &s), 0);
     assert_int_equal(client_get(f.local, c, a, &v, &s), 404);
@@ -252,7 +258,8 @@ FIBER_TEST(restarts_over_the_same_store)
     struct reply r = get(&f, MAPS "/a");
     assert_at(&f, r, "metadata.resourceVersion", rv);
     assert_at(&f, r, "data.k", "v");
-    assert_at(&f, get(&f, "/api/v1/namespaces/default"), "metadata.uid", uid); /* bootstrap objects are not made anew */
+    assert_at(&f, get(&f, "/api/v1/namespaces/default"), "metadata.uid",
+              uid); /* bootstrap objects are not made anew */
     fixture_stop(&f);
 }
 
@@ -262,8 +269,13 @@ FIBER_TEST(unconcerned_watches_are_passed_by)
     struct watching w;
     fixture_start(&f, NULL);
     const char *rv = at(&f, get(&f, MAPS).v, "metadata.resourceVersion");
-    assert_int_equal(watch_begin(&f, &w, arena_printf(&f.arena, MAPS "?watch=true&fieldSelector=metadata.name%%3Dmine&"
-                                                      "resourceVersion=%s", rv).p), 200);
+    assert_int_equal(watch_begin(&f, &w,
+                                 arena_printf(&f.arena,
+                                              MAPS "?watch=true&fieldSelector=metadata.name%%3Dmine&"
+                                                   "resourceVersion=%s",
+                                              rv)
+                                     .p),
+                     200);
     for (int i = 0; i < 150; i++)
         make_config_map(&f, arena_printf(&f.arena, "m%d", i).p, NULL);
     make_config_map(&f, "mine", NULL);
@@ -278,9 +290,13 @@ FIBER_TEST(events_expire)
     struct fixture f;
     fixture_start(&f, NULL);
     const char *path = "/api/v1/namespaces/default/events";
-    assert_code(post(&f, path, "{\"metadata\":{\"name\":\"old\"},\"involvedObject\":{\"namespace\":\"default\"}}"), 201);
-    assert_code(post(&f, path, "{\"metadata\":{\"name\":\"seen\"},\"involvedObject\":{\"namespace\":\"default\"},"
-                               "\"lastTimestamp\":\"2100-01-01T00:00:00Z\"}"), 201);
+    assert_code(
+        post(&f, path, "{\"metadata\":{\"name\":\"old\"},\"involvedObject\":{\"namespace\":\"default\"}}"),
+        201);
+    assert_code(post(&f, path,
+                     "{\"metadata\":{\"name\":\"seen\"},\"involvedObject\":{\"namespace\":\"default\"},"
+                     "\"lastTimestamp\":\"2100-01-01T00:00:00Z\"}"),
+                201);
     assert_false(expire_before(f.server, (struct wall){os_wall().ns + SECONDS(10)}));
     assert_code(get(&f, arena_printf(&f.arena, "%s/old", path).p), 404);
     assert_code(get(&f, arena_printf(&f.arena, "%s/seen", path).p), 200);

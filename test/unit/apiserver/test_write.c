@@ -6,15 +6,18 @@
 #define PODS "/api/v1/namespaces/default/pods"
 #define DEPLOYMENTS "/apis/apps/v1/namespaces/default/deployments"
 
-static const char pod[] = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}";
-static const char deployment[] =
-    "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":2,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":"
-    "{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}";
+static const char pod[] =
+    "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}";
+static const char deployment[] = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":2,\"selector\":{"
+                                 "\"matchLabels\":{\"a\":\"b\"}},\"template\":"
+                                 "{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{"
+                                 "\"name\":\"c\",\"image\":\"i\"}]}}}}";
 
 static void start(struct fixture *f)
 {
     fixture_start(f, NULL);
-    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+    assert_code(
+        post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
 }
 
 FIBER_TEST(creates_once)
@@ -27,7 +30,8 @@ FIBER_TEST(creates_once)
     assert_at(&f, r, "reason", "AlreadyExists");
     assert_code(post(&f, MAPS, "{\"metadata\":{\"name\":\"b\",\"namespace\":\"other\"}}"), 400);
     assert_code(post(&f, MAPS, "{\"metadata\":{\"name\":\"b\",\"resourceVersion\":\"5\"}}"), 400);
-    assert_code(post(&f, MAPS, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"b\"}}"), 400);
+    assert_code(post(&f, MAPS, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"b\"}}"),
+                400);
     assert_code(post(&f, MAPS, ""), 400);
     assert_code(post(&f, "/api/v1/namespaces/none/configmaps", "{\"metadata\":{\"name\":\"b\"}}"), 404);
     fixture_stop(&f);
@@ -98,7 +102,8 @@ FIBER_TEST(patches_of_three_kinds)
     struct fixture f;
     start(&f);
     make_config_map(&f, "a", NULL);
-    struct reply r = patch(&f, MAPS "/a", "json-patch+json", "[{\"op\":\"add\",\"path\":\"/data/x\",\"value\":\"1\"}]");
+    struct reply r =
+        patch(&f, MAPS "/a", "json-patch+json", "[{\"op\":\"add\",\"path\":\"/data/x\",\"value\":\"1\"}]");
     assert_at(&f, r, "data.x", "1");
     r = patch(&f, MAPS "/a", "merge-patch+json", "{\"data\":{\"x\":null,\"y\":\"2\"}}");
     assert_at(&f, r, "data.x", "");
@@ -136,7 +141,8 @@ FIBER_TEST(status_is_apart)
                            "{\"spec\":{\"replicas\":9},\"status\":{\"replicas\":1}}");
     assert_at(&f, r, "spec.replicas", "2");
     assert_at(&f, r, "status.replicas", "1");
-    r = patch(&f, DEPLOYMENTS "/d", "merge-patch+json", "{\"spec\":{\"replicas\":3},\"status\":{\"replicas\":7}}");
+    r = patch(&f, DEPLOYMENTS "/d", "merge-patch+json",
+              "{\"spec\":{\"replicas\":3},\"status\":{\"replicas\":7}}");
     assert_at(&f, r, "spec.replicas", "3");
     assert_at(&f, r, "status.replicas", "1");
     fixture_stop(&f);
@@ -249,7 +255,9 @@ FIBER_TEST(namespaces_end_when_finalized)
     r = post(&f, "/api/v1/namespaces/x/configmaps", "{\"metadata\":{\"name\":\"a\"}}");
     assert_code(r, 403);
     assert_at(&f, r, "details.causes.0.reason", "NamespaceTerminating");
-    assert_code(ask(&f, "PUT", "/api/v1/namespaces/x/finalize", "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}", NULL), 200);
+    assert_code(
+        ask(&f, "PUT", "/api/v1/namespaces/x/finalize", "{\"metadata\":{\"name\":\"x\"},\"spec\":{}}", NULL),
+        200);
     assert_code(get(&f, "/api/v1/namespaces/x"), 404);
     assert_code(ask(&f, "DELETE", "/api/v1/namespaces/default", NULL, NULL), 403);
     fixture_stop(&f);
@@ -274,21 +282,31 @@ FIBER_TEST(evictions_ask_the_budget)
 {
     struct fixture f;
     start(&f);
-    assert_code(post(&f, PODS, "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":"
-                               "\"c\",\"image\":\"i\"}]}}"), 201);
-    assert_code(patch(&f, PODS "/p/status", "merge-patch+json",
-                      "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}"),
-                200);
-    assert_code(post(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-                     "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":"
-                     "{\"a\":\"b\"}}}}"), 201);
-    const char *eviction = "{\"kind\":\"Eviction\",\"apiVersion\":\"policy/v1\",\"metadata\":{\"name\":\"p\"}}";
+    assert_code(
+        post(&f, PODS,
+             "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":"
+             "\"c\",\"image\":\"i\"}]}}"),
+        201);
+    assert_code(
+        patch(
+            &f, PODS "/p/status", "merge-patch+json",
+            "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}"),
+        200);
+    assert_code(
+        post(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":"
+             "{\"a\":\"b\"}}}}"),
+        201);
+    const char *eviction =
+        "{\"kind\":\"Eviction\",\"apiVersion\":\"policy/v1\",\"metadata\":{\"name\":\"p\"}}";
     struct reply r = post(&f, PODS "/p/eviction", eviction);
     assert_code(r, 429);
     assert_at(&f, r, "details.causes.0.reason", "DisruptionBudget");
-    assert_code(patch(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b/status", "merge-patch+json",
+    assert_code(patch(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b/status",
+                      "merge-patch+json",
                       "{\"status\":{\"disruptionsAllowed\":1,\"observedGeneration\":1,\"currentHealthy\":2,"
-                      "\"desiredHealthy\":1,\"expectedPods\":2}}"), 200);
+                      "\"desiredHealthy\":1,\"expectedPods\":2}}"),
+                200);
     assert_code(post(&f, PODS "/p/eviction", eviction), 201);
     assert_code(get(&f, PODS "/p"), 404);
     r = get(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b");
