@@ -391,7 +391,7 @@ static void check_slice_ports(struct validation *x, const struct vpath *p, const
         const struct val *port = val_item(ports, i), *protocol = val_get(port, N_protocol);
         const struct vpath *at = ITEM(p, i);
         if (val_getstr(port, N_name).n)
-            check_text(x, AT(at, N_name), val_getstr(port, N_name), check_port_name);
+            check_text(x, AT(at, N_name), val_getstr(port, N_name), check_label_of_dns);
         for (size_t j = 0; j < i; j++)
             if (same_str(val_item(ports, j), port, N_name)) {
                 say_duplicate(x, AT(at, N_name), val_get(port, N_name));

@@ -231,12 +231,25 @@ static int teardown(void **state)
     return 0;
 }
 
+/* A Service's port may be called "80-8080" (kubectl create service does so): its slice, too. */
+static void test_slice_ports(void **state)
+{
+    (void)state;
+#define SLICE(name) "{" META ",'addressType':'IPv4','ports':[{'name':'" name "','protocol':'TCP','port':80}]}"
+    static const struct validate_case cases[] = {
+        {RES_ENDPOINTSLICES, NULL, SLICE("80-8080"), NULL, ""},
+        {RES_ENDPOINTSLICES, NULL, SLICE("a-name-longer-than-a-port-name"), NULL, ""},
+        {RES_ENDPOINTSLICES, NULL, SLICE("no_label"), NULL, "ports[0].name Invalid"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),       cmocka_unit_test(test_pod_status), cmocka_unit_test(test_job_status),
         cmocka_unit_test(test_other_status), cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
-        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_metadata),     cmocka_unit_test(test_slice_ports),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }
