@@ -452,9 +452,10 @@ void node_run(void *arg)
     struct mono written = {0};
     while (!fiber_cancelled()) {
         check_runtime(k);
+        bool told_ready = is_ready(k); /* it may become so while update waits: then that is still to be told */
         int r = k->client ? update(k, &written) : 0;
         cni_update(k);
-        int64_t pause = r != 0 ? SECONDS(1) : is_ready(k) ? k->cfg.status_period : NOT_READY_PERIOD;
+        int64_t pause = r != 0 ? SECONDS(1) : told_ready && is_ready(k) ? k->cfg.status_period : NOT_READY_PERIOD;
         waitq_wait(&k->node_dirty, mono_add(os_mono(), pause));
     }
 }

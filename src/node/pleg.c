@@ -246,6 +246,8 @@ int pleg_relist(struct kubelet *k, struct err *e)
     fmutex_unlock(&k->relisting);
     arena_done(&a);
     if (rc == 0) {
+        if (!k->relisted)
+            waitq_wake_all(&k->node_dirty);
         k->relisted = true;
         k->relisted_at = os_mono();
         sources_reconcile(k);
