@@ -39,7 +39,8 @@ static int bad_result(struct status *s, struct str text, const char *why)
     return status_invalid(s, STR(""), STR(""), STR(""));
 }
 
-/* A patch must not make another kind of object; one that drops the words keeps what it was. */
+/* A patch must not make another kind of object; one that drops the words keeps what it was. Strategic patches are
+ * applied to the fields only, and the words are not among them. */
 static bool same_kind(const struct val *doc, const struct val *result, name_id name)
 {
     struct str have = val_getstr(result, name);
@@ -48,7 +49,7 @@ static bool same_kind(const struct val *doc, const struct val *result, name_id n
 
 static void keep_word(struct arena *a, const struct val *doc, struct val *result, name_id name)
 {
-    if (!val_getstr(doc, name).n || val_getstr(result, name).n)
+    if (!val_getstr(doc, name).n)
         return;
     if (result->kind == VAL_MAP)
         val_put_str(a, result, name_str(name), val_getstr(doc, name));
@@ -68,8 +69,8 @@ static void report_add(struct arena *a, struct json_report *to, const struct jso
     to->n = MIN(to->n + from->n, (unsigned)JSON_REPORT_MAX);
 }
 
-static int to_typed(struct arena *a, const struct type *t, const struct val *doc, const struct val *patched,
-                    struct json_report *report, struct val **ret, struct status *s)
+static int to_typed(struct arena *a, enum patch_kind kind, const struct type *t, const struct val *doc,
+                    const struct val *patched, struct json_report *report, struct val **ret, struct status *s)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     struct err e = {0};
@@ -81,7 +82,7 @@ static int to_typed(struct arena *a, const struct type *t, const struct val *doc
     report_add(a, report, &own);
     if (!val_is(v, VAL_OBJ) && !val_is(v, VAL_MAP))
         return bad_result(s, buf_str(&b), "json: cannot unmarshal into Go value of an object");
-    if (!same_kind(doc, v, N_kind) || !same_kind(doc, v, N_apiVersion))
+    if (kind != PATCH_STRATEGIC && (!same_kind(doc, v, N_kind) || !same_kind(doc, v, N_apiVersion)))
         return bad_result(s, buf_str(&b), "the kind and apiVersion of an object cannot be patched");
     keep_word(a, doc, v, N_kind);
     keep_word(a, doc, v, N_apiVersion);
@@ -99,9 +100,11 @@ int patch_apply(struct arena *a, enum patch_kind kind, const struct type *t, con
     };
     struct val *p = NULL, *patched = NULL;
     int r = decode_patch(a, patch, report, &p, s);
-    if (r == 0)
+    if (r == 0 && kind != PATCH_MERGE && val_is(p, VAL_NULL))
+        patched = to_untyped(a, t, doc); /* to Go, an empty patch */
+    else if (r == 0)
         r = kinds[kind](a, t, to_untyped(a, t, doc), p, &patched, s);
-    return r == 0 ? to_typed(a, t, doc, patched, report, ret, s) : r;
+    return r == 0 ? to_typed(a, kind, t, doc, patched, report, ret, s) : r;
 }
 
 int patch_json(struct arena *a, const struct type *t, const struct val *doc, struct str patch, struct val **ret,

@@ -8,6 +8,7 @@
 #include "resources.h"
 #include "type/defaults.h"
 #include "type/meta.h"
+#include "type/podresources.h"
 #include "type/qos.h"
 #include "type/service.h"
 #include "type/strategy.h"
@@ -218,6 +219,7 @@ static void create_pod(struct arena *a, struct val *pod)
 {
     struct val *status = val_new(a, VAL_OBJ);
     expand_scheduling(a, pod);
+    pod_resources_default(a, pod);
     val_set_str(a, status, N_phase, STR("Pending"));
     val_set_str(a, status, N_qosClass, str_of(pod_qos_class(val_get(pod, N_spec))));
     if (val_len(val_at(pod, N_spec, N_schedulingGates))) {
@@ -228,6 +230,12 @@ static void create_pod(struct arena *a, struct val *pod)
         val_set_str(a, c, N_message, STR("Scheduling is blocked due to non-empty scheduling gates"));
     }
     val_set(a, pod, N_status, *status);
+}
+
+static void create_service(struct arena *a, struct val *service)
+{
+    (void)a;
+    service_drop_internal(service);
 }
 
 static void set_phase(struct arena *a, struct val *v, const char *phase)
@@ -295,6 +303,7 @@ static const struct {
     {RES_JOBS, create_job},                      {RES_LIMITRANGES, create_limit_range},
     {RES_NAMESPACES, create_namespace},          {RES_PERSISTENTVOLUMECLAIMS, create_claim},
     {RES_PERSISTENTVOLUMES, create_volume},      {RES_PODS, create_pod},
+    {RES_SERVICES, create_service},
 };
 
 void prepare_create(struct arena *a, const struct resource *r, struct val *v)
@@ -423,6 +432,16 @@ static void update_volume_status(struct arena *a, struct val *v, const struct va
         val_set_time(a, status, N_lastPhaseTransitionTime, os_wall());
 }
 
+/* Writes to some subresources leave metadata as it was. */
+static void keep_whole_meta(struct arena *a, struct val *v, const struct val *old)
+{
+    struct val meta = *val_copy_shallow(a, obj_meta(old));
+    const struct val *managed = val_get(obj_meta(v), N_managedFields), *rv = val_get(obj_meta(v), N_resourceVersion);
+    root_put(a, &meta, N_managedFields, managed);
+    root_put(a, &meta, N_resourceVersion, rv);
+    root_put(a, v, N_metadata, &meta);
+}
+
 static void update_status(struct arena *a, const struct resource *r, struct val *v, const struct val *old)
 {
     keep_body(a, v, old);
@@ -439,11 +458,7 @@ static void update_status(struct arena *a, const struct resource *r, struct val 
     default:
         if (r->index < n_resources)
             break;
-        struct val meta = *val_copy_shallow(a, obj_meta(old));
-        const struct val *managed = val_get(obj_meta(v), N_managedFields), *rv = val_get(obj_meta(v), N_resourceVersion);
-        root_put(a, &meta, N_managedFields, managed);
-        root_put(a, &meta, N_resourceVersion, rv);
-        root_put(a, v, N_metadata, &meta);
+        keep_whole_meta(a, v, old);
     }
 }
 
@@ -457,20 +472,20 @@ static void take_spec_member(struct arena *a, struct val *v, const struct val *o
     root_put(a, v, N_status, val_get(old, N_status));
 }
 
-/* The containers there were, with the resources that are wanted now. */
-static struct val resized(struct arena *a, const struct val *wanted, const struct val *old)
+/* The containers there were, with the resources that are wanted now. What is no resize at all is left to validation. */
+static const struct val *resized(struct arena *a, const struct val *wanted, const struct val *old)
 {
     struct val *list = val_new(a, VAL_LIST);
-    VAL_EACH(old, was) {
-        struct val *c = val_copy_shallow(a, was);
-        VAL_EACH(wanted, w)
-            if (str_eq(val_getstr(w, N_name), val_getstr(was, N_name))) {
-                val_set_ref(a, c, N_resources, val_get(w, N_resources));
-                val_set_ref(a, c, N_resizePolicy, val_get(w, N_resizePolicy));
-            }
+    for (size_t i = 0; i < val_len(old); i++) {
+        const struct val *want = val_item(wanted, i);
+        struct val *c = val_copy_shallow(a, val_item(old, i));
+        if (!str_eq(val_getstr(want, N_name), val_getstr(c, N_name)))
+            return wanted;
+        val_set_ref(a, c, N_resources, val_get(want, N_resources));
+        val_set_ref(a, c, N_resizePolicy, val_get(want, N_resizePolicy));
         val_add(a, list, *c);
     }
-    return *list;
+    return val_len(old) ? list : NULL;
 }
 
 static void update_resize(struct arena *a, struct val *v, const struct val *old)
@@ -478,12 +493,16 @@ static void update_resize(struct arena *a, struct val *v, const struct val *old)
     static const name_id lists[] = {N_containers, N_initContainers};
     const struct val *want = val_get(v, N_spec), *was = val_get(old, N_spec);
     struct val *spec = val_copy_shallow(a, was) ?: val_new(a, VAL_OBJ);
-    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-        if (val_get(was, lists[i]) && val_len(val_get(want, lists[i])) == val_len(val_get(was, lists[i])))
-            val_set(a, spec, lists[i], resized(a, val_get(want, lists[i]), val_get(was, lists[i])));
+    root_put(a, v, N_status, val_get(old, N_status));
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        if (val_len(val_get(want, lists[i])) != val_len(val_get(was, lists[i])))
+            return;
+        val_set_ref(a, spec, lists[i], resized(a, val_get(want, lists[i]), val_get(was, lists[i])));
+    }
     val_set_ref(a, spec, N_resources, val_get(want, N_resources) ?: val_get(was, N_resources));
     val_set(a, v, N_spec, *spec);
-    root_put(a, v, N_status, val_get(old, N_status));
+    pod_resources_default(a, v);
+    keep_whole_meta(a, v, old);
 }
 
 void prepare_update(struct arena *a, const struct resource *r, const char *subresource, struct val *v,
@@ -498,11 +517,13 @@ void prepare_update(struct arena *a, const struct resource *r, const char *subre
     }
     if (str_is(sub, "status") || str_is(sub, "approval"))
         update_status(a, r, v, old);
-    else if (str_is(sub, "ephemeralcontainers"))
+    if (str_is(sub, "ephemeralcontainers")) {
         take_spec_member(a, v, old, N_ephemeralContainers);
-    else if (str_is(sub, "resize"))
+        keep_whole_meta(a, v, old);
+    }
+    if (str_is(sub, "resize"))
         update_resize(a, v, old);
-    else if (str_is(sub, "finalize"))
+    if (str_is(sub, "finalize"))
         take_spec_member(a, v, old, N_finalizers);
     if (!str_is(sub, "status") && !val_equal(val_get(v, N_spec), val_get(old, N_spec)) &&
         resource_strategy(r)->flags & STRATEGY_COUNT_SPEC)

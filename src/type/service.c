@@ -115,6 +115,14 @@ static bool reached_from_outside(const struct val *spec)
     return service_needs_node_ports(spec) || (is_type(spec, "ClusterIP") && val_len(val_get(spec, N_externalIPs)));
 }
 
+void service_drop_internal(struct val *v)
+{
+    struct val *spec = val_mut(v, N_spec);
+    struct str policy = val_getstr(spec, N_internalTrafficPolicy);
+    if (spec && is_type(spec, "ExternalName") && (str_is(policy, "Cluster") || str_is(policy, "Local")))
+        val_del(spec, N_internalTrafficPolicy);
+}
+
 void prepare_service_update(struct arena *a, struct val *v, const struct val *old_service)
 {
     struct val *spec = val_mut(v, N_spec);
@@ -132,6 +140,7 @@ void prepare_service_update(struct arena *a, struct val *v, const struct val *ol
         drop_same(spec, old, N_allocateLoadBalancerNodePorts);
         drop_same(spec, old, N_loadBalancerClass);
     }
+    service_drop_internal(v);
     if (reached_from_outside(old) && !reached_from_outside(spec))
         drop_same(spec, old, N_externalTrafficPolicy);
     struct val *status = val_mut(v, N_status);

@@ -10,6 +10,9 @@ void service_normalize(struct arena *a, struct val *v, const struct val *old);
 /* Drops what belongs to the old type of a Service and was not asked for anew. */
 void prepare_service_update(struct arena *a, struct val *v, const struct val *old);
 
+/* A Service without addresses has no policy for traffic to them. */
+void service_drop_internal(struct val *v);
+
 bool service_needs_cluster_ip(const struct val *spec);
 bool service_needs_node_ports(const struct val *spec);
 bool service_needs_health_port(const struct val *spec);

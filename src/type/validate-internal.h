@@ -113,10 +113,14 @@ void check_resource_ref(struct validation *x, const struct vpath *p, const struc
 void check_resources(struct validation *x, const struct vpath *p, const struct val *v, const struct val *claims, bool of_pod);
 void check_local_path(struct validation *x, const struct vpath *p, struct str path); /* relative and not starting with ".." */
 void check_pod_update(struct validation *x, const struct vpath *p, const struct val *pod, const struct val *old);
+void check_pod_resize(struct validation *x, const struct vpath *p, const struct val *pod, const struct val *old);
+/* A Pod's own resources cover those of its containers. */
+void check_resource_sums(struct validation *x, const struct vpath *p, const struct val *spec);
 void check_driver_name(struct validation *x, const struct vpath *p, struct str name);
 void check_claim_spec(struct validation *x, const struct vpath *p, const struct val *spec);
 /* What was written to the status subresource. */
 void check_status(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old);
+void check_csr_status(struct validation *x, const struct vpath *p, const struct val *csr, const struct val *old);
 void check_job_status(struct validation *x, const struct vpath *p, const struct val *job, const struct val *old);
 void check_node_amounts(struct validation *x, const struct vpath *p, const struct val *status);
 void check_quota_name(struct validation *x, const struct vpath *p, struct str s);

@@ -334,7 +334,7 @@ void validate_update(const struct resource *r, const char *subresource, const st
     struct validation x = {.s = s, .res = r, .subresource = subresource, .obj = v, .old = old};
     static const struct vpath root = {0};
     check_meta_update(&x, AT(&root, N_metadata), obj_meta(v), obj_meta(old));
-    if (subresource && strcmp(subresource, "status") == 0)
+    if (subresource && (strcmp(subresource, "status") == 0 || strcmp(subresource, "approval") == 0))
         check_status(&x, AT(&root, N_status), v, old);
     else
         validate_root(&x, v, old);

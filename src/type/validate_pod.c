@@ -465,8 +465,10 @@ static void rule_pod_spec(struct validation *x, const struct vpath *p, const str
         check_container_resource_name(x, KEY(AT(p, N_overhead), val_str(k)), val_str(k));
         check_resource_amount(x, KEY(AT(p, N_overhead), val_str(k)), val_str(k), q);
     }
-    if (val_get(v, N_resources))
+    if (val_get(v, N_resources)) {
         check_resources(x, AT(p, N_resources), val_get(v, N_resources), NULL, true);
+        check_resource_sums(x, AT(p, N_resources), v);
+    }
 }
 
 /* A variable from a file needs an emptyDir volume of that name. */

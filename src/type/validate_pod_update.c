@@ -195,7 +195,12 @@ void check_pod_update(struct validation *x, const struct vpath *p, const struct 
     const struct val *spec = val_get(pod, N_spec), *was = val_get(old, N_spec);
     if (!x->subresource)
         check_spec_update(x, p, spec, was);
+    else if (strcmp(x->subresource, "ephemeralcontainers") == 0 &&
+             val_key(val_get(obj_meta(old), N_annotations), STR("kubernetes.io/config.mirror")))
+        say_forbidden(x, &(const struct vpath){0}, "static pods do not support ephemeral containers");
     else if (strcmp(x->subresource, "ephemeralcontainers") == 0)
         check_ephemeral(x, AT(p, N_ephemeralContainers), val_get(spec, N_ephemeralContainers),
                         val_get(was, N_ephemeralContainers));
+    else if (strcmp(x->subresource, "resize") == 0)
+        check_pod_resize(x, p, pod, old);
 }

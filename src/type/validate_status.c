@@ -418,6 +418,7 @@ static const struct {
     {"apps", "statefulsets", status_of_replicas},
     {"apps", "daemonsets", status_of_daemons},
     {"batch", "jobs", check_job_status},
+    {"certificates.k8s.io", "certificatesigningrequests", check_csr_status},
     {"autoscaling", "horizontalpodautoscalers", status_of_autoscaler},
     {"networking.k8s.io", "ingresses", status_of_ingress},
     {"networking.k8s.io", "servicecidrs", status_with_conditions},

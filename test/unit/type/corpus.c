@@ -15,6 +15,7 @@
 #include "resources.h"
 #include "type/defaults.h"
 #include "type/meta.h"
+#include "type/patch.h"
 #include "type/print.h"
 #include "type/service.h"
 #include "type/strategy.h"
@@ -113,15 +114,9 @@ static int create(struct arena *a, const struct target *t, const struct val *bod
     return status_invalid(s, str_of(t->res->group), str_of(t->res->kind), obj_name(v));
 }
 
-static int update(struct arena *a, const struct target *t, const struct val *body, const struct val *old, struct val **ret,
+static int update(struct arena *a, const struct target *t, struct val *v, const struct val *old, struct val **ret,
                   struct status *s)
 {
-    CLEANUP_BUF struct buf b = BUF_INIT;
-    struct err e = {0};
-    struct val *v = NULL;
-    json_encode(&b, NULL, body, 0);
-    if (json_decode(a, t->res->type, buf_str(&b), 0, NULL, &v, &e) < 0)
-        return status_bad_request(s, "%s", e.text);
     defaults_apply(a, t->res->type, v);
     if (t->ns.n)
         val_set_str(a, val_sub_obj(a, v, N_metadata), N_namespace, t->ns);
@@ -146,6 +141,49 @@ static int update(struct arena *a, const struct target *t, const struct val *bod
     validate_update(t->res, sub, v, old, s);
     *ret = v;
     return status_invalid(s, str_of(t->res->group), str_of(t->res->kind), obj_name(v));
+}
+
+static int put(struct arena *a, const struct target *t, const struct val *body, const struct val *old, struct val **ret,
+               struct status *s)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    struct err e = {0};
+    struct val *v = NULL;
+    json_encode(&b, NULL, body, 0);
+    if (json_decode(a, t->res->type, buf_str(&b), 0, NULL, &v, &e) < 0)
+        return status_bad_request(s, "%s", e.text);
+    return update(a, t, v, old, ret, s);
+}
+
+static bool patch_kind_of(struct str content_type, enum patch_kind *ret)
+{
+    static const struct {
+        const char *type;
+        enum patch_kind kind;
+    } kinds[] = {
+        {"application/json-patch+json", PATCH_JSON},
+        {"application/merge-patch+json", PATCH_MERGE},
+        {"application/strategic-merge-patch+json", PATCH_STRATEGIC},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (str_is(content_type, kinds[i].type)) {
+            *ret = kinds[i].kind;
+            return true;
+        }
+    return false;
+}
+
+static int patch(struct arena *a, const struct target *t, enum patch_kind kind, const struct val *body, const struct val *old,
+                 struct val **ret, struct status *s)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    struct val *v = NULL;
+    if (val_is(body, VAL_STR)) /* rawBody */
+        buf_putstr(&b, val_str(body));
+    else
+        json_encode(&b, NULL, body, 0);
+    int r = patch_apply(a, kind, t->res->type, old, buf_str(&b), NULL, &v, s);
+    return r ? r : update(a, t, v, old, ret, s);
 }
 
 /* ---- comparing ------------------------------------------------------------------------------------------- */
@@ -285,11 +323,15 @@ static bool wanted_line(const struct val *line, const struct target *t)
     const struct val *first = val_item(val_key(line, STR("setup")), 0);
     if (val_key(first, STR("capture")))
         return false; /* the body names what the server made up */
-    if (!val_is(val_key(line, STR("body")), VAL_MAP) || !t->res->stored)
+    if ((!val_is(val_key(line, STR("body")), VAL_MAP) && !str_is(method, "PATCH")) || !t->res->stored)
         return false;
     if (str_is(method, "POST"))
         return !t->name.n && !t->sub.n && (!val_key(line, STR("headers")) || str_is(area, "read.table")) && !val_key(line, STR("setup"));
-    return str_is(method, "PUT") && t->name.n && val_key(line, STR("setup"));
+    enum patch_kind kind;
+    bool changes = str_is(method, "PUT") ||
+                   (str_is(method, "PATCH") && patch_kind_of(member(val_key(line, STR("headers")), "Content-Type"), &kind) &&
+                    !str_contains(member(line, "path"), STR("fieldValidation=")));
+    return changes && t->name.n && !str_is(t->sub, "scale") && val_key(line, STR("setup"));
 }
 
 static void run_line(struct str text, const char *only)
@@ -305,15 +347,19 @@ static void run_line(struct str text, const char *only)
         return;
     }
     ignored = val_key(line, STR("ignore"));
-    const struct val *body = val_key(line, STR("body")), *expect = val_key(line, STR("expect"));
+    const struct val *raw = val_key(line, STR("rawBody")), *body = raw ? raw : val_key(line, STR("body")), *expect = val_key(line, STR("expect"));
     int64_t code = val_int(val_key(expect, STR("code")), 0);
-    bool put = str_is(member(line, "method"), "PUT");
-    if (put && !set_up(&a, line, &t, &old)) {
+    struct str method = member(line, "method");
+    enum patch_kind kind;
+    if (!str_is(method, "POST") && !set_up(&a, line, &t, &old)) {
         n_skip++;
         return;
     }
-    printf("%s", "");
-    int r = put ? update(&a, &t, body, old, &got, &s) : create(&a, &t, body, &got, &s);
+    int r;
+    if (patch_kind_of(member(val_key(line, STR("headers")), "Content-Type"), &kind))
+        r = patch(&a, &t, kind, body, old, &got, &s);
+    else
+        r = str_is(method, "PUT") ? put(&a, &t, body, old, &got, &s) : create(&a, &t, body, &got, &s);
     unsigned faults = 0;
     CLEANUP_BUF struct buf b = BUF_INIT;
     if (code == 422 ? r != 422 : r != 0) {
