@@ -38,9 +38,9 @@ static void add_put(struct request *r, const struct resource *res, struct val *v
 static void fill(struct request *r, const struct resource *res, struct val *v)
 {
     char text[128];
-    struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_str(r->arena, v, N_kind, str_of(res->kind));
     val_set_str(r->arena, v, N_apiVersion, str_of(resource_api_version(res, text, sizeof(text))));
+    struct val *meta = val_sub_obj(r->arena, v, N_metadata); /* last: v moves its fields when it grows */
     val_set_str(r->arena, meta, N_uid, str_of(uuid_new(text)));
     val_set_time(r->arena, meta, N_creationTimestamp, r->now);
 }

@@ -102,8 +102,8 @@ static int serve_resources(struct request *r, struct str group, struct str versi
     for (unsigned i = 1; i < n_resources; i++)
         if (in_version(&resources[i], group, version))
             list_resource(r->arena, list, &resources[i]);
-    if (!list->n)
-        return 0;
+    if (!list->n) /* the group is there: upstream answers in kind, not in plain text */
+        return status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
     answer_value(r, 200, &types[T_meta_v1_APIResourceList], v);
     return 0;
 }

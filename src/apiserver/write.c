@@ -3,6 +3,7 @@
 
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
+#include "apiserver/certificates.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/removal.h"
@@ -136,6 +137,7 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
         stamp_requester(r, v);
     prepare_create(r->arena, res, v);
     validate_create(rules_of(r), as_asked(r, v), &r->status);
+    check_certificates(r, res, v);
     if ((e = invalid(r, v)))
         return e;
     if ((e = rbac_check_escalation(r, v, NULL)))

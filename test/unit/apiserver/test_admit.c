@@ -189,6 +189,18 @@ FIBER_TEST(new_nodes_are_tainted)
     fixture_stop(&f);
 }
 
+FIBER_TEST(signing_requests_are_read)
+{
+    struct fixture f;
+    start(&f);
+    struct reply r = post(&f, "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+                          "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"request\":\"bm9uc2Vuc2U=\",\"signerName\":\"a.b/c\","
+                          "\"usages\":[\"client auth\"]}}");
+    assert_code(r, 422);
+    assert_at(&f, r, "details.causes.0.field", "spec.request");
+    fixture_stop(&f);
+}
+
 FIBER_TEST(unknown_plugins_are_an_error)
 {
     struct store *store;
@@ -214,6 +226,7 @@ int main(void)
         cmocka_unit_test(defaults_of_classes),
         cmocka_unit_test(external_ips_are_refused),
         cmocka_unit_test(new_nodes_are_tainted),
+        cmocka_unit_test(signing_requests_are_read),
         cmocka_unit_test(unknown_plugins_are_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

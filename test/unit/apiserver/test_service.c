@@ -18,6 +18,8 @@ FIBER_TEST(the_kubernetes_service)
     assert_at(&f, get(&f, SERVICES "/kubernetes"), "spec.clusterIP", "10.96.0.1");
     struct reply r = get(&f, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes");
     assert_at(&f, r, "endpoints.0.addresses.0", "10.1.2.3");
+    assert_int_equal(strlen(at(&f, r.v, "metadata.uid")), 36);
+    assert_int_equal(strlen(at(&f, r.v, "metadata.creationTimestamp")), strlen("2026-01-02T03:04:05Z"));
     r = get(&f, "/apis/networking.k8s.io/v1/ipaddresses/10.96.0.1");
     assert_at(&f, r, "spec.parentRef.name", "kubernetes");
     c.advertise = "10.1.2.4"; /* a changed address finds its way */
