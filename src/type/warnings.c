@@ -35,7 +35,7 @@ static bool address_parse(struct str s, struct address *ret)
 {
     char text[INET6_ADDRSTRLEN];
     struct address a = {.family = str_find(s, ':') >= 0 ? AF_INET6 : AF_INET};
-    if (s.n >= sizeof(text))
+    if (!s.n || s.n >= sizeof(text))
         return false;
     memcpy(text, s.p, s.n);
     text[s.n] = '\0';
