@@ -35,6 +35,7 @@ struct world_node {
     struct group fibers; /* its kubelet */
     bool up;             /* the machine */
     bool kubelet;        /* its kubelet runs */
+    bool troubled;       /* for tests: something is being done to it */
 };
 
 struct cluster_world {

@@ -199,7 +199,7 @@ static void put_status(struct buf *b, const struct outline_machine *m, const str
     struct wall since = ready ? p->ready_since : p->started;
     buf_printf(b, "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"phase\":\"%s\",\"startTime\":\"%s\",\"hostIP\":\"%s\","
                "\"hostIPs\":[{\"ip\":\"%s\"}],", p->uid, phase_name(p), time_format(p->started, t), m->ip, m->ip);
-    if (p->body.phase != BODY_STARTING)
+    if (p->body.phase != BODY_STARTING && p->ip[0])
         buf_printf(b, "\"podIP\":\"%s\",\"podIPs\":[{\"ip\":\"%s\"}],", p->ip, p->ip);
     buf_puts(b, "\"conditions\":[");
     put_condition(b, "PodReadyToStartContainers", p->body.phase != BODY_STARTING && p->body.phase != BODY_STOPPED, NULL,

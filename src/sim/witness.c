@@ -41,7 +41,9 @@ static void note(struct historian *h, const struct store_event *e)
     if (e->modified.n < newest(h))
         truth_violated(h->truth, "the store tells of revision %lld after %lld", (long long)e->modified.n,
                        (long long)newest(h));
-    *(struct happened *)one_more((void **)&h->log, &h->n, &h->cap, sizeof(*h->log)) = happened_of(e);
+    struct happened x = happened_of(e);
+    sim_trace_mix(x.key ^ x.value ^ (uint64_t)x.revision);
+    *(struct happened *)one_more((void **)&h->log, &h->n, &h->cap, sizeof(*h->log)) = x;
 }
 
 void historian_acknowledged(void *arg, uint16_t verb UNUSED, const struct call *call, const struct val *answer)
@@ -241,6 +243,12 @@ static void check_phase(struct pod_seen *s, const struct object *o)
     sim_trace("pod " STR_FMT " %s", STR_ARG(o->name), s->phase);
 }
 
+void watcher_excuse(struct watcher *w, size_t pods)
+{
+    w->excused += pods;
+    w->excused_at = os_mono();
+}
+
 static bool excuses_are_old(const struct watcher *w)
 {
     return os_mono().ns - w->excused_at.ns > SECONDS(EXCUSE_SECONDS);
@@ -252,8 +260,7 @@ static void check_loss(struct watcher *w, const struct object *o, bool deleted)
     if (!w->replicas)
         return;
     if (!deleted) {
-        w->excused++;
-        w->excused_at = os_mono();
+        watcher_excuse(w, 1);
         return;
     }
     if (w->available >= w->available_min && excuses_are_old(w))

@@ -64,4 +64,6 @@ void watcher_begin(struct watcher *w, struct client *c);
 void watcher_pause(struct watcher *w); /* waits */
 /* From now on so many of `replicas` pods must be available at any time. 0, 0: ends that. */
 void watcher_expect(struct watcher *w, size_t replicas, size_t available_min);
+/* So many of its available pods are about to be deleted by somebody else. */
+void watcher_excuse(struct watcher *w, size_t pods);
 void watcher_done(struct watcher *w);

@@ -73,6 +73,11 @@ static void world_offload(void (*fn)(void *arg), void *arg)
 
 /* ---- history --------------------------------------------------------------------------------------------- */
 
+void sim_trace_mix(uint64_t hash)
+{
+    sim->trace_hash = (sim->trace_hash ^ hash) * UINT64_C(0x100000001b3);
+}
+
 void sim_trace(const char *fmt, ...)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
@@ -82,7 +87,7 @@ void sim_trace(const char *fmt, ...)
     buf_vprintf(&b, fmt, ap);
     va_end(ap);
     buf_putc(&b, '\n');
-    sim->trace_hash = (sim->trace_hash ^ str_hash(buf_str(&b))) * UINT64_C(0x100000001b3);
+    sim_trace_mix(str_hash(buf_str(&b)));
     if (sim->trace_fd >= 0) {
         ssize_t r UNUSED = write(sim->trace_fd, b.p, b.n);
     }

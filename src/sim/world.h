@@ -27,6 +27,8 @@ void sim_run(const struct sim_config *config, fiber_fn *main_fn, void *arg);
 uint64_t sim_below(uint64_t n);
 /* Adds a line to the history. Its hash is the run's fingerprint; sim_trace_to also prints the lines. */
 void sim_trace(const char *fmt, ...) PRINTF(1, 2);
+/* Something that belongs to the history and is too much for a line: only its fingerprint counts. */
+void sim_trace_mix(uint64_t hash);
 uint64_t sim_trace_hash(void);
 void sim_trace_to(int fd); /* -1: nowhere */
 /* Lets the time of day jump; monotonic time goes on. */

@@ -17,16 +17,14 @@
 #include "resources.h"
 #include "sim/settled.h"
 #include "sim/world.h"
+#include "trouble.h"
 #include "type/meta.h"
 #include "wire/json.h"
-
-#define NS "rollout"
-#define NAME "web"
 
 struct options {
     int64_t seed, nodes, pods;
     int64_t trouble_s; /* how long things go wrong, virtual */
-    bool calm, trace, repeat, verbose, kubelets;
+    bool calm, users, trace, repeat, verbose, kubelets;
     const char *dump;
 };
 
@@ -45,12 +43,7 @@ struct scene {
     const struct options *options;
     struct result *result;
     struct cluster_world world;
-    struct group trouble;
-    unsigned node_failures;
-    bool over; /* trouble ends */
 };
-
-static const char *const images[] = {"example.org/web:1", "example.org/web:2"};
 
 /* ---- what a user does --------------------------------------------------------------------------------------------- */
 
@@ -94,24 +87,12 @@ static int make_all(struct scene *s)
         "{\"metadata\":{\"name\":\"" NAME "\"},\"spec\":{\"replicas\":%lld,\"selector\":{\"matchLabels\":{\"app\":\"" NAME "\"}},"
         "\"template\":{\"metadata\":{\"labels\":{\"app\":\"" NAME "\"}},\"spec\":{\"automountServiceAccountToken\":false,\"containers\":[{\"name\":\"web\",\"image\":\"%s\","
         "\"ports\":[{\"containerPort\":80}],\"resources\":{\"requests\":{\"cpu\":\"100m\",\"memory\":\"64Mi\"}}}]}}}}",
-        (long long)s->options->pods, images[0]);
+        (long long)s->options->pods, IMAGE(1));
     if (make(s, RES_NAMESPACES, NULL, "{\"metadata\":{\"name\":\"" NS "\"}}") ||
         make(s, RES_SERVICES, NS, "{\"metadata\":{\"name\":\"" NAME "\"},\"spec\":{\"selector\":{\"app\":\"" NAME "\"},"
                                   "\"ports\":[{\"port\":80}]}}"))
         return -1;
     return make(s, RES_DEPLOYMENTS, NS, deployment.p);
-}
-
-static int set_image(struct scene *s, const char *image)
-{
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct status st;
-    status_init(&st, &a);
-    struct str patch = arena_printf(
-        &a, "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"%s\"}]}}}}", image);
-    int e = client_patch(s->world.client, CALL(.res = &resources[RES_DEPLOYMENTS], .ns = STR(NS), .name = STR(NAME)),
-                         PATCH_STRATEGIC, patch, &a, NULL, &st);
-    return e == 0 ? 0 : fail(s, "the image cannot be set: %d " STR_FMT, e, STR_ARG(st.message));
 }
 
 /* What there is, for whoever replays a failure: --trace --dump "pods" */
@@ -147,108 +128,38 @@ static int wait_settled(struct scene *s, const char *image, int64_t within_ns)
     }
 }
 
-/* ---- trouble ---------------------------------------------------------------------------------------------------------- */
-
-static int64_t some(int64_t min_ms, int64_t max_ms)
-{
-    return MILLISECONDS(min_ms + (int64_t)sim_below((uint64_t)(max_ms - min_ms)));
-}
-
-/* One node after the other fails in one of three ways, and comes back later. */
-static void trouble_node(struct scene *s, struct world_node *n)
-{
-    unsigned how = (unsigned)sim_below(3);
-    static const char *const names[] = {"loses its kubelet", "loses power", "is cut off"};
-    sim_trace("%s %s", n->name, names[how]);
-    s->node_failures++;
-    if (how == 0)
-        world_node_kill_kubelet(n);
-    else if (how == 1)
-        world_node_power_off(n, sim_below(2));
-    else
-        road_set_cut(&n->road, true);
-    /* Mostly shorter than it takes to be noticed (50 s), sometimes long enough for its pods to be evicted (5 min). */
-    static const int64_t most_ms[] = {5000, 40000, 120000, 600000};
-    fiber_sleep(some(500, most_ms[sim_below(ARRAY_SIZE(most_ms))]));
-    sim_trace("%s is back", n->name);
-    road_set_cut(&n->road, false);
-    world_node_start(n);
-}
-
-static void nodes_fail(void *arg)
-{
-    struct scene *s = arg;
-    while (!s->over) {
-        struct world_node *n = &s->world.nodes[sim_below((uint64_t)s->options->nodes)];
-        if (n->kubelet && !n->road.cut)
-            trouble_node(s, n);
-        fiber_sleep(some(100, 4000));
-    }
-}
-
-static void control_plane_fails(void *arg)
-{
-    struct scene *s = arg;
-    for (;;) {
-        struct err e = {0};
-        fiber_sleep(some(500, 60000));
-        if (s->over)
-            return;
-        cluster_world_crash(&s->world, (enum crash)sim_below(3));
-        fiber_sleep(some(0, sim_below(4) ? 3000 : 50000));
-        if (cluster_world_recover(&s->world, &e) < 0) {
-            fail(s, "the control plane does not come back: %s", e.text);
-            return;
-        }
-    }
-}
-
-static void roads_are_bad(struct scene *s, bool bad)
-{
-    for (int64_t i = 0; i < s->options->nodes; i++) {
-        struct road *r = &s->world.nodes[i].road;
-        r->loss = bad ? (unsigned)sim_below(20000) : 0; /* up to 2 % */
-        if (bad && sim_below(10) == 0)
-            r->delay_max_ns = MILLISECONDS(200);
-        else
-            r->delay_max_ns = s->world.config.delay_max_ns;
-    }
-}
-
-static void cause_trouble(struct scene *s)
-{
-    roads_are_bad(s, true);
-    for (int64_t i = 0; i < MAX(s->options->nodes / 8, (int64_t)1); i++)
-        group_spawn(&s->trouble, "trouble", nodes_fail, s);
-    group_spawn(&s->trouble, "trouble", control_plane_fails, s);
-    fiber_sleep(SECONDS(s->options->trouble_s));
-    s->over = true;
-    group_wait(&s->trouble, MONO_NEVER);
-    roads_are_bad(s, false);
-    sim_trace("no more trouble");
-}
-
 /* ---- the play -------------------------------------------------------------------------------------------------------------- */
+
+static int roll_in_trouble(struct scene *s, const char *image)
+{
+    const struct options *o = s->options;
+    struct trouble t = {.world = &s->world, .image = image, .replicas = (size_t)o->pods, .users = o->users};
+    int r = user_rolls(&t, image, t.replicas);
+    if (r)
+        return fail(s, "the image cannot be set: %d", r);
+    if (!o->calm)
+        trouble_cause(&t, SECONDS(o->trouble_s));
+    s->result->node_failures = t.node_failures;
+    return t.why[0] ? fail(s, "%s", t.why) : 0;
+}
 
 static int play(struct scene *s)
 {
     struct err e = {0};
     size_t n = (size_t)s->options->pods;
-    struct cluster_world_config c = {.nodes = (unsigned)s->options->nodes, .ns = NS, .kubelets = s->options->kubelets, .apart = sim_below(2)};
+    struct cluster_world_config c = {.nodes = (unsigned)s->options->nodes, .ns = NS, .kubelets = s->options->kubelets,
+                                     .apart = sim_below(2)};
     sim_trace("seed %lld, %lld nodes, %zu pods%s", (long long)s->options->seed, (long long)s->options->nodes, n,
               c.apart ? ", parts apart" : "");
     if (cluster_world_start(&s->world, &c, &e) < 0)
         return fail(s, "the control plane does not start: %s", e.text);
-    if (make_all(s) || wait_settled(s, images[0], SECONDS(600)))
+    if (make_all(s) || wait_settled(s, IMAGE(1), SECONDS(600)))
         return -1;
-    watcher_expect(&s->world.watcher, n, n - n / 4);
-    if (set_image(s, images[1]))
+    size_t fewest = s->options->users ? trouble_fewest(n) : n;
+    watcher_expect(&s->world.watcher, n, fewest - fewest / 4);
+    if (roll_in_trouble(s, IMAGE(2)))
         return -1;
-    if (!s->options->calm)
-        cause_trouble(s);
-    if (s->result->why[0])
-        return -1;
-    return wait_settled(s, images[1], SECONDS(3600));
+    return wait_settled(s, IMAGE(2), SECONDS(3600));
 }
 
 static void main_fiber(void *arg)
@@ -262,14 +173,11 @@ static void main_fiber(void *arg)
     play(s);
     if (s->options->dump && w->server)
         dump(s, s->options->dump);
-    s->over = true;
-    group_stop(&s->trouble);
     if (w->truth.violations)
         fail(s, "%u violations, the first %s", w->truth.violations, w->truth.first);
     r->least = w->watcher.least;
     r->bindings = w->watcher.bindings;
     r->crashes = w->crashes;
-    r->node_failures = s->node_failures;
     r->virtual_s = (double)(os_mono().ns - start.ns) / NSEC_PER_SEC;
     cluster_world_end(w);
     r->checked = w->historian.checked;
@@ -298,7 +206,7 @@ static void run(const struct options *o, struct result *r)
            (unsigned long long)r->bindings, r->least, (unsigned long long)r->checked, (unsigned long long)r->promises);
     if (!r->good)
         printf("  %s\n  replay: rollout --seed %lld --nodes %lld --pods %lld --trouble %lld%s%s --trace\n", r->why,
-               (long long)o->seed, (long long)o->nodes, (long long)o->pods, (long long)o->trouble_s, o->calm ? " --calm" : "",
+               (long long)o->seed, (long long)o->nodes, (long long)o->pods, (long long)o->trouble_s, o->calm ? " --calm" : o->users ? " --users" : "",
                o->kubelets ? " --kubelets" : "");
     fflush(stdout);
 }
@@ -311,6 +219,7 @@ int main(int argc, char **argv)
         {"nodes", 0, FLAG_INT, &o.nodes, "how many nodes"},
         {"pods", 0, FLAG_INT, &o.pods, "replicas of the Deployment"},
         {"trouble", 0, FLAG_INT, &o.trouble_s, "how many (virtual) seconds things go wrong"},
+        {"users", 0, FLAG_BOOL, &o.users, "users scale, roll and delete meanwhile"},
         {"calm", 0, FLAG_BOOL, &o.calm, "nothing goes wrong"},
         {"kubelets", 0, FLAG_BOOL, &o.kubelets, "nodes run the real kubelet instead of one in outline"},
         {"repeat", 0, FLAG_BOOL, &o.repeat, "run it twice: the histories must be the same"},
