@@ -195,6 +195,7 @@ END
 
 clear_up() {
     local p n
+    exec 2>/dev/null # the shell tells of each job that it lost
     for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done
     for p in "${pids[@]}"; do
         n=50
