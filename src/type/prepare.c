@@ -141,8 +141,9 @@ static void create_job(struct arena *a, struct val *job)
     put_label(a, labels, "batch.kubernetes.io/controller-uid", obj_uid(job));
     put_label(a, val_sub_map(a, val_sub_obj(a, val_mut(job, N_spec), N_selector), N_matchLabels),
               "batch.kubernetes.io/controller-uid", obj_uid(job));
+    /* Upstream's defaults find the labels when the Job is read back; a name that is no label never gets there. */
     labels = val_mut(val_mut(val_mut(val_mut(job, N_spec), N_template), N_metadata), N_labels);
-    if (!val_len(obj_labels(job)))
+    if (!val_len(obj_labels(job)) && !check_label_value(obj_name(job)))
         val_set(a, val_sub_obj(a, job, N_metadata), N_labels, *val_copy(a, labels));
 }
 

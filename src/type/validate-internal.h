@@ -59,7 +59,7 @@ struct rule {
     rule_fn *fn;
 };
 
-extern const struct rule rules_apps[], rules_batch[], rules_container[], rules_core[], rules_meta[], rules_net[],
+extern const struct rule rules_admin[], rules_apps[], rules_batch[], rules_container[], rules_core[], rules_meta[], rules_net[],
     rules_node[], rules_other[], rules_pod[], rules_rbac[], rules_service[], rules_storage[], rules_volume[];
 
 /* Walks v, of type t, that stands at p. For values that the walk from the root does not reach by itself. */
@@ -121,6 +121,9 @@ void check_claim_spec(struct validation *x, const struct vpath *p, const struct 
 /* What was written to the status subresource. */
 void check_status(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old);
 void check_csr_status(struct validation *x, const struct vpath *p, const struct val *csr, const struct val *old);
+/* What is wrong with a bundle of certificates in PEM, NULL for nothing. */
+const char *certificate_fault(struct arena *a, struct str pem);
+bool is_signer_name(struct str s);
 void check_job_status(struct validation *x, const struct vpath *p, const struct val *job, const struct val *old);
 void check_node_amounts(struct validation *x, const struct vpath *p, const struct val *status);
 void check_quota_name(struct validation *x, const struct vpath *p, struct str s);

@@ -102,7 +102,7 @@ static const struct rule **rules;
 static pthread_once_t reach_once = PTHREAD_ONCE_INIT;
 
 static const struct rule *const rule_tables[] = {
-    rules_apps, rules_batch, rules_container, rules_core, rules_meta,    rules_net,    rules_node,
+    rules_admin, rules_apps, rules_batch, rules_container, rules_core, rules_meta,    rules_net,    rules_node,
     rules_other, rules_pod,  rules_rbac,      rules_service, rules_storage, rules_volume,
 };
 
@@ -397,10 +397,12 @@ static bool is_standard_finalizer(struct str s)
     return str_in(s, (const char *const[]){"kubernetes", "orphan", "foregroundDeletion", NULL});
 }
 
-/* Events are checked by the rules of all objects, not by those of the core group. */
-static bool is_event(const struct resource *r)
+/* Objects of the core group and its relatives have stricter finalizers than Events and what comes from elsewhere. */
+static bool wants_qualified(const struct resource *r)
 {
-    return strcmp(r->name, "events") == 0 && !r->group[0];
+    static const char *const others[] = {"apiextensions.k8s.io", "apiregistration.k8s.io", NULL};
+    bool core_event = strcmp(r->name, "events") == 0 && !r->group[0];
+    return r->index < n_resources && !core_event && !str_in(str_of(r->group), others);
 }
 
 static void check_finalizers(struct validation *x, const struct vpath *p, const struct val *list, bool qualified)
@@ -483,7 +485,7 @@ void check_object_meta(struct validation *x, const struct vpath *p, const struct
         check_text(x, AT(p, N_name), own, name);
     check_namespace(x, AT(p, N_namespace), val_getstr(meta, N_namespace), namespaced);
     check_common(x, p, meta);
-    check_finalizers(x, AT(p, N_finalizers), val_get(meta, N_finalizers), !is_event(x->res));
+    check_finalizers(x, AT(p, N_finalizers), val_get(meta, N_finalizers), wants_qualified(x->res));
 }
 
 static bool list_has(const struct val *list, struct str s)

@@ -145,6 +145,30 @@ static void rule_event(struct validation *x, const struct vpath *p, const struct
 }
 
 /* Paths are those of the old form, which is what the server keeps. */
+static void check_events_update(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    static const struct {
+        name_id field;
+        const char *path;
+    } fixed[] = {
+        {N_regarding, "involvedObject"},
+        {N_reason, "reason"},
+        {N_note, "message"},
+        {N_deprecatedSource, "source"},
+        {N_deprecatedFirstTimestamp, "firstTimestamp"},
+        {N_deprecatedLastTimestamp, "lastTimestamp"},
+        {N_deprecatedCount, "count"},
+        {N_type, "type"},
+        {N_eventTime, "eventTime"},
+        {N_action, "action"},
+        {N_related, "related"},
+        {N_reportingController, "reportingController"},
+        {N_reportingInstance, "reportingInstance"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+        check_same(x, AT_TEXT(p, fixed[i].path), val_get(v, fixed[i].field), val_get(old, fixed[i].field));
+}
+
 static void rule_events_event(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     static const char *const kinds[] = {"Normal", "Warning", NULL};
@@ -156,8 +180,10 @@ static void rule_events_event(struct validation *x, const struct vpath *p, const
     const struct val *series = val_get(v, N_series), *empty = &(struct val){.kind = VAL_STR, .s = ""};
     check_involved(x, AT(p, N_involvedObject), v, val_get(v, N_regarding));
     check_new_event(x, p, v, series);
-    if (old)
+    if (old) {
+        check_events_update(x, p, v, old);
         return;
+    }
     if (series && val_int(val_get(series, N_count), 0) < 2)
         say_invalid(x, AT_TEXT(p, "series.count"), empty, "should be at least 2");
     if (series && !val_get(series, N_lastObservedTime))

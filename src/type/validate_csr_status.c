@@ -51,7 +51,7 @@ static const char *block_fault(struct str *rest)
     return NULL;
 }
 
-static const char *certificate_fault(struct arena *a, struct str pem)
+const char *certificate_fault(struct arena *a, struct str pem)
 {
     struct str rest = pem, line;
     size_t blocks = 0;

@@ -36,8 +36,9 @@ static void check_target(struct validation *x, const struct vpath *p, const stru
     const struct val *type = val_get(v, N_type), *share = val_get(v, N_averageUtilization);
     if (!val_str(type).n)
         say_required(x, AT(p, N_type), "must specify a metric target type");
-    else if (!str_in(val_str(type), kinds))
-        say_invalid(x, AT(p, N_type), type, "must be either Utilization, Value, or AverageValue");
+    if (!str_in(val_str(type), kinds))
+        say_invalid(x, AT(p, N_type), type ?: &(const struct val){.kind = VAL_STR, .s = ""},
+                    "must be either Utilization, Value, or AverageValue");
     check_positive(x, AT(p, N_value), val_get(v, N_value));
     check_positive(x, AT(p, N_averageValue), val_get(v, N_averageValue));
     if (share && share->i < 1)
@@ -196,7 +197,7 @@ static void rule_hpa_v1_spec(struct validation *x, const struct vpath *p, const 
 
 /* ---- CertificateSigningRequest --------------------------------------------------------------------------- */
 
-static bool is_signer_name(struct str s)
+bool is_signer_name(struct str s)
 {
     struct str host, path;
     return str_cut(s, '/', &host, &path) && str_find(host, '.') > 0 && !check_dns_subdomain(host) &&

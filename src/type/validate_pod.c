@@ -202,12 +202,20 @@ static void rule_toleration(struct validation *x, const struct vpath *p, const s
 
 static void rule_spread(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
+    static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL}, *const inclusion[] = {"Honor", "Ignore", NULL};
+    static const name_id policies[] = {N_nodeAffinityPolicy, N_nodeTaintsPolicy};
     const struct val *skew = val_get(v, N_maxSkew), *domains = val_get(v, N_minDomains);
     struct str key = val_getstr(v, N_topologyKey);
     if (val_int(skew, 0) <= 0)
         say_invalid(x, AT(p, N_maxSkew), skew ?: &(struct val){.kind = VAL_INT}, "must be greater than zero");
     if (!key.n)
         say_required(x, AT(p, N_topologyKey), "can not be empty");
+    if (!str_in(val_getstr(v, N_whenUnsatisfiable), actions))
+        say_unsupported(x, AT(p, N_whenUnsatisfiable), val_get(v, N_whenUnsatisfiable) ?: &(struct val){.kind = VAL_STR, .s = ""},
+                        actions);
+    for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+        if (val_get(v, policies[i]) && !str_in(val_getstr(v, policies[i]), inclusion))
+            say_unsupported(x, AT(p, policies[i]), val_get(v, policies[i]), inclusion);
     if (domains && val_int(domains, 1) <= 0)
         say_invalid(x, AT(p, N_minDomains), domains, "must be greater than zero");
     if (domains && !str_is(val_getstr(v, N_whenUnsatisfiable), "DoNotSchedule"))
@@ -605,6 +613,6 @@ const struct rule rules_pod[] = {
     {T_core_v1_PodTemplateSpec, 0, rule_template},
     {T_core_v1_PreferredSchedulingTerm, RULE_OWN, NULL},
     {T_core_v1_Toleration, RULE_OWN, rule_toleration},
-    {T_core_v1_TopologySpreadConstraint, 0, rule_spread},
+    {T_core_v1_TopologySpreadConstraint, RULE_OWN, rule_spread},
     {0, 0, NULL},
 };

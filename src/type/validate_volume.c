@@ -46,6 +46,18 @@ static void rule_secret_volume(struct validation *x, const struct vpath *p, cons
         say_required(x, AT(p, N_secretName), NULL);
 }
 
+static void rule_azure_disk(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    static const char *const managed[] = {"/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/"
+                                          "{disk-id}", NULL};
+    static const char *const blob[] = {"https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL};
+    const struct val *kind = val_get(v, N_kind), *uri = val_get(v, N_diskURI) ?: &(const struct val){.kind = VAL_STR, .s = ""};
+    bool is_managed = str_is(val_str(kind), "Managed");
+    (void)old;
+    if (kind && !str_starts(val_str(uri), is_managed ? STR("/subscriptions/") : STR("https://")))
+        say_unsupported(x, AT(p, N_diskURI), uri, is_managed ? managed : blob);
+}
+
 static void rule_named_source(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     if (!val_getstr(v, N_name).n)
@@ -290,6 +302,7 @@ static void rule_volume(struct validation *x, const struct vpath *p, const struc
 }
 
 const struct rule rules_volume[] = {
+    {T_core_v1_AzureDiskVolumeSource, 0, rule_azure_disk},
     {T_core_v1_CSIVolumeSource, RULE_OWN, rule_csi},
     {T_core_v1_ClusterTrustBundleProjection, RULE_OWN, NULL},
     {T_core_v1_ConfigMapProjection, 0, rule_named_source},

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What administrators set up: webhooks and policies of admission, aggregated APIs, flow control, trust, devices. */
+#include "type/validate-internal.h"
+
+/* ---- admission ------------------------------------------------------------------------------------------- */
+
+static void check_path(struct validation *x, const struct vpath *p, const struct val *path)
+{
+    struct str s = val_str(path), rest, step;
+    struct arena *a = x->s->arena;
+    if (!s.n || str_is(s, "/"))
+        return;
+    if (s.p[0] != '/')
+        say_invalid(x, p, path, "must start with a '/'");
+    rest = str_from(s, 1);
+    if (rest.n > 1 && rest.p[rest.n - 1] == '/')
+        rest.n--;
+    for (size_t i = 0; str_next(&rest, '/', &step); i++) {
+        struct check c = {0};
+        check_subdomain(&c, step);
+        if (!step.n || str_is(step, "/"))
+            say_invalid(x, p, path, arena_printf(a, "segment[%zu] may not be empty", i).p);
+        else
+            for (unsigned j = 0; j < c.n; j++)
+                say_invalid(x, p, path, arena_printf(a, "segment[%zu]: %s", i, c.texts[j]).p);
+    }
+}
+
+static void rule_webhook_service(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    check_path(x, AT(p, N_path), val_get(v, N_path));
+}
+
+static void rule_policy_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    check_unique(x, AT(p, N_auditAnnotations), val_get(v, N_auditAnnotations), N_key);
+}
+
+static void rule_binding_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    check_unique(x, AT(p, N_validationActions), val_get(v, N_validationActions), 0);
+}
+
+static void rule_param_ref(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    const struct val *selector = val_get(v, N_selector);
+    bool name = val_getstr(v, N_name).n > 0;
+    (void)old;
+    if (name)
+        check_text(x, AT(p, N_name), val_getstr(v, N_name), check_path_segment);
+    if (name && selector) {
+        say_forbidden(x, AT(p, N_name), "name and selector are mutually exclusive");
+        say_forbidden(x, AT(p, N_selector), "name and selector are mutually exclusive");
+    }
+    if (!name && !selector)
+        say_required(x, p, "one of name or selector must be specified");
+}
+
+static void rule_mutation(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    static const struct {
+        const char *type;
+        name_id field, other;
+    } kinds[] = {
+        {"JSONPatch", N_jsonPatch, N_applyConfiguration},
+        {"ApplyConfiguration", N_applyConfiguration, N_jsonPatch},
+    };
+    (void)old;
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        if (!str_is(val_getstr(v, N_patchType), kinds[i].type))
+            continue;
+        if (!val_get(v, kinds[i].field))
+            say_required(x, AT(p, kinds[i].field),
+                         arena_printf(x->s->arena, "must be specified when patchType is %s", kinds[i].type).p);
+        if (val_get(v, kinds[i].other))
+            say_invalid(x, AT(p, kinds[i].other), val_get(v, kinds[i].other),
+                        arena_printf(x->s->arena, "must not be specified when patchType is %s", kinds[i].type).p);
+    }
+}
+
+/* ---- aggregated APIs ------------------------------------------------------------------------------------- */
+
+/* A name that the spec decides, and the beginning of one that will be made. */
+static void check_name_is(struct validation *x, const struct val *v, struct str wanted, const char *detail)
+{
+    static const struct vpath root = {0};
+    const struct vpath *at = AT(&root, N_metadata);
+    struct str made = val_getstr(obj_meta(v), N_generateName);
+    if (made.n)
+        say_invalid_str(x, AT(at, N_generateName), made, detail);
+    if (obj_name(v).n && !str_eq(obj_name(v), wanted))
+        say_invalid_str(x, AT(at, N_name), obj_name(v), detail);
+}
+
+static void rule_api_service(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    const struct val *spec = val_get(v, N_spec), *service = val_get(spec, N_service);
+    const struct vpath *at = AT(p, N_spec);
+    struct str group = val_getstr(spec, N_group), version = val_getstr(spec, N_version);
+    struct arena *a = x->s->arena;
+    struct str name = arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(version), STR_ARG(group));
+    (void)old;
+    check_name_is(x, v, name, arena_printf(a, "must be `spec.version+\".\"+spec.group`: \"" STR_FMT "\"", STR_ARG(name)).p);
+    if (!group.n && !str_is(version, "v1"))
+        say_required(x, AT(at, N_group), "only v1 may have an empty group and it better be legacy kube");
+    if (group.n)
+        check_text(x, AT(at, N_group), group, check_subdomain);
+    check_text(x, AT(at, N_version), version, check_label_of_dns1035);
+    if (!service) {
+        if (val_str(val_get(spec, N_caBundle)).n)
+            say_invalid_str(x, AT(at, N_caBundle), arena_printf(a, "%zu bytes", val_getstr(spec, N_caBundle).n),
+                            "local APIServices may not have a caBundle");
+        if (val_bool(val_get(spec, N_insecureSkipTLSVerify), false))
+            say_invalid(x, AT(at, N_insecureSkipTLSVerify), val_get(spec, N_insecureSkipTLSVerify),
+                        "local APIServices may not have insecureSkipTLSVerify");
+        return;
+    }
+    static const name_id wanted[] = {N_namespace, N_name};
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        if (!val_getstr(service, wanted[i]).n)
+            say_required(x, AT(AT(at, N_service), wanted[i]), NULL);
+    if (val_bool(val_get(spec, N_insecureSkipTLSVerify), false) && val_getstr(spec, N_caBundle).n)
+        say_invalid(x, AT(at, N_insecureSkipTLSVerify), val_get(spec, N_insecureSkipTLSVerify),
+                    "may not be true if caBundle is present");
+}
+
+static void check_priority(struct validation *x, const struct vpath *p, const struct val *v, int64_t most)
+{
+    int64_t n = val_int(v, 0);
+    if (n <= 0 || n > most)
+        say_invalid(x, p, v ? v : &(const struct val){.kind = VAL_INT},
+                    arena_printf(x->s->arena, "must be positive and less than %lld", (long long)most).p);
+}
+
+static void rule_api_service_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    const struct val *port = val_at(v, N_service, N_port);
+    (void)old;
+    check_priority(x, AT(p, N_groupPriorityMinimum), val_get(v, N_groupPriorityMinimum), 20000);
+    check_priority(x, AT(p, N_versionPriority), val_get(v, N_versionPriority), 1000);
+    check_range(x, AT(AT(p, N_service), N_port), port, 1, 65535);
+}
+
+/* ---- flow control ---------------------------------------------------------------------------------------- */
+
+static void rule_account_subject(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    struct str ns = val_getstr(v, N_namespace), name = val_getstr(v, N_name);
+    (void)old;
+    if (!name.n)
+        say_required(x, AT(p, N_name), NULL);
+    else if (!str_is(name, "*"))
+        check_text(x, AT(p, N_name), name, check_subdomain);
+    if (!ns.n)
+        say_required(x, AT(p, N_namespace), "must specify namespace for service account");
+    else
+        check_text(x, AT(p, N_namespace), ns, check_label_of_dns);
+}
+
+static void rule_limit_response(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    bool queues = str_is(val_getstr(v, N_type), "Queue"), rejects = str_is(val_getstr(v, N_type), "Reject");
+    (void)old;
+    if (queues && !val_get(v, N_queuing))
+        say_required(x, AT(p, N_queuing), "must not be empty if limited.limitResponse.type is Limited");
+    if (rejects && val_get(v, N_queuing))
+        say_forbidden(x, AT(p, N_queuing), "must be nil if limited.limitResponse.type is not Limited");
+}
+
+/* Hands of cards are dealt out of one hash of 60 bits: queues to the power of size has to fit. */
+static bool hash_suffices(int64_t queues, int64_t size)
+{
+    int64_t left = (int64_t)1 << 60;
+    for (; size > 0 && left > 0 && queues > 1; size--)
+        left /= queues;
+    return left > 0;
+}
+
+static void rule_queuing(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    const struct val *hand = val_get(v, N_handSize);
+    int64_t queues = val_int(val_get(v, N_queues), 0), size = val_int(hand, 0);
+    struct arena *a = x->s->arena;
+    (void)old;
+    if (size <= 0 || queues <= 0)
+        return;
+    if (size > queues)
+        say_invalid(x, AT(p, N_handSize), hand,
+                    arena_printf(a, "should not be greater than queues (%lld)", (long long)queues).p);
+    else if (!hash_suffices(queues, size))
+        say_invalid(x, AT(p, N_handSize), hand,
+                    arena_printf(a, "required entropy bits of deckSize %lld and handSize %lld should not be greater than 60",
+                                 (long long)queues, (long long)size)
+                        .p);
+}
+
+/* ---- trust ----------------------------------------------------------------------------------------------- */
+
+static const char not_a_signer[] = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+
+static void rule_trust_bundle(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    const struct vpath *spec_at = AT(p, N_spec);
+    const struct val *spec = val_get(v, N_spec), *bundle = val_get(spec, N_trustBundle);
+    struct str signer = val_getstr(spec, N_signerName), name = obj_name(v), prefix = STR("");
+    struct check c = {0};
+    if (signer.n) {
+        char *s = arena_cstr(x->s->arena, arena_printf(x->s->arena, STR_FMT ":", STR_ARG(signer)));
+        for (char *q = s; *q; q++)
+            *q = *q == '/' ? ':' : *q;
+        prefix = str_of(s);
+    }
+    check_subdomain(&c, str_from(name, prefix.n));
+    if (name.n && !str_starts(name, prefix))
+        say_invalid_str(x, AT(AT(p, N_metadata), N_name), name,
+                        arena_printf(x->s->arena, "ClusterTrustBundle for signerName " STR_FMT " must be named with prefix " STR_FMT,
+                                     STR_ARG(signer), STR_ARG(prefix))
+                            .p);
+    else if (name.n && c.n)
+        say_invalid_str(x, AT(AT(p, N_metadata), N_name), name, c.texts[0]);
+    if (signer.n && !is_signer_name(signer))
+        say_invalid(x, AT(spec_at, N_signerName), val_get(spec, N_signerName), not_a_signer);
+    if (old && val_equal(bundle, val_at(old, N_spec, N_trustBundle)))
+        return;
+    const char *fault = certificate_fault(x->s->arena, val_str(bundle));
+    if (fault)
+        say_invalid_str(x, AT(spec_at, N_trustBundle), STR("<value omitted>"), fault);
+}
+
+static void check_uid(struct validation *x, const struct vpath *p, const struct val *uid)
+{
+    enum { UID_MAX_BYTES = 128 };
+    if (!val_str(uid).n)
+        say_invalid_str(x, p, STR(""), "must not be empty");
+    if (val_str(uid).n > UID_MAX_BYTES)
+        say_too_long(x, p, UID_MAX_BYTES);
+}
+
+static void rule_pod_certificate(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    enum { HOUR = 3600, DAY = 24 * HOUR };
+    static const name_id names[] = {N_podName, N_serviceAccountName, N_nodeName}, uids[] = {N_podUID, N_serviceAccountUID, N_nodeUID};
+    struct str signer = val_getstr(v, N_signerName);
+    if (old)
+        return;
+    if (!is_signer_name(signer))
+        say_invalid_str(x, AT(p, N_signerName), signer, not_a_signer);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        check_text(x, AT(p, names[i]), val_getstr(v, names[i]), check_subdomain);
+    for (size_t i = 0; i < ARRAY_SIZE(uids); i++)
+        check_uid(x, AT(p, uids[i]), val_get(v, uids[i]));
+    if (!val_get(v, N_maxExpirationSeconds)) {
+        say_required(x, AT(p, N_maxExpirationSeconds), "must be set");
+        return;
+    }
+    struct str domain, rest;
+    bool ours = str_cut(signer, '/', &domain, &rest) && (str_is(domain, "kubernetes.io") || str_ends(domain, STR(".kubernetes.io")));
+    int64_t seconds = val_int(val_get(v, N_maxExpirationSeconds), 0), most = ours ? DAY : 91 * DAY;
+    if (seconds < HOUR || seconds > most)
+        say_invalid(x, AT(p, N_maxExpirationSeconds), val_get(v, N_maxExpirationSeconds),
+                    arena_printf(x->s->arena, "must be in the range [%d, %lld]", HOUR, (long long)most).p);
+    if (!val_getstr(v, N_stubPKCS10Request).n)
+        say_invalid(x, p, NULL, "exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set");
+}
+
+/* ---- migration of stored versions ------------------------------------------------------------------------ */
+
+static void rule_migration(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    const struct val *r = val_at(v, N_spec, N_resource);
+    const struct vpath *at = AT(AT(p, N_spec), N_resource);
+    (void)old;
+    if (!val_getstr(r, N_resource).n)
+        say_required(x, AT(at, N_resource), "resource is required to be set");
+    else
+        check_text(x, AT(at, N_resource), val_getstr(r, N_resource), check_label_of_dns1035);
+    if (val_getstr(r, N_group).n)
+        check_text(x, AT(at, N_group), val_getstr(r, N_group), check_subdomain);
+}
+
+/* ---- devices --------------------------------------------------------------------------------------------- */
+
+static void rule_device_claim(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    const struct val *requests = val_get(v, N_requests);
+    (void)old;
+    for (size_t i = 0; i < val_len(requests); i++)
+        for (size_t j = 0; j < i; j++)
+            if (val_equal(val_get(val_item(requests, i), N_name), val_get(val_item(requests, j), N_name))) {
+                say_duplicate(x, ITEM(AT(p, N_requests), i), val_get(val_item(requests, i), N_name));
+                break;
+            }
+}
+
+static void rule_device_refs(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    check_unique(x, AT(p, N_requests), val_get(v, N_requests), 0);
+}
+
+static void check_qualified(struct validation *x, const struct vpath *p, const struct val *name)
+{
+    struct str domain, id;
+    if (!name)
+        return;
+    if (!str_cut(val_str(name), '/', &domain, &id))
+        say_invalid(x, p, name, "must include a domain");
+    else
+        check_text(x, p, domain, check_subdomain);
+}
+
+static void rule_device_constraint(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    rule_device_refs(x, p, v, old);
+    check_qualified(x, AT(p, N_matchAttribute), val_get(v, N_matchAttribute));
+}
+
+static void rule_resource_pool(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    if (!val_getstr(v, N_name).n)
+        say_required(x, AT(p, N_name), NULL);
+    if (val_int(val_get(v, N_resourceSliceCount), 0) <= 0)
+        say_invalid(x, AT(p, N_resourceSliceCount), val_get(v, N_resourceSliceCount) ?: &(const struct val){.kind = VAL_INT},
+                    "must be greater than zero");
+    if (old)
+        check_same(x, AT(p, N_name), val_get(v, N_name), val_get(old, N_name));
+}
+
+static void rule_claim(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    if (old)
+        check_same(x, AT(p, N_spec), val_get(v, N_spec), val_get(old, N_spec));
+}
+
+const struct rule rules_admin[] = {
+    {T_admissionregistration_v1_ServiceReference, 0, rule_webhook_service},
+    {T_admissionregistration_v1_ValidatingAdmissionPolicySpec, 0, rule_policy_spec},
+    {T_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, 0, rule_binding_spec},
+    {T_admissionregistration_v1_ParamRef, 0, rule_param_ref},
+    {T_admissionregistration_v1_Mutation, 0, rule_mutation},
+    {T_apiregistration_v1_APIService, 0, rule_api_service},
+    {T_apiregistration_v1_APIServiceSpec, RULE_OWN, rule_api_service_spec},
+    {T_certificates_v1_ClusterTrustBundle, 0, rule_trust_bundle},
+    {T_certificates_v1_ClusterTrustBundleSpec, RULE_OWN, NULL},
+    {T_certificates_v1_PodCertificateRequestSpec, RULE_OWN, rule_pod_certificate},
+    {T_flowcontrol_v1_LimitResponse, 0, rule_limit_response},
+    {T_flowcontrol_v1_QueuingConfiguration, 0, rule_queuing},
+    {T_flowcontrol_v1_ServiceAccountSubject, RULE_OWN, rule_account_subject},
+    {T_resource_v1_DeviceClaim, 0, rule_device_claim},
+    {T_resource_v1_DeviceClaimConfiguration, 0, rule_device_refs},
+    {T_resource_v1_DeviceConstraint, 0, rule_device_constraint},
+    {T_resource_v1_ResourceClaim, 0, rule_claim},
+    {T_resource_v1_ResourceClaimSpec, RULE_OWN, NULL},
+    {T_resource_v1_ResourcePool, RULE_OWN, rule_resource_pool},
+    {T_storagemigration_v1_StorageVersionMigration, 0, rule_migration},
+    {0, 0, NULL},
+};
