@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Images without a registry: the pause image from our own program, and archives from disk. */
 #include "adm/cluster.h"
-#include "adm/tar.h"
 
 #include "auth/crypto.h"
 #include "base/fiber.h"
 #include "base/os.h"
+#include "base/tar.h"
 
 #include <stdio.h>
 #include <sys/utsname.h>
@@ -20,12 +20,20 @@ static const char *go_arch(void)
     return !strcmp(u.machine, "aarch64") ? "arm64" : "amd64";
 }
 
+static void put_file(struct buf *b, const char *name, unsigned mode, struct str content)
+{
+    /* No times: the same content gives the same digest. */
+    tar_put(b, &(struct tar_entry){.name = str_of(name), .type = TAR_FILE, .mode = mode, .size = content.n});
+    buf_putstr(b, content);
+    tar_pad(b, content.n);
+}
+
 /* A docker archive with one layer that holds /pause. */
 static struct str pause_archive(struct arena *a, struct buf *b)
 {
     struct buf layer CLEANUP_BUF = BUF_INIT;
     char layer_hash[65], config_hash[65];
-    tar_file(&layer, "pause", 0755, str_n((const char *)pause_blob, pause_blob_size));
+    put_file(&layer, "pause", 0755, str_n((const char *)pause_blob, pause_blob_size));
     tar_end(&layer);
     sha256_hex(buf_str(&layer), layer_hash);
     struct str config = arena_printf(
@@ -37,9 +45,9 @@ static struct str pause_archive(struct arena *a, struct buf *b)
     const char *config_name = arena_printf(a, "%s.json", config_hash).p;
     struct str manifest =
         arena_printf(a, "[{\"Config\":\"%s\",\"RepoTags\":[\"" PAUSE_IMAGE "\"],\"Layers\":[\"layer.tar\"]}]", config_name);
-    tar_file(b, config_name, 0644, config);
-    tar_file(b, "layer.tar", 0644, buf_str(&layer));
-    tar_file(b, "manifest.json", 0644, manifest);
+    put_file(b, config_name, 0644, config);
+    put_file(b, "layer.tar", 0644, buf_str(&layer));
+    put_file(b, "manifest.json", 0644, manifest);
     tar_end(b);
     return buf_str(b);
 }

@@ -4,7 +4,7 @@
 #include "cli/pods.h"
 #include "cli/remote.h"
 #include "cli/request.h"
-#include "cli/tar.h"
+#include "base/tar.h"
 
 #include "base/os.h"
 #include "names.h"

@@ -200,7 +200,7 @@ static int expose_one(struct cli *c, struct expose *x, const struct info *i)
     val_set(&c->a, spec, N_selector, *selector);
     set_options(c, x, spec);
     r = gen_override(c, &x->o, services->type, &v);
-    return r ? r : write_create(c, &x->w, services, services->type, v, x->save, "exposed");
+    return r ? r : write_object_create(c, &x->w, services, services->type, v, x->save, "exposed");
 }
 
 int cmd_expose(struct cli *c, int argc, char **argv)

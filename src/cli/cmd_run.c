@@ -115,7 +115,7 @@ static int make(struct cli *c, struct run *x, unsigned res, struct val *v)
     struct status s;
     struct val *answer;
     if (!x->attach)
-        return write_create(c, &x->w, k, k->type, v, x->save, "created");
+        return write_object_create(c, &x->w, k, k->type, v, x->save, "created");
     if (request_create(c, k, c->ns, STR_NULL, NULL, query_write(c, x->w.manager, false, NULL), json_text(c, k->type, v), &answer,
                        &s))
         return cli_refused(c, &s);
@@ -146,7 +146,7 @@ static int running_or_over(void *arg, const struct val *v)
     w->pod = (struct val *)v;
     if (phase_is(v, "Succeeded") || phase_is(v, "Failed"))
         return SEEN_OVER;
-    return phase_is(v, "Running") && pod_ready(v) ? SEEN_RUNNING : 0;
+    return phase_is(v, "Running") && pods_is_ready(v) ? SEEN_RUNNING : 0;
 }
 
 static int over(void *arg, const struct val *v)

@@ -166,7 +166,7 @@ static int autoscale_one(struct cli *c, struct autoscaling *x, const struct info
         add_metric(c, spec, "cpu", x->cpu);
     if (x->memory)
         add_metric(c, spec, "memory", x->memory);
-    return write_create(c, &x->w, k, k->type, v, x->save, "autoscaled");
+    return write_object_create(c, &x->w, k, k->type, v, x->save, "autoscaled");
 }
 
 int cmd_autoscale(struct cli *c, int argc, char **argv)

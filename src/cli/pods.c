@@ -75,7 +75,7 @@ int pod_default_container(struct cli *c, const struct val *pod, const char *name
 
 /* ---- the best pod ---------------------------------------------------------------------------------------------- */
 
-bool pod_ready(const struct val *pod)
+bool pods_is_ready(const struct val *pod)
 {
     return condition_is(val_at(pod, N_status, N_conditions), STR("Ready"), "True");
 }
@@ -111,7 +111,7 @@ struct rank {
 
 static struct rank rank_of(const struct val *pod, enum pod_use use)
 {
-    bool ready = pod_ready(pod), logs = use == POD_LOGS;
+    bool ready = pods_is_ready(pod), logs = use == POD_LOGS;
     return (struct rank){.unassigned = !val_str(val_at(pod, N_spec, N_nodeName)).n,
                          .phase = phase_rank(pod),
                          .unready = !ready,

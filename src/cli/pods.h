@@ -26,4 +26,4 @@ bool pod_container_is_ephemeral(const struct val *pod, struct str name);
 int pod_default_container(struct cli *c, const struct val *pod, const char *name, bool quiet, const struct val **ret);
 struct str pod_container_names(struct cli *c, const struct val *pod); /* "a, b, c (init)" */
 
-bool pod_ready(const struct val *pod);
+bool pods_is_ready(const struct val *pod);

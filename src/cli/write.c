@@ -57,7 +57,7 @@ int write_one_name(struct cli *c, int argc, char **argv, struct str *ret)
     return 0;
 }
 
-int write_create(struct cli *c, struct write *w, const struct kind *k, const struct type *t, struct val *v, bool save,
+int write_object_create(struct cli *c, struct write *w, const struct kind *k, const struct type *t, struct val *v, bool save,
                  const char *did)
 {
     struct status s;

@@ -27,7 +27,7 @@ int write_print(struct cli *c, struct write *w, const struct type *t, const stru
 
 /* An object made from flags (an OBJ of t): posted unless it is a dry run, and printed. save: with the last-applied
  * annotation. */
-int write_create(struct cli *c, struct write *w, const struct kind *k, const struct type *t, struct val *v, bool save,
+int write_object_create(struct cli *c, struct write *w, const struct kind *k, const struct type *t, struct val *v, bool save,
                  const char *did);
 
 /* Says what a request's status says, as of the object of a file: `error when creating "x.yaml": ...`. Returns 1. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cli/tar.h"
+#include "base/tar.h"
 
 #include <stdio.h>
 
