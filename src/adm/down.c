@@ -8,6 +8,7 @@
 #include "grpc.h"
 #include "names.h"
 #include "net/grpc.h"
+#include "proxy/nft.h"
 #include "proxy/proxy.h"
 
 #include <fcntl.h>
@@ -117,7 +118,10 @@ static void run_quietly(const char *const *argv)
 static void remove_network(struct arena *a, const struct cluster_config *c)
 {
     struct err ignored = {0};
+    /* The kubelet's masquerading; adding first, since deleting what is not there is an error. */
+    struct str masquerade = arena_printf(a, "add table inet cube-masq-%s\ndelete table inet cube-masq-%s\n", c->bridge, c->bridge);
     proxy_cleanup(c->proxy_table, &ignored);
+    nft_apply(masquerade, &ignored);
     run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});
     run_quietly((const char *[]){"ip", "addr", "delete", arena_printf(a, "%s/32", c->dns_ip).p, "dev", "lo", NULL});
 }

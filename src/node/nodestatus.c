@@ -449,7 +449,10 @@ static int update(struct kubelet *k, struct mono *written)
 void node_run(void *arg)
 {
     struct kubelet *k = arg;
-    struct mono written = {0};
+    struct mono written = {0}, patience = mono_add(os_mono(), SECONDS(5));
+    /* After a restart the node is what it was until the truth is known: no word of "not ready" in between. */
+    while (!k->relisted && os_mono().ns < patience.ns && !fiber_cancelled())
+        waitq_wait(&k->node_dirty, patience);
     while (!fiber_cancelled()) {
         check_runtime(k);
         bool told_ready = is_ready(k); /* it may become so while update waits: then that is still to be told */

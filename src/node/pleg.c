@@ -246,10 +246,11 @@ int pleg_relist(struct kubelet *k, struct err *e)
     fmutex_unlock(&k->relisting);
     arena_done(&a);
     if (rc == 0) {
-        if (!k->relisted)
-            waitq_wake_all(&k->node_dirty);
+        bool first = !k->relisted;
         k->relisted = true;
         k->relisted_at = os_mono();
+        if (first)
+            waitq_wake_all(&k->node_dirty);
         sources_reconcile(k);
     }
     return rc;
