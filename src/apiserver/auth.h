@@ -7,6 +7,9 @@
 
 /* ---- who (authn.c, token.c) -------------------------------------------------------------------------- */
 
+/* A token as a WebSocket subprotocol begins so. */
+#define WEBSOCKET_TOKEN "base64url.bearer.authorization.k8s.io."
+
 struct token_claims {
     struct str issuer;
 };

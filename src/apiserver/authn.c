@@ -125,7 +125,7 @@ static bool by_certificate(struct request *r, struct user *u)
 /* Browsers cannot set headers on a WebSocket: they send the token as a subprotocol. */
 static struct str websocket_token(struct request *r)
 {
-    static const char prefix[] = "base64url.bearer.authorization.k8s.io.";
+    static const char prefix[] = WEBSOCKET_TOKEN;
     struct str all = http_header(&r->x->headers, "sec-websocket-protocol"), one;
     while (str_next(&all, ',', &one)) {
         CLEANUP_BUF struct buf b = BUF_INIT;

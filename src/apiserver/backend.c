@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/backend.h"
 
+#include "apiserver/auth.h"
 #include "apiserver/state.h"
 #include "base/os.h"
 #include "names.h"
@@ -90,19 +91,42 @@ static struct str rewrite_header(void *ctx, struct arena *a, struct str name, st
     return arena_printf(a, "%.*s%.*s", STR_ARG(w->prefix), STR_ARG(value));
 }
 
-/* Who the client is concerns this server alone. */
-static const struct http_header no_credentials[] = {
-    {{"Authorization", sizeof("Authorization") - 1}, {"", 0}},
-    {{"Impersonate-User", sizeof("Impersonate-User") - 1}, {"", 0}},
-    {{"Impersonate-Group", sizeof("Impersonate-Group") - 1}, {"", 0}},
-    {{"Impersonate-Uid", sizeof("Impersonate-Uid") - 1}, {"", 0}},
-};
+/* The protocols that are asked for, but not the token that came among them (authn.c). */
+static struct str without_token(struct arena *a, struct str protocols)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    struct str one;
+    while (str_next(&protocols, ',', &one))
+        if (!str_starts(str_trim(one), STR(WEBSOCKET_TOKEN)))
+            buf_printf(&b, "%s%.*s", b.n ? ", " : "", STR_ARG(str_trim(one)));
+    return arena_str(a, buf_str(&b));
+}
+
+/* Who the client is concerns this server alone: headers that do not go on, with an empty value. */
+static size_t no_credentials(struct request *r, struct http_header **ret)
+{
+    static const char *const secret[] = {"authorization", "impersonate-", "x-remote-"};
+    const struct http_headers *h = &r->x->headers;
+    struct http_header *list = ARENA_ARRAY(r->arena, struct http_header, h->n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < h->n; i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(secret); j++)
+            if (str_starts(h->items[i].name, str_of(secret[j])))
+                list[n++] = (struct http_header){h->items[i].name, STR("")};
+        if (str_is(h->items[i].name, "sec-websocket-protocol"))
+            list[n++] = (struct http_header){h->items[i].name, without_token(r->arena, h->items[i].value)};
+    }
+    *ret = list;
+    return n;
+}
 
 int backend_proxy(struct request *r, struct http_client *c, struct str url, struct str prefix)
 {
     struct rewrite w = {.prefix = prefix};
-    struct http_proxy p = {.client = c, .url = arena_cstr(r->arena, url), .headers = no_credentials,
-        .n_headers = ARRAY_SIZE(no_credentials), .response_header = rewrite_header, .ctx = &w};
+    struct http_header *headers;
+    size_t n = no_credentials(r, &headers);
+    struct http_proxy p = {.client = c, .url = arena_cstr(r->arena, url), .headers = headers,
+        .n_headers = n, .response_header = rewrite_header, .ctx = &w};
     struct err e = {0};
     int x = http_proxy(r->x, &p, &e);
     if (x < 0)

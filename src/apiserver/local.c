@@ -166,6 +166,7 @@ static int select_for(struct local *l, const struct call *call, struct local_wat
     struct call *copy = ARENA_NEW(&w->arena, struct call);
     *copy = *call;
     copy->ns = arena_str(&w->arena, call->ns);
+    copy->name = arena_str(&w->arena, call->name);
     copy->label_selector = arena_str(&w->arena, call->label_selector);
     copy->field_selector = arena_str(&w->arena, call->field_selector);
     begin(&r, l, &w->arena, VERB_WATCH, copy);

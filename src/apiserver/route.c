@@ -88,12 +88,15 @@ static int not_allowed(struct request *r)
                       "the server does not allow this method on the requested resource");
 }
 
-/* Collections are POSTed to and items are not; a kind without namespaces has none in its path. */
+/* Collections are POSTed to and items are not; a kind without namespaces has none in its path: what is asked was
+ * allowed in that namespace only (CVE-2019-11247). A namespace itself is in the namespace of its name. */
 static bool path_fits(const struct request *r)
 {
     bool named = r->info.name.n > 0, all = r->res->namespaced && !r->info.ns.n;
-    bool other = !r->res->namespaced && r->info.ns.n && r->res->index != RES_NAMESPACES;
-    if (other || (all && (named || r->sub)))
+    if (!r->res->namespaced && r->info.ns.n &&
+        (r->res->index != RES_NAMESPACES || !str_eq(r->info.ns, r->info.name)))
+        return false;
+    if (all && (named || r->sub))
         return str_is(r->info.verb, "list") || str_is(r->info.verb, "watch");
     return true;
 }

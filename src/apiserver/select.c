@@ -136,6 +136,8 @@ static int parse_selectors(struct request *r, struct selection *s)
         if (q->op == SEL_EQ && q->n_values == 1 && str_is(q->key, "metadata.name"))
             s->name = q->values[0];
     }
+    if (r->info.name.n) /* /watch/.../name: no more than was authorised */
+        s->name = r->info.name;
     return 0;
 }
 
@@ -174,7 +176,7 @@ static struct str look_up(void *ctx, struct str path)
 
 bool selection_matches(const struct selection *s, const struct object *o)
 {
-    if (s->ns.n && !str_eq(s->ns, o->namespace_))
+    if ((s->ns.n && !str_eq(s->ns, o->namespace_)) || (s->name.n && !str_eq(s->name, o->name)))
         return false;
     if ((s->labels.n || s->labels.nothing) && !selector_matches(&s->labels, obj_labels(o->val)))
         return false;

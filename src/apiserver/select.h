@@ -7,7 +7,7 @@
 
 struct selection {
     const struct resource *res;
-    struct str ns, name; /* name: when the field selector demands one */
+    struct str ns, name; /* name: when the field selector or the path demands one */
     struct selector labels, fields;
     int64_t revision;    /* of the query; 0 for none or "0" */
     bool any;            /* resourceVersion=0: whatever is there */

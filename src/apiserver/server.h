@@ -43,6 +43,7 @@ struct apiserver_config {
     const char
         *kubelet_ca; /* NULL: kubelet serving certificates are not verified by a CA but refused (D10) */
     const char *kubelet_cert, *kubelet_key;
+    bool proxy_local;         /* pods/proxy and services/proxy may lead to loopback and link-local addresses (tests) */
     bool kubelet_insecure;    /* do not verify the kubelet's certificate: upstream's default without a CA */
 
     /* services */

@@ -97,15 +97,13 @@ static void follow_loop(struct watching *w)
 {
     while (!over(w)) {
         int e = gather(w);
+        if (e == 0 && os_mono().ns >= w->bookmark.ns)
+            put_bookmark(w);
+        bool waited = w->out.n > 0; /* writing may wait, and wake-ups are not remembered: look again */
         if (flush(w) < 0 || e < 0)
             return;
-        if (e > 0)
+        if (e > 0 || waited)
             continue;
-        if (os_mono().ns >= w->bookmark.ns) {
-            put_bookmark(w);
-            if (flush(w) < 0)
-                return;
-        }
         struct mono until = {MIN(w->end.ns, w->bookmark.ns)};
         if (waitq_wait(&w->f.waiter.q, until) == -ECANCELED)
             return;

@@ -33,6 +33,13 @@ FIBER_TEST(unknown_paths_and_methods)
     assert_code(ask(&f, "PUT", MAPS, "{}", NULL), 405);
     assert_code(ask(&f, "POST", MAPS "/a", "{}", NULL), 405);
     assert_code(get(&f, "/api/v1/namespaces/default/nodes/x"), 404);
+    /* What a role allows in a namespace ends there. */
+    assert_code(get(&f, "/api/v1/namespaces/default/nodes"), 404);
+    assert_code(get(&f, "/api/v1/watch/namespaces/default/nodes?timeoutSeconds=1"), 404);
+    assert_code(get(&f, "/api/v1/namespaces/default/namespaces"), 404);
+    assert_code(get(&f, "/api/v1/namespaces/default/namespaces/kube-system"), 404);
+    assert_code(ask(&f, "DELETE", "/api/v1/namespaces/default/namespaces/kube-system", NULL, NULL), 404);
+    assert_code(get(&f, "/api/v1/namespaces/kube-system"), 200);
     fixture_stop(&f);
 }
 

@@ -101,6 +101,7 @@ static void kubelet_stop(struct kubelet *k)
 static struct apiserver_config config_for(struct kubelet *k)
 {
     return (struct apiserver_config){.authorization = "AlwaysAllow",
+                                     .proxy_local = true,
                                      .kubelet_ca = file(k, "ca.crt"),
                                      .kubelet_cert = file(k, "apiserver-kubelet-client.crt"),
                                      .kubelet_key = file(k, "apiserver-kubelet-client.key")};
@@ -251,6 +252,13 @@ FIBER_TEST(proxies_to_pods_services_and_nodes)
                          k.port)
                          .p),
                 201);
+    c.proxy_local = false;
+    fixture_restart(&f, &c);
+    k.last = NULL;
+    r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/x", k.port).p);
+    assert_code(r, 503); /* this machine's own services are not for pods/proxy */
+    assert_at(&f, r, "message", "address not allowed");
+    assert_null(k.last);
     fixture_stop(&f);
     kubelet_stop(&k);
     kubelet_stop(&node);

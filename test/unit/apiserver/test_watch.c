@@ -49,6 +49,24 @@ FIBER_TEST(state_then_changes)
     fixture_stop(&f);
 }
 
+/* Authorised for one name, it shows that one (the path says it, no field selector). */
+FIBER_TEST(of_one_name)
+{
+    struct fixture f;
+    struct watching w;
+    fixture_start(&f, NULL);
+    make_config_map(&f, "a", NULL);
+    make_config_map(&f, "b", NULL);
+    assert_int_equal(watch_begin(&f, &w, "/api/v1/watch/namespaces/default/configmaps/b"), 200);
+    expect(&w, "ADDED", "b");
+    make_config_map(&f, "c", NULL);
+    expect_nothing(&w);
+    assert_code(ask(&f, "DELETE", MAPS "/b", NULL, NULL), 200);
+    expect(&w, "DELETED", "b");
+    watch_end(&w);
+    fixture_stop(&f);
+}
+
 FIBER_TEST(resumes_after_a_revision)
 {
     struct fixture f;
@@ -307,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(state_then_changes),
+        cmocka_unit_test(of_one_name),
         cmocka_unit_test(resumes_after_a_revision),
         cmocka_unit_test(too_old_a_revision_expires),
         cmocka_unit_test(selectors_turn_changes_into_coming_and_going),
