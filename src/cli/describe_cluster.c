@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/describe.h"
+#include "cli/rules.h"
 
 #include "names.h"
 #include "resources.h"
@@ -284,89 +285,9 @@ static void describe_node(struct desc *d, const struct info *i)
 
 /* ---- RBAC --------------------------------------------------------------------------------------------------------- */
 
-/* One line of a role: a resource (or URL) with the verbs of all rules that name it. */
-struct rule_line {
-    struct str what, urls, names;
-    struct str group, resource;
-    struct buf verbs;
-    struct str order; /* upstream sorts by the text of the whole rule, verbs first */
-};
-
-struct rule_lines {
-    struct rule_line *items;
-    size_t n;
-};
-
-static void add_rule(struct rule_lines *l, const struct rule_line *rule, struct str verb)
-{
-    struct rule_line *line = NULL;
-    for (size_t i = 0; i < l->n && !line; i++)
-        if (str_eq(l->items[i].what, rule->what) && str_eq(l->items[i].urls, rule->urls) &&
-            str_eq(l->items[i].names, rule->names))
-            line = &l->items[i];
-    if (!line) {
-        l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));
-        line = &l->items[l->n++];
-        *line = *rule;
-    }
-    struct str rest = buf_str(&line->verbs), have;
-    while (line->verbs.n && str_next(&rest, ' ', &have))
-        if (str_eq(have, verb))
-            return;
-    buf_printf(&line->verbs, "%s" STR_FMT, line->verbs.n ? " " : "", STR_ARG(verb));
-}
-
-static struct str resource_name(struct desc *d, struct str resource, struct str group)
-{
-    struct str base, sub;
-    bool has_sub = str_cut(resource, '/', &base, &sub);
-    return cli_printf(d->c, STR_FMT "%s" STR_FMT "%s" STR_FMT, STR_ARG(base), group.n ? "." : "", STR_ARG(group),
-                      has_sub ? "/" : "", STR_ARG(sub));
-}
-
-static const struct val *or_one_empty(struct desc *d, const struct val *list)
-{
-    if (val_len(list))
-        return list;
-    struct val *one = val_new(&d->c->a, VAL_LIST);
-    val_add_str(&d->c->a, one, STR(""));
-    return one;
-}
-
-static void break_down(struct desc *d, struct rule_lines *l, const struct val *rule, struct str verb)
-{
-    const struct val *names = or_one_empty(d, val_get(rule, N_resourceNames));
-    VAL_EACH(val_get(rule, N_apiGroups), group)
-    VAL_EACH(val_get(rule, N_resources), resource)
-    VAL_EACH(names, name)
-        add_rule(l, &(struct rule_line){.what = resource_name(d, val_str(resource), val_str(group)), .names = val_str(name),
-                                        .group = val_str(group), .resource = val_str(resource)}, verb);
-    VAL_EACH(val_get(rule, N_nonResourceURLs), url)
-    {
-        add_rule(l, &(struct rule_line){.urls = val_str(url)}, verb);
-    }
-}
-
-static int compare_rules(const void *a, const void *b)
-{
-    return str_cmp(((const struct rule_line *)a)->order, ((const struct rule_line *)b)->order);
-}
-
-static void sort_rules(struct desc *d, struct rule_lines *l)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        const struct rule_line *r = &l->items[i];
-        l->items[i].order = cli_printf(d->c, "[" STR_FMT "],APIGroups:[" STR_FMT "],Resources:[" STR_FMT "],ResourceNames:[" STR_FMT
-                                             "],NonResourceURLs:[" STR_FMT "]", STR_ARG(buf_str(&r->verbs)), STR_ARG(r->group),
-                                       STR_ARG(r->resource), STR_ARG(r->names), STR_ARG(r->urls));
-    }
-    if (l->n)
-        qsort(l->items, l->n, sizeof(*l->items), compare_rules);
-}
-
 static void describe_role(struct desc *d, const struct info *i)
 {
-    struct rule_lines l = {0};
+    struct rule_lines l = {.c = d->c};
     desc_put(d, 0, "Name:\t" STR_FMT "\n", STR_ARG(i->name));
     desc_labels(d, "", "Labels", obj_labels(i->v));
     desc_annotations(d, "Annotations", val_at(i->v, N_metadata, N_annotations));
@@ -374,15 +295,14 @@ static void describe_role(struct desc *d, const struct info *i)
     desc_put(d, 1, "Resources\tNon-Resource URLs\tResource Names\tVerbs\n");
     desc_put(d, 1, "---------\t-----------------\t--------------\t-----\n");
     VAL_EACH(val_get(i->v, N_rules), rule)
-    VAL_EACH(val_get(rule, N_verbs), verb)
-        break_down(d, &l, rule, val_str(verb));
-    sort_rules(d, &l);
-    for (size_t k = 0; k < l.n; k++) {
+    {
+        rules_add(&l, rule);
+    }
+    rules_sort(&l);
+    for (size_t k = 0; k < l.n; k++)
         desc_put(d, 1, STR_FMT "\t[" STR_FMT "]\t[" STR_FMT "]\t[" STR_FMT "]\n", STR_ARG(l.items[k].what),
                  STR_ARG(l.items[k].urls), STR_ARG(l.items[k].names), STR_ARG(buf_str(&l.items[k].verbs)));
-        buf_done(&l.items[k].verbs);
-    }
-    free(l.items);
+    rules_done(&l);
 }
 
 static void describe_binding(struct desc *d, const struct info *i)

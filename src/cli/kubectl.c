@@ -260,7 +260,11 @@ static int run_command(struct cli *c, const struct command *k, int argc, char **
     if (at < argc && strcmp(argv[at], "help") && !has_help(argc, argv))
         return unknown_command(c, k->subs, argv[at]);
     command_help(c, k, NULL);
-    return 0;
+    if (has_help(argc, argv) || at < argc)
+        return 0;
+    fwrite(c->out.p, 1, c->out.n, stderr); /* it is no answer to anything that was asked */
+    c->out.n = 0;
+    return 1;
 }
 
 /* "kubectl help rollout status" is "kubectl rollout status --help". */

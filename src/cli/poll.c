@@ -14,6 +14,10 @@ static int look(struct cli *c, const struct info *i, struct str query, struct va
     if (code)
         return code;
     *ret = (struct val *)val_item(val_get(list, N_items), 0);
+    if (val_is(*ret, VAL_MAP)) { /* items of a list do not say what they are */
+        val_put_str(&c->a, *ret, STR("apiVersion"), i->kind->api_version);
+        val_put_str(&c->a, *ret, STR("kind"), i->kind->kind);
+    }
     *ret_revision = val_str(val_at(list, N_metadata, N_resourceVersion));
     return 0;
 }
