@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define TMPFS_MAGIC 0x01021994
@@ -43,11 +44,13 @@ static struct str first_part(struct str path)
 
 static bool path_is_safe(struct str path)
 {
+    enum { DEEPEST = 64 };
     struct str rest = path, part;
+    unsigned depth = 0;
     if (!path.n || path.p[0] == '/' || str_starts(path, STR("..")))
         return false;
     while (str_next(&rest, '/', &part))
-        if (!part.n || str_is(part, "..") || str_is(part, ".") || memchr(part.p, 0, part.n))
+        if (++depth > DEEPEST || !part.n || str_is(part, "..") || str_is(part, ".") || memchr(part.p, 0, part.n))
             return false;
     return true;
 }
@@ -69,16 +72,16 @@ static bool same_file(struct arena *a, const char *data, const struct payload *p
     return linux_read_file(NULL, a, path.p, f->content.n + 1, &have, NULL) == 0 && str_eq(have, f->content);
 }
 
-static size_t count_files(const char *path)
+/* Runs on the small stack of a fiber; as deep as path_is_safe allows. */
+static size_t count_files(int dirfd, const char *name)
 {
-    DIR *d = opendir(path);
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
     size_t n = 0;
     for (struct dirent *de; d && (de = readdir(d));) {
         if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
             continue;
-        char sub[4096];
-        snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name);
-        n += de->d_type == DT_DIR ? count_files(sub) : 1;
+        n += de->d_type == DT_DIR ? count_files(fd, de->d_name) : 1;
     }
     if (d)
         closedir(d);
@@ -88,7 +91,7 @@ static size_t count_files(const char *path)
 static bool payload_is_there(struct arena *a, const char *dir, const struct payload *p)
 {
     struct str data = arena_printf(a, "%s/..data", dir);
-    if (access(data.p, F_OK) != 0 || count_files(data.p) != p->n)
+    if (access(data.p, F_OK) != 0 || count_files(AT_FDCWD, data.p) != p->n)
         return false;
     for (size_t i = 0; i < p->n; i++)
         if (!same_file(a, data.p, p, &p->files[i]))
@@ -444,25 +447,71 @@ static int unmount_below(const char *path)
     return r;
 }
 
-static int remove_at(int dirfd, const char *name, dev_t dev)
+/* Something mounted there is never reached into: it may be a piece of the host, and on the same device. */
+static bool is_mount_root(int fd, dev_t dev)
+{
+    struct statx sx;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &sx) < 0 || makedev(sx.stx_dev_major, sx.stx_dev_minor) != dev)
+        return true;
+    return (sx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) && (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+struct removal {
+    int top;    /* the folder that goes; what lies too deep is moved up into it */
+    dev_t dev;
+    unsigned moved;
+};
+
+/* Containers make trees as deep as they like; our stack and our descriptors end sooner. */
+enum { REMOVE_DEPTH = 64 };
+
+static int move_up(struct removal *j, int dirfd, const char *name)
+{
+    char to[64];
+    snprintf(to, sizeof(to), ".cube-deep-%u-%08x", j->moved++, (unsigned)os_random_below(UINT32_MAX));
+    return renameat(dirfd, name, j->top, to) < 0 ? -errno : 0;
+}
+
+static int remove_at(struct removal *j, int dirfd, const char *name, unsigned depth);
+
+static int remove_entries(struct removal *j, DIR *d, unsigned depth)
+{
+    int r = 0;
+    for (struct dirent *de; r == 0 && (de = readdir(d));)
+        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+            r = remove_at(j, dirfd(d), de->d_name, depth + 1);
+    return r;
+}
+
+static int remove_at(struct removal *j, int dirfd, const char *name, unsigned depth)
 {
     if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return -errno;
+    if (unlinkat(dirfd, name, AT_REMOVEDIR) == 0)
+        return 0;
     int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d)
         return -errno;
+    unsigned moved;
     int r = 0;
-    if (fstat(fd, &st) < 0 || st.st_dev != dev) /* something is still mounted there: never reach into it */
+    if (is_mount_root(fd, j->dev))
         r = -EBUSY;
-    for (struct dirent *de; r == 0 && (de = readdir(d));)
-        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
-            r = remove_at(fd, de->d_name, dev);
+    else if (depth > REMOVE_DEPTH)
+        r = move_up(j, dirfd, name);
+    else if (depth > 0)
+        r = remove_entries(j, d, depth);
+    else
+        for (j->top = fd; r == 0; rewinddir(d)) { /* again for what was moved up */
+            moved = j->moved;
+            r = remove_entries(j, d, depth);
+            if (moved == j->moved)
+                break;
+        }
     closedir(d);
-    if (r == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+    if (r == 0 && depth <= REMOVE_DEPTH && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         r = -errno;
     return r;
 }
@@ -475,10 +524,21 @@ struct remove_job {
 static void remove_run(void *arg)
 {
     struct remove_job *j = arg;
+    struct removal all = {.top = -1};
     struct stat st;
-    j->r = unmount_below(j->path);
-    if (j->r == 0 && lstat(j->path, &st) == 0)
-        j->r = remove_at(AT_FDCWD, j->path, st.st_dev);
+    char *real = NULL; /* as the kernel names mounts: no symlinks, no double slashes */
+    if (lstat(j->path, &st) < 0)
+        return;
+    all.dev = st.st_dev;
+    if (!S_ISLNK(st.st_mode)) {
+        real = realpath(j->path, NULL);
+        j->r = real && strcmp(real, "/") != 0 ? unmount_below(real) : real ? -EINVAL : -errno;
+        if (j->r == 0 && lstat(real, &st) == 0)
+            all.dev = st.st_dev;
+    }
+    if (j->r == 0)
+        j->r = remove_at(&all, AT_FDCWD, real ? real : j->path, 0);
+    free(real);
 }
 
 int linux_remove_tree(struct host *h, const char *path, struct err *e)

@@ -365,6 +365,13 @@ struct mounting {
     struct err *e;
 };
 
+/* What the kubelet goes on writing to is not the containers' to change (CVE-2017-1002102). */
+static bool is_read_only(const struct val *volume)
+{
+    return val_get(volume, N_configMap) || is_secret(volume) || val_get(volume, N_image) ||
+           val_bool(val_at(volume, N_persistentVolumeClaim, N_readOnly), false);
+}
+
 static int mount_one(struct mounting *m, const struct val *mount, size_t index, struct cri_mount *ret)
 {
     struct arena *a = m->arena;
@@ -395,7 +402,7 @@ static int mount_one(struct mounting *m, const struct val *mount, size_t index, 
     *ret = (struct cri_mount){
         .container_path = at.n && at.p[0] == '/' ? at : arena_printf(a, "/" STR_FMT, STR_ARG(at)),
         .host_path = path,
-        .read_only = val_bool(val_get(mount, N_readOnly), false) || val_get(volume, N_image),
+        .read_only = val_bool(val_get(mount, N_readOnly), false) || is_read_only(volume),
         .propagation = propagation_number(val_getstr(mount, N_mountPropagation)),
     };
     return 0;

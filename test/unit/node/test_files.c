@@ -90,6 +90,17 @@ FIBER_TEST(bad_paths_are_refused)
         struct payload_file f = {str_of(bad[i]), STR("x"), 0644, -1};
         assert_int_equal(put(&f, 1, NULL), -EINVAL);
     }
+    char deep[400], *p = deep;
+    for (int i = 0; i < 64; i++)
+        p = stpcpy(p, i ? "/d" : "d");
+    struct payload_file f = {str_of(deep), STR("x"), 0644, -1};
+    bool changed;
+    assert_int_equal(put(&f, 1, NULL), 0);
+    assert_int_equal(put(&f, 1, &changed), 0); /* looking at what is there takes little stack */
+    assert_false(changed);
+    stpcpy(p, "/d");
+    f.path = str_of(deep);
+    assert_int_equal(put(&f, 1, NULL), -EINVAL);
 }
 
 FIBER_TEST(host_paths)
@@ -133,6 +144,43 @@ FIBER_TEST(sub_paths_stay_inside)
     assert_str(content("vol/new/deep/f"), "hi"); /* mounts were taken away first */
 }
 
+/* Deeper than our stack and our descriptors would reach. */
+FIBER_TEST(deep_trees_go_whole)
+{
+    struct err e = {{0}};
+    assert_int_equal(host->ops->make_dir(host, under("deep"), 0755, NULL), 0);
+    int fd = open(under("deep"), O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < 3000; i++) {
+        assert_int_equal(mkdirat(fd, "d", 0755), 0);
+        int next = openat(fd, "d", O_RDONLY | O_DIRECTORY);
+        assert_true(next >= 0);
+        close(fd);
+        fd = next;
+    }
+    close(fd);
+    assert_int_equal(host->ops->remove_tree(host, under("deep"), &e), 0);
+    assert_true(access(under("deep"), F_OK) < 0);
+}
+
+/* Mounts are found whatever way the path is written; one that cannot be is not reached into. */
+FIBER_TEST(mounts_below_odd_paths)
+{
+    if (geteuid() != 0)
+        skip();
+    struct err e = {{0}};
+    const char *const ways[] = {"link/m", "real//m", "real/./m", "real/m/"};
+    assert_int_equal(host->ops->make_dir(host, under("real"), 0755, NULL), 0);
+    assert_int_equal(host->ops->make_dir(host, under("host"), 0755, NULL), 0);
+    assert_int_equal(host->ops->write_file(host, under("host/f"), STR("kept"), 0644, &e), 0);
+    assert_int_equal(symlink("real", under("link")), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+        assert_int_equal(host->ops->subpath(host, under("."), "host", under("real/m/0"), &e), 0);
+        assert_int_equal(host->ops->remove_tree(host, under(ways[i]), &e), 0);
+        assert_true(access(under("real/m"), F_OK) < 0);
+        assert_str(content("host/f"), "kept");
+    }
+}
+
 FIBER_TEST(memory_and_groups)
 {
     if (geteuid() != 0)
@@ -159,6 +207,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_paths_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(host_paths, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sub_paths_stay_inside, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(deep_trees_go_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(mounts_below_odd_paths, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_and_groups, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
