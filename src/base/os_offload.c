@@ -30,7 +30,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct list calls;
-    int idle, helpers;
+    int idle, helpers, waiting; /* waiting: calls that no helper has taken yet */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local struct mailbox mailbox = {.event = -1};
@@ -53,6 +53,7 @@ static struct call *next_call(void)
     while (!(l = list_pop_front(&pool.calls)))
         pthread_cond_wait(&pool.more, &pool.lock);
     pool.idle--;
+    pool.waiting--;
     pthread_mutex_unlock(&pool.lock);
     return LIST_ENTRY(l, struct call, link);
 }
@@ -96,7 +97,7 @@ void offload_run(void (*fn)(void *arg), void *arg)
     struct call c = {.fn = fn, .arg = arg, .fiber = fiber_self(), .home = &mailbox};
     pthread_mutex_lock(&pool.lock);
     list_push_back(&pool.calls, &c.link);
-    if (!pool.idle && pool.helpers < MAX_HELPERS)
+    if (++pool.waiting > pool.idle && pool.helpers < MAX_HELPERS) /* one that is idle may be meant for another call */
         start_helper();
     pthread_cond_signal(&pool.more);
     pthread_mutex_unlock(&pool.lock);

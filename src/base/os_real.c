@@ -61,6 +61,7 @@ static void real_random(void *p, size_t n)
 struct fd_wait {
     struct waitq readers, writers;
     bool watched;
+    unsigned forgotten; /* how often: the number may be another file's by the time a waiter runs */
 };
 
 struct poller {
@@ -145,13 +146,14 @@ static int real_wait_fd(int fd, int events, struct mono deadline)
         if (now)
             return now;
         struct fd_wait *w = fd_wait_of(fd);
+        unsigned before = w->forgotten;
         int r = watch_fd(fd, w);
         if (r < 0)
             return r;
         r = waitq_wait(events & OS_READABLE ? &w->readers : &w->writers, deadline);
         if (r < 0)
             return r;
-        if (!w->watched)
+        if (!w->watched || w->forgotten != before)
             return -EBADF;
     }
 }
@@ -164,6 +166,7 @@ static void real_forget_fd(int fd)
     if (w->watched && poller.epoll >= 0)
         epoll_ctl(poller.epoll, EPOLL_CTL_DEL, fd, NULL);
     w->watched = false;
+    w->forgotten++;
     waitq_wake_all(&w->readers);
     waitq_wake_all(&w->writers);
 }
