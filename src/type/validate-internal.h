@@ -59,7 +59,7 @@ struct rule {
     rule_fn *fn;
 };
 
-extern const struct rule rules_admin[], rules_apps[], rules_batch[], rules_container[], rules_core[], rules_meta[], rules_net[],
+extern const struct rule rules_admin[], rules_apps[], rules_batch[], rules_container[], rules_core[], rules_crd[], rules_meta[], rules_net[],
     rules_node[], rules_other[], rules_pod[], rules_rbac[], rules_service[], rules_storage[], rules_volume[];
 
 /* Walks v, of type t, that stands at p. For values that the walk from the root does not reach by itself. */
@@ -123,6 +123,8 @@ void check_status(struct validation *x, const struct vpath *p, const struct val 
 void check_csr_status(struct validation *x, const struct vpath *p, const struct val *csr, const struct val *old);
 /* What is wrong with a bundle of certificates in PEM, NULL for nothing. */
 const char *certificate_fault(struct arena *a, struct str pem);
+void check_crd_schema(struct validation *x, const struct vpath *p, const struct val *schema, bool has_status);
+void check_webhook_path(struct validation *x, const struct vpath *p, const struct val *path);
 bool is_signer_name(struct str s);
 void check_job_status(struct validation *x, const struct vpath *p, const struct val *job, const struct val *old);
 void check_node_amounts(struct validation *x, const struct vpath *p, const struct val *status);

@@ -4,7 +4,7 @@
 
 /* ---- admission ------------------------------------------------------------------------------------------- */
 
-static void check_path(struct validation *x, const struct vpath *p, const struct val *path)
+void check_webhook_path(struct validation *x, const struct vpath *p, const struct val *path)
 {
     struct str s = val_str(path), rest, step;
     struct arena *a = x->s->arena;
@@ -29,7 +29,7 @@ static void check_path(struct validation *x, const struct vpath *p, const struct
 static void rule_webhook_service(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     (void)old;
-    check_path(x, AT(p, N_path), val_get(v, N_path));
+    check_webhook_path(x, AT(p, N_path), val_get(v, N_path));
 }
 
 static void rule_policy_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)

@@ -224,6 +224,52 @@ static void test_metadata(void **state)
     run_cases(cases, ARRAY_SIZE(cases));
 }
 
+#define CRD(name, spec)                                                                                      \
+    "{'metadata':{'name':'" name "'},'spec':{'group':'a.b','scope':'Cluster','names':{'plural':'cs','singular':'c','kind':'C',"    \
+    "'listKind':'CList'}," spec "}}"
+#define VERSION(name, storage, schema)                                                                       \
+    "{'name':'" name "','served':true,'storage':" storage ",'schema':{'openAPIV3Schema':{'type':'object'," schema "}}}"
+#define ONE(schema) CRD("cs.a.b", "'versions':[" VERSION("v1", "true", schema) "]")
+
+static void test_crd(void **state)
+{
+    (void)state;
+    static const struct validate_case cases[] = {
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'spec':{'type':'object'}}"), NULL, ""},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, CRD("x.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "]"), NULL,
+         "metadata.name Invalid"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         CRD("cs.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "," VERSION("v1", "true", "'title':'t'") "]"), NULL,
+         "spec.versions Invalid\nspec.versions Invalid"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{}}"), NULL,
+         "spec.validation.openAPIV3Schema.properties[a].type Required"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{'x-kubernetes-int-or-string':true}}"), NULL, ""},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{'type':'array'}}"), NULL,
+         "spec.validation.openAPIV3Schema.properties[a].items Required"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         ONE("'properties':{'a':{'type':'object','properties':{'b':{'type':'string'}},'additionalProperties':{'type':'string'}}}"),
+         NULL, "spec.validation.openAPIV3Schema.properties[a].additionalProperties Forbidden"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{'type':'integer','anyOf':[{'type':'integer'}]}}"), NULL,
+         "spec.validation.openAPIV3Schema.properties[a].anyOf[0].type Forbidden"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         ONE("'properties':{'a':{'x-kubernetes-int-or-string':true,'anyOf':[{'type':'integer'},{'type':'string'}]}}"), NULL, ""},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'anyOf':[{'properties':{'z':{'minLength':1}}}]"), NULL,
+         "spec.validation.openAPIV3Schema.properties[z] Required"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'metadata':{'type':'object','properties':{'labels':{'type':'object'}}}}"),
+         NULL, "spec.validation.openAPIV3Schema.properties[metadata] Forbidden"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         ONE("'properties':{'a':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k','m'],'items':{"
+             "'type':'object','properties':{'k':{'type':'string'}}}}}"),
+         NULL,
+         "spec.validation.openAPIV3Schema.properties[a].items.properties[k].default Required\n"
+         "spec.validation.openAPIV3Schema.properties[a].x-kubernetes-list-map-keys[1] Invalid"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         CRD("cs.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "," VERSION("v2", "false", "'properties':{'a':{}}") "]"),
+         NULL, "spec.versions[1].schema.openAPIV3Schema.properties[a].type Required"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -249,7 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),       cmocka_unit_test(test_pod_status), cmocka_unit_test(test_job_status),
         cmocka_unit_test(test_other_status), cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
-        cmocka_unit_test(test_metadata),     cmocka_unit_test(test_slice_ports),
+        cmocka_unit_test(test_metadata),     cmocka_unit_test(test_slice_ports), cmocka_unit_test(test_crd),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }
