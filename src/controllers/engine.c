@@ -347,10 +347,15 @@ static void tell_refusal(struct job *j, const struct write *failed, const struct
     carry_out_all(j, &w.list, &ignored, &which);
 }
 
+bool refused_by_terminating_namespace(const struct status *s)
+{
+    return s->code == 403 && str_contains(s->message, STR("because it is being terminated"));
+}
+
 static void log_failure(const struct job *j, const struct write *w, int r, const struct status *s)
 {
     const char *name = j->runner->controller->name;
-    if (r == 409 || r == 404 || r == -ECANCELED) /* the world moved on; the next try sees it */
+    if (r == 409 || r == 404 || r == -ECANCELED || refused_by_terminating_namespace(s)) /* the world moved on */
         log_debug(name, "%s: %s " STR_FMT ": " STR_FMT, j->item->text, w->res->name, STR_ARG(w->name),
                   STR_ARG(s->message));
     else
@@ -383,7 +388,7 @@ static bool reconcile(struct job *j)
         log_failure(j, failed, w, &s);
         tell_refusal(j, failed, &s);
     }
-    return r == 0 && w == 0;
+    return r == 0 && (w == 0 || refused_by_terminating_namespace(&s));
 }
 
 /* A key whose reconcile is costly (a service with a thousand pods) and whose world changes all the time would

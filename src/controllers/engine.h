@@ -120,6 +120,9 @@ struct controller {
     bool (*enabled)(const struct controllers_config *config);
     bool off; /* not among "*" */
 };
+/* A create that was refused because its namespace is on its way out: nothing to complain about, and not tried again;
+ * the end of the key's object is a change that it will see. */
+bool refused_by_terminating_namespace(const struct status *s);
 
 /* What a controller reads: its `reads`, or every stored kind that can be watched. */
 const uint16_t *controller_reads(const struct controller *c);

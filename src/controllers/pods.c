@@ -233,11 +233,3 @@ void writes_delete_pod(struct writes *w, const struct object *pod, const struct 
     x->about_res = owner->res;
     x->about = owner->val;
 }
-
-bool refused_by_terminating_namespace(const struct status *s)
-{
-    for (size_t i = 0; i < s->n_causes; i++)
-        if (strcmp(s->causes[i].reason, "NamespaceTerminating") == 0)
-            return true;
-    return s->code == 403 && str_contains(s->message, STR("because it is being terminated"));
-}

@@ -33,5 +33,3 @@ struct val *pod_from_template(struct arena *a, const struct val *template, const
 extern const struct telling pod_create_telling, pod_delete_telling;
 void writes_create_pod(struct writes *w, const struct val *template, const struct object *owner);
 void writes_delete_pod(struct writes *w, const struct object *pod, const struct object *owner);
-/* A create that was refused because its namespace is on its way out: nothing to complain about. */
-bool refused_by_terminating_namespace(const struct status *s);

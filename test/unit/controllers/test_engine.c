@@ -145,6 +145,27 @@ FIBER_TEST(a_refusal_costs_one_request_a_try_and_is_told)
     tear_down(&t);
 }
 
+static int refuse_in_ending_namespace(void *arg, uint16_t verb, const struct call *call, const struct val *body,
+                                      struct status *s)
+{
+    if (!refuse_creates(arg, verb, call, body, s))
+        return 0;
+    return status_set(s, 403, "Forbidden", "secrets \"s-\" is forbidden: unable to create new content in namespace x because it is "
+                                           "being terminated");
+}
+
+FIBER_TEST(creates_in_an_ending_namespace_are_tried_once)
+{
+    struct fixture t;
+    unsigned creates = 0;
+    set_up(&t);
+    fake_client_hook(t.fake, refuse_in_ending_namespace, &creates);
+    fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '1'}}");
+    fiber_sleep(MILLISECONDS(60));
+    assert_in_range(creates, 1, 2); /* once more when what was written about it is seen */
+    tear_down(&t);
+}
+
 FIBER_TEST(a_world_that_makes_no_sense_is_tried_again_later)
 {
     struct fixture t;
@@ -175,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_its_own_writes),
         cmocka_unit_test(a_refusal_costs_one_request_a_try_and_is_told),
+        cmocka_unit_test(creates_in_an_ending_namespace_are_tried_once),
         cmocka_unit_test(a_world_that_makes_no_sense_is_tried_again_later),
         cmocka_unit_test(unknown_controllers_are_refused),
     };
