@@ -185,6 +185,15 @@ static int run_http(const struct action_target *t, const struct val *get, int64_
 
 /* ---- tcpSocket ---------------------------------------------------------------------------------------------- */
 
+/* In the words that people search for. */
+static const char *dial_problem(const struct err *e, int rc)
+{
+    return rc == -ECONNREFUSED ? "connect: connection refused"
+           : rc == -EHOSTUNREACH ? "connect: no route to host"
+           : rc == -ETIMEDOUT    ? "i/o timeout"
+                                 : err_text(e, rc);
+}
+
 static int run_tcp(const struct action_target *t, const struct val *tcp, int64_t timeout, struct arena *a,
                    struct str *out)
 {
@@ -200,7 +209,7 @@ static int run_tcp(const struct action_target *t, const struct val *tcp, int64_t
     if (rc == -ECANCELED)
         return rc;
     if (rc < 0) {
-        *out = arena_printf(a, "dial tcp %s: %s", net_join(a, host, port), err_text(&e, rc));
+        *out = arena_printf(a, "dial tcp %s: %s", net_join(a, host, port), dial_problem(&e, rc));
         return 1;
     }
     os_close(fd);

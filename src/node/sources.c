@@ -351,7 +351,8 @@ static void mirrors_fiber(void *arg)
         delete_stale_mirrors(k);
         MAP_EACH (&k->statics, e) {
             struct worker *w = worker_find(k, e->key);
-            if (w && w->stage == WORKER_SYNCING && !mirror_of(k, worker_pod(w)))
+            const struct object *mirror = w ? mirror_of(k, worker_pod(w)) : NULL;
+            if (w && w->stage == WORKER_SYNCING && (!mirror || obj_deleting(mirror->val)))
                 worker_set_volumes_dirty(w); /* a pass makes it anew */
         }
     }
