@@ -112,9 +112,10 @@ static bool by_certificate(struct request *r, struct user *u)
     if (!p || !p->verified || !p->cn || !*p->cn)
         return false;
     char hex[65];
-    u->name = str_of(p->cn);
+    /* Copies: after an upgrade the connection, and p with it, ends before the request is audited. */
+    u->name = arena_str(r->arena, str_of(p->cn));
     for (size_t i = 0; i < p->n_orgs; i++)
-        user_add_group(r->arena, u, str_of(p->orgs[i]));
+        user_add_group(r->arena, u, arena_str(r->arena, str_of(p->orgs[i])));
     user_add_extra(r->arena, u, STR("authentication.kubernetes.io/credential-id"),
                    arena_printf(r->arena, "X509SHA256=%s", sha256_hex(p->chain[0], hex)));
     return true;

@@ -74,6 +74,7 @@ int delete_options_parse(struct request *r, struct delete_options *ret)
     }
     check_propagation(r, &o);
     e = status_invalid(&r->status, STR("meta.k8s.io"), STR("DeleteOptions"), STR(""));
+    o.grace = MIN(o.grace, (int64_t)UINT32_MAX); /* more does not fit into a time */
     if (!e) {
         r->opt.dry_run = o.dry_run;
         *ret = o;
@@ -153,7 +154,7 @@ static int64_t pod_grace(const struct val *v, const struct delete_options *o)
     struct str phase = val_str(val_at(v, N_status, N_phase));
     if (!val_str(val_at(v, N_spec, N_nodeName)).n || str_is(phase, "Failed") || str_is(phase, "Succeeded"))
         grace = 0;
-    return grace < 0 ? 1 : grace;
+    return grace < 0 ? 1 : MIN(grace, (int64_t)UINT32_MAX);
 }
 
 /* An earlier deletion may only be made shorter. */

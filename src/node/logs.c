@@ -49,7 +49,7 @@ static int read_options(struct http_exchange *x, struct log_options *ret, struct
     if (r == 0)
         r = get_int(a, x->query, "sinceSeconds", &seconds, e);
     if (r == 0 && seconds >= 0)
-        o.since.ns = os_wall().ns - SECONDS(seconds);
+        o.since.ns = os_wall().ns - SECONDS(MIN(seconds, (int64_t)UINT32_MAX));
     if (r == 0 && query_get(a, x->query, "sinceTime", &text) && text.n && time_parse(text, &o.since) < 0)
         r = err_set(e, -EINVAL, "sinceTime: Invalid value: \"" STR_FMT "\"", STR_ARG(text));
     if (r == 0 && query_get(a, x->query, "stream", &text)) {

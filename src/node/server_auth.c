@@ -199,7 +199,8 @@ static struct val *review(struct kubelet *k, struct arena *a, const struct user 
 static int may(struct kubelet *k, struct arena *a, const struct user *u, const char *verb, const char *sub)
 {
     struct str groups = u->n_groups ? arena_join(a, u->groups, u->n_groups, STR("\n")) : STR("");
-    struct str key = arena_printf(a, "may:%s:%s:" STR_FMT ":" STR_FMT, verb, sub, STR_ARG(u->name), STR_ARG(groups));
+    struct str key = arena_printf(a, "may:%s:%s:%zu:" STR_FMT ":" STR_FMT, verb, sub, u->name.n, STR_ARG(u->name),
+                                  STR_ARG(groups)); /* names have colons, too */
     struct answer *known = remembered(k, key);
     if (!known) {
         const struct resource *res = resource_find(STR("authorization.k8s.io"), STR("v1"), STR("subjectaccessreviews"));
