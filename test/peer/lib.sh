@@ -152,7 +152,7 @@ says() { K logs "$1" --tail=5 2>/dev/null | grep -q "$2"; }
 rollout() {
     local name=$1 at=${2:-} t
     t=$(now_ms)
-    K apply --validate=false -f - >/dev/null <<END || { bad "$name: apply"; return 1; }
+    K apply -f - >/dev/null <<END || { bad "$name: apply"; return 1; }
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: $name}
