@@ -11,7 +11,7 @@ static void say(struct check *c, const char *text)
         c->texts[c->n++] = text;
 }
 
-/* ---- classes of characters ------------------------------------------------------------------------------- */
+/* ---- classes of characters ----------------------------------------------------------------------------- */
 
 static bool is_lower(char c)
 {
@@ -75,13 +75,15 @@ static bool is_subdomain(struct str s)
     return true;
 }
 
-/* ---- DNS names ------------------------------------------------------------------------------------------- */
+/* ---- DNS names ----------------------------------------------------------------------------------------- */
 
 #define LABEL_RE "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 #define SUBDOMAIN_RE LABEL_RE "(\\." LABEL_RE ")*"
 #define SUBDOMAIN_TEXT                                                                                       \
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "   \
-    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '" SUBDOMAIN_RE "')"
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "    \
+    "must start "                                                                                            \
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "              \
+    "'" SUBDOMAIN_RE "')"
 
 void check_label_of_dns(struct check *c, struct str s)
 {
@@ -89,11 +91,12 @@ void check_label_of_dns(struct check *c, struct str s)
         say(c, "must be no more than 63 characters");
     if (shaped(s, is_lower_alnum, is_label_char))
         return;
-    say(c, is_subdomain(s)
-               ? "must not contain dots"
-               : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
-                 "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-                 "'" LABEL_RE "')");
+    say(c, is_subdomain(s) ? "must not contain dots"
+                           : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters "
+                             "or '-', and must start and "
+                             "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used "
+                             "for validation is "
+                             "'" LABEL_RE "')");
 }
 
 void check_label_of_dns1035(struct check *c, struct str s)
@@ -101,8 +104,10 @@ void check_label_of_dns1035(struct check *c, struct str s)
     if (s.n > 63)
         say(c, "must be no more than 63 characters");
     if (!shaped(s, is_lower_alnum, is_label_char) || !is_lower(s.p[0]))
-        say(c, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-               "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+        say(c, "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+               "alphabetic "
+               "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used "
+               "for "
                "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')");
 }
 
@@ -119,16 +124,19 @@ void check_wildcard_subdomain(struct check *c, struct str s)
     if (s.n > 253)
         say(c, "must be no more than 253 characters");
     if (!str_starts(s, STR("*.")) || !is_subdomain(str_from(s, 2)))
-        say(c, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
-               "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. "
-               "'*.example.com', regex used for validation is '\\*\\." SUBDOMAIN_RE "')");
+        say(c,
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which "
+            "must consist "
+            "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. "
+            "'*.example.com', regex used for validation is '\\*\\." SUBDOMAIN_RE "')");
 }
 
-/* ---- labels ---------------------------------------------------------------------------------------------- */
+/* ---- labels -------------------------------------------------------------------------------------------- */
 
 #define KEY_RE "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 #define KEY_TEXT                                                                                             \
-    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "   \
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " \
+    "character "                                                                                             \
     "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '" KEY_RE "')"
 
 static void check_key_prefix(struct check *c, struct str prefix)
@@ -168,12 +176,14 @@ void check_label_text(struct check *c, struct str s)
     if (s.n > 63)
         say(c, "must be no more than 63 bytes");
     if (s.n && !shaped(s, is_alnum, is_key_char))
-        say(c, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-               "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
+        say(c, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
+               "'.', and must "
+               "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+               "regex used for "
                "validation is '(" KEY_RE ")?')");
 }
 
-/* ---- other names ----------------------------------------------------------------------------------------- */
+/* ---- other names --------------------------------------------------------------------------------------- */
 
 static bool is_env_char(char c)
 {
@@ -185,7 +195,8 @@ void check_env_name(struct check *c, struct str s)
     if (!s.n)
         say(c, "environment variable name must be non-empty");
     if (!all(s, is_env_char))
-        say(c, "a valid environment variable name must consist only of printable ASCII characters other than '='");
+        say(c, "a valid environment variable name must consist only of printable ASCII characters other than "
+               "'='");
 }
 
 static void check_dots(struct check *c, struct str s)
@@ -203,7 +214,8 @@ void check_config_key(struct check *c, struct str s)
     if (s.n > 253)
         say(c, "must be no more than 253 characters");
     if (!s.n || !all(s, is_key_char))
-        say(c, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+        say(c, "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
+               "'key.name',  or "
                "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')");
     check_dots(c, s);
 }
@@ -228,7 +240,8 @@ void check_port_name(struct check *c, struct str s)
 void check_c_identifier(struct check *c, struct str s)
 {
     if (!s.n || is_digit(s.p[0]) || !all(s, is_identifier_char))
-        say(c, "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric "
+        say(c, "a valid C identifier must start with alphabetic character or '_', followed by a string of "
+               "alphanumeric "
                "characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is "
                "'[A-Za-z_][A-Za-z0-9_]*')");
 }
@@ -236,14 +249,16 @@ void check_c_identifier(struct check *c, struct str s)
 void check_percent(struct check *c, struct str s)
 {
     if (s.n < 2 || s.p[s.n - 1] != '%' || !all(str_slice(s, 0, s.n - 1), is_digit))
-        say(c, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex "
+        say(c, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
+               "'93%', regex "
                "used for validation is '[0-9]+%')");
 }
 
 void check_http_header(struct check *c, struct str s)
 {
     if (!s.n || !all(s, is_header_char))
-        say(c, "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for "
+        say(c, "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', "
+               "regex used for "
                "validation is '[-A-Za-z0-9]+')");
 }
 
@@ -259,7 +274,7 @@ void check_path_segment(struct check *c, struct str s)
         say(c, "may not contain '%'");
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------- */
+/* ---- addresses ----------------------------------------------------------------------------------------- */
 
 static bool ip_family(struct str s, int *ret_family)
 {
@@ -292,7 +307,7 @@ void check_cidr(struct check *c, struct str s)
         say(c, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
 }
 
-/* ---- by name --------------------------------------------------------------------------------------------- */
+/* ---- by name ------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;

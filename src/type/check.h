@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The named formats of api/README.md: checks of one string, each giving upstream's sentences about what is wrong. */
+/* The named formats of api/README.md: checks of one string, each giving upstream's sentences about what is
+ * wrong. */
 #pragma once
 
 #include "base/str.h"
@@ -18,7 +19,7 @@ check_fn check_label_of_dns;     /* RFC 1123 label */
 check_fn check_label_of_dns1035; /* names of Services before 1.34: starts with a letter */
 check_fn check_subdomain;        /* RFC 1123 subdomain */
 check_fn check_wildcard_subdomain;
-check_fn check_label_key; /* [prefix/]name: keys of labels and annotations, resource names ... */
+check_fn check_label_key;  /* [prefix/]name: keys of labels and annotations, resource names ... */
 check_fn check_label_text; /* value of a label */
 check_fn check_env_name;   /* as v1.34 and later want it: printable ASCII without "=" */
 check_fn check_config_key;

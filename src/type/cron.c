@@ -2,17 +2,19 @@
 /* The grammar is that of github.com/robfig/cron's standard parser, which CronJobs are written for. */
 #include "type/cron.h"
 
-/* ---- parsing --------------------------------------------------------------------------------------------- */
+/* ---- parsing ------------------------------------------------------------------------------------------- */
 
 struct range {
     unsigned min, max;
     const char *const *names; /* of min, min + 1 ...; NULL for none */
 };
 
-static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", NULL};
+static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul",
+                                          "aug", "sep", "oct", "nov", "dec", NULL};
 static const char *const day_names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat", NULL};
 
-static const struct range ranges[] = {{0, 59, NULL}, {0, 23, NULL}, {1, 31, NULL}, {1, 12, month_names}, {0, 6, day_names}};
+static const struct range ranges[] = {
+    {0, 59, NULL}, {0, 23, NULL}, {1, 31, NULL}, {1, 12, month_names}, {0, 6, day_names}};
 
 static const struct {
     const char *word, *schedule;
@@ -138,7 +140,7 @@ int cron_parse(struct str s, struct cron *ret, struct err *e)
     return 0;
 }
 
-/* ---- the next time --------------------------------------------------------------------------------------- */
+/* ---- the next time ------------------------------------------------------------------------------------- */
 
 struct date {
     int64_t year;
@@ -154,7 +156,9 @@ static struct date date_of(int64_t days)
     unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
     unsigned of_year = of_era - (365 * year + year / 4 - year / 100);
     unsigned m = (5 * of_year + 2) / 153;
-    struct date d = {.year = (int64_t)year + era * 400, .month = m < 10 ? m + 3 : m - 9, .day = of_year - (153 * m + 2) / 5 + 1};
+    struct date d = {.year = (int64_t)year + era * 400,
+                     .month = m < 10 ? m + 3 : m - 9,
+                     .day = of_year - (153 * m + 2) / 5 + 1};
     d.year += d.month <= 2;
     return d;
 }

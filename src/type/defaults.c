@@ -8,11 +8,12 @@
 #include "wire/quantity.h"
 #include "wire/schema-internal.h"
 
-/* ---- what each type has to do with defaults, worked out once --------------------------------------------- */
+/* ---- what each type has to do with defaults, worked out once ------------------------------------------- */
 
 enum reach {
-    REACH_ANY = 1 << 0,    /* something in the type or below it may be defaulted */
-    REACH_ABSENT = 1 << 1, /* even when the whole of it is absent: Go's non-pointer structs are always there */
+    REACH_ANY = 1 << 0, /* something in the type or below it may be defaulted */
+    REACH_ABSENT =
+        1 << 1, /* even when the whole of it is absent: Go's non-pointer structs are always there */
 };
 
 static uint8_t *reach;
@@ -79,7 +80,7 @@ static default_fn *type_rule(const struct type *t)
     return t >= types && t < types + n_types ? rules[t->index] : NULL;
 }
 
-/* ---- the walk -------------------------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------------------------ */
 
 static void apply(struct arena *a, const struct type *t, struct val *v);
 

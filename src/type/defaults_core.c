@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Defaults of the core group that depend on other fields (the SetDefaults_X functions of pkg/apis/core/v1). */
+/* Defaults of the core group that depend on other fields (the SetDefaults_X functions of pkg/apis/core/v1).
+ */
 #include "names.h"
 #include "type/defaults-internal.h"
 #include "type/image.h"
@@ -11,7 +12,7 @@ static bool empty(const struct val *v, name_id name)
     return val_getstr(v, name).n == 0;
 }
 
-/* ---- Pods ------------------------------------------------------------------------------------------------ */
+/* ---- Pods ---------------------------------------------------------------------------------------------- */
 
 static void set_pull_policy(struct arena *a, struct val *v, name_id policy, struct str image)
 {
@@ -27,7 +28,7 @@ static void default_container(struct arena *a, struct val *c)
 static void default_volume(struct arena *a, struct val *v)
 {
     bool has_source = false;
-    VAL_EACH_MEMBER(v, m)
+    VAL_EACH_MEMBER (v, m)
         has_source = has_source || m->name != N_name;
     if (!has_source)
         val_set(a, v, N_emptyDir, (struct val){.kind = VAL_OBJ});
@@ -53,7 +54,7 @@ static void default_requests(struct arena *a, struct val *container)
     if (!val_len(limits))
         return;
     struct val *requests = val_sub_map(a, val_sub_obj(a, container, N_resources), N_requests);
-    VAL_EACH_ENTRY(val_at(container, N_resources, N_limits), k, v)
+    VAL_EACH_ENTRY (val_at(container, N_resources, N_limits), k, v)
         if (!val_key(requests, val_str(k)))
             val_put(a, requests, val_str(k), *v);
 }
@@ -105,7 +106,7 @@ static void default_pod_status(struct arena *a, struct val *status)
     }
 }
 
-/* ---- Services -------------------------------------------------------------------------------------------- */
+/* ---- Services ------------------------------------------------------------------------------------------ */
 
 static void default_affinity(struct arena *a, struct val *spec)
 {
@@ -133,7 +134,8 @@ static void default_service_ports(struct arena *a, struct val *spec)
     for (size_t i = 0; i < val_len(ports); i++) {
         struct val *port = &ports->items[i];
         const struct val *target = val_get(port, N_targetPort);
-        bool none = !target || (val_is(target, VAL_INT) && !target->i) || (val_is(target, VAL_STR) && !target->n);
+        bool none =
+            !target || (val_is(target, VAL_INT) && !target->i) || (val_is(target, VAL_STR) && !target->n);
         if (none)
             val_set_int(a, port, N_targetPort, val_int(val_get(port, N_port), 0));
     }
@@ -162,7 +164,7 @@ static void default_service(struct arena *a, struct val *service)
             val_set_str(a, &ingress->items[i], N_ipMode, STR("VIP"));
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 static void default_replication_controller(struct arena *a, struct val *rc)
 {
@@ -178,8 +180,8 @@ static void default_replication_controller(struct arena *a, struct val *rc)
 static void default_namespace(struct arena *a, struct val *ns)
 {
     if (obj_name(ns).n)
-        val_put_str(a, val_sub_map(a, val_sub_obj(a, ns, N_metadata), N_labels), STR("kubernetes.io/metadata.name"),
-                    obj_name(ns));
+        val_put_str(a, val_sub_map(a, val_sub_obj(a, ns, N_metadata), N_labels),
+                    STR("kubernetes.io/metadata.name"), obj_name(ns));
 }
 
 /* What was given as text becomes data; it is never stored as text. */
@@ -189,7 +191,7 @@ static void default_secret(struct arena *a, struct val *secret)
     if (!texts)
         return;
     struct val *data = val_copy_shallow(a, val_get(secret, N_data)) ?: val_new(a, VAL_MAP);
-    VAL_EACH_ENTRY(texts, k, v)
+    VAL_EACH_ENTRY (texts, k, v)
         val_put(a, data, val_str(k), val_of_bytes(val_str(v)));
     val_set(a, secret, N_data, *data);
     val_del(secret, N_stringData);
@@ -203,7 +205,7 @@ static void default_node_status(struct arena *a, struct val *status)
 
 static void put_missing(struct arena *a, struct val *to, const struct val *from)
 {
-    VAL_EACH_ENTRY(from, k, v)
+    VAL_EACH_ENTRY (from, k, v)
         if (!val_key(to, val_str(k)))
             val_put(a, to, val_str(k), *v);
 }

@@ -18,7 +18,7 @@ static void set_json(struct arena *a, struct val *v, name_id name, const struct 
         val_set(a, v, name, *c);
 }
 
-/* ---- apps ------------------------------------------------------------------------------------------------ */
+/* ---- apps ---------------------------------------------------------------------------------------------- */
 
 /* A rolling update has its parameters, so that their own defaults apply. */
 static void default_rolling_update(struct arena *a, struct val *strategy)
@@ -39,7 +39,7 @@ static void default_stateful_set_spec(struct arena *a, struct val *spec)
     }
 }
 
-/* ---- batch ----------------------------------------------------------------------------------------------- */
+/* ---- batch --------------------------------------------------------------------------------------------- */
 
 static void default_job_counts(struct arena *a, struct val *spec)
 {
@@ -69,7 +69,7 @@ static void default_job(struct arena *a, struct val *job)
         val_set_bool(a, spec, N_manualSelector, false);
 }
 
-/* ---- autoscaling ----------------------------------------------------------------------------------------- */
+/* ---- autoscaling --------------------------------------------------------------------------------------- */
 
 static void default_hpa_spec(struct arena *a, struct val *spec)
 {
@@ -99,20 +99,22 @@ static void default_hpa_behavior(struct arena *a, struct val *behavior)
         name_id direction;
         const char *rules;
     } defaults[] = {
-        {N_scaleUp, "{\"stabilizationWindowSeconds\":0,\"selectPolicy\":\"Max\",\"policies\":[{\"type\":\"Pods\",\"value\":4,"
+        {N_scaleUp, "{\"stabilizationWindowSeconds\":0,\"selectPolicy\":\"Max\",\"policies\":[{\"type\":"
+                    "\"Pods\",\"value\":4,"
                     "\"periodSeconds\":15},{\"type\":\"Percent\",\"value\":100,\"periodSeconds\":15}]}"},
-        {N_scaleDown, "{\"selectPolicy\":\"Max\",\"policies\":[{\"type\":\"Percent\",\"value\":100,\"periodSeconds\":15}]}"},
+        {N_scaleDown, "{\"selectPolicy\":\"Max\",\"policies\":[{\"type\":\"Percent\",\"value\":100,"
+                      "\"periodSeconds\":15}]}"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(defaults); i++) {
         struct val *given = val_copy_shallow(a, val_get(behavior, defaults[i].direction));
         set_json(a, behavior, defaults[i].direction, t, defaults[i].rules);
         struct val *rules = val_mut(behavior, defaults[i].direction);
-        VAL_EACH_MEMBER(given, m)
+        VAL_EACH_MEMBER (given, m)
             val_set(a, rules, m->name, *m);
     }
 }
 
-/* ---- networking, rbac ... -------------------------------------------------------------------------------- */
+/* ---- networking, rbac ... ------------------------------------------------------------------------------ */
 
 static void default_network_policy_spec(struct arena *a, struct val *spec)
 {
@@ -137,7 +139,7 @@ static void default_device_request(struct arena *a, struct val *request)
         val_set_int(a, request, N_count, 1);
 }
 
-/* ---- apiextensions --------------------------------------------------------------------------------------- */
+/* ---- apiextensions ------------------------------------------------------------------------------------- */
 
 static void default_crd_names(struct arena *a, struct val *names)
 {

@@ -17,7 +17,8 @@ static bool is_hex(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* How many of the characters at the start separate two words of a path: ".", "_", "__" or any number of "-". */
+/* How many of the characters at the start separate two words of a path: ".", "_", "__" or any number of "-".
+ */
 static size_t separator(struct str s)
 {
     size_t n = 0;
@@ -109,7 +110,8 @@ static bool has_upper(struct str s)
     return false;
 }
 
-/* The part before the first slash is a registry when it looks like a host: a dot, a port, "localhost", a capital. */
+/* The part before the first slash is a registry when it looks like a host: a dot, a port, "localhost", a
+ * capital. */
 static struct str cut_registry(struct str s, struct str *ret_rest)
 {
     struct str head, rest;

@@ -13,5 +13,6 @@ struct image_name {
 
 /* Slices of s. False when it is no image name. */
 bool image_parse(struct str s, struct image_name *ret);
-/* The tag upstream works with: "latest" when there is neither tag nor digest, empty for what is no image name. */
+/* The tag upstream works with: "latest" when there is neither tag nor digest, empty for what is no image
+ * name. */
 struct str image_tag(struct str s);

@@ -9,7 +9,7 @@ int64_t obj_revision(const struct val *v)
 
 const struct val *obj_controller(const struct val *v)
 {
-    VAL_EACH(val_get(obj_meta(v), N_ownerReferences), ref)
+    VAL_EACH (val_get(obj_meta(v), N_ownerReferences), ref)
         if (val_bool(val_get(ref, N_controller), false))
             return ref;
     return NULL;
@@ -23,7 +23,7 @@ bool obj_controlled_by(const struct val *v, struct str uid)
 
 bool obj_has_finalizer(const struct val *v, struct str finalizer)
 {
-    VAL_EACH(val_get(obj_meta(v), N_finalizers), f)
+    VAL_EACH (val_get(obj_meta(v), N_finalizers), f)
         if (str_eq(val_str(f), finalizer))
             return true;
     return false;
@@ -55,11 +55,11 @@ struct val obj_owner_ref(struct arena *a, const char *api_version, const char *k
     return *ref;
 }
 
-/* ---- conditions ------------------------------------------------------------------------------------------ */
+/* ---- conditions ---------------------------------------------------------------------------------------- */
 
 const struct val *condition_find(const struct val *conditions, struct str type)
 {
-    VAL_EACH(conditions, c)
+    VAL_EACH (conditions, c)
         if (str_eq(val_getstr(c, N_type), type))
             return c;
     return NULL;
@@ -79,8 +79,8 @@ static void set_or_del(struct arena *a, struct val *obj, name_id name, struct st
         val_del(obj, name);
 }
 
-bool condition_set(struct arena *a, struct val *conditions, struct str type, const char *status, const char *reason,
-                   struct str message, struct wall now)
+bool condition_set(struct arena *a, struct val *conditions, struct str type, const char *status,
+                   const char *reason, struct str message, struct wall now)
 {
     struct val *c = (struct val *)(uintptr_t)condition_find(conditions, type);
     struct str why = str_of(reason);

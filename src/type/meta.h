@@ -53,10 +53,10 @@ struct val obj_owner_ref(struct arena *a, const char *api_version, const char *k
 /* Conditions: a list of OBJs with type, status, reason, message, times. */
 const struct val *condition_find(const struct val *conditions, struct str type);
 bool condition_is(const struct val *conditions, struct str type, const char *status);
-/* Sets or adds a condition in a LIST that is yours; lastTransitionTime moves only when status changes. Returns
- * whether anything changed. */
-bool condition_set(struct arena *a, struct val *conditions, struct str type, const char *status, const char *reason,
-                   struct str message, struct wall now);
+/* Sets or adds a condition in a LIST that is yours; lastTransitionTime moves only when status changes.
+ * Returns whether anything changed. */
+bool condition_set(struct arena *a, struct val *conditions, struct str type, const char *status,
+                   const char *reason, struct str message, struct wall now);
 
 /* "ns/name", or "name" for cluster-wide objects. */
 struct str obj_key(struct arena *a, struct str ns, struct str name);

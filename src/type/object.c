@@ -14,7 +14,7 @@
 
 /* The block: struct object, then all struct val, then all text. */
 
-/* ---- measuring ------------------------------------------------------------------------------------------- */
+/* ---- measuring ----------------------------------------------------------------------------------------- */
 
 struct need {
     size_t vals, text;
@@ -32,7 +32,7 @@ static void measure(struct need *n, const struct val *v)
     }
 }
 
-/* ---- copying --------------------------------------------------------------------------------------------- */
+/* ---- copying ------------------------------------------------------------------------------------------- */
 
 struct room {
     struct val *vals;
@@ -106,7 +106,7 @@ static void freeze(struct room *r, const struct type *t, struct val *to, const s
     }
 }
 
-/* ---- the root: what every object has --------------------------------------------------------------------- */
+/* ---- the root: what every object has ------------------------------------------------------------------- */
 
 static void root_set(struct arena *a, struct val *root, name_id name, struct val v)
 {
@@ -118,7 +118,8 @@ static void root_set(struct arena *a, struct val *root, name_id name, struct val
 
 static bool root_is_whole(const struct resource *res, const char *api_version, const struct val *v)
 {
-    return obj_meta(v) && str_is(val_getstr(v, N_kind), res->kind) && str_is(val_getstr(v, N_apiVersion), api_version);
+    return obj_meta(v) && str_is(val_getstr(v, N_kind), res->kind) &&
+           str_is(val_getstr(v, N_apiVersion), api_version);
 }
 
 /* v with kind, apiVersion and metadata: v itself when it has them. */
@@ -159,7 +160,7 @@ struct object *object_new(const struct resource *res, const struct val *v)
     return o;
 }
 
-/* ---- the revision ---------------------------------------------------------------------------------------- */
+/* ---- the revision -------------------------------------------------------------------------------------- */
 
 /* Where resourceVersion belongs among the members or keys there are. */
 static size_t revision_place(const struct val *meta)
@@ -203,7 +204,7 @@ void object_stamp(struct object *o, int64_t revision)
     o->revision = revision;
 }
 
-/* ---- lifetime and encodings ------------------------------------------------------------------------------ */
+/* ---- lifetime and encodings ---------------------------------------------------------------------------- */
 
 struct encoding {
     size_t n;
@@ -258,7 +259,8 @@ struct str object_encoded(const struct object *o, enum encoding_kind kind)
     struct encoding *e = atomic_load_explicit(slot, memory_order_acquire);
     if (!e) {
         struct encoding *made = encoding_make(o, kind);
-        if (atomic_compare_exchange_strong_explicit(slot, &e, made, memory_order_acq_rel, memory_order_acquire))
+        if (atomic_compare_exchange_strong_explicit(slot, &e, made, memory_order_acq_rel,
+                                                    memory_order_acquire))
             e = made;
         else
             free(made); /* another thread was first: e is its encoding */
@@ -266,14 +268,15 @@ struct str object_encoded(const struct object *o, enum encoding_kind kind)
     return str_n(e->bytes, e->n);
 }
 
-/* ---- stored bytes ---------------------------------------------------------------------------------------- */
+/* ---- stored bytes -------------------------------------------------------------------------------------- */
 
 static bool stored_as_json(const struct resource *res)
 {
     return res->index >= n_resources || !res->type;
 }
 
-int object_decode(const struct resource *res, struct str bytes, int64_t revision, struct object **ret, struct err *e)
+int object_decode(const struct resource *res, struct str bytes, int64_t revision, struct object **ret,
+                  struct err *e)
 {
     CLEANUP_ARENA struct arena a = ARENA_INIT;
     struct val *v = NULL;

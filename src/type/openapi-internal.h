@@ -14,7 +14,7 @@ struct openapi {
     /* What a PATCH takes: no type of the tables. */
 #define OPENAPI_PATCH "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"
 
-enum openapi_version version;
+    enum openapi_version version;
     openapi_schema_fn *schema;
     void *arg;
     uint8_t *used; /* by type: it is referred to and has to be defined */

@@ -4,7 +4,7 @@
 #include "types.h"
 #include "wire/json.h"
 
-/* ---- writing JSON ---------------------------------------------------------------------------------------- */
+/* ---- writing JSON -------------------------------------------------------------------------------------- */
 
 static void start(struct openapi *o, const char *key)
 {
@@ -53,7 +53,8 @@ void oa_bool(struct openapi *o, const char *key, bool value)
 void oa_ref_name(struct openapi *o, const char *key, const char *name)
 {
     start(o, key);
-    buf_printf(o->b, "{\"$ref\":\"%s%s\"}", o->version == OPENAPI_V3 ? "#/components/schemas/" : "#/definitions/", name);
+    buf_printf(o->b, "{\"$ref\":\"%s%s\"}",
+               o->version == OPENAPI_V3 ? "#/components/schemas/" : "#/definitions/", name);
 }
 
 void oa_ref(struct openapi *o, const char *key, const struct type *t)
@@ -83,7 +84,7 @@ struct str oa_custom_name(struct arena *a, const struct resource *r)
     return arena_str(a, buf_str(&b));
 }
 
-/* ---- documents ------------------------------------------------------------------------------------------- */
+/* ---- documents ----------------------------------------------------------------------------------------- */
 
 struct openapi_group openapi_compiled_in(struct arena *a, const char *group, const char *version)
 {
@@ -105,7 +106,8 @@ static void put_info(struct openapi *o)
 
 void openapi_v3(const struct openapi_group *g, openapi_schema_fn *schema, void *arg, struct buf *ret)
 {
-    struct openapi o = {.b = ret, .version = OPENAPI_V3, .schema = schema, .arg = arg, .used = xcalloc(n_types, 1)};
+    struct openapi o = {
+        .b = ret, .version = OPENAPI_V3, .schema = schema, .arg = arg, .used = xcalloc(n_types, 1)};
     oa_open(&o, NULL, '{');
     oa_str(&o, "openapi", "3.0.0");
     put_info(&o);
@@ -121,9 +123,11 @@ void openapi_v3(const struct openapi_group *g, openapi_schema_fn *schema, void *
     free(o.used);
 }
 
-void openapi_v2(const struct openapi_group *groups, size_t n, openapi_schema_fn *schema, void *arg, struct buf *ret)
+void openapi_v2(const struct openapi_group *groups, size_t n, openapi_schema_fn *schema, void *arg,
+                struct buf *ret)
 {
-    struct openapi o = {.b = ret, .version = OPENAPI_V2, .schema = schema, .arg = arg, .used = xcalloc(n_types, 1)};
+    struct openapi o = {
+        .b = ret, .version = OPENAPI_V2, .schema = schema, .arg = arg, .used = xcalloc(n_types, 1)};
     oa_open(&o, NULL, '{');
     oa_str(&o, "swagger", "2.0");
     put_info(&o);

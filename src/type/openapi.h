@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OpenAPI documents of what is served, as JSON: one for each group version (v3, what kubectl reads first), and one for
- * all (v2, the swagger of older clients). They are made of the type tables and the resource table at each call: keep them.
+ * OpenAPI documents of what is served, as JSON: one for each group version (v3, what kubectl reads first),
+ * and one for all (v2, the swagger of older clients). They are made of the type tables and the resource table
+ * at each call: keep them.
  */
 #pragma once
 
@@ -18,6 +19,7 @@ struct openapi_group {
 typedef struct str openapi_schema_fn(void *arg, const struct resource *r);
 
 void openapi_v3(const struct openapi_group *g, openapi_schema_fn *schema, void *arg, struct buf *ret);
-void openapi_v2(const struct openapi_group *groups, size_t n, openapi_schema_fn *schema, void *arg, struct buf *ret);
+void openapi_v2(const struct openapi_group *groups, size_t n, openapi_schema_fn *schema, void *arg,
+                struct buf *ret);
 /* The resources of a group version that are compiled in: for openapi_group; in the arena. */
 struct openapi_group openapi_compiled_in(struct arena *a, const char *group, const char *version);

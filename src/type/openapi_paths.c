@@ -19,7 +19,7 @@ struct operation {
     bool body, patch, list;
 };
 
-/* ---- names ----------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 /* "rbac.authorization.k8s.io" is "RbacAuthorization", the empty group "Core". */
 static struct str group_word(struct arena *a, const char *group, bool capital)
@@ -51,12 +51,13 @@ static struct str operation_id(const struct place *p, const struct operation *op
     const char *kind = p->r->kind;
     bool namespaced = p->r->namespaced && !p->all_namespaces;
     return arena_printf(p->arena, "%s" STR_FMT STR_FMT "%s%s" STR_FMT "%s", op->word,
-                        STR_ARG(group_word(p->arena, p->g->group, true)), STR_ARG(capital(p->arena, p->g->version)),
-                        namespaced ? "Namespaced" : "", kind, STR_ARG(p->sub ? capital(p->arena, p->sub->name) : STR("")),
+                        STR_ARG(group_word(p->arena, p->g->group, true)),
+                        STR_ARG(capital(p->arena, p->g->version)), namespaced ? "Namespaced" : "", kind,
+                        STR_ARG(p->sub ? capital(p->arena, p->sub->name) : STR("")),
                         p->all_namespaces ? "ForAllNamespaces" : "");
 }
 
-/* ---- parameters ------------------------------------------------------------------------------------------ */
+/* ---- parameters ---------------------------------------------------------------------------------------- */
 
 struct parameter {
     const char *name, *type, *doc;
@@ -124,7 +125,7 @@ static void put_operation_parameters(const struct place *p, const struct operati
         put_queries(o, of_apply, ARRAY_SIZE(of_apply));
 }
 
-/* ---- bodies and answers ---------------------------------------------------------------------------------- */
+/* ---- bodies and answers -------------------------------------------------------------------------------- */
 
 /* NULL for what has no definition: a log, a stream. */
 static const char *definition(const struct place *p, bool list)
@@ -152,9 +153,11 @@ static void put_content(struct openapi *o, const char *const *kinds, const char 
 }
 
 static const char *const any_kind[] = {"*/*", NULL};
-static const char *const answers[] = {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf", NULL};
+static const char *const answers[] = {"application/json", "application/yaml",
+                                      "application/vnd.kubernetes.protobuf", NULL};
 static const char *const patches[] = {"application/apply-patch+yaml", "application/json-patch+json",
-                                      "application/merge-patch+json", "application/strategic-merge-patch+json", NULL};
+                                      "application/merge-patch+json",
+                                      "application/strategic-merge-patch+json", NULL};
 
 static const char *body_name(const struct place *p, const struct operation *op)
 {
@@ -221,7 +224,7 @@ static void put_answers(const struct place *p, const struct operation *op)
     oa_close(p->o, '}');
 }
 
-/* ---- operations ------------------------------------------------------------------------------------------ */
+/* ---- operations ---------------------------------------------------------------------------------------- */
 
 static void put_words(struct openapi *o, const char *key, const char *const *words)
 {
@@ -239,7 +242,9 @@ static void put_operation(const struct place *p, const struct operation *op)
     const char *version = p->sub && p->sub->kind ? p->sub->version : p->r->version;
     oa_open(o, op->method, '{');
     oa_open(o, "tags", '[');
-    oa_slice(o, NULL, arena_printf(p->arena, STR_FMT "_%s", STR_ARG(group_word(p->arena, p->g->group, false)), p->g->version));
+    oa_slice(o, NULL,
+             arena_printf(p->arena, STR_FMT "_%s", STR_ARG(group_word(p->arena, p->g->group, false)),
+                          p->g->version));
     oa_close(o, ']');
     oa_slice(o, "operationId", operation_id(p, op));
     if (o->version == OPENAPI_V2) {
@@ -298,7 +303,8 @@ static void put_path(const struct place *p)
     unsigned verbs = p->sub ? p->sub->verbs : p->r->verbs;
     const char *group = p->g->group;
     oa_open(p->o,
-            arena_printf(p->arena, "%s%s%s/%s%s/%s%s%s%s", group[0] ? "/apis" : "/api", group[0] ? "/" : "", group, p->g->version,
+            arena_printf(p->arena, "%s%s%s/%s%s/%s%s%s%s", group[0] ? "/apis" : "/api", group[0] ? "/" : "",
+                         group, p->g->version,
                          p->r->namespaced && !p->all_namespaces ? "/namespaces/{namespace}" : "", p->r->name,
                          p->one ? "/{name}" : "", p->sub ? "/" : "", p->sub ? p->sub->name : "")
                 .p,
@@ -312,7 +318,8 @@ static void put_path(const struct place *p)
 
 static void put_resource(struct place p)
 {
-    unsigned of_many = VERB_LIST | VERB_CREATE | VERB_DELETECOLLECTION, of_one = VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE;
+    unsigned of_many = VERB_LIST | VERB_CREATE | VERB_DELETECOLLECTION,
+             of_one = VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE;
     if (p.r->verbs & of_many)
         put_path(&p);
     if (p.r->namespaced && p.r->verbs & VERB_LIST) {

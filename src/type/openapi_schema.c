@@ -7,15 +7,15 @@
 #include "types.h"
 #include "wire/json.h"
 
-/* ---- leaves ---------------------------------------------------------------------------------------------- */
+/* ---- leaves -------------------------------------------------------------------------------------------- */
 
 static const struct {
     uint8_t kind;
     const char *type, *format;
 } scalars[] = {
-    {K_BOOL, "boolean", NULL},       {K_INT32, "integer", "int32"},  {K_INT64, "integer", "int64"},
-    {K_UINT32, "integer", "int64"},  {K_UINT64, "integer", "int64"}, {K_FLOAT64, "number", "double"},
-    {K_STRING, "string", NULL},      {K_BYTES, "string", "byte"},
+    {K_BOOL, "boolean", NULL},      {K_INT32, "integer", "int32"},  {K_INT64, "integer", "int64"},
+    {K_UINT32, "integer", "int64"}, {K_UINT64, "integer", "int64"}, {K_FLOAT64, "number", "double"},
+    {K_STRING, "string", NULL},     {K_BYTES, "string", "byte"},
 };
 
 /* Leaf kinds with a definition of their own. */
@@ -23,8 +23,9 @@ static const struct {
     uint8_t kind;
     const char *name;
 } leaves[] = {
-    {K_QUANTITY, "resource.Quantity"}, {K_TIME, "meta.v1.Time"},          {K_MICROTIME, "meta.v1.MicroTime"},
-    {K_DURATION, "meta.v1.Duration"},  {K_INTORSTRING, "intstr.IntOrString"},
+    {K_QUANTITY, "resource.Quantity"},     {K_TIME, "meta.v1.Time"},
+    {K_MICROTIME, "meta.v1.MicroTime"},    {K_DURATION, "meta.v1.Duration"},
+    {K_INTORSTRING, "intstr.IntOrString"},
 };
 
 static const struct type *leaf_type(const struct field *f)
@@ -54,7 +55,8 @@ static void put_scalar(struct openapi *o, const struct field *f)
         oa_str(o, "type", "array");
         oa_raw(o, "items", STR("{\"type\":\"string\"}"));
     } else if (f->kind != K_ANY && !referred(f)) {
-        oa_str(o, "type", f->kind == K_QUANTITY || f->kind == K_TIME || f->kind == K_MICROTIME ? "string" : "object");
+        oa_str(o, "type",
+               f->kind == K_QUANTITY || f->kind == K_TIME || f->kind == K_MICROTIME ? "string" : "object");
     }
 }
 
@@ -91,7 +93,7 @@ static void put_item(struct openapi *o, const char *key, const struct field *f)
     oa_close(o, '}');
 }
 
-/* ---- properties ------------------------------------------------------------------------------------------ */
+/* ---- properties ---------------------------------------------------------------------------------------- */
 
 static void put_list_marks(struct openapi *o, const struct field *f)
 {
@@ -116,7 +118,10 @@ static void put_patch_marks(struct openapi *o, const struct field *f)
     if (x && x->patch_key)
         oa_str(o, "x-kubernetes-patch-merge-key", x->patch_key);
     if (merge || retain)
-        oa_str(o, "x-kubernetes-patch-strategy", merge && retain ? "merge,retainKeys" : merge ? "merge" : "retainKeys");
+        oa_str(o, "x-kubernetes-patch-strategy",
+               merge && retain ? "merge,retainKeys"
+               : merge         ? "merge"
+                               : "retainKeys");
 }
 
 static void put_shape(struct openapi *o, const struct field *f)
@@ -194,7 +199,7 @@ static void put_kind(struct openapi *o, const struct type *t)
     oa_close(o, ']');
 }
 
-/* ---- definitions ----------------------------------------------------------------------------------------- */
+/* ---- definitions --------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name, *json;
@@ -247,7 +252,7 @@ static void put_type(struct openapi *o, const struct type *t)
     oa_close(o, '}');
 }
 
-/* ---- custom resources ------------------------------------------------------------------------------------ */
+/* ---- custom resources ---------------------------------------------------------------------------------- */
 
 static void put_custom(struct openapi *o, struct arena *a, const struct resource *r)
 {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The patches proper, on untyped values (MAP, LIST, scalars) that are theirs to change, and what they share. */
+/* The patches proper, on untyped values (MAP, LIST, scalars) that are theirs to change, and what they share.
+ */
 #pragma once
 
 #include "type/patch.h"
 
-typedef int patch_fn(struct arena *a, const struct type *t, struct val *doc, struct val *patch, struct val **ret,
-                     struct status *s);
+typedef int patch_fn(struct arena *a, const struct type *t, struct val *doc, struct val *patch,
+                     struct val **ret, struct status *s);
 patch_fn patch_json_untyped, patch_merge_untyped, patch_strategic_untyped;
 
 /* The server's answer to a patch that cannot be applied: 422 that, as upstream's, does not say more. */
@@ -17,7 +18,8 @@ struct place {
     const struct field *map; /* the value is a map of that field's items */
 };
 struct place place_of_field(const struct field *f);
-/* The field behind a member of an object there, NULL when unknown. *ret_below: the place of its value or items. */
+/* The field behind a member of an object there, NULL when unknown. *ret_below: the place of its value or
+ * items. */
 const struct field *place_step(struct place p, struct str key, struct place *ret_below);
 struct str field_merge_key(const struct field *f); /* empty when it merges by value or not at all */
 

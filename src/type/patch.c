@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the three patches have in common. A patch is defined on JSON, so the object goes through its JSON form both
- * ways: what a client may see is what a client may patch, and the result is decoded with all the checks of a body.
+ * What the three patches have in common. A patch is defined on JSON, so the object goes through its JSON form
+ * both ways: what a client may see is what a client may patch, and the result is decoded with all the checks
+ * of a body.
  */
 #include "type/patch-internal.h"
 
@@ -39,8 +40,8 @@ static int bad_result(struct status *s, struct str text, const char *why)
     return status_invalid(s, STR(""), STR(""), STR(""));
 }
 
-/* A patch must not make another kind of object; one that drops the words keeps what it was. Strategic patches are
- * applied to the fields only, and the words are not among them. */
+/* A patch must not make another kind of object; one that drops the words keeps what it was. Strategic patches
+ * are applied to the fields only, and the words are not among them. */
 static bool same_kind(const struct val *doc, const struct val *result, name_id name)
 {
     struct str have = val_getstr(result, name);
@@ -90,8 +91,8 @@ static int to_typed(struct arena *a, enum patch_kind kind, const struct type *t,
     return 0;
 }
 
-int patch_apply(struct arena *a, enum patch_kind kind, const struct type *t, const struct val *doc, struct str patch,
-                struct json_report *report, struct val **ret, struct status *s)
+int patch_apply(struct arena *a, enum patch_kind kind, const struct type *t, const struct val *doc,
+                struct str patch, struct json_report *report, struct val **ret, struct status *s)
 {
     static patch_fn *const kinds[] = {
         [PATCH_JSON] = patch_json_untyped,
@@ -107,20 +108,20 @@ int patch_apply(struct arena *a, enum patch_kind kind, const struct type *t, con
     return r == 0 ? to_typed(a, kind, t, doc, patched, report, ret, s) : r;
 }
 
-int patch_json(struct arena *a, const struct type *t, const struct val *doc, struct str patch, struct val **ret,
-               struct status *s)
+int patch_json(struct arena *a, const struct type *t, const struct val *doc, struct str patch,
+               struct val **ret, struct status *s)
 {
     return patch_apply(a, PATCH_JSON, t, doc, patch, NULL, ret, s);
 }
 
-int patch_merge(struct arena *a, const struct type *t, const struct val *doc, struct str patch, struct val **ret,
-                struct status *s)
+int patch_merge(struct arena *a, const struct type *t, const struct val *doc, struct str patch,
+                struct val **ret, struct status *s)
 {
     return patch_apply(a, PATCH_MERGE, t, doc, patch, NULL, ret, s);
 }
 
-int patch_strategic(struct arena *a, const struct type *t, const struct val *doc, struct str patch, struct val **ret,
-                    struct status *s)
+int patch_strategic(struct arena *a, const struct type *t, const struct val *doc, struct str patch,
+                    struct val **ret, struct status *s)
 {
     return patch_apply(a, PATCH_STRATEGIC, t, doc, patch, NULL, ret, s);
 }

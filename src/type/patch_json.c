@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFC 6902, with what clients of upstream's server are used to: negative indices count from the end, and `replace` of a
- * member that is not there adds it.
+ * RFC 6902, with what clients of upstream's server are used to: negative indices count from the end, and
+ * `replace` of a member that is not there adds it.
  */
 #include "type/patch-internal.h"
 
@@ -13,7 +13,7 @@ struct job {
     size_t copied;
 };
 
-/* ---- paths (RFC 6901) ------------------------------------------------------------------------------------ */
+/* ---- paths (RFC 6901) ---------------------------------------------------------------------------------- */
 
 static struct str unescape(struct arena *a, struct str part)
 {
@@ -75,7 +75,7 @@ static bool find(struct job *j, struct str path, struct spot *ret)
     return val_is_container(at.parent);
 }
 
-/* ---- changing what is at a spot -------------------------------------------------------------------------- */
+/* ---- changing what is at a spot ------------------------------------------------------------------------ */
 
 static unsigned depth_of(const struct val *v)
 {
@@ -119,7 +119,7 @@ static bool remove_at(const struct spot *at)
     return i >= 0;
 }
 
-/* ---- operations ------------------------------------------------------------------------------------------ */
+/* ---- operations ---------------------------------------------------------------------------------------- */
 
 static struct val value_of(const struct val *op)
 {
@@ -232,20 +232,22 @@ static bool run(struct job *j, const struct val *op)
     return false;
 }
 
-int patch_json_untyped(struct arena *a, const struct type *t, struct val *doc, struct val *patch, struct val **ret,
-                       struct status *s)
+int patch_json_untyped(struct arena *a, const struct type *t, struct val *doc, struct val *patch,
+                       struct val **ret, struct status *s)
 {
     struct job j = {.arena = a, .doc = doc};
     if (patch->kind != VAL_LIST)
-        return status_bad_request(s, "error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Patch");
-    VAL_EACH(patch, op)
+        return status_bad_request(
+            s, "error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Patch");
+    VAL_EACH (patch, op)
         if (op->kind != VAL_MAP)
             return status_bad_request(s, "error decoding patch: json: cannot unmarshal into Go value of type "
                                          "jsonpatch.Operation");
     if (patch->n > PATCH_MAX_OPERATIONS)
         return status_set(s, 413, "RequestEntityTooLarge",
-                          "The allowed maximum operations in a JSON patch is %d, got %u", PATCH_MAX_OPERATIONS, patch->n);
-    VAL_EACH(patch, op)
+                          "The allowed maximum operations in a JSON patch is %d, got %u",
+                          PATCH_MAX_OPERATIONS, patch->n);
+    VAL_EACH (patch, op)
         if (!run(&j, op))
             return patch_refused(s);
     *ret = j.doc;

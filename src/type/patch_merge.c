@@ -37,8 +37,8 @@ static void merge(struct arena *a, struct val *doc, struct val *patch)
     }
 }
 
-int patch_merge_untyped(struct arena *a, const struct type *t, struct val *doc, struct val *patch, struct val **ret,
-                        struct status *s)
+int patch_merge_untyped(struct arena *a, const struct type *t, struct val *doc, struct val *patch,
+                        struct val **ret, struct status *s)
 {
     if (patch->kind != VAL_MAP)
         return status_bad_request(s, "error decoding patch: json: cannot unmarshal into Go value of type "

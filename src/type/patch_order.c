@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Orders of merged lists: the patch decides among its items, the server among the others, and both are interleaved. */
+/* Orders of merged lists: the patch decides among its items, the server among the others, and both are
+ * interleaved. */
 #include "type/patch-internal.h"
 
 ssize_t list_find(const struct val *list, struct str merge_key, const struct val *value)
@@ -18,8 +19,8 @@ static ssize_t place_in(const struct val *order, const struct val *item, struct 
     return list_find(order, merge_key, merge_key.n ? val_key(item, merge_key) : item);
 }
 
-/* Insertion sort with a rule that is no order when an item is unknown: such an item goes to the front, as it does in
- * upstream, whose sort is given the same rule. */
+/* Insertion sort with a rule that is no order when an item is unknown: such an item goes to the front, as it
+ * does in upstream, whose sort is given the same rule. */
 static void sort_by(struct val *list, const struct val *order, struct str merge_key)
 {
     for (size_t i = 1; i < list->n; i++) {
@@ -56,7 +57,7 @@ struct val *order_merged(struct arena *a, const struct val *merged, const struct
                          const struct val *server_order, struct str merge_key)
 {
     struct val *in_patch = val_new(a, VAL_LIST), *server_only = val_new(a, VAL_LIST);
-    VAL_EACH(merged, item)
+    VAL_EACH (merged, item)
         val_add(a, place_in(patch_order, item, merge_key) >= 0 ? in_patch : server_only, *item);
     sort_by(in_patch, patch_order, merge_key);
     sort_by(server_only, server_order, merge_key);

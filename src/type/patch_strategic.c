@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Strategic merge patch: as a merge patch, but lists whose field has a merge key (or merges as a set) are merged item
- * by item, and directives ($patch, $retainKeys, $setElementOrder/x, $deleteFromPrimitiveList/x) say what merging alone
- * cannot. The contract is the API conventions' "strategic merge patch" and what apimachinery/pkg/util/strategicpatch does
- * where that is silent.
+ * Strategic merge patch: as a merge patch, but lists whose field has a merge key (or merges as a set) are
+ * merged item by item, and directives ($patch, $retainKeys, $setElementOrder/x, $deleteFromPrimitiveList/x)
+ * say what merging alone cannot. The contract is the API conventions' "strategic merge patch" and what
+ * apimachinery/pkg/util/strategicpatch does where that is silent.
  */
 #include "type/patch-internal.h"
 
 #include "type/text.h"
 
-/* ---- the types along the way ----------------------------------------------------------------------------- */
+/* ---- the types along the way --------------------------------------------------------------------------- */
 
 struct place place_of_field(const struct field *f)
 {
@@ -42,7 +42,7 @@ static bool field_merges(const struct field *f)
     return f && f->flags & FIELD_PATCH_MERGE;
 }
 
-/* ---- small changes to maps ------------------------------------------------------------------------------- */
+/* ---- small changes to maps ----------------------------------------------------------------------------- */
 
 struct job {
     struct arena *arena;
@@ -101,7 +101,7 @@ static void put_new(struct job *j, struct val *doc, struct str key, struct val *
         val_unput(doc, key);
 }
 
-/* ---- lists ----------------------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------------------------------------- */
 
 static int no_merge_key(struct job *j, const struct val *item, struct str merge_key)
 {
@@ -115,7 +115,7 @@ static int check_items(struct job *j, const struct val *one, const struct val *o
     const struct val *first = val_item(one, 0) ?: val_item(other, 0);
     const struct val *lists[] = {one, other};
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-        VAL_EACH(lists[l], item) {
+        VAL_EACH (lists[l], item) {
             if (item->kind == VAL_LIST)
                 return patch_refused(j->s);
             if (item->kind != first->kind)
@@ -149,7 +149,8 @@ static int special_items(struct job *j, struct val **doc, struct val *patch, str
         } else if (str_is(word, "replace")) {
             replace = true;
         } else {
-            return status_bad_request(j->s, "unknown patch type " STR_FMT " in a list", STR_ARG(text_quote(j->arena, word)));
+            return status_bad_request(j->s, "unknown patch type " STR_FMT " in a list",
+                                      STR_ARG(text_quote(j->arena, word)));
         }
     }
     patch->n = kept;
@@ -160,7 +161,8 @@ static int special_items(struct job *j, struct val **doc, struct val *patch, str
     return 0;
 }
 
-static int merge_items(struct job *j, struct val *doc, struct val *patch, struct str merge_key, struct place items)
+static int merge_items(struct job *j, struct val *doc, struct val *patch, struct str merge_key,
+                       struct place items)
 {
     for (uint32_t i = 0; i < patch->n; i++) {
         struct val *item = &patch->items[i];
@@ -182,7 +184,7 @@ static int merge_items(struct job *j, struct val *doc, struct val *patch, struct
 /* Each item of the document has the merge key. */
 static int check_merge_keys(struct job *j, const struct val *list, struct str merge_key)
 {
-    VAL_EACH(list, item)
+    VAL_EACH (list, item)
         if (!val_key(item, merge_key))
             return no_merge_key(j, item, merge_key);
     return 0;
@@ -190,13 +192,14 @@ static int check_merge_keys(struct job *j, const struct val *list, struct str me
 
 static void merge_scalars(struct job *j, struct val *doc, const struct val *patch)
 {
-    VAL_EACH(patch, item)
+    VAL_EACH (patch, item)
         if (list_find(doc, STR_NULL, item) < 0)
             val_add(j->arena, doc, *item);
 }
 
 /* Merges patch into the list doc; *doc may become another list. Its order is not settled. */
-static int merge_unordered(struct job *j, struct val **doc, struct val *patch, const struct field *f, struct place items)
+static int merge_unordered(struct job *j, struct val **doc, struct val *patch, const struct field *f,
+                           struct place items)
 {
     bool maps = false;
     struct str merge_key = field_merge_key(f);
@@ -214,7 +217,8 @@ static int merge_unordered(struct job *j, struct val **doc, struct val *patch, c
     return r ? r : check_merge_keys(j, *doc, merge_key);
 }
 
-static int merge_list(struct job *j, struct val *doc, struct val *patch, const struct field *f, struct place items)
+static int merge_list(struct job *j, struct val *doc, struct val *patch, const struct field *f,
+                      struct place items)
 {
     if (!field_merges(f)) {
         *doc = *patch;
@@ -240,7 +244,7 @@ static void delete_scalars(struct val *list, const struct val *unwanted)
     list->n = kept;
 }
 
-/* ---- $retainKeys ----------------------------------------------------------------------------------------- */
+/* ---- $retainKeys --------------------------------------------------------------------------------------- */
 
 static bool is_order_directive(struct str key)
 {
@@ -261,7 +265,7 @@ static int apply_retain_keys(struct job *j, struct val *doc, struct val *patch)
     val_unput(patch, RETAIN_KEYS);
     if (keys.kind != VAL_LIST)
         return bad_retain_keys(j);
-    VAL_EACH_ENTRY(patch, k, v)
+    VAL_EACH_ENTRY (patch, k, v)
         if (v->kind != VAL_NULL && !is_order_directive(val_str(k)) && list_find(&keys, STR_NULL, k) < 0)
             return bad_retain_keys(j);
     uint32_t kept = 0;
@@ -274,7 +278,7 @@ static int apply_retain_keys(struct job *j, struct val *doc, struct val *patch)
     return 0;
 }
 
-/* ---- $setElementOrder ------------------------------------------------------------------------------------ */
+/* ---- $setElementOrder ---------------------------------------------------------------------------------- */
 
 /* The items of the patch have to come in the order that the directive gives. */
 static int check_order(struct job *j, const struct val *patch, const struct val *order, struct str merge_key)
@@ -282,7 +286,7 @@ static int check_order(struct job *j, const struct val *patch, const struct val 
     size_t at = 0;
     if (!val_len(patch) || !val_len(order))
         return 0;
-    VAL_EACH(patch, item) {
+    VAL_EACH (patch, item) {
         if (val_key(item, DIRECTIVE))
             continue;
         const struct val *key = merge_key.n ? val_key(item, merge_key) : item;
@@ -291,7 +295,8 @@ static int check_order(struct job *j, const struct val *patch, const struct val 
         for (;; at++) {
             const struct val *here = val_item(order, at);
             if (!here)
-                return status_bad_request(j->s, "The order in patch list doesn't match $setElementOrder list");
+                return status_bad_request(j->s,
+                                          "The order in patch list doesn't match $setElementOrder list");
             const struct val *here_key = merge_key.n ? val_key(here, merge_key) : here;
             if (!here_key)
                 return no_merge_key(j, here, merge_key);
@@ -303,8 +308,8 @@ static int check_order(struct job *j, const struct val *patch, const struct val 
     return 0;
 }
 
-static int set_order(struct job *j, struct val *doc, struct val *patch, struct str key, const struct val *order,
-                     struct place p)
+static int set_order(struct job *j, struct val *doc, struct val *patch, struct str key,
+                     const struct val *order, struct place p)
 {
     struct place items;
     const struct field *f = place_step(p, key, &items);
@@ -351,7 +356,7 @@ static int apply_orders(struct job *j, struct val *doc, struct val *patch, struc
     return 0;
 }
 
-/* ---- maps ------------------------------------------------------------------------------------------------ */
+/* ---- maps ---------------------------------------------------------------------------------------------- */
 
 static int merge_member(struct job *j, struct val *doc, struct str key, struct val *want, struct place p)
 {
@@ -391,7 +396,8 @@ static int obey_directive(struct job *j, struct val *doc, struct val *patch, str
         return 0;
     }
     if (!str_is(word, "replace"))
-        return status_bad_request(j->s, "unknown patch type " STR_FMT " in a map", STR_ARG(text_quote(j->arena, word)));
+        return status_bad_request(j->s, "unknown patch type " STR_FMT " in a map",
+                                  STR_ARG(text_quote(j->arena, word)));
     val_unput(patch, DIRECTIVE);
     *doc = *patch;
     return 0;
@@ -410,14 +416,15 @@ static int merge_map(struct job *j, struct val *doc, struct val *patch, struct p
     return r;
 }
 
-int patch_strategic_untyped(struct arena *a, const struct type *t, struct val *doc, struct val *patch, struct val **ret,
-                            struct status *s)
+int patch_strategic_untyped(struct arena *a, const struct type *t, struct val *doc, struct val *patch,
+                            struct val **ret, struct status *s)
 {
     struct job j = {.arena = a, .s = s};
     if (!t)
-        return status_set(s, 415, "UnsupportedMediaType",
-                          "the body of the request was in an unknown format - accepted media types include: "
-                          "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
+        return status_set(
+            s, 415, "UnsupportedMediaType",
+            "the body of the request was in an unknown format - accepted media types include: "
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
     if (patch->kind != VAL_MAP)
         return status_bad_request(s, "error decoding patch: json: cannot unmarshal into Go value of type "
                                      "map[string]interface {}");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The patch of `kubectl apply`: what has to be done to `current` so that it has all that `modified` says and nothing that
- * only `original` said. With a type the patch is a strategic merge patch, without one a JSON merge patch. Upstream makes
- * two patches and merges them; here one walk over the three makes the same patch, without deletions of what is gone.
+ * The patch of `kubectl apply`: what has to be done to `current` so that it has all that `modified` says and
+ * nothing that only `original` said. With a type the patch is a strategic merge patch, without one a JSON
+ * merge patch. Upstream makes two patches and merges them; here one walk over the three makes the same patch,
+ * without deletions of what is gone.
  */
 #include "names.h"
 #include "type/patch-internal.h"
@@ -14,8 +15,8 @@ struct job {
     bool strategic;
 };
 
-static int diff_map(struct job *j, const struct val *original, const struct val *modified, const struct val *current,
-                    struct place p, const struct field *f, struct val *patch);
+static int diff_map(struct job *j, const struct val *original, const struct val *modified,
+                    const struct val *current, struct place p, const struct field *f, struct val *patch);
 
 static const struct val *map_or_null(const struct val *v)
 {
@@ -27,13 +28,13 @@ static void put_directive(struct job *j, struct val *patch, struct str prefix, s
     val_put(j->arena, patch, arena_printf(j->arena, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(key)), v);
 }
 
-/* ---- lists ----------------------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------------------------------------- */
 
 /* Items of both lists, as they stand in each, come in the same order. */
 static bool same_order(const struct val *modified, const struct val *current, struct str merge_key)
 {
     ssize_t last = -1;
-    VAL_EACH(modified, item) {
+    VAL_EACH (modified, item) {
         ssize_t at = list_find(current, merge_key, merge_key.n ? val_key(item, merge_key) : item);
         if (at >= 0 && at < last)
             return false;
@@ -42,14 +43,14 @@ static bool same_order(const struct val *modified, const struct val *current, st
     return true;
 }
 
-static void diff_scalars(struct job *j, struct str key, const struct val *original, const struct val *modified,
-                         const struct val *current, struct val *patch)
+static void diff_scalars(struct job *j, struct str key, const struct val *original,
+                         const struct val *modified, const struct val *current, struct val *patch)
 {
     struct val *added = val_new(j->arena, VAL_LIST), *deleted = val_new(j->arena, VAL_LIST);
-    VAL_EACH(modified, item)
+    VAL_EACH (modified, item)
         if (list_find(current, STR_NULL, item) < 0)
             val_add(j->arena, added, *item);
-    VAL_EACH(original, item)
+    VAL_EACH (original, item)
         if (list_find(modified, STR_NULL, item) < 0 && list_find(current, STR_NULL, item) >= 0)
             val_add(j->arena, deleted, *item);
     if (added->n || deleted->n || !same_order(modified, current, STR_NULL))
@@ -72,8 +73,8 @@ static int no_merge_key(struct job *j, struct str merge_key)
     return err_set(j->e, -EINVAL, "map does not contain declared merge key: " STR_FMT, STR_ARG(merge_key));
 }
 
-static int diff_item(struct job *j, const struct val *item, const struct val *original, const struct val *current,
-                     const struct field *f, struct place items, struct val *list)
+static int diff_item(struct job *j, const struct val *item, const struct val *original,
+                     const struct val *current, const struct field *f, struct place items, struct val *list)
 {
     struct str merge_key = field_merge_key(f);
     const struct val *value = val_key(item, merge_key);
@@ -85,7 +86,8 @@ static int diff_item(struct job *j, const struct val *item, const struct val *or
         return 0;
     }
     struct val *sub = val_new(j->arena, VAL_MAP);
-    int r = diff_map(j, was >= 0 ? val_item(original, (size_t)was) : NULL, item, val_item(current, (size_t)at), items, f, sub);
+    int r = diff_map(j, was >= 0 ? val_item(original, (size_t)was) : NULL, item,
+                     val_item(current, (size_t)at), items, f, sub);
     if (r == 0 && sub->n) {
         val_put(j->arena, sub, merge_key, *value);
         val_add(j->arena, list, *sub);
@@ -98,13 +100,13 @@ static int diff_items(struct job *j, struct str key, const struct val *original,
 {
     struct str merge_key = field_merge_key(f);
     struct val *list = val_new(j->arena, VAL_LIST), *order = val_new(j->arena, VAL_LIST);
-    VAL_EACH(modified, item) {
+    VAL_EACH (modified, item) {
         int r = diff_item(j, item, original, current, f, items, list);
         if (r < 0)
             return r;
         val_add(j->arena, order, *keyed_item(j, merge_key, val_key(item, merge_key)));
     }
-    VAL_EACH(original, item) {
+    VAL_EACH (original, item) {
         const struct val *value = val_key(item, merge_key);
         if (!value)
             return no_merge_key(j, merge_key);
@@ -142,7 +144,7 @@ static int diff_list(struct job *j, struct str key, const struct val *original, 
     return 0;
 }
 
-/* ---- maps ------------------------------------------------------------------------------------------------ */
+/* ---- maps ---------------------------------------------------------------------------------------------- */
 
 static int diff_member(struct job *j, struct str key, const struct val *original, const struct val *modified,
                        const struct val *current, struct place p, struct val *patch)
@@ -172,22 +174,22 @@ static int diff_member(struct job *j, struct str key, const struct val *original
 static void put_retain_keys(struct job *j, const struct val *modified, struct val *patch)
 {
     struct val *keys = val_new(j->arena, VAL_LIST);
-    VAL_EACH_ENTRY(modified, k, v)
+    VAL_EACH_ENTRY (modified, k, v)
         if (v->kind != VAL_NULL)
             val_add_str(j->arena, keys, val_str(k));
     val_put(j->arena, patch, RETAIN_KEYS, *keys);
 }
 
-static int diff_map(struct job *j, const struct val *original, const struct val *modified, const struct val *current,
-                    struct place p, const struct field *f, struct val *patch)
+static int diff_map(struct job *j, const struct val *original, const struct val *modified,
+                    const struct val *current, struct place p, const struct field *f, struct val *patch)
 {
-    VAL_EACH_ENTRY(modified, k, v) {
+    VAL_EACH_ENTRY (modified, k, v) {
         struct str key = val_str(k);
         int r = diff_member(j, key, val_key(original, key), v, val_key(current, key), p, patch);
         if (r < 0)
             return r;
     }
-    VAL_EACH_ENTRY(original, k, v)
+    VAL_EACH_ENTRY (original, k, v)
         if (v->kind != VAL_NULL && !val_key(modified, val_str(k)) && val_key(current, val_str(k)))
             val_put(j->arena, patch, val_str(k), (struct val){.kind = VAL_NULL});
     if (patch->n && j->strategic && f && f->flags & FIELD_PATCH_RETAINKEYS)
@@ -205,8 +207,9 @@ static const struct val *to_untyped(struct arena *a, const struct type *t, const
     return json_decode(a, NULL, buf_str(&b), 0, NULL, &plain, NULL) == 0 ? plain : NULL;
 }
 
-int patch_three_way(struct arena *a, const struct type *t, const struct val *original, const struct val *modified,
-                    const struct val *current, struct str *ret_patch, struct err *e)
+int patch_three_way(struct arena *a, const struct type *t, const struct val *original,
+                    const struct val *modified, const struct val *current, struct str *ret_patch,
+                    struct err *e)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     struct job j = {.arena = a, .e = e, .strategic = t != NULL};

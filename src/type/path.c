@@ -47,24 +47,25 @@ static bool filter_matches(const struct val *item, struct str condition)
 
 static void step_filter(struct walk *w, const struct val *v, struct str condition, struct str rest)
 {
-    VAL_EACH(v, item)
+    VAL_EACH (v, item)
         if (filter_matches(item, condition))
             step(w, item, rest);
 }
 
 static void step_all(struct walk *w, const struct val *v, struct str rest)
 {
-    VAL_EACH(v, item)
+    VAL_EACH (v, item)
         step(w, item, rest);
-    VAL_EACH_ENTRY(v, k, item) {
+    VAL_EACH_ENTRY (v, k, item) {
         (void)k;
         step(w, item, rest);
     }
-    VAL_EACH_MEMBER(v, item)
+    VAL_EACH_MEMBER (v, item)
         step(w, item, rest);
 }
 
-/* What stands between the brackets at the start of path, quotes and inner brackets respected; 0 when they do not close. */
+/* What stands between the brackets at the start of path, quotes and inner brackets respected; 0 when they do
+ * not close. */
 static size_t bracket_length(struct str path)
 {
     char quote = 0;
@@ -136,7 +137,7 @@ static void step(struct walk *w, const struct val *v, struct str path)
     if (!n)
         return;
     if (v->kind == VAL_LIST) {
-        VAL_EACH(v, item)
+        VAL_EACH (v, item)
             step(w, item, path);
         return;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Paths into values: "spec.containers.name" (a list on the way visits each item), and the simple JSONPath of custom
- * resource columns: .spec.items[0].name, ['a.b'], [*], [?(@.type=="Ready")]. kubectl's full JSONPath is in cli/.
+ * Paths into values: "spec.containers.name" (a list on the way visits each item), and the simple JSONPath of
+ * custom resource columns: .spec.items[0].name, ['a.b'], [*], [?(@.type=="Ready")]. kubectl's full JSONPath
+ * is in cli/.
  */
 #pragma once
 

@@ -17,7 +17,7 @@ static void put(struct arena *a, struct val *map, struct str name, struct quanti
 
 static void add(struct arena *a, struct val *map, const struct val *more)
 {
-    VAL_EACH_ENTRY(more, k, q) {
+    VAL_EACH_ENTRY (more, k, q) {
         struct quantity one = quantity_or_zero(val_str(q));
         put(a, map, val_str(k), val_key(map, val_str(k)) ? quantity_add(amount(map, val_str(k)), one) : one);
     }
@@ -25,8 +25,9 @@ static void add(struct arena *a, struct val *map, const struct val *more)
 
 static void raise(struct arena *a, struct val *map, const struct val *other)
 {
-    VAL_EACH_ENTRY(other, k, q)
-        if (!val_key(map, val_str(k)) || quantity_cmp(quantity_or_zero(val_str(q)), amount(map, val_str(k))) > 0)
+    VAL_EACH_ENTRY (other, k, q)
+        if (!val_key(map, val_str(k)) ||
+            quantity_cmp(quantity_or_zero(val_str(q)), amount(map, val_str(k))) > 0)
             put(a, map, val_str(k), quantity_or_zero(val_str(q)));
 }
 
@@ -38,9 +39,9 @@ static bool is_sidecar(const struct val *container)
 const struct val *pod_resources_sum(struct arena *a, const struct val *spec, name_id list)
 {
     struct val *all = val_new(a, VAL_MAP), *sidecars = val_new(a, VAL_MAP), *peak = val_new(a, VAL_MAP);
-    VAL_EACH(val_get(spec, N_containers), c)
+    VAL_EACH (val_get(spec, N_containers), c)
         add(a, all, val_at(c, N_resources, list));
-    VAL_EACH(val_get(spec, N_initContainers), c) {
+    VAL_EACH (val_get(spec, N_initContainers), c) {
         const struct val *wants = val_at(c, N_resources, list);
         if (is_sidecar(c)) {
             add(a, all, wants);
@@ -56,7 +57,7 @@ const struct val *pod_resources_sum(struct arena *a, const struct val *spec, nam
     return all;
 }
 
-/* ---- defaults -------------------------------------------------------------------------------------------- */
+/* ---- defaults ------------------------------------------------------------------------------------------ */
 
 static bool is_huge(struct str name)
 {
@@ -69,7 +70,8 @@ static bool overcommits(struct str name)
 }
 
 /* A map is added only when there is something to put there. */
-static void put_missing(struct arena *a, struct val *resources, name_id list, struct str name, const struct val *q)
+static void put_missing(struct arena *a, struct val *resources, name_id list, struct str name,
+                        const struct val *q)
 {
     if (!val_key(val_get(resources, list), name))
         val_put_str(a, val_sub_map(a, resources, list), name, val_str(q));
@@ -78,17 +80,17 @@ static void put_missing(struct arena *a, struct val *resources, name_id list, st
 /* Huge pages cannot be shared out twice: what the containers may use is what the Pod may. */
 static void limit_huge_pages(struct arena *a, struct val *resources, const struct val *spec)
 {
-    VAL_EACH_ENTRY(pod_resources_sum(a, spec, N_limits), k, q)
+    VAL_EACH_ENTRY (pod_resources_sum(a, spec, N_limits), k, q)
         if (is_huge(val_str(k)) && !val_key(val_get(resources, N_requests), val_str(k)))
             put_missing(a, resources, N_limits, val_str(k), q);
 }
 
 static void request(struct arena *a, struct val *resources, const struct val *spec)
 {
-    VAL_EACH_ENTRY(pod_resources_sum(a, spec, N_requests), k, q)
+    VAL_EACH_ENTRY (pod_resources_sum(a, spec, N_requests), k, q)
         if (overcommits(val_str(k)))
             put_missing(a, resources, N_requests, val_str(k), q);
-    VAL_EACH_ENTRY(val_get(resources, N_limits), k, q)
+    VAL_EACH_ENTRY (val_get(resources, N_limits), k, q)
         if (overcommits(val_str(k)) || is_huge(val_str(k)))
             put_missing(a, resources, N_requests, val_str(k), q);
 }
@@ -97,7 +99,7 @@ static bool all_limit(const struct val *spec, struct str name)
 {
     static const name_id lists[] = {N_containers, N_initContainers, N_ephemeralContainers};
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-        VAL_EACH(val_get(spec, lists[l]), c)
+        VAL_EACH (val_get(spec, lists[l]), c)
             if (!val_key(val_at(c, N_resources, N_limits), name))
                 return false;
     return true;
@@ -107,7 +109,7 @@ static bool all_limit(const struct val *spec, struct str name)
 static void limit(struct arena *a, struct val *resources, const struct val *spec)
 {
     const struct val *sum = pod_resources_sum(a, spec, N_limits);
-    VAL_EACH_ENTRY(val_get(resources, N_requests), k, q) {
+    VAL_EACH_ENTRY (val_get(resources, N_requests), k, q) {
         const struct val *most = val_key(sum, val_str(k));
         if ((!overcommits(val_str(k)) && !is_huge(val_str(k))) || !most || !all_limit(spec, val_str(k)))
             continue;

@@ -4,8 +4,8 @@
 
 #include "wire/value.h"
 
-/* list: N_requests or N_limits. A MAP of quantities in the arena: the most that the containers of a PodSpec ask for at
- * any time, with its sidecars, and its init containers one after the other. */
+/* list: N_requests or N_limits. A MAP of quantities in the arena: the most that the containers of a PodSpec
+ * ask for at any time, with its sidecars, and its init containers one after the other. */
 const struct val *pod_resources_sum(struct arena *a, const struct val *pod_spec, name_id list);
 /* Fills in spec.resources of a Pod that has any, from its containers. */
 void pod_resources_default(struct arena *a, struct val *pod);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a request may not decide: status on writes of the spec and the other way round, generation, fields of features
- * that are off. */
+/* What a request may not decide: status on writes of the spec and the other way round, generation, fields of
+ * features that are off. */
 #include <pthread.h>
 
 #include "base/os.h"
@@ -15,28 +15,28 @@
 #include "types.h"
 #include "wire/schema-internal.h"
 
-/* ---- fields of features that are off --------------------------------------------------------------------- */
+/* ---- fields of features that are off ------------------------------------------------------------------- */
 
 /* Upstream has them behind gates that are off by default in v1.37; an object that has one keeps it. */
 static const struct {
     uint16_t type;
     name_id field;
 } off[] = {
-    {T_core_v1_EmptyDirVolumeSource, N_mode},             /* EmptyDirVolumeMode */
-    {T_core_v1_GRPCAction, N_mode},                       /* GRPCContainerProbeTLS */
-    {T_core_v1_HTTPGetAction, N_protocol},                /* H2CContainerProbe */
-    {T_core_v1_Lifecycle, N_stopSignal},                  /* ContainerStopSignals */
-    {T_core_v1_KeyToPath, N_user},                        /* AtomicWriteVolumeUserFields */
-    {T_core_v1_SecretVolumeSource, N_defaultUser},        /* AtomicWriteVolumeUserFields */
-    {T_core_v1_ConfigMapVolumeSource, N_defaultUser},     /* AtomicWriteVolumeUserFields */
-    {T_core_v1_DownwardAPIVolumeSource, N_defaultUser},   /* AtomicWriteVolumeUserFields */
-    {T_core_v1_ProjectedVolumeSource, N_defaultUser},     /* AtomicWriteVolumeUserFields */
-    {T_core_v1_VolumeMount, N_bindMountOptions},          /* VolumeBindMountOptions */
-    {T_coordination_v1_LeaseSpec, N_preferredHolder},     /* CoordinatedLeaderElection */
-    {T_coordination_v1_LeaseSpec, N_strategy},            /* CoordinatedLeaderElection */
-    {T_discovery_v1_Endpoint, N_deprecatedTopology},      /* left from v1beta1 */
-    {T_core_v1_PodSpec, N_schedulingGroup},               /* GenericWorkload */
-    {T_core_v1_PodSpec, N_evictionResponders},            /* EvictionRequestAPI */
+    {T_core_v1_EmptyDirVolumeSource, N_mode},           /* EmptyDirVolumeMode */
+    {T_core_v1_GRPCAction, N_mode},                     /* GRPCContainerProbeTLS */
+    {T_core_v1_HTTPGetAction, N_protocol},              /* H2CContainerProbe */
+    {T_core_v1_Lifecycle, N_stopSignal},                /* ContainerStopSignals */
+    {T_core_v1_KeyToPath, N_user},                      /* AtomicWriteVolumeUserFields */
+    {T_core_v1_SecretVolumeSource, N_defaultUser},      /* AtomicWriteVolumeUserFields */
+    {T_core_v1_ConfigMapVolumeSource, N_defaultUser},   /* AtomicWriteVolumeUserFields */
+    {T_core_v1_DownwardAPIVolumeSource, N_defaultUser}, /* AtomicWriteVolumeUserFields */
+    {T_core_v1_ProjectedVolumeSource, N_defaultUser},   /* AtomicWriteVolumeUserFields */
+    {T_core_v1_VolumeMount, N_bindMountOptions},        /* VolumeBindMountOptions */
+    {T_coordination_v1_LeaseSpec, N_preferredHolder},   /* CoordinatedLeaderElection */
+    {T_coordination_v1_LeaseSpec, N_strategy},          /* CoordinatedLeaderElection */
+    {T_discovery_v1_Endpoint, N_deprecatedTopology},    /* left from v1beta1 */
+    {T_core_v1_PodSpec, N_schedulingGroup},             /* GenericWorkload */
+    {T_core_v1_PodSpec, N_evictionResponders},          /* EvictionRequestAPI */
 };
 
 static uint8_t *has_off; /* by type: it or something below it is in the table */
@@ -86,7 +86,7 @@ static void drop_off(const struct type *t, struct val *v, const struct val *old)
     }
 }
 
-/* ---- small changes --------------------------------------------------------------------------------------- */
+/* ---- small changes ------------------------------------------------------------------------------------- */
 
 static void root_put(struct arena *a, struct val *v, name_id name, const struct val *m)
 {
@@ -120,7 +120,7 @@ static bool has_status(const struct resource *r)
     return resource_subresource(r, STR("status")) != NULL;
 }
 
-/* ---- kinds with more to do ------------------------------------------------------------------------------- */
+/* ---- kinds with more to do ----------------------------------------------------------------------------- */
 
 static void put_label(struct arena *a, struct val *map, const char *key, struct str value)
 {
@@ -134,14 +134,16 @@ static void create_job(struct arena *a, struct val *job)
     struct val *spec = val_sub_obj(a, job, N_spec);
     if (val_bool(val_get(spec, N_manualSelector), false))
         return;
-    struct val *labels = val_sub_map(a, val_sub_obj(a, val_sub_obj(a, spec, N_template), N_metadata), N_labels);
+    struct val *labels =
+        val_sub_map(a, val_sub_obj(a, val_sub_obj(a, spec, N_template), N_metadata), N_labels);
     put_label(a, labels, "job-name", obj_name(job));
     put_label(a, labels, "batch.kubernetes.io/job-name", obj_name(job));
     put_label(a, labels, "controller-uid", obj_uid(job));
     put_label(a, labels, "batch.kubernetes.io/controller-uid", obj_uid(job));
     put_label(a, val_sub_map(a, val_sub_obj(a, val_mut(job, N_spec), N_selector), N_matchLabels),
               "batch.kubernetes.io/controller-uid", obj_uid(job));
-    /* Upstream's defaults find the labels when the Job is read back; a name that is no label never gets there. */
+    /* Upstream's defaults find the labels when the Job is read back; a name that is no label never gets
+     * there. */
     labels = val_mut(val_mut(val_mut(val_mut(job, N_spec), N_template), N_metadata), N_labels);
     if (!val_len(obj_labels(job)) && !check_label_value(obj_name(job)))
         val_set(a, val_sub_obj(a, job, N_metadata), N_labels, *val_copy(a, labels));
@@ -174,13 +176,15 @@ static void create_limit_range(struct arena *a, struct val *range)
 }
 
 /* matchLabelKeys become requirements of the selector (KEP-3633). */
-static void add_label_keys(struct arena *a, struct val *term, name_id keys, const char *op, const struct val *labels)
+static void add_label_keys(struct arena *a, struct val *term, name_id keys, const char *op,
+                           const struct val *labels)
 {
-    VAL_EACH(val_get(term, keys), key) {
+    VAL_EACH (val_get(term, keys), key) {
         const struct val *value = val_key(labels, val_str(key));
         if (!value)
             continue;
-        struct val *expr = val_add_obj(a, val_sub_list(a, val_mut(term, N_labelSelector), N_matchExpressions));
+        struct val *expr =
+            val_add_obj(a, val_sub_list(a, val_mut(term, N_labelSelector), N_matchExpressions));
         val_set_str(a, expr, N_key, val_str(key));
         val_set_str(a, expr, N_operator, str_of(op));
         val_add_str(a, val_sub_list(a, expr, N_values), val_str(value));
@@ -278,7 +282,7 @@ static void create_namespace(struct arena *a, struct val *ns)
 {
     set_phase(a, ns, "Active");
     struct val *finalizers = val_sub_list(a, val_sub_obj(a, ns, N_spec), N_finalizers);
-    VAL_EACH(finalizers, f)
+    VAL_EACH (finalizers, f)
         if (str_is(val_str(f), "kubernetes"))
             return;
     val_add_str(a, finalizers, STR("kubernetes"));
@@ -286,7 +290,7 @@ static void create_namespace(struct arena *a, struct val *ns)
 
 static void create_crd(struct arena *a, struct val *crd)
 {
-    VAL_EACH(val_at(crd, N_spec, N_versions), version)
+    VAL_EACH (val_at(crd, N_spec, N_versions), version)
         if (val_bool(val_get(version, N_storage), false)) {
             struct val *stored = val_sub_list(a, val_sub_obj(a, crd, N_status), N_storedVersions);
             val_add_str(a, stored, val_getstr(version, N_name));
@@ -300,10 +304,14 @@ static const struct {
     uint16_t resource;
     create_fn *fn;
 } creators[] = {
-    {RES_CUSTOMRESOURCEDEFINITIONS, create_crd}, {RES_DAEMONSETS, create_daemon_set},
-    {RES_JOBS, create_job},                      {RES_LIMITRANGES, create_limit_range},
-    {RES_NAMESPACES, create_namespace},          {RES_PERSISTENTVOLUMECLAIMS, create_claim},
-    {RES_PERSISTENTVOLUMES, create_volume},      {RES_PODS, create_pod},
+    {RES_CUSTOMRESOURCEDEFINITIONS, create_crd},
+    {RES_DAEMONSETS, create_daemon_set},
+    {RES_JOBS, create_job},
+    {RES_LIMITRANGES, create_limit_range},
+    {RES_NAMESPACES, create_namespace},
+    {RES_PERSISTENTVOLUMECLAIMS, create_claim},
+    {RES_PERSISTENTVOLUMES, create_volume},
+    {RES_PODS, create_pod},
     {RES_SERVICES, create_service},
 };
 
@@ -324,7 +332,7 @@ void prepare_create(struct arena *a, const struct resource *r, struct val *v)
             creators[i].fn(a, v);
 }
 
-/* ---- updates --------------------------------------------------------------------------------------------- */
+/* ---- updates ------------------------------------------------------------------------------------------- */
 
 /* What a client cannot change, and what it may leave out. */
 static void keep_meta(struct arena *a, struct val *v, const struct val *old)
@@ -343,16 +351,17 @@ static void keep_meta(struct arena *a, struct val *v, const struct val *old)
 
 static bool is_body(struct str name)
 {
-    return !str_is(name, "metadata") && !str_is(name, "status") && !str_is(name, "kind") && !str_is(name, "apiVersion");
+    return !str_is(name, "metadata") && !str_is(name, "status") && !str_is(name, "kind") &&
+           !str_is(name, "apiVersion");
 }
 
 /* Every member of one beside metadata and status is the same in the other. */
 static bool body_within(const struct val *one, const struct val *other)
 {
-    VAL_EACH_MEMBER(one, m)
+    VAL_EACH_MEMBER (one, m)
         if (is_body(name_str(m->name)) && !val_equal(m, val_get(other, m->name)))
             return false;
-    VAL_EACH_ENTRY(one, k, m)
+    VAL_EACH_ENTRY (one, k, m)
         if (is_body(val_str(k)) && !val_equal(m, val_key(other, val_str(k))))
             return false;
     return true;
@@ -396,10 +405,10 @@ static void update_whole(struct arena *a, const struct resource *r, struct val *
 /* Everything beside metadata and status is as it was. */
 static void keep_body(struct arena *a, struct val *v, const struct val *old)
 {
-    VAL_EACH_MEMBER(old, m)
+    VAL_EACH_MEMBER (old, m)
         if (is_body(name_str(m->name)))
             root_put(a, v, m->name, m);
-    VAL_EACH_ENTRY(old, k, m)
+    VAL_EACH_ENTRY (old, k, m)
         if (is_body(val_str(k)))
             val_put(a, v, val_str(k), *m);
     if (!val_get(old, N_spec))
@@ -414,7 +423,8 @@ static void keep_if_absent(struct arena *a, struct val *v, const struct val *old
 
 static void update_pod_status(struct arena *a, struct val *v, const struct val *old)
 {
-    static const name_id kept[] = {N_qosClass, N_resourceClaimStatuses, N_extendedResourceClaimStatus, N_observedGeneration};
+    static const name_id kept[] = {N_qosClass, N_resourceClaimStatuses, N_extendedResourceClaimStatus,
+                                   N_observedGeneration};
     struct val *status = val_sub_obj(a, v, N_status);
     for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
         keep_if_absent(a, status, val_get(old, N_status), kept[i]);
@@ -437,7 +447,8 @@ static void update_volume_status(struct arena *a, struct val *v, const struct va
 static void keep_whole_meta(struct arena *a, struct val *v, const struct val *old)
 {
     struct val meta = *val_copy_shallow(a, obj_meta(old));
-    const struct val *managed = val_get(obj_meta(v), N_managedFields), *rv = val_get(obj_meta(v), N_resourceVersion);
+    const struct val *managed = val_get(obj_meta(v), N_managedFields),
+                     *rv = val_get(obj_meta(v), N_resourceVersion);
     root_put(a, &meta, N_managedFields, managed);
     root_put(a, &meta, N_resourceVersion, rv);
     root_put(a, v, N_metadata, &meta);
@@ -473,7 +484,8 @@ static void take_spec_member(struct arena *a, struct val *v, const struct val *o
     root_put(a, v, N_status, val_get(old, N_status));
 }
 
-/* The containers there were, with the resources that are wanted now. What is no resize at all is left to validation. */
+/* The containers there were, with the resources that are wanted now. What is no resize at all is left to
+ * validation. */
 static const struct val *resized(struct arena *a, const struct val *wanted, const struct val *old)
 {
     struct val *list = val_new(a, VAL_LIST);

@@ -25,4 +25,5 @@ extern const struct cell_rule cells_core[], cells_pod[], cells_other[];
 struct str age_text(struct arena *a, const struct val *time, struct wall now);
 struct str print_or(struct str s, const char *other); /* other when s is empty */
 /* Joined with ",", the first `max` and how many more there are. */
-struct str join_some(struct arena *a, const struct str *parts, size_t n, size_t max, size_t count, const char *between);
+struct str join_some(struct arena *a, const struct str *parts, size_t n, size_t max, size_t count,
+                     const char *between);

@@ -8,7 +8,7 @@
 #include "type/selector.h"
 #include "wire/json.h"
 
-/* ---- texts ----------------------------------------------------------------------------------------------- */
+/* ---- texts --------------------------------------------------------------------------------------------- */
 
 struct str print_or(struct str s, const char *other)
 {
@@ -24,7 +24,8 @@ struct str age_text(struct arena *a, const struct val *time, struct wall now)
     return arena_str(a, str_of(duration_human(now.ns - t.ns, buf)));
 }
 
-struct str join_some(struct arena *a, const struct str *parts, size_t n, size_t max, size_t count, const char *between)
+struct str join_some(struct arena *a, const struct str *parts, size_t n, size_t max, size_t count,
+                     const char *between)
 {
     struct str s = arena_join(a, parts, MIN(n, max), str_of(between));
     return count > max ? arena_printf(a, STR_FMT " + %zu more...", STR_ARG(s), count - max) : s;
@@ -47,7 +48,8 @@ static struct str labels_text(struct arena *a, const struct val *map)
         return STR("<none>");
     selector_from_map(a, map, &s); /* sorted */
     for (size_t i = 0; i < s.n; i++)
-        buf_printf(&b, "%s" STR_FMT "=" STR_FMT, i ? "," : "", STR_ARG(s.reqs[i].key), STR_ARG(s.reqs[i].values[0]));
+        buf_printf(&b, "%s" STR_FMT "=" STR_FMT, i ? "," : "", STR_ARG(s.reqs[i].key),
+                   STR_ARG(s.reqs[i].values[0]));
     return arena_str(a, buf_str(&b));
 }
 
@@ -59,7 +61,7 @@ static struct str selector_text(struct arena *a, const struct val *v)
     return print_or(s.nothing ? STR("") : selector_print(a, &s), "<none>");
 }
 
-/* ---- one part of an expression: {path:filter|fallback} --------------------------------------------------- */
+/* ---- one part of an expression: {path:filter|fallback} ------------------------------------------------- */
 
 struct part {
     struct str path, filter, fallback;
@@ -93,7 +95,7 @@ static struct str list_text(struct arena *a, const struct path_hits *hits)
                 buf_putc(&b, ',');
             put_text(&b, v);
         }
-        VAL_EACH(v, item) {
+        VAL_EACH (v, item) {
             if (n++)
                 buf_putc(&b, ',');
             put_text(&b, item);
@@ -160,7 +162,7 @@ static struct val eval(struct arena *a, struct str expr, const struct val *v, st
     return val_of_str(arena_str(a, buf_str(&b)));
 }
 
-/* ---- columns of custom resources: JSONPath --------------------------------------------------------------- */
+/* ---- columns of custom resources: JSONPath ------------------------------------------------------------- */
 
 static struct val custom_cell(const struct column *c, const struct val *v, struct wall now, struct arena *a)
 {
@@ -179,9 +181,10 @@ static struct val custom_cell(const struct column *c, const struct val *v, struc
     return got;
 }
 
-/* ---- all cells ------------------------------------------------------------------------------------------- */
+/* ---- all cells ----------------------------------------------------------------------------------------- */
 
-static const struct cell_rule *cell_find(const struct cell_rule *rules, const struct resource *r, const char *column)
+static const struct cell_rule *cell_find(const struct cell_rule *rules, const struct resource *r,
+                                         const char *column)
 {
     for (; rules->resource; rules++)
         if (rules->resource == r->index && strcmp(rules->column, column) == 0)
@@ -204,7 +207,8 @@ static struct val computed_cell(const struct cell_rule *rule, const struct cell_
     return rule && rule->scalar ? fallback_value(in->arena, text) : val_of_str(text);
 }
 
-void print_cells(const struct resource *r, const struct val *v, struct wall now, struct arena *a, struct val *cells)
+void print_cells(const struct resource *r, const struct val *v, struct wall now, struct arena *a,
+                 struct val *cells)
 {
     const struct cell_in in = {.arena = a, .v = v, .now = now};
     for (unsigned i = 0; i < r->n_columns; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tables (metav1.Table) of objects: what `kubectl get` shows. The same code serves the API server and kubectl. */
+/* Tables (metav1.Table) of objects: what `kubectl get` shows. The same code serves the API server and
+ * kubectl. */
 #pragma once
 
 #include "type/resource.h"
@@ -7,4 +8,5 @@
 
 /* The cells of one object, in the order of r->columns (custom resources: their additionalPrinterColumns), as
  * scalars. now: for ages. cells has room for r->n_columns. */
-void print_cells(const struct resource *r, const struct val *v, struct wall now, struct arena *a, struct val *cells);
+void print_cells(const struct resource *r, const struct val *v, struct wall now, struct arena *a,
+                 struct val *cells);

@@ -8,11 +8,12 @@
 
 enum { PARTS_MAX = 64 };
 
-/* ---- ConfigMap, ComponentStatus -------------------------------------------------------------------------- */
+/* ---- ConfigMap, ComponentStatus ------------------------------------------------------------------------ */
 
 static struct str cell_data(const struct cell_in *in)
 {
-    return arena_printf(in->arena, "%zu", val_len(val_get(in->v, N_data)) + val_len(val_get(in->v, N_binaryData)));
+    return arena_printf(in->arena, "%zu",
+                        val_len(val_get(in->v, N_data)) + val_len(val_get(in->v, N_binaryData)));
 }
 
 static const struct val *healthy(const struct cell_in *in)
@@ -36,12 +37,13 @@ static struct str cell_component_error(const struct cell_in *in)
     return val_getstr(healthy(in), N_error);
 }
 
-/* ---- Endpoints and slices -------------------------------------------------------------------------------- */
+/* ---- Endpoints and slices ------------------------------------------------------------------------------ */
 
 static struct str host_port(struct arena *a, struct str ip, int64_t port)
 {
     bool v6 = str_find(ip, ':') >= 0;
-    return arena_printf(a, "%s" STR_FMT "%s:%lld", v6 ? "[" : "", STR_ARG(ip), v6 ? "]" : "", (long long)port);
+    return arena_printf(a, "%s" STR_FMT "%s:%lld", v6 ? "[" : "", STR_ARG(ip), v6 ? "]" : "",
+                        (long long)port);
 }
 
 static struct str cell_endpoints(const struct cell_in *in)
@@ -52,12 +54,12 @@ static struct str cell_endpoints(const struct cell_in *in)
     const struct val *subsets = val_get(in->v, N_subsets);
     if (!val_len(subsets))
         return STR("<none>");
-    VAL_EACH(subsets, subset) {
+    VAL_EACH (subsets, subset) {
         const struct val *ports = val_get(subset, N_ports), *addresses = val_get(subset, N_addresses);
         for (size_t p = 0; p < MAX(val_len(ports), (size_t)1); p++) {
             const struct val *port = val_item(ports, p) ?: &one_port;
             count += val_len(addresses);
-            VAL_EACH(addresses, address)
+            VAL_EACH (addresses, address)
                 if (n < ARRAY_SIZE(parts))
                     parts[n++] = port == &one_port ? val_getstr(address, N_ip)
                                                    : host_port(in->arena, val_getstr(address, N_ip),
@@ -72,11 +74,11 @@ static struct str cell_slice_ports(const struct cell_in *in)
     struct str parts[3];
     size_t n = 0;
     const struct val *ports = val_get(in->v, N_ports);
-    VAL_EACH(ports, port) {
+    VAL_EACH (ports, port) {
         if (n == ARRAY_SIZE(parts))
             break;
         const struct val *number = val_get(port, N_port);
-        parts[n++] = number                   ? arena_printf(in->arena, "%lld", (long long)val_int(number, 0))
+        parts[n++] = number                  ? arena_printf(in->arena, "%lld", (long long)val_int(number, 0))
                      : val_get(port, N_name) ? val_getstr(port, N_name)
                                              : STR("*");
     }
@@ -87,8 +89,8 @@ static struct str cell_slice_endpoints(const struct cell_in *in)
 {
     struct str parts[3];
     size_t n = 0, count = 0;
-    VAL_EACH(val_get(in->v, N_endpoints), e)
-        VAL_EACH(val_get(e, N_addresses), address) {
+    VAL_EACH (val_get(in->v, N_endpoints), e)
+        VAL_EACH (val_get(e, N_addresses), address) {
             if (n < ARRAY_SIZE(parts))
                 parts[n++] = val_str(address);
             count++;
@@ -96,7 +98,7 @@ static struct str cell_slice_endpoints(const struct cell_in *in)
     return print_or(join_some(in->arena, parts, n, ARRAY_SIZE(parts), count, ","), "<unset>");
 }
 
-/* ---- Event, in both its forms ---------------------------------------------------------------------------- */
+/* ---- Event, in both its forms -------------------------------------------------------------------------- */
 
 static const struct val *either(const struct val *v, name_id one, name_id other)
 {
@@ -110,7 +112,8 @@ static const struct val *first_time(const struct val *v)
 
 static struct str cell_last_seen(const struct cell_in *in)
 {
-    const struct val *series = val_get(in->v, N_series), *last = either(in->v, N_lastTimestamp, N_deprecatedLastTimestamp);
+    const struct val *series = val_get(in->v, N_series),
+                     *last = either(in->v, N_lastTimestamp, N_deprecatedLastTimestamp);
     return age_text(in->arena, series ? val_get(series, N_lastObservedTime) : last ?: first_time(in->v), in->now);
 }
 
@@ -141,7 +144,8 @@ static struct str cell_event_source(const struct cell_in *in)
     const struct val *controller = either(in->v, N_reportingComponent, N_reportingController);
     struct str component = print_or(val_getstr(source, N_component), val_cstr(controller));
     struct str host = print_or(val_getstr(source, N_host), val_cstr(val_get(in->v, N_reportingInstance)));
-    return arena_printf(in->arena, STR_FMT "%s" STR_FMT, STR_ARG(component), host.n ? ", " : "", STR_ARG(host));
+    return arena_printf(in->arena, STR_FMT "%s" STR_FMT, STR_ARG(component), host.n ? ", " : "",
+                        STR_ARG(host));
 }
 
 static struct str cell_event_message(const struct cell_in *in)
@@ -156,12 +160,14 @@ static struct str cell_event_count(const struct cell_in *in)
     return arena_printf(in->arena, "%lld", (long long)(series || n ? n : 1));
 }
 
-/* ---- Node ------------------------------------------------------------------------------------------------ */
+/* ---- Node ---------------------------------------------------------------------------------------------- */
 
 static struct str cell_node_status(const struct cell_in *in)
 {
     const struct val *ready = condition_find(val_at(in->v, N_status, N_conditions), STR("Ready"));
-    const char *text = !ready ? "Unknown" : str_is(val_getstr(ready, N_status), "True") ? "Ready" : "NotReady";
+    const char *text = !ready                                        ? "Unknown"
+                       : str_is(val_getstr(ready, N_status), "True") ? "Ready"
+                                                                     : "NotReady";
     bool off = val_bool(val_at(in->v, N_spec, N_unschedulable), false);
     return arena_printf(in->arena, "%s%s", text, off ? ",SchedulingDisabled" : "");
 }
@@ -197,14 +203,14 @@ static struct str cell_node_roles(const struct cell_in *in)
 {
     struct str parts[PARTS_MAX];
     size_t n = 0;
-    VAL_EACH_ENTRY(obj_labels(in->v), k, v)
+    VAL_EACH_ENTRY (obj_labels(in->v), k, v)
         insert(parts, &n, node_role(k, v));
     return print_or(arena_join(in->arena, parts, n, STR(",")), "<none>");
 }
 
 static struct str node_address(const struct cell_in *in, const char *type)
 {
-    VAL_EACH(val_at(in->v, N_status, N_addresses), address)
+    VAL_EACH (val_at(in->v, N_status, N_addresses), address)
         if (str_is(val_getstr(address, N_type), type))
             return val_getstr(address, N_address);
     return STR("<none>");
@@ -223,20 +229,24 @@ static struct str cell_external_ip(const struct cell_in *in)
 static struct str cell_kernel(const struct cell_in *in)
 {
     const struct val *info = val_at(in->v, N_status, N_nodeInfo);
-    struct str version = print_or(val_getstr(info, N_kernelVersion), "<unknown>"), machine = val_getstr(info, N_architecture);
-    return machine.n ? arena_printf(in->arena, STR_FMT " (" STR_FMT ")", STR_ARG(version), STR_ARG(machine)) : version;
+    struct str version = print_or(val_getstr(info, N_kernelVersion), "<unknown>"),
+               machine = val_getstr(info, N_architecture);
+    return machine.n ? arena_printf(in->arena, STR_FMT " (" STR_FMT ")", STR_ARG(version), STR_ARG(machine))
+                     : version;
 }
 
-/* ---- volumes and claims ---------------------------------------------------------------------------------- */
+/* ---- volumes and claims -------------------------------------------------------------------------------- */
 
 static struct str access_modes(struct arena *a, const struct val *modes)
 {
-    static const char *const names[][2] = {
-        {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
+    static const char *const names[][2] = {{"ReadWriteOnce", "RWO"},
+                                           {"ReadOnlyMany", "ROX"},
+                                           {"ReadWriteMany", "RWX"},
+                                           {"ReadWriteOncePod", "RWOP"}};
     struct str parts[4];
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        VAL_EACH(modes, mode)
+        VAL_EACH (modes, mode)
             if (str_is(val_str(mode), names[i][0])) {
                 parts[n++] = str_of(names[i][1]);
                 break;
@@ -281,10 +291,11 @@ static struct str cell_claim(const struct cell_in *in)
     const struct val *ref = val_at(in->v, N_spec, N_claimRef);
     if (!ref)
         return STR("");
-    return arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(val_getstr(ref, N_namespace)), STR_ARG(val_getstr(ref, N_name)));
+    return arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(val_getstr(ref, N_namespace)),
+                        STR_ARG(val_getstr(ref, N_name)));
 }
 
-/* ---- ResourceQuota --------------------------------------------------------------------------------------- */
+/* ---- ResourceQuota ------------------------------------------------------------------------------------- */
 
 static struct str quota_text(const struct cell_in *in, bool limits)
 {
@@ -292,14 +303,15 @@ static struct str quota_text(const struct cell_in *in, bool limits)
     const struct val *hard = val_at(in->v, N_status, N_hard), *used = val_at(in->v, N_status, N_used);
     struct str names[PARTS_MAX];
     size_t n = 0;
-    VAL_EACH_ENTRY(hard, k, v) {
+    VAL_EACH_ENTRY (hard, k, v) {
         (void)v;
         if (str_starts(val_str(k), STR("limits.")) == limits)
             insert(names, &n, val_str(k));
     }
     for (size_t i = 0; i < n; i++)
         buf_printf(&b, "%s" STR_FMT ": " STR_FMT "/" STR_FMT, i ? ", " : "", STR_ARG(names[i]),
-                   STR_ARG(print_or(val_str(val_key(used, names[i])), "0")), STR_ARG(val_str(val_key(hard, names[i]))));
+                   STR_ARG(print_or(val_str(val_key(used, names[i])), "0")),
+                   STR_ARG(val_str(val_key(hard, names[i]))));
     return arena_str(in->arena, buf_str(&b));
 }
 
@@ -313,7 +325,7 @@ static struct str cell_quota_limit(const struct cell_in *in)
     return quota_text(in, true);
 }
 
-/* ---- Service --------------------------------------------------------------------------------------------- */
+/* ---- Service ------------------------------------------------------------------------------------------- */
 
 static struct str cell_service_external(const struct cell_in *in)
 {
@@ -322,18 +334,19 @@ static struct str cell_service_external(const struct cell_in *in)
     if (str_is(type, "ExternalName"))
         return val_str(val_at(in->v, N_spec, N_externalName));
     if (str_is(type, "LoadBalancer"))
-        VAL_EACH(val_at(in->v, N_status, N_loadBalancer, N_ingress), ingress)
+        VAL_EACH (val_at(in->v, N_status, N_loadBalancer, N_ingress), ingress)
             insert(parts, &n, print_or(val_getstr(ingress, N_ip), val_cstr(val_get(ingress, N_hostname))));
-    VAL_EACH(val_at(in->v, N_spec, N_externalIPs), ip)
+    VAL_EACH (val_at(in->v, N_spec, N_externalIPs), ip)
         if (n < PARTS_MAX)
             parts[n++] = val_str(ip);
-    return print_or(arena_join(in->arena, parts, n, STR(",")), str_is(type, "LoadBalancer") ? "<pending>" : "<none>");
+    return print_or(arena_join(in->arena, parts, n, STR(",")),
+                    str_is(type, "LoadBalancer") ? "<pending>" : "<none>");
 }
 
 static struct str cell_service_ports(const struct cell_in *in)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
-    VAL_EACH(val_at(in->v, N_spec, N_ports), port) {
+    VAL_EACH (val_at(in->v, N_spec, N_ports), port) {
         long long node = val_int(val_get(port, N_nodePort), 0);
         buf_printf(&b, "%s%lld", b.n ? "," : "", (long long)val_int(val_get(port, N_port), 0));
         if (node)
@@ -346,7 +359,10 @@ static struct str cell_service_ports(const struct cell_in *in)
 #define EVENT_CELLS(res)                                                                                     \
     {res, "Last Seen", cell_last_seen}, {res, "Object", cell_event_object},                                  \
         {res, "Subobject", cell_event_subobject}, {res, "Source", cell_event_source},                        \
-        {res, "Message", cell_event_message}, {res, "First Seen", cell_first_seen}, {res, "Count", cell_event_count, true}
+        {res, "Message", cell_event_message}, {res, "First Seen", cell_first_seen},                          \
+    {                                                                                                        \
+        res, "Count", cell_event_count, true                                                                 \
+    }
 
 const struct cell_rule cells_core[] = {
     {RES_COMPONENTSTATUSES, "Status", cell_component_status},

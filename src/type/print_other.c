@@ -7,7 +7,7 @@
 
 enum { PARTS_MAX = 64 };
 
-/* ---- batch, apps ----------------------------------------------------------------------------------------- */
+/* ---- batch, apps --------------------------------------------------------------------------------------- */
 
 static struct str cell_job_status(const struct cell_in *in)
 {
@@ -28,7 +28,8 @@ static struct str cell_job_status(const struct cell_in *in)
 static struct str cell_job_completions(const struct cell_in *in)
 {
     const struct val *wanted = val_at(in->v, N_spec, N_completions);
-    long long done = val_int(val_at(in->v, N_status, N_succeeded), 0), pods = val_int(val_at(in->v, N_spec, N_parallelism), 0);
+    long long done = val_int(val_at(in->v, N_status, N_succeeded), 0),
+              pods = val_int(val_at(in->v, N_spec, N_parallelism), 0);
     if (wanted)
         return arena_printf(in->arena, "%lld/%lld", done, (long long)val_int(wanted, 0));
     if (pods > 1)
@@ -38,11 +39,13 @@ static struct str cell_job_completions(const struct cell_in *in)
 
 static struct str cell_job_duration(const struct cell_in *in)
 {
-    const struct val *start = val_at(in->v, N_status, N_startTime), *end = val_at(in->v, N_status, N_completionTime);
+    const struct val *start = val_at(in->v, N_status, N_startTime),
+                     *end = val_at(in->v, N_status, N_completionTime);
     char text[TIME_TEXT_MAX];
     if (!start)
         return STR("");
-    return arena_str(in->arena, str_of(duration_human((end ? val_time(end) : in->now).ns - val_time(start).ns, text)));
+    return arena_str(in->arena,
+                     str_of(duration_human((end ? val_time(end) : in->now).ns - val_time(start).ns, text)));
 }
 
 static char *lower(struct arena *a, struct str s)
@@ -61,18 +64,22 @@ static struct str cell_revision_owner(const struct cell_in *in)
     if (!ref)
         return STR("<none>");
     bool grouped = str_cut(val_getstr(ref, N_apiVersion), '/', &group, &version);
-    return arena_printf(in->arena, "%s%s" STR_FMT "/" STR_FMT, lower(in->arena, val_getstr(ref, N_kind)), grouped ? "." : "",
-                        STR_ARG(grouped ? group : STR("")), STR_ARG(val_getstr(ref, N_name)));
+    return arena_printf(in->arena, "%s%s" STR_FMT "/" STR_FMT, lower(in->arena, val_getstr(ref, N_kind)),
+                        grouped ? "." : "", STR_ARG(grouped ? group : STR("")),
+                        STR_ARG(val_getstr(ref, N_name)));
 }
 
-/* ---- autoscaling ----------------------------------------------------------------------------------------- */
+/* ---- autoscaling --------------------------------------------------------------------------------------- */
 
 static name_id metric_member(struct str type)
 {
     static const struct {
         const char *type;
         name_id member;
-    } members[] = {{"External", N_external}, {"Pods", N_pods}, {"Object", N_object}, {"Resource", N_resource},
+    } members[] = {{"External", N_external},
+                   {"Pods", N_pods},
+                   {"Object", N_object},
+                   {"Resource", N_resource},
                    {"ContainerResource", N_containerResource}};
     for (size_t i = 0; i < ARRAY_SIZE(members); i++)
         if (str_is(type, members[i].type))
@@ -106,18 +113,21 @@ static struct str metric_text(struct arena *a, const struct val *spec, const str
         wanted = val_getstr(target, N_value);
     }
     struct str name = of_resource ? val_getstr(source, N_name) : STR("");
-    return arena_printf(a, STR_FMT "%s" STR_FMT "/" STR_FMT "%s", STR_ARG(name), name.n ? ": " : "", STR_ARG(now), STR_ARG(wanted),
+    return arena_printf(a, STR_FMT "%s" STR_FMT "/" STR_FMT "%s", STR_ARG(name), name.n ? ": " : "",
+                        STR_ARG(now), STR_ARG(wanted),
                         average && !of_resource && member != N_pods ? " (avg)" : "");
 }
 
 static struct str cell_hpa_targets(const struct cell_in *in)
 {
-    const struct val *specs = val_at(in->v, N_spec, N_metrics), *statuses = val_at(in->v, N_status, N_currentMetrics);
+    const struct val *specs = val_at(in->v, N_spec, N_metrics),
+                     *statuses = val_at(in->v, N_status, N_currentMetrics);
     struct str parts[2];
     size_t n = 0;
     for (; n < MIN(val_len(specs), ARRAY_SIZE(parts)); n++)
         parts[n] = metric_text(in->arena, val_item(specs, n), val_item(statuses, n));
-    return val_len(specs) ? join_some(in->arena, parts, n, ARRAY_SIZE(parts), val_len(specs), ", ") : STR("<none>");
+    return val_len(specs) ? join_some(in->arena, parts, n, ARRAY_SIZE(parts), val_len(specs), ", ")
+                          : STR("<none>");
 }
 
 static struct str cell_hpa_v1_targets(const struct cell_in *in)
@@ -125,11 +135,12 @@ static struct str cell_hpa_v1_targets(const struct cell_in *in)
     const struct val *target = val_at(in->v, N_spec, N_targetCPUUtilizationPercentage);
     if (!target)
         return STR("<none>");
-    struct str now = percent(in->arena, val_at(in->v, N_status, N_currentCPUUtilizationPercentage), "<unknown>");
+    struct str now =
+        percent(in->arena, val_at(in->v, N_status, N_currentCPUUtilizationPercentage), "<unknown>");
     return arena_printf(in->arena, "cpu: " STR_FMT "/%lld%%", STR_ARG(now), (long long)val_int(target, 0));
 }
 
-/* ---- certificates ---------------------------------------------------------------------------------------- */
+/* ---- certificates -------------------------------------------------------------------------------------- */
 
 static struct str cell_csr_duration(const struct cell_in *in)
 {
@@ -146,21 +157,22 @@ static struct str cell_csr_condition(const struct cell_in *in)
     const char *decision = condition_find(conditions, STR("Denied"))     ? "Denied"
                            : condition_find(conditions, STR("Approved")) ? "Approved"
                                                                          : "Pending";
-    return arena_printf(in->arena, "%s%s%s", decision, condition_find(conditions, STR("Failed")) ? ",Failed" : "",
+    return arena_printf(in->arena, "%s%s%s", decision,
+                        condition_find(conditions, STR("Failed")) ? ",Failed" : "",
                         val_str(val_at(in->v, N_status, N_certificate)).n ? ",Issued" : "");
 }
 
 static struct str cell_pod_certificate_state(const struct cell_in *in)
 {
     struct str state = STR("Pending");
-    VAL_EACH(val_at(in->v, N_status, N_conditions), c)
+    VAL_EACH (val_at(in->v, N_status, N_conditions), c)
         if (str_is(val_getstr(c, N_type), "Issued") || str_is(val_getstr(c, N_type), "Denied") ||
             str_is(val_getstr(c, N_type), "Failed"))
             state = val_getstr(c, N_type);
     return state;
 }
 
-/* ---- networking ------------------------------------------------------------------------------------------ */
+/* ---- networking ---------------------------------------------------------------------------------------- */
 
 static struct str cell_ingress_class(const struct cell_in *in)
 {
@@ -173,7 +185,7 @@ static struct str cell_ingress_hosts(const struct cell_in *in)
     struct str parts[3];
     size_t n = 0;
     bool more = false;
-    VAL_EACH(rules, rule) {
+    VAL_EACH (rules, rule) {
         more = more || n == ARRAY_SIZE(parts);
         if (!more && val_getstr(rule, N_host).n)
             parts[n++] = val_getstr(rule, N_host);
@@ -187,7 +199,7 @@ static struct str cell_ingress_address(const struct cell_in *in)
 {
     struct str parts[PARTS_MAX];
     size_t n = 0;
-    VAL_EACH(val_at(in->v, N_status, N_loadBalancer, N_ingress), ingress)
+    VAL_EACH (val_at(in->v, N_status, N_loadBalancer, N_ingress), ingress)
         if (n < PARTS_MAX)
             parts[n++] = print_or(val_getstr(ingress, N_ip), val_cstr(val_get(ingress, N_hostname)));
     return arena_join(in->arena, parts, n, STR(","));
@@ -204,8 +216,8 @@ static struct str cell_class_parameters(const struct cell_in *in)
     struct str group = val_getstr(p, N_apiGroup);
     if (!p)
         return STR("<none>");
-    return arena_printf(in->arena, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(val_getstr(p, N_kind)), group.n ? "." : "",
-                        STR_ARG(group), STR_ARG(val_getstr(p, N_name)));
+    return arena_printf(in->arena, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(val_getstr(p, N_kind)),
+                        group.n ? "." : "", STR_ARG(group), STR_ARG(val_getstr(p, N_name)));
 }
 
 static struct str cell_parent_ref(const struct cell_in *in)
@@ -214,23 +226,25 @@ static struct str cell_parent_ref(const struct cell_in *in)
     struct str group = val_getstr(ref, N_group), ns = val_getstr(ref, N_namespace);
     if (!ref)
         return STR("<none>");
-    return arena_printf(in->arena, "%s%s%s%s" STR_FMT "/" STR_FMT, lower(in->arena, val_getstr(ref, N_resource)),
-                        group.n ? "." : "", lower(in->arena, group), ns.n ? "/" : "", STR_ARG(ns),
+    return arena_printf(in->arena, "%s%s%s%s" STR_FMT "/" STR_FMT,
+                        lower(in->arena, val_getstr(ref, N_resource)), group.n ? "." : "",
+                        lower(in->arena, group), ns.n ? "/" : "", STR_ARG(ns),
                         STR_ARG(val_getstr(ref, N_name)));
 }
 
-/* ---- rbac ------------------------------------------------------------------------------------------------ */
+/* ---- rbac ---------------------------------------------------------------------------------------------- */
 
 static struct str subjects(const struct cell_in *in, const char *kind)
 {
     struct str parts[PARTS_MAX];
     size_t n = 0;
-    VAL_EACH(val_get(in->v, N_subjects), s) {
+    VAL_EACH (val_get(in->v, N_subjects), s) {
         struct str ns = val_getstr(s, N_namespace), name = val_getstr(s, N_name);
         if (!str_is(val_getstr(s, N_kind), kind) || n == PARTS_MAX)
             continue;
         bool account = strcmp(kind, "ServiceAccount") == 0 && ns.n;
-        parts[n++] = account ? arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name)) : name;
+        parts[n++] =
+            account ? arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name)) : name;
     }
     return arena_join(in->arena, parts, n, STR(", "));
 }
@@ -250,7 +264,7 @@ static struct str cell_accounts(const struct cell_in *in)
     return subjects(in, "ServiceAccount");
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 static struct str cell_param_kind(const struct cell_in *in)
 {
@@ -267,7 +281,8 @@ static struct str cell_param_ref(const struct cell_in *in)
     struct str name = val_getstr(ref, N_name);
     if (!name.n)
         return STR("<unset>");
-    return arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(print_or(val_getstr(ref, N_namespace), "*")), STR_ARG(name));
+    return arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(print_or(val_getstr(ref, N_namespace), "*")),
+                        STR_ARG(name));
 }
 
 static struct str cell_missing_level(const struct cell_in *in)
@@ -305,7 +320,7 @@ static struct str cell_token_requests(const struct cell_in *in)
     size_t n = 0;
     if (!list)
         return STR("<unset>");
-    VAL_EACH(list, request)
+    VAL_EACH (list, request)
         if (n < PARTS_MAX)
             parts[n++] = val_getstr(request, N_audience);
     return arena_join(in->arena, parts, n, STR(","));
@@ -315,13 +330,14 @@ static struct str cell_migration_resource(const struct cell_in *in)
 {
     const struct val *r = val_at(in->v, N_spec, N_resource);
     struct str group = val_getstr(r, N_group);
-    return arena_printf(in->arena, STR_FMT "%s" STR_FMT, STR_ARG(val_getstr(r, N_resource)), group.n ? "." : "", STR_ARG(group));
+    return arena_printf(in->arena, STR_FMT "%s" STR_FMT, STR_ARG(val_getstr(r, N_resource)),
+                        group.n ? "." : "", STR_ARG(group));
 }
 
 static struct str cell_migration_status(const struct cell_in *in)
 {
     struct str status = STR("Unknown");
-    VAL_EACH(val_at(in->v, N_status, N_conditions), c)
+    VAL_EACH (val_at(in->v, N_status, N_conditions), c)
         if (str_is(val_getstr(c, N_status), "True"))
             status = val_getstr(c, N_type);
     return status;
@@ -329,7 +345,8 @@ static struct str cell_migration_status(const struct cell_in *in)
 
 static struct str cell_established(const struct cell_in *in)
 {
-    return condition_is(val_at(in->v, N_status, N_conditions), STR("Established"), "True") ? STR("true") : STR("false");
+    return condition_is(val_at(in->v, N_status, N_conditions), STR("Established"), "True") ? STR("true")
+                                                                                           : STR("false");
 }
 
 /* "v1(storage),v2": those that are served. */
@@ -337,7 +354,7 @@ static struct str cell_crd_versions(const struct cell_in *in)
 {
     struct str parts[PARTS_MAX];
     size_t n = 0;
-    VAL_EACH(val_at(in->v, N_spec, N_versions), version)
+    VAL_EACH (val_at(in->v, N_spec, N_versions), version)
         if (val_bool(val_get(version, N_served), false) && n < PARTS_MAX)
             parts[n++] = arena_printf(in->arena, STR_FMT "%s", STR_ARG(val_getstr(version, N_name)),
                                       val_bool(val_get(version, N_storage), false) ? "(storage)" : "");
@@ -349,7 +366,8 @@ static struct str cell_api_service(const struct cell_in *in)
     const struct val *s = val_at(in->v, N_spec, N_service);
     if (!s)
         return STR("Local");
-    return arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(val_getstr(s, N_namespace)), STR_ARG(val_getstr(s, N_name)));
+    return arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(val_getstr(s, N_namespace)),
+                        STR_ARG(val_getstr(s, N_name)));
 }
 
 static struct str cell_api_available(const struct cell_in *in)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cells of Pods, which tell more than the phase: why a Pod does not run, and how often it was started again. */
+/* The cells of Pods, which tell more than the phase: why a Pod does not run, and how often it was started
+ * again. */
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -14,7 +15,7 @@ struct pod_state {
 
 static const struct val *find_named(const struct val *list, struct str name)
 {
-    VAL_EACH(list, item)
+    VAL_EACH (list, item)
         if (str_eq(val_getstr(item, N_name), name))
             return item;
     return NULL;
@@ -44,7 +45,7 @@ static struct str end_reason(struct arena *a, const char *prefix, const struct v
     return arena_printf(a, "%sExitCode:%lld", prefix, (long long)val_int(val_get(ended, N_exitCode), 0));
 }
 
-/* ---- before the containers run --------------------------------------------------------------------------- */
+/* ---- before the containers run ------------------------------------------------------------------------- */
 
 struct init_state {
     int64_t restarts, sidecar_restarts;
@@ -78,7 +79,7 @@ static void read_init(struct arena *a, const struct val *pod, struct pod_state *
 {
     const struct val *containers = val_at(pod, N_spec, N_initContainers);
     size_t i = 0;
-    VAL_EACH(val_at(pod, N_status, N_initContainerStatuses), status) {
+    VAL_EACH (val_at(pod, N_status, N_initContainerStatuses), status) {
         bool sidecar = is_sidecar(find_named(containers, val_getstr(status, N_name)));
         init->restarts += val_int(val_get(status, N_restartCount), 0);
         later(&init->last, status);
@@ -95,7 +96,7 @@ static void read_init(struct arena *a, const struct val *pod, struct pod_state *
     }
 }
 
-/* ---- the containers -------------------------------------------------------------------------------------- */
+/* ---- the containers ------------------------------------------------------------------------------------ */
 
 static void read_containers(struct arena *a, const struct val *pod, struct pod_state *s)
 {
@@ -146,7 +147,7 @@ static struct pod_state pod_state(struct arena *a, const struct val *pod)
 {
     struct pod_state s = {.reason = first_reason(pod), .total = val_len(val_at(pod, N_spec, N_containers))};
     struct init_state init = {0};
-    VAL_EACH(val_at(pod, N_spec, N_initContainers), c)
+    VAL_EACH (val_at(pod, N_spec, N_initContainers), c)
         s.total += is_sidecar(c);
     read_init(a, pod, &s, &init);
     s.restarts = init.restarts;
@@ -163,7 +164,7 @@ static struct pod_state pod_state(struct arena *a, const struct val *pod)
     return s;
 }
 
-/* ---- cells ----------------------------------------------------------------------------------------------- */
+/* ---- cells --------------------------------------------------------------------------------------------- */
 
 static struct str cell_ready(const struct cell_in *in)
 {
@@ -195,12 +196,13 @@ static struct str cell_gates(const struct cell_in *in)
 {
     const struct val *gates = val_at(in->v, N_spec, N_readinessGates);
     size_t n = 0;
-    VAL_EACH(gates, gate)
+    VAL_EACH (gates, gate)
         n += condition_is(val_at(in->v, N_status, N_conditions), val_getstr(gate, N_conditionType), "True");
     return val_len(gates) ? arena_printf(in->arena, "%zu/%zu", n, val_len(gates)) : STR("<none>");
 }
 
 const struct cell_rule cells_pod[] = {
-    {RES_PODS, "Ready", cell_ready}, {RES_PODS, "Status", cell_status},         {RES_PODS, "Restarts", cell_restarts},
-    {RES_PODS, "IP", cell_ip},       {RES_PODS, "Readiness Gates", cell_gates}, {0},
+    {RES_PODS, "Ready", cell_ready},           {RES_PODS, "Status", cell_status},
+    {RES_PODS, "Restarts", cell_restarts},     {RES_PODS, "IP", cell_ip},
+    {RES_PODS, "Readiness Gates", cell_gates}, {0},
 };

@@ -6,7 +6,8 @@
 
 #include "base/map.h"
 
-/* Two indices over the compiled-in resources, made once: by plural and by kind. Keys are group/version/name. */
+/* Two indices over the compiled-in resources, made once: by plural and by kind. Keys are group/version/name.
+ */
 static struct map by_name, by_kind;
 static pthread_once_t index_once = PTHREAD_ONCE_INIT;
 

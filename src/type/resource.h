@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of served resources: what gen/ makes of the `kind` blocks of api/, plus custom resources at run time. */
+/* The table of served resources: what gen/ makes of the `kind` blocks of api/, plus custom resources at run
+ * time. */
 #pragma once
 
 #include "wire/schema.h"
@@ -16,8 +17,8 @@ enum verb {
 };
 
 struct subresource {
-    const char *name;       /* "status", "scale", "log" ... */
-    const char *kind;       /* kind of its body, e.g. "Scale", "Pod" */
+    const char *name;            /* "status", "scale", "log" ... */
+    const char *kind;            /* kind of its body, e.g. "Scale", "Pod" */
     const char *group, *version; /* of that kind */
     const struct type *type;
     uint16_t verbs;
@@ -25,7 +26,7 @@ struct subresource {
 
 struct column {
     const char *name, *type, *format; /* type: string, integer, number, boolean, date; format "" or "name" */
-    const char *path;                 /* a column expression (api/README.md), NULL: computed by type/print.c */
+    const char *path; /* a column expression (api/README.md), NULL: computed by type/print.c */
     const char *doc;
     uint8_t priority; /* 1: only in wide output */
 };
@@ -43,18 +44,20 @@ struct resource {
     const struct subresource *subresources;
     const struct column *columns;
     uint16_t n_subresources, n_columns;
-    uint16_t verbs;      /* enum verb bits */
-    uint16_t index;      /* RES_xxx for compiled-in ones; unique at run time for custom ones */
+    uint16_t verbs; /* enum verb bits */
+    uint16_t index; /* RES_xxx for compiled-in ones; unique at run time for custom ones */
     bool namespaced;
-    bool stored;         /* false: a review or the like, never in the store */
-    uint16_t storage;    /* index of the resource whose stored form this serves (autoscaling/v1 -> v2); own index else */
+    bool stored;      /* false: a review or the like, never in the store */
+    uint16_t storage; /* index of the resource whose stored form this serves (autoscaling/v1 -> v2); own index
+                         else */
 };
 
 /* Compiled in; index 0 is unused. RES_xxx constants are in resources.h (made by gen/). */
 extern const struct resource resources[];
 extern const unsigned n_resources;
 
-/* Served group versions in the order of discovery; the priorities are those of the APIService made for each. */
+/* Served group versions in the order of discovery; the priorities are those of the APIService made for each.
+ */
 struct group_version {
     const char *group, *version;
     unsigned group_priority, version_priority;

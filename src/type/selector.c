@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The grammar is that of apimachinery's labels package (Labels and Selectors in the API documentation); the sentences
- * are the ones its clients know.
+ * The grammar is that of apimachinery's labels package (Labels and Selectors in the API documentation); the
+ * sentences are the ones its clients know.
  */
 #include "type/selector.h"
 
@@ -11,7 +11,7 @@
 #include "type/check.h"
 #include "type/text.h"
 
-/* ---- requirements ---------------------------------------------------------------------------------------- */
+/* ---- requirements -------------------------------------------------------------------------------------- */
 
 static void sort_strings(struct str *v, size_t n)
 {
@@ -80,7 +80,8 @@ static void put_check(struct buf *b, const struct check *c)
         buf_printf(b, "%s%s", i ? "; " : "", c->texts[i]);
 }
 
-static void fault_check(struct arena *a, struct faults *f, struct str path, struct str value, const struct check *c)
+static void fault_check(struct arena *a, struct faults *f, struct str path, struct str value,
+                        const struct check *c)
 {
     if (!c->n)
         return;
@@ -129,8 +130,10 @@ static void requirement_faults(struct arena *a, const struct requirement *r, str
     for (size_t i = 0; (r->op == SEL_GT || r->op == SEL_LT) && i < r->n_values; i++) {
         int64_t n;
         if (str_to_i64(r->values[i], &n) != 0)
-            fault(f, "values[%zu]: Invalid value: " STR_FMT ": for 'Gt', 'Lt' operators, the value must be an integer", i,
-                  STR_ARG(text_quote(a, r->values[i])));
+            fault(f,
+                  "values[%zu]: Invalid value: " STR_FMT
+                  ": for 'Gt', 'Lt' operators, the value must be an integer",
+                  i, STR_ARG(text_quote(a, r->values[i])));
     }
     for (size_t i = 0; i < r->n_values; i++) {
         struct check v = {0};
@@ -145,12 +148,13 @@ static int requirement_check(struct arena *a, const struct requirement *r, struc
     requirement_faults(a, r, &f);
     int ret = 0;
     if (f.n)
-        ret = err_set(e, -EINVAL, "%s" STR_FMT "%s", f.n > 1 ? "[" : "", STR_ARG(buf_str(&f.text)), f.n > 1 ? "]" : "");
+        ret = err_set(e, -EINVAL, "%s" STR_FMT "%s", f.n > 1 ? "[" : "", STR_ARG(buf_str(&f.text)),
+                      f.n > 1 ? "]" : "");
     buf_done(&f.text);
     return ret;
 }
 
-/* ---- words ----------------------------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 enum token {
     TOK_ERROR,
@@ -173,8 +177,9 @@ static const struct {
     const char *text;
     enum token token;
 } tokens[] = {
-    {"==", TOK_EQ_EQ}, {"!=", TOK_NE}, {")", TOK_CLOSE},  {",", TOK_COMMA}, {"!", TOK_NOT},     {"=", TOK_EQ},
-    {">", TOK_GT},     {"<", TOK_LT},  {"(", TOK_OPEN},   {"in", TOK_IN},   {"notin", TOK_NOT_IN},
+    {"==", TOK_EQ_EQ}, {"!=", TOK_NE}, {")", TOK_CLOSE},      {",", TOK_COMMA},
+    {"!", TOK_NOT},    {"=", TOK_EQ},  {">", TOK_GT},         {"<", TOK_LT},
+    {"(", TOK_OPEN},   {"in", TOK_IN}, {"notin", TOK_NOT_IN},
 };
 
 struct parser {
@@ -234,7 +239,7 @@ static int unexpected(struct parser *p, const char *wanted)
     return err_set(p->e, -EINVAL, "found '" STR_FMT "', expected: %s", STR_ARG(p->text), wanted);
 }
 
-/* ---- grammar --------------------------------------------------------------------------------------------- */
+/* ---- grammar ------------------------------------------------------------------------------------------- */
 
 static int parse_op(struct parser *p, enum sel_op *ret)
 {
@@ -394,7 +399,7 @@ int selector_parse(struct arena *a, struct str text, struct selector *ret, struc
     return 0;
 }
 
-/* ---- field selectors ------------------------------------------------------------------------------------- */
+/* ---- field selectors ----------------------------------------------------------------------------------- */
 
 static int unescape(struct arena *a, struct str s, struct str *ret, struct err *e)
 {
@@ -433,8 +438,8 @@ static int field_term(struct arena *a, struct str all, struct str term, struct r
         if (term.p[i] == '=' || (term.p[i] == '!' && i + 1 < term.n && term.p[i + 1] == '='))
             break;
     if (i == term.n)
-        return err_set(e, -EINVAL, "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'", STR_ARG(all),
-                       STR_ARG(term));
+        return err_set(e, -EINVAL, "invalid selector: '" STR_FMT "'; can't understand '" STR_FMT "'",
+                       STR_ARG(all), STR_ARG(term));
     size_t op = term.p[i] == '!' || (i + 1 < term.n && term.p[i + 1] == '=') ? 2 : 1;
     r->op = term.p[i] == '!' ? SEL_NE : SEL_EQ;
     r->key = arena_str(a, str_slice(term, 0, i));
@@ -462,7 +467,7 @@ int field_selector_parse(struct arena *a, struct str text, struct selector *ret,
     return 0;
 }
 
-/* ---- from objects ---------------------------------------------------------------------------------------- */
+/* ---- from objects -------------------------------------------------------------------------------------- */
 
 static void set_one_value(struct arena *a, struct requirement *r, struct str value)
 {
@@ -476,7 +481,8 @@ static int op_of(struct str s, enum sel_op *ret)
     static const struct {
         const char *text;
         enum sel_op op;
-    } ops[] = {{"In", SEL_IN}, {"NotIn", SEL_NOT_IN}, {"Exists", SEL_EXISTS}, {"DoesNotExist", SEL_NOT_EXISTS}};
+    } ops[] = {
+        {"In", SEL_IN}, {"NotIn", SEL_NOT_IN}, {"Exists", SEL_EXISTS}, {"DoesNotExist", SEL_NOT_EXISTS}};
     for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
         if (str_is(s, ops[i].text)) {
             *ret = ops[i].op;
@@ -493,7 +499,7 @@ static int add_expression(struct arena *a, const struct val *expr, struct select
         return err_set(e, -EINVAL, STR_FMT " is not a valid label selector operator",
                        STR_ARG(text_quote(a, val_getstr(expr, N_operator))));
     r.values = ARENA_ARRAY(a, struct str, val_len(values));
-    VAL_EACH(values, v)
+    VAL_EACH (values, v)
         r.values[r.n_values++] = arena_str(a, val_str(v));
     int ret = requirement_check(a, &r, e);
     r.n_values = make_set(r.values, r.n_values);
@@ -505,7 +511,7 @@ static int add_expression(struct arena *a, const struct val *expr, struct select
 int selector_from_val(struct arena *a, const struct val *label_selector, struct selector *ret, struct err *e)
 {
     struct selector s = {.nothing = !label_selector || label_selector->kind == VAL_NULL};
-    VAL_EACH_ENTRY(val_get(label_selector, N_matchLabels), k, v) {
+    VAL_EACH_ENTRY (val_get(label_selector, N_matchLabels), k, v) {
         struct requirement r = {.op = SEL_EQ, .key = arena_str(a, val_str(k))};
         set_one_value(a, &r, val_str(v));
         int c = requirement_check(a, &r, e);
@@ -513,7 +519,7 @@ int selector_from_val(struct arena *a, const struct val *label_selector, struct 
             return c;
         selector_add(a, &s, r);
     }
-    VAL_EACH(val_get(label_selector, N_matchExpressions), expr) {
+    VAL_EACH (val_get(label_selector, N_matchExpressions), expr) {
         int c = add_expression(a, expr, &s, e);
         if (c < 0)
             return c;
@@ -526,7 +532,7 @@ int selector_from_val(struct arena *a, const struct val *label_selector, struct 
 void selector_from_map(struct arena *a, const struct val *map, struct selector *ret)
 {
     struct selector s = {0};
-    VAL_EACH_ENTRY(map, k, v) {
+    VAL_EACH_ENTRY (map, k, v) {
         struct requirement r = {.op = SEL_EQ, .key = arena_str(a, val_str(k))};
         set_one_value(a, &r, val_str(v));
         selector_add(a, &s, r);
@@ -535,7 +541,7 @@ void selector_from_map(struct arena *a, const struct val *map, struct selector *
     *ret = s;
 }
 
-/* ---- matching -------------------------------------------------------------------------------------------- */
+/* ---- matching ------------------------------------------------------------------------------------------ */
 
 static bool has_value(const struct requirement *r, struct str s)
 {
@@ -586,7 +592,8 @@ bool selector_matches(const struct selector *s, const struct val *labels)
     return true;
 }
 
-bool selector_matches_fields(const struct selector *s, struct str (*get)(void *ctx, struct str path), void *ctx)
+bool selector_matches_fields(const struct selector *s, struct str (*get)(void *ctx, struct str path),
+                             void *ctx)
 {
     if (s->nothing)
         return false;
@@ -598,10 +605,11 @@ bool selector_matches_fields(const struct selector *s, struct str (*get)(void *c
     return true;
 }
 
-/* ---- printing -------------------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------------------ */
 
 static const char *const op_texts[] = {
-    [SEL_EQ] = "=", [SEL_NE] = "!=", [SEL_IN] = " in ", [SEL_NOT_IN] = " notin ", [SEL_GT] = ">", [SEL_LT] = "<",
+    [SEL_EQ] = "=",           [SEL_NE] = "!=", [SEL_IN] = " in ",
+    [SEL_NOT_IN] = " notin ", [SEL_GT] = ">",  [SEL_LT] = "<",
 };
 
 static void put_requirement(struct buf *b, const struct requirement *r)

@@ -16,7 +16,7 @@ struct requirement {
 
 struct selector {
     struct requirement *reqs;
-    size_t n; /* 0 matches everything */
+    size_t n;     /* 0 matches everything */
     bool nothing; /* matches nothing (a nil LabelSelector where upstream says so) */
 };
 
@@ -30,5 +30,6 @@ int selector_from_val(struct arena *a, const struct val *label_selector, struct 
 void selector_from_map(struct arena *a, const struct val *map, struct selector *ret);
 bool selector_matches(const struct selector *s, const struct val *labels);
 /* Fields are looked up with get(ctx, path): STR_NULL when that object has no such field. */
-bool selector_matches_fields(const struct selector *s, struct str (*get)(void *ctx, struct str path), void *ctx);
+bool selector_matches_fields(const struct selector *s, struct str (*get)(void *ctx, struct str path),
+                             void *ctx);
 struct str selector_print(struct arena *a, const struct selector *s); /* canonical, as upstream prints it */

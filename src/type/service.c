@@ -29,7 +29,7 @@ bool service_headless(const struct val *spec)
     return str_is(ips ? val_str(val_item(ips, 0)) : val_getstr(spec, N_clusterIP), "None");
 }
 
-/* ---- clusterIP and clusterIPs ---------------------------------------------------------------------------- */
+/* ---- clusterIP and clusterIPs -------------------------------------------------------------------------- */
 
 static void set_ips(struct arena *a, struct val *spec, struct str ip)
 {
@@ -65,7 +65,7 @@ void service_normalize(struct arena *a, struct val *v, const struct val *old)
         set_ips(a, spec, val_getstr(spec, N_clusterIP));
 }
 
-/* ---- what goes with the old type ------------------------------------------------------------------------- */
+/* ---- what goes with the old type ----------------------------------------------------------------------- */
 
 static bool same(const struct val *spec, const struct val *old, name_id name)
 {
@@ -74,7 +74,7 @@ static bool same(const struct val *spec, const struct val *old, name_id name)
 
 static bool port_was(const struct val *old, int64_t port)
 {
-    VAL_EACH(val_get(old, N_ports), p)
+    VAL_EACH (val_get(old, N_ports), p)
         if (val_int(val_get(p, N_nodePort), 0) == port)
             return true;
     return false;
@@ -112,7 +112,8 @@ static void drop_same(struct val *spec, const struct val *old, name_id name)
 
 static bool reached_from_outside(const struct val *spec)
 {
-    return service_needs_node_ports(spec) || (is_type(spec, "ClusterIP") && val_len(val_get(spec, N_externalIPs)));
+    return service_needs_node_ports(spec) ||
+           (is_type(spec, "ClusterIP") && val_len(val_get(spec, N_externalIPs)));
 }
 
 void service_drop_internal(struct val *v)

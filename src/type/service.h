@@ -4,8 +4,8 @@
 
 #include "wire/value.h"
 
-/* Before defaults are used and addresses allocated: makes clusterIP and clusterIPs say the same, whichever of them the
- * client wrote (the one that differs from old). old NULL on create. */
+/* Before defaults are used and addresses allocated: makes clusterIP and clusterIPs say the same, whichever of
+ * them the client wrote (the one that differs from old). old NULL on create. */
 void service_normalize(struct arena *a, struct val *v, const struct val *old);
 /* Drops what belongs to the old type of a Service and was not asked for anew. */
 void prepare_service_update(struct arena *a, struct val *v, const struct val *old);

@@ -12,7 +12,7 @@ void status_init(struct status *s, struct arena *a)
     *s = (struct status){.arena = a, .reason = ""};
 }
 
-/* ---- codes and reasons ----------------------------------------------------------------------------------- */
+/* ---- codes and reasons --------------------------------------------------------------------------------- */
 
 static const struct {
     int code;
@@ -94,7 +94,7 @@ int status_internal(struct status *s, const char *fmt, ...)
     return 500;
 }
 
-/* ---- about a resource ------------------------------------------------------------------------------------ */
+/* ---- about a resource ---------------------------------------------------------------------------------- */
 
 /* "pods", "deployments.apps" */
 static struct str qualified(struct arena *a, const struct resource *r)
@@ -119,8 +119,8 @@ int status_not_found(struct status *s, const struct resource *r, struct str name
 int status_already_exists(struct status *s, const struct resource *r, struct str name)
 {
     set_details(s, r, name);
-    return status_set(s, 409, "AlreadyExists", STR_FMT " " STR_FMT " already exists", STR_ARG(qualified(s->arena, r)),
-                      STR_ARG(text_quote(s->arena, name)));
+    return status_set(s, 409, "AlreadyExists", STR_FMT " " STR_FMT " already exists",
+                      STR_ARG(qualified(s->arena, r)), STR_ARG(text_quote(s->arena, name)));
 }
 
 int status_conflict(struct status *s, const struct resource *r, struct str name, const char *why)
@@ -147,11 +147,11 @@ int status_forbidden(struct status *s, const struct resource *r, struct str name
 int status_method_not_supported(struct status *s, const struct resource *r, const char *action)
 {
     set_details(s, r, STR_NULL);
-    return status_set(s, 405, "MethodNotAllowed", "%s is not supported on resources of kind \"" STR_FMT "\"", action,
-                      STR_ARG(qualified(s->arena, r)));
+    return status_set(s, 405, "MethodNotAllowed", "%s is not supported on resources of kind \"" STR_FMT "\"",
+                      action, STR_ARG(qualified(s->arena, r)));
 }
 
-/* ---- 422 and its causes ---------------------------------------------------------------------------------- */
+/* ---- 422 and its causes -------------------------------------------------------------------------------- */
 
 static bool cause_same(const struct cause *a, const struct cause *b)
 {
@@ -225,7 +225,8 @@ void cause_add(struct status *s, const char *reason, struct str path, const char
     va_end(ap);
 }
 
-static void add_plain(struct status *s, const char *reason, const char *title, struct str path, const char *detail)
+static void add_plain(struct status *s, const char *reason, const char *title, struct str path,
+                      const char *detail)
 {
     bool more = detail && detail[0];
     cause_add(s, reason, path, "%s%s%s", title, more ? ": " : "", more ? detail : "");
@@ -241,8 +242,8 @@ void cause_forbidden(struct status *s, struct str path, const char *detail)
     add_plain(s, "FieldValueForbidden", "Forbidden", path, detail);
 }
 
-static void add_value(struct status *s, const char *reason, const char *title, struct str path, const struct val *v,
-                      struct str detail)
+static void add_value(struct status *s, const char *reason, const char *title, struct str path,
+                      const struct val *v, struct str detail)
 {
     cause_add(s, reason, path, "%s: " STR_FMT "%s" STR_FMT, title, STR_ARG(text_value(s->arena, v)),
               detail.n ? ": " : "", STR_ARG(detail));
@@ -263,26 +264,29 @@ void cause_not_found(struct status *s, struct str path, const struct val *value)
     add_value(s, "FieldValueNotFound", "Not found", path, value, STR_NULL);
 }
 
-void cause_not_supported(struct status *s, struct str path, const struct val *value, const char *const *supported)
+void cause_not_supported(struct status *s, struct str path, const struct val *value,
+                         const char *const *supported)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     for (size_t i = 0; supported && supported[i]; i++)
-        buf_printf(&b, "%s" STR_FMT, i ? ", " : "supported values: ",
-                   STR_ARG(text_quote(s->arena, str_of(supported[i]))));
+        buf_printf(&b, "%s" STR_FMT,
+                   i ? ", " : "supported values: ", STR_ARG(text_quote(s->arena, str_of(supported[i]))));
     add_value(s, "FieldValueNotSupported", "Unsupported value", path, value, buf_str(&b));
 }
 
 void cause_too_long(struct status *s, struct str path, size_t max)
 {
-    cause_add(s, "FieldValueTooLong", path, "Too long: may not be more than %zu byte%s", max, max == 1 ? "" : "s");
+    cause_add(s, "FieldValueTooLong", path, "Too long: may not be more than %zu byte%s", max,
+              max == 1 ? "" : "s");
 }
 
 void cause_too_many(struct status *s, struct str path, size_t n, size_t max)
 {
-    cause_add(s, "FieldValueTooMany", path, "Too many: %zu: must have at most %zu item%s", n, max, max == 1 ? "" : "s");
+    cause_add(s, "FieldValueTooMany", path, "Too many: %zu: must have at most %zu item%s", n, max,
+              max == 1 ? "" : "s");
 }
 
-/* ---- the Status object ----------------------------------------------------------------------------------- */
+/* ---- the Status object --------------------------------------------------------------------------------- */
 
 static void set_text(struct arena *a, struct val *v, name_id name, struct str s)
 {
@@ -309,7 +313,10 @@ struct val *status_to_val(const struct status *s, struct arena *a)
     val_set_str(a, v, N_kind, STR("Status"));
     val_set_str(a, v, N_apiVersion, STR("v1"));
     val_set(a, v, N_metadata, (struct val){.kind = VAL_OBJ});
-    val_set_str(a, v, N_status, s->code && s->code < 400 ? STR("Success") : s->code ? STR("Failure") : STR("Success"));
+    val_set_str(a, v, N_status,
+                s->code && s->code < 400 ? STR("Success")
+                : s->code                ? STR("Failure")
+                                         : STR("Success"));
     set_text(a, v, N_message, s->message);
     set_text(a, v, N_reason, str_of(s->reason));
     if (s->name.n || s->group.n || s->kind.n || s->uid.n || s->n_causes || s->retry_after) {
@@ -340,8 +347,9 @@ void status_from_val(struct status *s, const struct val *v)
     s->uid = arena_str(a, val_getstr(d, N_uid));
     s->retry_after = (int)val_int(val_get(d, N_retryAfterSeconds), 0);
     s->n_causes = 0;
-    VAL_EACH(val_get(d, N_causes), c) {
-        add(s, arena_cstr(a, val_getstr(c, N_reason)), val_getstr(c, N_field), arena_str(a, val_getstr(c, N_message)));
+    VAL_EACH (val_get(d, N_causes), c) {
+        add(s, arena_cstr(a, val_getstr(c, N_reason)), val_getstr(c, N_field),
+            arena_str(a, val_getstr(c, N_message)));
         s->causes[s->n_causes - 1].field = arena_str(a, val_getstr(c, N_field));
     }
 }

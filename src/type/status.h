@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The API's own error: code, reason, message, details (metav1.Status; API conventions, "Response Status Kind").
- * Every refusal of a request is one of these, made where the fault is known. Functions that may refuse return 0 or
- * the HTTP code (positive) and fill the status; negative stays fatal (-errno).
+ * The API's own error: code, reason, message, details (metav1.Status; API conventions, "Response Status
+ * Kind"). Every refusal of a request is one of these, made where the fault is known. Functions that may
+ * refuse return 0 or the HTTP code (positive) and fill the status; negative stays fatal (-errno).
  */
 #pragma once
 
@@ -19,7 +19,8 @@ struct status {
     int code;            /* HTTP; 0: no error */
     const char *reason;  /* "NotFound", "AlreadyExists", "Conflict", "Invalid" ...; "" when none */
     struct str message;
-    struct str name, group, kind; /* details; kind is a kind for Invalid, a resource otherwise, as upstream has it */
+    struct str name, group,
+        kind; /* details; kind is a kind for Invalid, a resource otherwise, as upstream has it */
     struct str uid;
     int retry_after; /* seconds, 0 none */
     struct cause *causes;
@@ -47,7 +48,8 @@ int status_invalid(struct status *s, struct str group, struct str kind, struct s
 void cause_add(struct status *s, const char *reason, struct str path, const char *fmt, ...) PRINTF(4, 5);
 void cause_required(struct status *s, struct str path, const char *detail);
 void cause_invalid(struct status *s, struct str path, const struct val *value, const char *detail);
-void cause_not_supported(struct status *s, struct str path, const struct val *value, const char *const *supported);
+void cause_not_supported(struct status *s, struct str path, const struct val *value,
+                         const char *const *supported);
 void cause_duplicate(struct status *s, struct str path, const struct val *value);
 void cause_forbidden(struct status *s, struct str path, const char *detail);
 void cause_too_long(struct status *s, struct str path, size_t max);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How each resource is created and updated, beyond what resource.h says: upstream's registry strategies as a table. */
+/* How each resource is created and updated, beyond what resource.h says: upstream's registry strategies as a
+ * table. */
 #pragma once
 
 #include "type/check.h"

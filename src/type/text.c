@@ -7,7 +7,11 @@
 static size_t rune_at(struct str s, uint32_t *ret_rune)
 {
     const unsigned char *p = (const unsigned char *)s.p;
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+               : (p[0] & 0xf0) == 0xe0       ? 3
+               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                             : 0;
     if (!n || n > s.n)
         return 0;
     static const uint8_t lead[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
@@ -31,7 +35,8 @@ static bool rune_prints(uint32_t r)
         return false;
     if ((r >= 0x2000 && r <= 0x200f) || (r >= 0x2028 && r <= 0x202f) || (r >= 0x205f && r <= 0x206f))
         return false;
-    return !(r >= 0xe000 && r <= 0xf8ff) && r != 0xfeff && r != 0x3000 && !(r >= 0xfff0 && r <= 0xfffb) && r < 0xe0000;
+    return !(r >= 0xe000 && r <= 0xf8ff) && r != 0xfeff && r != 0x3000 && !(r >= 0xfff0 && r <= 0xfffb) &&
+           r < 0xe0000;
 }
 
 static const char *short_escape(uint32_t r)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A weight-balanced binary tree with path copying (Hirai and Yamamoto's balance, delta 3 and ratio 2). A node that
- * nobody else holds is changed in place, so filling a tree copies nothing.
+ * A weight-balanced binary tree with path copying (Hirai and Yamamoto's balance, delta 3 and ratio 2). A node
+ * that nobody else holds is changed in place, so filling a tree copies nothing.
  */
 #include "type/tree.h"
 
@@ -76,7 +76,7 @@ static struct tree *own(struct tree *t)
     return copy;
 }
 
-/* ---- balance: all nodes given are ours ------------------------------------------------------------------- */
+/* ---- balance: all nodes given are ours ----------------------------------------------------------------- */
 
 static struct tree *rotate_left(struct tree *t)
 {
@@ -121,7 +121,7 @@ static struct tree *balance(struct tree *t)
     return t;
 }
 
-/* ---- changing -------------------------------------------------------------------------------------------- */
+/* ---- changing ------------------------------------------------------------------------------------------ */
 
 struct tree *tree_put(struct tree *t, struct str key, const struct object *o)
 {
@@ -187,7 +187,7 @@ struct tree *tree_del(struct tree *t, struct str key)
     return tree_get(t, key) ? del(t, key) : t;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 const struct object *tree_get(const struct tree *t, struct str key)
 {
@@ -232,7 +232,8 @@ static int cmp_with_slash(struct str from, struct str key)
     return c ? c : -(key.n > from.n + 1);
 }
 
-static void seek(struct tree_iter *it, const struct tree *t, struct str from, int (*cmp)(struct str, struct str))
+static void seek(struct tree_iter *it, const struct tree *t, struct str from,
+                 int (*cmp)(struct str, struct str))
 {
     it->depth = 0;
     while (t) {

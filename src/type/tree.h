@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A persistent ordered map from keys ("ns/name") to objects: a new version shares all but the changed path with the
- * old one, so a snapshot is a pointer (D9). Nodes and objects are reference-counted; a tree may be read and released
- * by any thread.
+ * A persistent ordered map from keys ("ns/name") to objects: a new version shares all but the changed path
+ * with the old one, so a snapshot is a pointer (D9). Nodes and objects are reference-counted; a tree may be
+ * read and released by any thread.
  */
 #pragma once
 

@@ -7,7 +7,7 @@
 #include "wire/json.h"
 #include "wire/schema-internal.h"
 
-/* ---- complaints ------------------------------------------------------------------------------------------ */
+/* ---- complaints ---------------------------------------------------------------------------------------- */
 
 void vpath_print(struct buf *b, const struct vpath *p)
 {
@@ -37,7 +37,8 @@ bool has_faults(struct validation *x, const struct vpath *p)
     struct str path = print_path(x, p);
     for (size_t i = 0; i < x->s->n_causes; i++) {
         struct str field = x->s->causes[i].field;
-        if (str_starts(field, path) && (field.n == path.n || field.p[path.n] == '.' || field.p[path.n] == '['))
+        if (str_starts(field, path) &&
+            (field.n == path.n || field.p[path.n] == '.' || field.p[path.n] == '['))
             return true;
     }
     return false;
@@ -70,7 +71,8 @@ void say_duplicate(struct validation *x, const struct vpath *p, const struct val
     cause_duplicate(x->s, print_path(x, p), v);
 }
 
-void say_unsupported(struct validation *x, const struct vpath *p, const struct val *v, const char *const *supported)
+void say_unsupported(struct validation *x, const struct vpath *p, const struct val *v,
+                     const char *const *supported)
 {
     cause_not_supported(x->s, print_path(x, p), v, supported);
 }
@@ -90,7 +92,7 @@ void say_too_many(struct validation *x, const struct vpath *p, size_t n, size_t 
     cause_too_many(x->s, print_path(x, p), n, max);
 }
 
-/* ---- what each type needs, worked out once --------------------------------------------------------------- */
+/* ---- what each type needs, worked out once ------------------------------------------------------------- */
 
 enum reach {
     REACH_ANY = 1 << 0,      /* something in the type or below it has a rule */
@@ -102,8 +104,9 @@ static const struct rule **rules;
 static pthread_once_t reach_once = PTHREAD_ONCE_INIT;
 
 static const struct rule *const rule_tables[] = {
-    rules_admin, rules_apps, rules_batch, rules_container, rules_core, rules_crd, rules_meta,    rules_net,    rules_node,
-    rules_other, rules_pod,  rules_rbac,      rules_service, rules_storage, rules_volume,
+    rules_admin, rules_apps, rules_batch,   rules_container, rules_core,
+    rules_crd,   rules_meta, rules_net,     rules_node,      rules_other,
+    rules_pod,   rules_rbac, rules_service, rules_storage,   rules_volume,
 };
 
 static uint8_t field_reach(const struct field *f)
@@ -113,8 +116,8 @@ static uint8_t field_reach(const struct field *f)
     uint8_t r = 0;
     if (f->flags & FIELD_NONEMPTY)
         return REACH_ANY | REACH_REQUIRED;
-    if (f->flags & FIELD_IMMUTABLE || (e && (e->enums || e->format || e->min_len || e->max_len || e->min != INT64_MIN ||
-                                             e->max != INT64_MAX)))
+    if (f->flags & FIELD_IMMUTABLE || (e && (e->enums || e->format || e->min_len || e->max_len ||
+                                             e->min != INT64_MIN || e->max != INT64_MAX)))
         r |= REACH_ANY;
     if (t && f->kind == K_MESSAGE)
         r |= f->card == CARD_ONE && !(f->flags & FIELD_PTR) ? reach[t->index] : reach[t->index] & REACH_ANY;
@@ -151,18 +154,20 @@ static bool compiled_in(const struct type *t)
     return t >= types && t < types + n_types;
 }
 
-/* ---- rules of the tables --------------------------------------------------------------------------------- */
+/* ---- rules of the tables ------------------------------------------------------------------------------- */
 
 static bool is_empty(const struct field *f, const struct val *v)
 {
     if (!v || v->kind == VAL_NULL)
         return true;
-    if (v->kind == VAL_STR || v->kind == VAL_BYTES || v->kind == VAL_RAW || v->kind == VAL_LIST || v->kind == VAL_MAP)
+    if (v->kind == VAL_STR || v->kind == VAL_BYTES || v->kind == VAL_RAW || v->kind == VAL_LIST ||
+        v->kind == VAL_MAP)
         return v->n == 0;
     return v->kind == VAL_INT && !(f->flags & FIELD_PTR) && v->i == 0;
 }
 
-static void check_enum(struct validation *x, const struct vpath *p, const struct field_extra *e, const struct val *v)
+static void check_enum(struct validation *x, const struct vpath *p, const struct field_extra *e,
+                       const struct val *v)
 {
     if (v->kind == VAL_STR && v->n && !str_in(val_str(v), e->enums))
         say_unsupported(x, p, v, e->enums);
@@ -184,7 +189,8 @@ void check_range(struct validation *x, const struct vpath *p, const struct val *
         say_invalid(x, p, v, range_text(x, min, max));
 }
 
-static void check_length(struct validation *x, const struct vpath *p, const struct field_extra *e, const struct val *v)
+static void check_length(struct validation *x, const struct vpath *p, const struct field_extra *e,
+                         const struct val *v)
 {
     bool text = v->kind == VAL_STR || v->kind == VAL_BYTES;
     if (e->max_len && v->n > e->max_len) {
@@ -211,18 +217,19 @@ static void check_format(struct validation *x, const struct vpath *p, const char
         check_labels(x, p, v);
     if (!fn)
         return;
-    VAL_EACH(v, item)
+    VAL_EACH (v, item)
         check_format_of(x, ITEM(p, i++), fn, item);
-    EACH_KEY(v, k)
+    EACH_KEY (v, k)
         check_text(x, KEY(p, val_str(k)), val_str(k), fn);
     check_format_of(x, p, fn, v);
 }
 
-static void check_extra(struct validation *x, const struct vpath *p, const struct field_extra *e, const struct val *v)
+static void check_extra(struct validation *x, const struct vpath *p, const struct field_extra *e,
+                        const struct val *v)
 {
     size_t i = 0;
     if (e->enums && v->kind == VAL_LIST)
-        VAL_EACH(v, item)
+        VAL_EACH (v, item)
             check_enum(x, ITEM(p, i++), e, item);
     else if (e->enums)
         check_enum(x, p, e, v);
@@ -234,34 +241,35 @@ static void check_extra(struct validation *x, const struct vpath *p, const struc
         check_format(x, p, e->format, v);
 }
 
-static void check_field(struct validation *x, const struct vpath *p, const struct field *f, const struct val *v,
-                        const struct val *old)
+static void check_field(struct validation *x, const struct vpath *p, const struct field *f,
+                        const struct val *v, const struct val *old)
 {
     const struct field_extra *e = field_extra(f);
     if (f->flags & FIELD_NONEMPTY && is_empty(f, v))
         say_required(x, p, NULL);
-    else if (e && v && v->kind != VAL_NULL && !(f->kind == K_INT32 && !(f->flags & FIELD_PTR) && is_empty(f, v)))
+    else if (e && v && v->kind != VAL_NULL &&
+             !(f->kind == K_INT32 && !(f->flags & FIELD_PTR) && is_empty(f, v)))
         check_extra(x, p, e, v);
     if (f->flags & FIELD_IMMUTABLE && x->old && x->old != old)
         check_same(x, p, v, old);
 }
 
-/* ---- the walk -------------------------------------------------------------------------------------------- */
+/* ---- the walk ------------------------------------------------------------------------------------------ */
 
 static const struct val nothing = {.kind = VAL_OBJ};
 
 static void walk_list(struct validation *x, const struct type *t, const struct vpath *p, const struct val *v)
 {
     size_t i = 0;
-    VAL_EACH(v, item) {
+    VAL_EACH (v, item) {
         if (item->kind == VAL_OBJ)
             validate_value(x, t, ITEM(p, i), item, NULL);
         i++;
     }
 }
 
-static void walk_field(struct validation *x, const struct vpath *p, const struct field *f, const struct val *v,
-                       const struct val *old)
+static void walk_field(struct validation *x, const struct vpath *p, const struct field *f,
+                       const struct val *v, const struct val *old)
 {
     const struct type *t = f->kind == K_MESSAGE ? field_type(f) : NULL;
     if (!t)
@@ -275,7 +283,7 @@ static void walk_field(struct validation *x, const struct vpath *p, const struct
     else if (v->kind == VAL_LIST)
         walk_list(x, t, p, v);
     else if (v->kind == VAL_MAP && f->card == CARD_MAP)
-        VAL_EACH_ENTRY(v, k, item)
+        VAL_EACH_ENTRY (v, k, item)
             if (item->kind == VAL_OBJ)
                 validate_value(x, t, KEY(p, val_str(k)), item, NULL);
 }
@@ -307,7 +315,7 @@ void validate_value(struct validation *x, const struct type *t, const struct vpa
     }
 }
 
-/* ---- entry points ---------------------------------------------------------------------------------------- */
+/* ---- entry points -------------------------------------------------------------------------------------- */
 
 static void validate_root(struct validation *x, const struct val *v, const struct val *old)
 {
@@ -326,10 +334,11 @@ void validate_create(const struct resource *r, const struct val *v, struct statu
     validate_root(&x, v, NULL);
 }
 
-static void check_meta_update(struct validation *x, const struct vpath *p, const struct val *meta, const struct val *old);
+static void check_meta_update(struct validation *x, const struct vpath *p, const struct val *meta,
+                              const struct val *old);
 
-void validate_update(const struct resource *r, const char *subresource, const struct val *v, const struct val *old,
-                     struct status *s)
+void validate_update(const struct resource *r, const char *subresource, const struct val *v,
+                     const struct val *old, struct status *s)
 {
     struct validation x = {.s = s, .res = r, .subresource = subresource, .obj = v, .old = old};
     static const struct vpath root = {0};
@@ -340,14 +349,14 @@ void validate_update(const struct resource *r, const char *subresource, const st
         validate_root(&x, v, old);
 }
 
-/* ---- metadata -------------------------------------------------------------------------------------------- */
+/* ---- metadata ------------------------------------------------------------------------------------------ */
 
 enum { ANNOTATIONS_MAX = 256 * 1024, MANAGER_MAX = 128, SUBRESOURCE_MAX = 256 };
 
 static void check_annotations(struct validation *x, const struct vpath *p, const struct val *map)
 {
     size_t total = 0;
-    VAL_EACH_ENTRY(map, k, v) {
+    VAL_EACH_ENTRY (map, k, v) {
         char *lower = arena_cstr(x->s->arena, val_str(k));
         for (char *c = lower; *c; c++)
             if (*c >= 'A' && *c <= 'Z')
@@ -385,7 +394,7 @@ static void check_owner(struct validation *x, const struct vpath *p, const struc
 static void check_owners(struct validation *x, const struct vpath *p, const struct val *refs)
 {
     size_t i = 0, controllers = 0;
-    VAL_EACH(refs, ref) {
+    VAL_EACH (refs, ref) {
         check_owner(x, ITEM(p, i++), ref);
         if (val_bool(val_get(ref, N_controller), false) && controllers++)
             say_invalid(x, p, refs, "Only one reference can have Controller set to true");
@@ -397,7 +406,8 @@ static bool is_standard_finalizer(struct str s)
     return str_in(s, (const char *const[]){"kubernetes", "orphan", "foregroundDeletion", NULL});
 }
 
-/* Objects of the core group and its relatives have stricter finalizers than Events and what comes from elsewhere. */
+/* Objects of the core group and its relatives have stricter finalizers than Events and what comes from
+ * elsewhere. */
 static bool wants_qualified(const struct resource *r)
 {
     static const char *const others[] = {"apiextensions.k8s.io", "apiregistration.k8s.io", NULL};
@@ -405,14 +415,16 @@ static bool wants_qualified(const struct resource *r)
     return r->index < n_resources && !core_event && !str_in(str_of(r->group), others);
 }
 
-static void check_finalizers(struct validation *x, const struct vpath *p, const struct val *list, bool qualified)
+static void check_finalizers(struct validation *x, const struct vpath *p, const struct val *list,
+                             bool qualified)
 {
     bool orphan = false, foreground = false;
     size_t i = 0;
-    VAL_EACH(list, f) {
+    VAL_EACH (list, f) {
         check_text(x, p, val_str(f), check_label_key);
         if (qualified && str_find(val_str(f), '/') < 0 && !is_standard_finalizer(val_str(f)))
-            say_invalid(x, ITEM(p, i), f, "name is neither a standard finalizer name nor is it fully qualified");
+            say_invalid(x, ITEM(p, i), f,
+                        "name is neither a standard finalizer name nor is it fully qualified");
         orphan = orphan || str_is(val_str(f), "orphan");
         foreground = foreground || str_is(val_str(f), "foregroundDeletion");
         i++;
@@ -425,7 +437,7 @@ static void check_managed_fields(struct validation *x, const struct vpath *p, co
 {
     static const char *const operations[] = {"Apply", "Update", NULL};
     size_t i = 0;
-    VAL_EACH(list, entry) {
+    VAL_EACH (list, entry) {
         const struct vpath *at = ITEM(p, i++);
         const struct val *op = val_get(entry, N_operation);
         if (!val_str(op).n)
@@ -474,7 +486,8 @@ static void check_common(struct validation *x, const struct vpath *p, const stru
     check_managed_fields(x, AT(p, N_managedFields), val_get(meta, N_managedFields));
 }
 
-void check_object_meta(struct validation *x, const struct vpath *p, const struct val *meta, bool namespaced, check_fn *name)
+void check_object_meta(struct validation *x, const struct vpath *p, const struct val *meta, bool namespaced,
+                       check_fn *name)
 {
     struct str own = val_getstr(meta, N_name), generate = val_getstr(meta, N_generateName);
     if (generate.n && name)
@@ -490,7 +503,7 @@ void check_object_meta(struct validation *x, const struct vpath *p, const struct
 
 static bool list_has(const struct val *list, struct str s)
 {
-    VAL_EACH(list, v)
+    VAL_EACH (list, v)
         if (str_eq(val_str(v), s))
             return true;
     return false;
@@ -502,17 +515,19 @@ static void check_no_new_finalizers(struct validation *x, const struct vpath *p,
 {
     if (!val_get(old, N_deletionTimestamp))
         return;
-    VAL_EACH(val_get(meta, N_finalizers), f)
+    VAL_EACH (val_get(meta, N_finalizers), f)
         if (!list_has(val_get(old, N_finalizers), val_str(f))) {
-            say_forbidden(x, AT(p, N_finalizers), "no new finalizers can be added if the object is being deleted");
+            say_forbidden(x, AT(p, N_finalizers),
+                          "no new finalizers can be added if the object is being deleted");
             return;
         }
 }
 
-static void check_meta_update(struct validation *x, const struct vpath *p, const struct val *meta, const struct val *old)
+static void check_meta_update(struct validation *x, const struct vpath *p, const struct val *meta,
+                              const struct val *old)
 {
-    static const name_id fixed[] = {N_name, N_namespace, N_uid, N_creationTimestamp, N_deletionTimestamp,
-                                    N_deletionGracePeriodSeconds};
+    static const name_id fixed[] = {
+        N_name, N_namespace, N_uid, N_creationTimestamp, N_deletionTimestamp, N_deletionGracePeriodSeconds};
     check_no_new_finalizers(x, p, meta, old);
     if (val_int(val_get(meta, N_generation), 0) < val_int(val_get(old, N_generation), 0))
         say_invalid(x, AT(p, N_generation), val_get(meta, N_generation), "must not be decremented");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What administrators set up: webhooks and policies of admission, aggregated APIs, flow control, trust, devices. */
+/* What administrators set up: webhooks and policies of admission, aggregated APIs, flow control, trust,
+ * devices. */
 #include "type/validate-internal.h"
 
-/* ---- admission ------------------------------------------------------------------------------------------- */
+/* ---- admission ----------------------------------------------------------------------------------------- */
 
 void check_webhook_path(struct validation *x, const struct vpath *p, const struct val *path)
 {
@@ -26,25 +27,29 @@ void check_webhook_path(struct validation *x, const struct vpath *p, const struc
     }
 }
 
-static void rule_webhook_service(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_webhook_service(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     (void)old;
     check_webhook_path(x, AT(p, N_path), val_get(v, N_path));
 }
 
-static void rule_policy_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_policy_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     (void)old;
     check_unique(x, AT(p, N_auditAnnotations), val_get(v, N_auditAnnotations), N_key);
 }
 
-static void rule_binding_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_binding_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     (void)old;
     check_unique(x, AT(p, N_validationActions), val_get(v, N_validationActions), 0);
 }
 
-static void rule_param_ref(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_param_ref(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     const struct val *selector = val_get(v, N_selector);
     bool name = val_getstr(v, N_name).n > 0;
@@ -59,7 +64,8 @@ static void rule_param_ref(struct validation *x, const struct vpath *p, const st
         say_required(x, p, "one of name or selector must be specified");
 }
 
-static void rule_mutation(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_mutation(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     static const struct {
         const char *type;
@@ -73,15 +79,17 @@ static void rule_mutation(struct validation *x, const struct vpath *p, const str
         if (!str_is(val_getstr(v, N_patchType), kinds[i].type))
             continue;
         if (!val_get(v, kinds[i].field))
-            say_required(x, AT(p, kinds[i].field),
-                         arena_printf(x->s->arena, "must be specified when patchType is %s", kinds[i].type).p);
+            say_required(
+                x, AT(p, kinds[i].field),
+                arena_printf(x->s->arena, "must be specified when patchType is %s", kinds[i].type).p);
         if (val_get(v, kinds[i].other))
-            say_invalid(x, AT(p, kinds[i].other), val_get(v, kinds[i].other),
-                        arena_printf(x->s->arena, "must not be specified when patchType is %s", kinds[i].type).p);
+            say_invalid(
+                x, AT(p, kinds[i].other), val_get(v, kinds[i].other),
+                arena_printf(x->s->arena, "must not be specified when patchType is %s", kinds[i].type).p);
     }
 }
 
-/* ---- aggregated APIs ------------------------------------------------------------------------------------- */
+/* ---- aggregated APIs ----------------------------------------------------------------------------------- */
 
 /* A name that the spec decides, and the beginning of one that will be made. */
 static void check_name_is(struct validation *x, const struct val *v, struct str wanted, const char *detail)
@@ -95,7 +103,8 @@ static void check_name_is(struct validation *x, const struct val *v, struct str 
         say_invalid_str(x, AT(at, N_name), obj_name(v), detail);
 }
 
-static void rule_api_service(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_api_service(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     const struct val *spec = val_get(v, N_spec), *service = val_get(spec, N_service);
     const struct vpath *at = AT(p, N_spec);
@@ -103,7 +112,9 @@ static void rule_api_service(struct validation *x, const struct vpath *p, const 
     struct arena *a = x->s->arena;
     struct str name = arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(version), STR_ARG(group));
     (void)old;
-    check_name_is(x, v, name, arena_printf(a, "must be `spec.version+\".\"+spec.group`: \"" STR_FMT "\"", STR_ARG(name)).p);
+    check_name_is(
+        x, v, name,
+        arena_printf(a, "must be `spec.version+\".\"+spec.group`: \"" STR_FMT "\"", STR_ARG(name)).p);
     if (!group.n && !str_is(version, "v1"))
         say_required(x, AT(at, N_group), "only v1 may have an empty group and it better be legacy kube");
     if (group.n)
@@ -111,7 +122,8 @@ static void rule_api_service(struct validation *x, const struct vpath *p, const 
     check_text(x, AT(at, N_version), version, check_label_of_dns1035);
     if (!service) {
         if (val_str(val_get(spec, N_caBundle)).n)
-            say_invalid_str(x, AT(at, N_caBundle), arena_printf(a, "%zu bytes", val_getstr(spec, N_caBundle).n),
+            say_invalid_str(x, AT(at, N_caBundle),
+                            arena_printf(a, "%zu bytes", val_getstr(spec, N_caBundle).n),
                             "local APIServices may not have a caBundle");
         if (val_bool(val_get(spec, N_insecureSkipTLSVerify), false))
             say_invalid(x, AT(at, N_insecureSkipTLSVerify), val_get(spec, N_insecureSkipTLSVerify),
@@ -135,7 +147,8 @@ static void check_priority(struct validation *x, const struct vpath *p, const st
                     arena_printf(x->s->arena, "must be positive and less than %lld", (long long)most).p);
 }
 
-static void rule_api_service_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_api_service_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                  const struct val *old)
 {
     const struct val *port = val_at(v, N_service, N_port);
     (void)old;
@@ -144,9 +157,10 @@ static void rule_api_service_spec(struct validation *x, const struct vpath *p, c
     check_range(x, AT(AT(p, N_service), N_port), port, 1, 65535);
 }
 
-/* ---- flow control ---------------------------------------------------------------------------------------- */
+/* ---- flow control -------------------------------------------------------------------------------------- */
 
-static void rule_account_subject(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_account_subject(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     struct str ns = val_getstr(v, N_namespace), name = val_getstr(v, N_name);
     (void)old;
@@ -160,7 +174,8 @@ static void rule_account_subject(struct validation *x, const struct vpath *p, co
         check_text(x, AT(p, N_namespace), ns, check_label_of_dns);
 }
 
-static void rule_limit_response(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_limit_response(struct validation *x, const struct vpath *p, const struct val *v,
+                                const struct val *old)
 {
     bool queues = str_is(val_getstr(v, N_type), "Queue"), rejects = str_is(val_getstr(v, N_type), "Reject");
     (void)old;
@@ -179,7 +194,8 @@ static bool hash_suffices(int64_t queues, int64_t size)
     return left > 0;
 }
 
-static void rule_queuing(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_queuing(struct validation *x, const struct vpath *p, const struct val *v,
+                         const struct val *old)
 {
     const struct val *hand = val_get(v, N_handSize);
     int64_t queues = val_int(val_get(v, N_queues), 0), size = val_int(hand, 0);
@@ -191,17 +207,21 @@ static void rule_queuing(struct validation *x, const struct vpath *p, const stru
         say_invalid(x, AT(p, N_handSize), hand,
                     arena_printf(a, "should not be greater than queues (%lld)", (long long)queues).p);
     else if (!hash_suffices(queues, size))
-        say_invalid(x, AT(p, N_handSize), hand,
-                    arena_printf(a, "required entropy bits of deckSize %lld and handSize %lld should not be greater than 60",
-                                 (long long)queues, (long long)size)
-                        .p);
+        say_invalid(
+            x, AT(p, N_handSize), hand,
+            arena_printf(
+                a, "required entropy bits of deckSize %lld and handSize %lld should not be greater than 60",
+                (long long)queues, (long long)size)
+                .p);
 }
 
-/* ---- trust ----------------------------------------------------------------------------------------------- */
+/* ---- trust --------------------------------------------------------------------------------------------- */
 
-static const char not_a_signer[] = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
+static const char not_a_signer[] =
+    "must be a fully qualified domain and path of the form 'example.com/signer-name'";
 
-static void rule_trust_bundle(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_trust_bundle(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     const struct vpath *spec_at = AT(p, N_spec);
     const struct val *spec = val_get(v, N_spec), *bundle = val_get(spec, N_trustBundle);
@@ -216,7 +236,9 @@ static void rule_trust_bundle(struct validation *x, const struct vpath *p, const
     check_subdomain(&c, str_from(name, prefix.n));
     if (name.n && !str_starts(name, prefix))
         say_invalid_str(x, AT(AT(p, N_metadata), N_name), name,
-                        arena_printf(x->s->arena, "ClusterTrustBundle for signerName " STR_FMT " must be named with prefix " STR_FMT,
+                        arena_printf(x->s->arena,
+                                     "ClusterTrustBundle for signerName " STR_FMT
+                                     " must be named with prefix " STR_FMT,
                                      STR_ARG(signer), STR_ARG(prefix))
                             .p);
     else if (name.n && c.n)
@@ -239,10 +261,12 @@ static void check_uid(struct validation *x, const struct vpath *p, const struct 
         say_too_long(x, p, UID_MAX_BYTES);
 }
 
-static void rule_pod_certificate(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_pod_certificate(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     enum { HOUR = 3600, DAY = 24 * HOUR };
-    static const name_id names[] = {N_podName, N_serviceAccountName, N_nodeName}, uids[] = {N_podUID, N_serviceAccountUID, N_nodeUID};
+    static const name_id names[] = {N_podName, N_serviceAccountName, N_nodeName},
+                         uids[] = {N_podUID, N_serviceAccountUID, N_nodeUID};
     struct str signer = val_getstr(v, N_signerName);
     if (old)
         return;
@@ -257,18 +281,21 @@ static void rule_pod_certificate(struct validation *x, const struct vpath *p, co
         return;
     }
     struct str domain, rest;
-    bool ours = str_cut(signer, '/', &domain, &rest) && (str_is(domain, "kubernetes.io") || str_ends(domain, STR(".kubernetes.io")));
+    bool ours = str_cut(signer, '/', &domain, &rest) &&
+                (str_is(domain, "kubernetes.io") || str_ends(domain, STR(".kubernetes.io")));
     int64_t seconds = val_int(val_get(v, N_maxExpirationSeconds), 0), most = ours ? DAY : 91 * DAY;
     if (seconds < HOUR || seconds > most)
         say_invalid(x, AT(p, N_maxExpirationSeconds), val_get(v, N_maxExpirationSeconds),
                     arena_printf(x->s->arena, "must be in the range [%d, %lld]", HOUR, (long long)most).p);
     if (!val_getstr(v, N_stubPKCS10Request).n)
-        say_invalid(x, p, NULL, "exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set");
+        say_invalid(x, p, NULL,
+                    "exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set");
 }
 
-/* ---- migration of stored versions ------------------------------------------------------------------------ */
+/* ---- migration of stored versions ---------------------------------------------------------------------- */
 
-static void rule_migration(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_migration(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     const struct val *r = val_at(v, N_spec, N_resource);
     const struct vpath *at = AT(AT(p, N_spec), N_resource);
@@ -281,9 +308,10 @@ static void rule_migration(struct validation *x, const struct vpath *p, const st
         check_text(x, AT(at, N_group), val_getstr(r, N_group), check_subdomain);
 }
 
-/* ---- devices --------------------------------------------------------------------------------------------- */
+/* ---- devices ------------------------------------------------------------------------------------------- */
 
-static void rule_device_claim(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_device_claim(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     const struct val *requests = val_get(v, N_requests);
     (void)old;
@@ -295,7 +323,8 @@ static void rule_device_claim(struct validation *x, const struct vpath *p, const
             }
 }
 
-static void rule_device_refs(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_device_refs(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     (void)old;
     check_unique(x, AT(p, N_requests), val_get(v, N_requests), 0);
@@ -312,24 +341,28 @@ static void check_qualified(struct validation *x, const struct vpath *p, const s
         check_text(x, p, domain, check_subdomain);
 }
 
-static void rule_device_constraint(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_device_constraint(struct validation *x, const struct vpath *p, const struct val *v,
+                                   const struct val *old)
 {
     rule_device_refs(x, p, v, old);
     check_qualified(x, AT(p, N_matchAttribute), val_get(v, N_matchAttribute));
 }
 
-static void rule_resource_pool(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_resource_pool(struct validation *x, const struct vpath *p, const struct val *v,
+                               const struct val *old)
 {
     if (!val_getstr(v, N_name).n)
         say_required(x, AT(p, N_name), NULL);
     if (val_int(val_get(v, N_resourceSliceCount), 0) <= 0)
-        say_invalid(x, AT(p, N_resourceSliceCount), val_get(v, N_resourceSliceCount) ?: &(const struct val){.kind = VAL_INT},
+        say_invalid(x, AT(p, N_resourceSliceCount),
+                    val_get(v, N_resourceSliceCount) ?: &(const struct val){.kind = VAL_INT},
                     "must be greater than zero");
     if (old)
         check_same(x, AT(p, N_name), val_get(v, N_name), val_get(old, N_name));
 }
 
-static void rule_claim(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_claim(struct validation *x, const struct vpath *p, const struct val *v,
+                       const struct val *old)
 {
     if (old)
         check_same(x, AT(p, N_spec), val_get(v, N_spec), val_get(old, N_spec));

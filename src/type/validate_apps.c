@@ -8,7 +8,8 @@ static bool selector_empty(const struct val *selector)
 }
 
 /* An empty selector, or one that does not match the labels of its own template, is refused. */
-static void check_own_selector(struct validation *x, const struct vpath *p, const struct val *spec, const char *why)
+static void check_own_selector(struct validation *x, const struct vpath *p, const struct val *spec,
+                               const char *why)
 {
     const struct val *selector = val_get(spec, N_selector);
     if (!selector)
@@ -17,7 +18,8 @@ static void check_own_selector(struct validation *x, const struct vpath *p, cons
         say_invalid(x, AT(p, N_selector), selector, why);
 }
 
-static void check_template(struct validation *x, const struct vpath *p, const struct val *spec, bool nil_matches)
+static void check_template(struct validation *x, const struct vpath *p, const struct val *spec,
+                           bool nil_matches)
 {
     static const struct val nothing = {.kind = VAL_NULL};
     const struct val *selector = val_get(spec, N_selector), *template = val_get(spec, N_template);
@@ -28,7 +30,8 @@ static void check_template(struct validation *x, const struct vpath *p, const st
 }
 
 /* What runs for good restarts always and has no deadline. */
-static void check_long_running(struct validation *x, const struct vpath *p, const struct val *spec, const char *why)
+static void check_long_running(struct validation *x, const struct vpath *p, const struct val *spec,
+                               const char *why)
 {
     const struct val *policy = val_at(spec, N_template, N_spec, N_restartPolicy);
     const struct vpath *at = AT(AT(p, N_template), N_spec);
@@ -38,7 +41,7 @@ static void check_long_running(struct validation *x, const struct vpath *p, cons
         say_forbidden(x, AT(at, N_activeDeadlineSeconds), why);
 }
 
-/* ---- Deployment ------------------------------------------------------------------------------------------ */
+/* ---- Deployment ---------------------------------------------------------------------------------------- */
 
 static void check_rolling(struct validation *x, const struct vpath *p, const struct val *rolling)
 {
@@ -56,7 +59,8 @@ static void check_deployment_strategy(struct validation *x, const struct vpath *
     static const char *const kinds[] = {"Recreate", "RollingUpdate", NULL};
     if (str_is(val_str(type), "Recreate")) {
         if (rolling)
-            say_forbidden(x, AT(p, N_rollingUpdate), "may not be specified when strategy `type` is 'Recreate'");
+            say_forbidden(x, AT(p, N_rollingUpdate),
+                          "may not be specified when strategy `type` is 'Recreate'");
     } else if (!str_is(val_str(type), "RollingUpdate")) {
         say_unsupported(x, p, type, kinds);
     } else if (!rolling) {
@@ -66,7 +70,8 @@ static void check_deployment_strategy(struct validation *x, const struct vpath *
     }
 }
 
-static void rule_deployment_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_deployment_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     const struct val *deadline = val_get(v, N_progressDeadlineSeconds);
     check_own_selector(x, p, v, "empty selector is invalid for deployment");
@@ -77,16 +82,18 @@ static void rule_deployment_spec(struct validation *x, const struct vpath *p, co
         say_invalid(x, AT(p, N_progressDeadlineSeconds), deadline, "must be greater than minReadySeconds");
 }
 
-/* ---- ReplicaSet and ReplicationController ---------------------------------------------------------------- */
+/* ---- ReplicaSet and ReplicationController -------------------------------------------------------------- */
 
-static void rule_replica_set_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_replica_set_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                  const struct val *old)
 {
     check_own_selector(x, p, v, "empty selector is invalid for deployment");
     check_template(x, p, v, true);
     check_long_running(x, p, v, "activeDeadlineSeconds in ReplicaSet is not Supported");
 }
 
-static void rule_controller_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_controller_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     const struct val *selector = val_get(v, N_selector), *template = val_get(v, N_template);
     const struct val *labels = obj_labels(template);
@@ -94,7 +101,7 @@ static void rule_controller_spec(struct validation *x, const struct vpath *p, co
         say_required(x, AT(p, N_selector), NULL);
     if (!template)
         say_required(x, AT(p, N_template), NULL);
-    VAL_EACH_ENTRY(selector, k, value)
+    VAL_EACH_ENTRY (selector, k, value)
         if (template && !str_eq(val_str(val_key(labels, val_str(k))), val_str(value))) {
             say_invalid(x, AT(AT(AT(p, N_template), N_metadata), N_labels), labels,
                         "`selector` does not match template `labels`");
@@ -103,7 +110,7 @@ static void rule_controller_spec(struct validation *x, const struct vpath *p, co
     check_long_running(x, p, v, "activeDeadlineSeconds in ReplicationController is not Supported");
 }
 
-/* ---- StatefulSet ----------------------------------------------------------------------------------------- */
+/* ---- StatefulSet --------------------------------------------------------------------------------------- */
 
 static void check_partitioned(struct validation *x, const struct vpath *p, const struct val *rolling)
 {
@@ -131,7 +138,8 @@ static void check_set_strategy(struct validation *x, const struct vpath *p, cons
         say_invalid(x, AT(p, N_rollingUpdate), rolling, "only allowed for updateStrategy 'RollingUpdate'");
 }
 
-static void rule_stateful_set_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_stateful_set_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                   const struct val *old)
 {
     static const char *const orders[] = {"OrderedReady", "Parallel", NULL};
     struct str order = val_getstr(v, N_podManagementPolicy);
@@ -140,7 +148,7 @@ static void rule_stateful_set_spec(struct validation *x, const struct vpath *p, 
     if (order.n && !str_in(order, orders))
         say_invalid_str(x, AT(p, N_podManagementPolicy), order, "must be 'OrderedReady' or 'Parallel'");
     check_set_strategy(x, AT(p, N_updateStrategy), val_get(v, N_updateStrategy));
-    VAL_EACH(x->claim_templates, claim)
+    VAL_EACH (x->claim_templates, claim)
         check_claim_spec(x, AT(ITEM(AT(p, N_volumeClaimTemplates), i++), N_spec), val_get(claim, N_spec));
     check_range(x, AT_TEXT(p, "ordinals.start"), val_at(v, N_ordinals, N_start), 0, INT32_MAX);
     check_own_selector(x, p, v, "empty selector is invalid for statefulset");
@@ -151,7 +159,7 @@ static void rule_stateful_set_spec(struct validation *x, const struct vpath *p, 
         check_same(x, AT(p, fixed[k]), val_get(v, fixed[k]), val_get(old, fixed[k]));
 }
 
-/* ---- DaemonSet ------------------------------------------------------------------------------------------- */
+/* ---- DaemonSet ----------------------------------------------------------------------------------------- */
 
 static void check_daemon_rolling(struct validation *x, const struct vpath *p, const struct val *rolling)
 {
@@ -167,7 +175,8 @@ static void check_daemon_rolling(struct validation *x, const struct vpath *p, co
         say_required(x, AT(p, N_maxUnavailable), "cannot be 0 when maxSurge is 0");
 }
 
-static void rule_daemon_set_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_daemon_set_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     static const char *const kinds[] = {"RollingUpdate", "OnDelete", NULL};
     const struct val *strategy = val_get(v, N_updateStrategy), *type = val_get(strategy, N_type);
@@ -181,7 +190,8 @@ static void rule_daemon_set_spec(struct validation *x, const struct vpath *p, co
         say_unsupported(x, at, type ?: &(struct val){.kind = VAL_STR, .s = ""}, kinds);
 }
 
-static void rule_revision(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_revision(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     if (!val_get(v, N_data))
         say_required(x, AT(p, N_data), "data is mandatory");

@@ -17,12 +17,14 @@ enum {
     CRON_NAME_MAX = 52, /* 63 less the suffix of its Jobs */
 };
 
-/* ---- policies -------------------------------------------------------------------------------------------- */
+/* ---- policies ------------------------------------------------------------------------------------------ */
 
-static void check_exit_codes(struct validation *x, const struct vpath *p, const struct val *v, const struct val *spec)
+static void check_exit_codes(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *spec)
 {
     static const char *const operators[] = {"In", "NotIn", NULL};
-    const struct val *op = val_get(v, N_operator), *values = val_get(v, N_values), *name = val_get(v, N_containerName);
+    const struct val *op = val_get(v, N_operator), *values = val_get(v, N_values),
+                     *name = val_get(v, N_containerName);
     bool ordered = true, known = !name;
     if (!val_str(op).n)
         say_required(x, AT(p, N_operator), "valid values: [\"In\" \"NotIn\"]");
@@ -30,13 +32,14 @@ static void check_exit_codes(struct validation *x, const struct vpath *p, const 
         say_unsupported(x, AT(p, N_operator), op, operators);
     static const name_id lists[] = {N_containers, N_initContainers};
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-        VAL_EACH(val_at(spec, N_template, N_spec, lists[l]), c)
+        VAL_EACH (val_at(spec, N_template, N_spec, lists[l]), c)
             known = known || str_eq(val_getstr(c, N_name), val_str(name));
     if (!known)
         say_invalid(x, AT(p, N_containerName), name,
                     "must be one of the container or initContainer names in the pod template");
     if (!val_len(values))
-        say_invalid(x, AT(p, N_values), values ?: &(struct val){.kind = VAL_LIST}, "at least one value is required");
+        say_invalid(x, AT(p, N_values), values ?: &(struct val){.kind = VAL_LIST},
+                    "at least one value is required");
     if (val_len(values) > 255)
         say_too_many(x, AT(p, N_values), val_len(values), 255);
     for (size_t i = 0; i < val_len(values); i++) {
@@ -54,7 +57,8 @@ static void check_exit_codes(struct validation *x, const struct vpath *p, const 
         say_invalid(x, AT(p, N_values), values, "must be ordered");
 }
 
-static void check_failure_rule(struct validation *x, const struct vpath *p, const struct val *rule, const struct val *spec)
+static void check_failure_rule(struct validation *x, const struct vpath *p, const struct val *rule,
+                               const struct val *spec)
 {
     static const char *const actions[] = {"Count", "FailIndex", "FailJob", "Ignore", NULL};
     const struct val *action = val_get(rule, N_action), *codes = val_get(rule, N_onExitCodes);
@@ -70,7 +74,7 @@ static void check_failure_rule(struct validation *x, const struct vpath *p, cons
         check_exit_codes(x, AT(p, N_onExitCodes), codes, spec);
     if (val_len(conditions) > 20)
         say_too_many(x, AT(p, N_onPodConditions), val_len(conditions), 20);
-    VAL_EACH(conditions, c) {
+    VAL_EACH (conditions, c) {
         static const char *const statuses[] = {"False", "True", "Unknown", NULL};
         const struct vpath *at = ITEM(AT(p, N_onPodConditions), i++);
         check_text(x, AT(at, N_type), val_getstr(c, N_type), check_label_key);
@@ -83,7 +87,8 @@ static void check_failure_rule(struct validation *x, const struct vpath *p, cons
         say_invalid(x, p, rule, "specifying one of OnExitCodes and OnPodConditions is required");
 }
 
-static void check_success_rule(struct validation *x, const struct vpath *p, const struct val *rule, int64_t completions)
+static void check_success_rule(struct validation *x, const struct vpath *p, const struct val *rule,
+                               int64_t completions)
 {
     const struct val *count = val_get(rule, N_succeededCount), *indexes = val_get(rule, N_succeededIndexes);
     const char *fault;
@@ -97,7 +102,8 @@ static void check_success_rule(struct validation *x, const struct vpath *p, cons
         return;
     check_range(x, AT(p, N_succeededCount), count, 0, INT32_MAX);
     if (count->i > completions)
-        say_invalid(x, AT(p, N_succeededCount), count, "must be less than or equal to the number of specified completions");
+        say_invalid(x, AT(p, N_succeededCount), count,
+                    "must be less than or equal to the number of specified completions");
     if (indexes && count->i > MAX(total, 0))
         say_invalid(x, AT(p, N_succeededCount), count, "must be less than or equal to the number of indexes");
 }
@@ -106,11 +112,12 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
 {
     const struct val *failure = val_get(v, N_podFailurePolicy), *success = val_get(v, N_successPolicy);
     const struct val *replacement = val_get(v, N_podReplacementPolicy), *rules = val_get(failure, N_rules);
-    static const char *const both[] = {"Failed", "TerminatingOrFailed", NULL}, *const failed[] = {"Failed", NULL};
+    static const char *const both[] = {"Failed", "TerminatingOrFailed", NULL}, *const failed[] = {"Failed",
+                                                                                                  NULL};
     size_t i = 0, j = 0;
     if (val_len(rules) > 20)
         say_too_many(x, AT(AT(p, N_podFailurePolicy), N_rules), val_len(rules), 20);
-    VAL_EACH(rules, rule)
+    VAL_EACH (rules, rule)
         check_failure_rule(x, ITEM(AT(AT(p, N_podFailurePolicy), N_rules), i++), rule, v);
     if (replacement && !str_in(val_str(replacement), failure ? failed : both))
         say_unsupported(x, AT(p, N_podReplacementPolicy), replacement, failure ? failed : both);
@@ -121,11 +128,12 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
     rules = val_get(success, N_rules);
     if (success && !val_len(rules))
         say_required(x, AT(AT(p, N_successPolicy), N_rules), "at least one rules must be specified");
-    VAL_EACH(rules, rule)
-        check_success_rule(x, ITEM(AT(AT(p, N_successPolicy), N_rules), j++), rule, val_int(val_get(v, N_completions), 0));
+    VAL_EACH (rules, rule)
+        check_success_rule(x, ITEM(AT(AT(p, N_successPolicy), N_rules), j++), rule,
+                           val_int(val_get(v, N_completions), 0));
 }
 
-/* ---- Job ------------------------------------------------------------------------------------------------- */
+/* ---- Job ----------------------------------------------------------------------------------------------- */
 
 static void check_indexed(struct validation *x, const struct vpath *p, const struct val *v)
 {
@@ -135,7 +143,8 @@ static void check_indexed(struct validation *x, const struct vpath *p, const str
     if (!completions)
         say_required(x, AT(p, N_completions), "when completion mode is Indexed");
     if (pods > INDEXED_PARALLELISM_MAX)
-        say_invalid(x, AT(p, N_parallelism), parallelism, "must be less than or equal to 100000 when completion mode is Indexed");
+        say_invalid(x, AT(p, N_parallelism), parallelism,
+                    "must be less than or equal to 100000 when completion mode is Indexed");
     if (completions && failed && failed->i > n)
         say_invalid(x, AT(p, N_maxFailedIndexes), failed, "must be less than or equal to completions");
     if (failed && failed->i > FAILED_INDEXES_MAX)
@@ -145,9 +154,11 @@ static void check_indexed(struct validation *x, const struct vpath *p, const str
     if (!failed)
         say_required(x, AT(p, N_maxFailedIndexes), "must be specified when completions is above 100000");
     if (pods > HIGH_PARALLELISM_MAX)
-        say_invalid(x, AT(p, N_parallelism), parallelism, "must be less than or equal to 10000 when completions are above 100000");
+        say_invalid(x, AT(p, N_parallelism), parallelism,
+                    "must be less than or equal to 10000 when completions are above 100000");
     if (failed && failed->i > HIGH_FAILED_INDEXES_MAX)
-        say_invalid(x, AT(p, N_maxFailedIndexes), failed, "must be less than or equal to 10000 when completions are above 100000");
+        say_invalid(x, AT(p, N_maxFailedIndexes), failed,
+                    "must be less than or equal to 10000 when completions are above 100000");
 }
 
 static void check_restart(struct validation *x, const struct vpath *p, const struct val *v)
@@ -178,10 +189,16 @@ static void check_managed_by(struct validation *x, const struct vpath *p, const 
         say_too_long(x, p, MANAGED_BY_MAX);
 }
 
-static void rule_job_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_job_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
-    static const name_id counts[] = {N_parallelism, N_completions, N_activeDeadlineSeconds, N_backoffLimit,
-                                     N_ttlSecondsAfterFinished, N_backoffLimitPerIndex, N_maxFailedIndexes};
+    static const name_id counts[] = {N_parallelism,
+                                     N_completions,
+                                     N_activeDeadlineSeconds,
+                                     N_backoffLimit,
+                                     N_ttlSecondsAfterFinished,
+                                     N_backoffLimitPerIndex,
+                                     N_maxFailedIndexes};
     static const char *const modes[] = {"NonIndexed", "Indexed", NULL};
     const struct val *mode = val_get(v, N_completionMode);
     bool indexed = str_is(val_str(mode), "Indexed");
@@ -197,7 +214,8 @@ static void rule_job_spec(struct validation *x, const struct vpath *p, const str
     static const name_id of_indexed[] = {N_backoffLimitPerIndex, N_maxFailedIndexes};
     for (size_t i = 0; i < ARRAY_SIZE(of_indexed); i++)
         if (val_get(v, of_indexed[i]) && (!mode || str_is(val_str(mode), "NonIndexed")))
-            say_invalid(x, AT(p, of_indexed[i]), val_get(v, of_indexed[i]), "requires indexed completion mode");
+            say_invalid(x, AT(p, of_indexed[i]), val_get(v, of_indexed[i]),
+                        "requires indexed completion mode");
     check_policies(x, p, v, indexed);
     check_restart(x, p, v);
 }
@@ -225,9 +243,10 @@ static void check_generated(struct validation *x, const struct vpath *p, const s
             say_invalid(x, KEY(AT(at, N_labels), wanted[i].key), have, "must be the generated one");
     }
     const struct val *by = val_at(job, N_spec, N_selector, N_matchLabels);
-    VAL_EACH_ENTRY(by, k, v)
+    VAL_EACH_ENTRY (by, k, v)
         if (!str_eq(val_str(val_key(expected, val_str(k))), val_str(v))) {
-            say_invalid(x, AT(p, N_selector), val_at(job, N_spec, N_selector), "`selector` not auto-generated");
+            say_invalid(x, AT(p, N_selector), val_at(job, N_spec, N_selector),
+                        "`selector` not auto-generated");
             return;
         }
 }
@@ -238,7 +257,8 @@ static bool suspended_before_start(const struct val *old)
 }
 
 /* Of a Job that waits, what decides where and with how much its Pods run may still change (KEP-2926). */
-static const struct val *template_to_compare(struct validation *x, const struct val *template, const struct val *old)
+static const struct val *template_to_compare(struct validation *x, const struct val *template,
+                                             const struct val *old)
 {
     static const name_id free_to_change[] = {N_affinity, N_nodeSelector, N_tolerations, N_schedulingGates};
     struct arena *a = x->s->arena;
@@ -255,27 +275,31 @@ static const struct val *template_to_compare(struct validation *x, const struct 
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
         struct val *containers = val_mut(spec, lists[l]);
         for (size_t i = 0; i < val_len(containers); i++)
-            val_set_ref(a, &containers->items[i], N_resources, val_get(val_item(val_at(old, N_spec, lists[l]), i), N_resources));
+            val_set_ref(a, &containers->items[i], N_resources,
+                        val_get(val_item(val_at(old, N_spec, lists[l]), i), N_resources));
     }
     return copy;
 }
 
-static void check_job_update(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void check_job_update(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     const struct val *template = val_get(v, N_template), *was = val_get(old, N_template);
     const struct val *completions = val_get(v, N_completions);
     bool indexed = str_is(val_getstr(v, N_completionMode), "Indexed");
-    static const name_id fixed[] = {N_selector, N_completionMode, N_podFailurePolicy, N_backoffLimitPerIndex, N_managedBy,
-                                    N_successPolicy};
+    static const name_id fixed[] = {N_selector,  N_completionMode, N_podFailurePolicy, N_backoffLimitPerIndex,
+                                    N_managedBy, N_successPolicy};
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
         check_same(x, AT(p, fixed[i]), val_get(v, fixed[i]), val_get(old, fixed[i]));
     if (!val_equal(completions, val_get(old, N_completions)) &&
         !(indexed && val_equal(completions, val_get(v, N_parallelism)) &&
-          val_equal(val_get(old, N_completions), val_get(old, N_parallelism)) && completions && val_get(old, N_completions)))
+          val_equal(val_get(old, N_completions), val_get(old, N_parallelism)) && completions &&
+          val_get(old, N_completions)))
         say_invalid(x, AT(p, N_completions), completions, "field is immutable");
     const struct vpath *at = AT(p, N_template);
     if (val_bool(val_get(old, N_suspend), false))
-        check_same(x, AT(at, N_spec), val_get(template_to_compare(x, template, was), N_spec), val_get(was, N_spec));
+        check_same(x, AT(at, N_spec), val_get(template_to_compare(x, template, was), N_spec),
+                   val_get(was, N_spec));
     else
         check_same(x, at, template, was);
 }
@@ -287,7 +311,8 @@ static void rule_job(struct validation *x, const struct vpath *p, const struct v
     if (!val_get(spec, N_selector))
         say_required(x, AT(at, N_selector), NULL);
     if (!has_faults(x, AT(at, N_selector)) || !val_get(spec, N_selector))
-        check_selector_matches(x, AT(at, N_selector), val_get(spec, N_selector), AT(AT(AT(at, N_template), N_metadata), N_labels),
+        check_selector_matches(x, AT(at, N_selector), val_get(spec, N_selector),
+                               AT(AT(AT(at, N_template), N_metadata), N_labels),
                                val_at(spec, N_template, N_metadata, N_labels));
     if (old) {
         check_job_update(x, at, spec, val_get(old, N_spec));
@@ -295,14 +320,15 @@ static void rule_job(struct validation *x, const struct vpath *p, const struct v
     }
     check_generated(x, at, v);
     if (str_is(val_getstr(spec, N_completionMode), "Indexed") && val_int(completions, 0) > 0) {
-        struct str host = arena_printf(x->s->arena, STR_FMT "-%lld", STR_ARG(obj_name(v)), (long long)(completions->i - 1));
+        struct str host =
+            arena_printf(x->s->arena, STR_FMT "-%lld", STR_ARG(obj_name(v)), (long long)(completions->i - 1));
         if (check_dns_label(host))
             say_invalid_str(x, AT(AT(p, N_metadata), N_name), obj_name(v),
                             "will not able to create pod with invalid DNS label");
     }
 }
 
-/* ---- CronJob --------------------------------------------------------------------------------------------- */
+/* ---- CronJob ------------------------------------------------------------------------------------------- */
 
 static bool file_exists(const char *path)
 {
@@ -342,7 +368,8 @@ static void check_zone(struct validation *x, const struct vpath *p, const struct
     else if (!zone_well_formed(s) || !zone_exists(x->s->arena, s))
         say_invalid(x, p, v, "unknown time zone");
     if (s.n == 5 && strncasecmp(s.p, "local", 5) == 0)
-        say_invalid(x, p, v, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+        say_invalid(x, p, v,
+                    "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
 }
 
 static struct str without_zone(struct str s)
@@ -353,7 +380,8 @@ static struct str without_zone(struct str s)
     return s;
 }
 
-static void rule_cron_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_cron_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     const struct val *schedule = val_get(v, N_schedule);
     struct cron cron;
@@ -363,22 +391,26 @@ static void rule_cron_spec(struct validation *x, const struct vpath *p, const st
         if (cron_parse(without_zone(val_str(schedule)), &cron, &e) < 0)
             say_invalid(x, AT(p, N_schedule), schedule, e.text);
         if (zone && !str_contains(val_getstr(old, N_schedule), STR("TZ")))
-            say_invalid(x, AT(p, N_schedule), schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+            say_invalid(x, AT(p, N_schedule), schedule,
+                        "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
         else if (zone && val_get(v, N_timeZone))
-            say_invalid(x, AT(p, N_schedule), schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+            say_invalid(x, AT(p, N_schedule), schedule,
+                        "cannot use both timeZone field and TZ or CRON_TZ in schedule");
     }
     if (!old || !val_equal(val_get(v, N_timeZone), val_get(old, N_timeZone)))
         check_zone(x, AT(p, N_timeZone), val_get(v, N_timeZone));
     const struct val *template = val_at(v, N_jobTemplate, N_spec);
     const struct vpath *at = AT(AT(p, N_jobTemplate), N_spec);
     if (val_get(template, N_selector))
-        say_invalid(x, AT(at, N_selector), val_get(template, N_selector), "`selector` will be auto-generated");
+        say_invalid(x, AT(at, N_selector), val_get(template, N_selector),
+                    "`selector` will be auto-generated");
     if (val_bool(val_get(template, N_manualSelector), false))
         say_unsupported(x, AT(at, N_manualSelector), val_get(template, N_manualSelector),
                         (const char *const[]){"nil", "false", NULL});
 }
 
-static void rule_cron_job(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_cron_job(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     if (!old && obj_name(v).n > CRON_NAME_MAX)
         say_invalid_str(x, AT(AT(p, N_metadata), N_name), obj_name(v), "must be no more than 52 characters");

@@ -23,7 +23,7 @@ void check_text(struct validation *x, const struct vpath *p, struct str s, check
 
 void check_labels(struct validation *x, const struct vpath *p, const struct val *map)
 {
-    VAL_EACH_ENTRY(map, k, v) {
+    VAL_EACH_ENTRY (map, k, v) {
         check_text(x, p, val_str(k), check_label_key);
         check_text(x, p, val_str(v), check_label_text);
     }
@@ -65,7 +65,7 @@ void check_unique(struct validation *x, const struct vpath *p, const struct val 
     }
 }
 
-/* ---- amounts --------------------------------------------------------------------------------------------- */
+/* ---- amounts ------------------------------------------------------------------------------------------- */
 
 void check_quantity(struct validation *x, const struct vpath *p, const struct val *q)
 {
@@ -94,13 +94,14 @@ bool is_extended_resource(struct str resource)
 
 static bool is_whole(struct str resource)
 {
-    static const char *const names[] = {"pods",       "resourcequotas",         "services",          "replicationcontrollers",
-                                        "secrets",    "configmaps",             "persistentvolumeclaims",
-                                        "services.nodeports", "services.loadbalancers", NULL};
+    static const char *const names[] = {
+        "pods",       "resourcequotas",         "services",           "replicationcontrollers", "secrets",
+        "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", NULL};
     return str_in(resource, names) || is_extended_resource(resource);
 }
 
-void check_resource_amount(struct validation *x, const struct vpath *p, struct str resource, const struct val *q)
+void check_resource_amount(struct validation *x, const struct vpath *p, struct str resource,
+                           const struct val *q)
 {
     check_quantity(x, p, q);
     if (is_whole(resource) && quantity_or_zero(val_str(q)).nano % 1000000000)
@@ -109,11 +110,27 @@ void check_resource_amount(struct validation *x, const struct vpath *p, struct s
 
 static bool is_standard_resource(struct str s)
 {
-    static const char *const names[] = {
-        "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage",
-        "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services",
-        "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "storage", "requests.storage",
-        "services.nodeports", "services.loadbalancers", NULL};
+    static const char *const names[] = {"cpu",
+                                        "memory",
+                                        "ephemeral-storage",
+                                        "requests.cpu",
+                                        "requests.memory",
+                                        "requests.ephemeral-storage",
+                                        "limits.cpu",
+                                        "limits.memory",
+                                        "limits.ephemeral-storage",
+                                        "pods",
+                                        "resourcequotas",
+                                        "services",
+                                        "replicationcontrollers",
+                                        "secrets",
+                                        "configmaps",
+                                        "persistentvolumeclaims",
+                                        "storage",
+                                        "requests.storage",
+                                        "services.nodeports",
+                                        "services.loadbalancers",
+                                        NULL};
     return str_in(s, names) || is_hugepages(s) || str_starts(s, STR("requests.hugepages-"));
 }
 
@@ -143,7 +160,7 @@ void check_container_resource_name(struct validation *x, const struct vpath *p, 
     }
 }
 
-/* ---- numbers or percentages ------------------------------------------------------------------------------ */
+/* ---- numbers or percentages ---------------------------------------------------------------------------- */
 
 void check_int_or_percent(struct validation *x, const struct vpath *p, const struct val *v)
 {
@@ -176,7 +193,7 @@ void check_at_most_100_percent(struct validation *x, const struct vpath *p, cons
         say_invalid(x, p, v, "must not be greater than 100%");
 }
 
-/* ---- selectors ------------------------------------------------------------------------------------------- */
+/* ---- selectors ----------------------------------------------------------------------------------------- */
 
 void check_selector_matches(struct validation *x, const struct vpath *selector_at, const struct val *selector,
                             const struct vpath *labels_at, const struct val *labels)
@@ -198,7 +215,8 @@ static void check_expression(struct validation *x, const struct vpath *p, const 
             say_required(x, AT(p, N_values), "must be specified when `operator` is 'In' or 'NotIn'");
     } else if (str_is(op, "Exists") || str_is(op, "DoesNotExist")) {
         if (val_len(values))
-            say_forbidden(x, AT(p, N_values), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            say_forbidden(x, AT(p, N_values),
+                          "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     } else {
         say_invalid_str(x, AT(p, N_operator), op, "not a valid selector operator");
     }
@@ -207,11 +225,12 @@ static void check_expression(struct validation *x, const struct vpath *p, const 
         check_text(x, ITEM(AT(p, N_values), i), val_str(val_item(values, i)), check_label_text);
 }
 
-static void rule_label_selector(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_label_selector(struct validation *x, const struct vpath *p, const struct val *v,
+                                const struct val *old)
 {
     size_t i = 0;
     check_labels(x, AT(p, N_matchLabels), val_get(v, N_matchLabels));
-    VAL_EACH(val_get(v, N_matchExpressions), expr)
+    VAL_EACH (val_get(v, N_matchExpressions), expr)
         check_expression(x, ITEM(AT(p, N_matchExpressions), i++), expr);
 }
 

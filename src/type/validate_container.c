@@ -3,7 +3,7 @@
 #include "type/validate-internal.h"
 #include "wire/quantity.h"
 
-/* ---- ports ----------------------------------------------------------------------------------------------- */
+/* ---- ports --------------------------------------------------------------------------------------------- */
 
 static bool same_host_port(const struct val *a, const struct val *b)
 {
@@ -27,13 +27,15 @@ static bool host_port_taken(const struct val *containers, size_t from, size_t c,
 }
 
 /* shared: the containers run at the same time. */
-static void check_host_ports(struct validation *x, const struct vpath *p, const struct val *containers, bool shared)
+static void check_host_ports(struct validation *x, const struct vpath *p, const struct val *containers,
+                             bool shared)
 {
     for (size_t i = 0; i < val_len(containers); i++) {
         const struct val *ports = val_get(val_item(containers, i), N_ports);
         for (size_t j = 0; j < val_len(ports); j++)
             if (host_port_taken(containers, shared ? 0 : i, i, j))
-                say_duplicate(x, AT(ITEM(AT(ITEM(p, i), N_ports), j), N_hostPort), val_get(val_item(ports, j), N_hostPort));
+                say_duplicate(x, AT(ITEM(AT(ITEM(p, i), N_ports), j), N_hostPort),
+                              val_get(val_item(ports, j), N_hostPort));
     }
 }
 
@@ -53,7 +55,7 @@ static void check_port(struct validation *x, const struct vpath *p, const struct
         check_range(x, p, port ?: &(struct val){.kind = VAL_INT}, 1, 65535);
 }
 
-/* ---- environment ----------------------------------------------------------------------------------------- */
+/* ---- environment --------------------------------------------------------------------------------------- */
 
 static bool split_subscript(struct str s, struct str *ret_path, struct str *ret_subscript)
 {
@@ -67,12 +69,27 @@ static bool split_subscript(struct str s, struct str *ret_path, struct str *ret_
 
 /* Paths that can be asked for at all, whether or not here. */
 static const char *const known_paths[] = {
-    "metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid",
-    "spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "spec.schedulerName", "spec.hostNetwork",
-    "status.phase", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs", "spec.host", NULL,
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.serviceAccountName",
+    "spec.schedulerName",
+    "spec.hostNetwork",
+    "status.phase",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+    "spec.host",
+    NULL,
 };
 
-void check_field_ref(struct validation *x, const struct vpath *p, const struct val *ref, const char *const *paths)
+void check_field_ref(struct validation *x, const struct vpath *p, const struct val *ref,
+                     const char *const *paths)
 {
     struct str path = val_getstr(ref, N_fieldPath), base, key;
     if (!path.n) {
@@ -104,9 +121,11 @@ void check_field_ref(struct validation *x, const struct vpath *p, const struct v
     }
 }
 
-static const char *const sizes[] = {"1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL};
+static const char *const sizes[] = {"1",   "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
+                                    "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL};
 
-static void check_divisor(struct validation *x, const struct vpath *p, struct str resource, struct str divisor)
+static void check_divisor(struct validation *x, const struct vpath *p, struct str resource,
+                          struct str divisor)
 {
     static const char *const cpu[] = {"1m", "1", NULL};
     bool is_cpu = str_ends(resource, STR(".cpu"));
@@ -120,10 +139,16 @@ static void check_divisor(struct validation *x, const struct vpath *p, struct st
 
 void check_resource_ref(struct validation *x, const struct vpath *p, const struct val *ref, bool in_volume)
 {
-    static const char *const known[] = {"limits.cpu",   "limits.memory",   "limits.ephemeral-storage",
-                                            "requests.cpu", "requests.memory", "requests.ephemeral-storage", NULL};
+    static const char *const known[] = {"limits.cpu",
+                                        "limits.memory",
+                                        "limits.ephemeral-storage",
+                                        "requests.cpu",
+                                        "requests.memory",
+                                        "requests.ephemeral-storage",
+                                        NULL};
     struct str resource = val_getstr(ref, N_resource);
-    bool huge = str_starts(resource, STR("requests.hugepages-")) || str_starts(resource, STR("limits.hugepages-"));
+    bool huge =
+        str_starts(resource, STR("requests.hugepages-")) || str_starts(resource, STR("limits.hugepages-"));
     if (in_volume && !val_getstr(ref, N_containerName).n)
         say_required(x, AT(p, N_containerName), NULL);
     else if (!resource.n)
@@ -133,11 +158,12 @@ void check_resource_ref(struct validation *x, const struct vpath *p, const struc
     check_divisor(x, AT(p, N_divisor), resource, val_getstr(ref, N_divisor));
 }
 
-static void rule_env_var(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_env_var(struct validation *x, const struct vpath *p, const struct val *v,
+                         const struct val *old)
 {
-    static const char *const paths[] = {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName",
-                                        "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP",
-                                        "status.podIPs", NULL};
+    static const char *const paths[] = {
+        "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+        "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs", NULL};
     const struct val *from = val_get(v, N_valueFrom), *empty = &(struct val){.kind = VAL_STR, .s = ""};
     const struct vpath *at = AT(p, N_valueFrom);
     if (!from)
@@ -150,7 +176,8 @@ static void rule_env_var(struct validation *x, const struct vpath *p, const stru
         check_relative_path(x, AT(AT(at, N_fileKeyRef), N_path), val_str(val_at(from, N_fileKeyRef, N_path)));
     if (!from->n)
         say_invalid(x, at, empty,
-                    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`");
+                    "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` "
+                    "or `fileKeyRef`");
     else if (val_getstr(v, N_value).n)
         say_invalid(x, at, empty, "may not be specified when `value` is not empty");
     else if (from->n > 1)
@@ -162,7 +189,7 @@ static void check_env_from(struct validation *x, const struct vpath *p, const st
     static const name_id refs[] = {N_configMapRef, N_secretRef};
     const struct val *empty = &(struct val){.kind = VAL_STR, .s = ""};
     size_t i = 0;
-    VAL_EACH(list, source) {
+    VAL_EACH (list, source) {
         unsigned n = 0;
         for (size_t k = 0; k < ARRAY_SIZE(refs); k++) {
             const struct val *ref = val_get(source, refs[k]);
@@ -182,11 +209,11 @@ static void check_env_from(struct validation *x, const struct vpath *p, const st
     }
 }
 
-/* ---- mounts ---------------------------------------------------------------------------------------------- */
+/* ---- mounts -------------------------------------------------------------------------------------------- */
 
 static const struct val *find_by(const struct val *list, name_id name, struct str s)
 {
-    VAL_EACH(list, item)
+    VAL_EACH (list, item)
         if (str_eq(val_getstr(item, name), s))
             return item;
     return NULL;
@@ -196,8 +223,9 @@ static const struct val *find_by(const struct val *list, name_id name, struct st
 static const struct val *find_volume(struct validation *x, struct str name)
 {
     static const struct val claim_member = {.kind = VAL_OBJ, .name = N_persistentVolumeClaim};
-    static const struct val claim = {.kind = VAL_OBJ, .n = 1, .items = (struct val *)(uintptr_t)&claim_member};
-    VAL_EACH(x->claim_templates, template)
+    static const struct val claim = {
+        .kind = VAL_OBJ, .n = 1, .items = (struct val *)(uintptr_t)&claim_member};
+    VAL_EACH (x->claim_templates, template)
         if (str_eq(obj_name(template), name))
             return &claim;
     const struct val *volumes = val_get(x->pod, N_volumes), *v = find_by(volumes, N_name, name);
@@ -243,7 +271,8 @@ static void check_mount(struct validation *x, const struct vpath *list, size_t i
 {
     const struct val *mounts = val_get(container, N_volumeMounts), *m = val_item(mounts, i);
     const struct val *devices = val_get(container, N_volumeDevices);
-    struct str name = val_getstr(m, N_name), path = val_getstr(m, N_mountPath), sub = val_getstr(m, N_subPath);
+    struct str name = val_getstr(m, N_name), path = val_getstr(m, N_mountPath),
+               sub = val_getstr(m, N_subPath);
     struct str expr = val_getstr(m, N_subPathExpr);
     const struct vpath *p = ITEM(list, i);
     if (!name.n)
@@ -278,9 +307,11 @@ static bool has_backsteps(struct str path)
     return false;
 }
 
-static void check_device(struct validation *x, const struct vpath *p, const struct val *container, const struct val *d)
+static void check_device(struct validation *x, const struct vpath *p, const struct val *container,
+                         const struct val *d)
 {
-    const struct val *devices = val_get(container, N_volumeDevices), *mounts = val_get(container, N_volumeMounts);
+    const struct val *devices = val_get(container, N_volumeDevices),
+                     *mounts = val_get(container, N_volumeMounts);
     struct str name = val_getstr(d, N_name), path = val_getstr(d, N_devicePath);
     const struct val *volume = find_volume(x, name);
     if (find_by(devices, N_name, name) != d)
@@ -288,8 +319,9 @@ static void check_device(struct validation *x, const struct vpath *p, const stru
     if (!volume)
         say_not_found(x, AT(p, N_name), val_get(d, N_name) ?: &(struct val){.kind = VAL_STR, .s = ""});
     else if (!val_get(volume, N_persistentVolumeClaim) && !val_get(volume, N_ephemeral))
-        say_invalid_str(x, AT(p, N_name), name,
-                        "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
+        say_invalid_str(
+            x, AT(p, N_name), name,
+            "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
     if (find_by(devices, N_devicePath, path) != d)
         say_invalid_str(x, AT(p, N_devicePath), path, "must be unique");
     if (has_backsteps(path))
@@ -300,7 +332,7 @@ static void check_device(struct validation *x, const struct vpath *p, const stru
         say_invalid_str(x, AT(p, N_devicePath), path, "must not already exist as a path in volumeMounts");
 }
 
-/* ---- resources ------------------------------------------------------------------------------------------- */
+/* ---- resources ----------------------------------------------------------------------------------------- */
 
 /* More may be given out than there is. */
 static bool overcommits(struct str resource)
@@ -309,7 +341,8 @@ static bool overcommits(struct str resource)
     return native && !is_hugepages(resource);
 }
 
-static void check_huge_amount(struct validation *x, const struct vpath *p, struct str resource, const struct val *q)
+static void check_huge_amount(struct validation *x, const struct vpath *p, struct str resource,
+                              const struct val *q)
 {
     if (!is_hugepages(resource))
         return;
@@ -319,7 +352,8 @@ static void check_huge_amount(struct validation *x, const struct vpath *p, struc
         say_invalid(x, p, q, "is not a positive integer multiple of the page size");
 }
 
-static void check_resource(struct validation *x, const struct vpath *p, struct str name, const struct val *q, bool of_pod)
+static void check_resource(struct validation *x, const struct vpath *p, struct str name, const struct val *q,
+                           bool of_pod)
 {
     static const char *const of_pods[] = {"cpu", "memory", NULL};
     if (!of_pod)
@@ -331,8 +365,8 @@ static void check_resource(struct validation *x, const struct vpath *p, struct s
     check_huge_amount(x, p, name, q);
 }
 
-static void check_request(struct validation *x, const struct vpath *p, const struct val *limits, struct str name,
-                          const struct val *q)
+static void check_request(struct validation *x, const struct vpath *p, const struct val *limits,
+                          struct str name, const struct val *q)
 {
     const struct val *limit = val_key(limits, name);
     if (!limit) {
@@ -349,7 +383,7 @@ static void check_request(struct validation *x, const struct vpath *p, const str
 
 static bool has_any(const struct val *map, bool (*is)(struct str))
 {
-    EACH_KEY(map, k)
+    EACH_KEY (map, k)
         if (is(val_str(k)))
             return true;
     return false;
@@ -360,7 +394,8 @@ static bool is_cpu_or_memory(struct str s)
     return str_is(s, "cpu") || str_is(s, "memory");
 }
 
-static void check_claim_refs(struct validation *x, const struct vpath *p, const struct val *refs, const struct val *claims)
+static void check_claim_refs(struct validation *x, const struct vpath *p, const struct val *refs,
+                             const struct val *claims)
 {
     for (size_t i = 0; i < val_len(refs); i++) {
         const struct val *ref = val_item(refs, i), *name = val_get(ref, N_name);
@@ -381,12 +416,13 @@ static void check_claim_refs(struct validation *x, const struct vpath *p, const 
     }
 }
 
-void check_resources(struct validation *x, const struct vpath *p, const struct val *v, const struct val *claims, bool of_pod)
+void check_resources(struct validation *x, const struct vpath *p, const struct val *v,
+                     const struct val *claims, bool of_pod)
 {
     const struct val *limits = val_get(v, N_limits), *requests = val_get(v, N_requests);
-    VAL_EACH_ENTRY(limits, k, q)
+    VAL_EACH_ENTRY (limits, k, q)
         check_resource(x, KEY(AT(p, N_limits), val_str(k)), val_str(k), q, of_pod);
-    VAL_EACH_ENTRY(requests, k, q) {
+    VAL_EACH_ENTRY (requests, k, q) {
         check_resource(x, KEY(AT(p, N_requests), val_str(k)), val_str(k), q, of_pod);
         check_request(x, p, limits, val_str(k), q);
     }
@@ -400,10 +436,12 @@ void check_resources(struct validation *x, const struct vpath *p, const struct v
 
 static void check_resize_policy(struct validation *x, const struct vpath *p, const struct val *list)
 {
-    static const char *const names[] = {"cpu", "memory", NULL}, *const policies[] = {"NotRequired", "RestartContainer", NULL};
+    static const char *const names[] = {"cpu", "memory", NULL}, *const policies[] = {
+                                                                    "NotRequired", "RestartContainer", NULL};
     bool never = str_is(val_getstr(x->pod, N_restartPolicy), "Never");
     for (size_t i = 0; i < val_len(list); i++) {
-        const struct val *resource = val_get(val_item(list, i), N_resourceName), *policy = val_get(val_item(list, i), N_restartPolicy);
+        const struct val *resource = val_get(val_item(list, i), N_resourceName),
+                         *policy = val_get(val_item(list, i), N_restartPolicy);
         for (size_t j = 0; j < i; j++)
             if (str_eq(val_getstr(val_item(list, j), N_resourceName), val_str(resource))) {
                 say_duplicate(x, ITEM(p, i), resource);
@@ -422,7 +460,7 @@ static void check_resize_policy(struct validation *x, const struct vpath *p, con
     }
 }
 
-/* ---- probes and hooks ------------------------------------------------------------------------------------ */
+/* ---- probes and hooks ---------------------------------------------------------------------------------- */
 
 static const name_id handlers[] = {N_exec, N_httpGet, N_tcpSocket, N_grpc, N_sleep};
 
@@ -443,7 +481,8 @@ static void rule_exec(struct validation *x, const struct vpath *p, const struct 
         say_required(x, AT(p, N_command), NULL);
 }
 
-static void rule_http_get(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_http_get(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     static const char *const schemes[] = {"HTTP", "HTTPS", NULL};
     if (!val_getstr(v, N_path).n)
@@ -451,19 +490,20 @@ static void rule_http_get(struct validation *x, const struct vpath *p, const str
     check_port(x, AT(p, N_port), val_get(v, N_port));
     if (!str_in(val_getstr(v, N_scheme), schemes))
         say_unsupported(x, AT(p, N_scheme), val_get(v, N_scheme), schemes);
-    VAL_EACH(val_get(v, N_httpHeaders), header)
+    VAL_EACH (val_get(v, N_httpHeaders), header)
         check_text(x, AT(p, N_httpHeaders), val_getstr(header, N_name), check_http_header);
 }
 
-static void rule_tcp_socket(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_tcp_socket(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     check_port(x, AT(p, N_port), val_get(v, N_port));
 }
 
 static void check_not_negative(struct validation *x, const struct vpath *p, const struct val *v)
 {
-    static const name_id counts[] = {N_initialDelaySeconds, N_timeoutSeconds, N_periodSeconds, N_successThreshold,
-                                     N_failureThreshold};
+    static const name_id counts[] = {N_initialDelaySeconds, N_timeoutSeconds, N_periodSeconds,
+                                     N_successThreshold, N_failureThreshold};
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
         check_range(x, AT(p, counts[i]), val_get(v, counts[i]), 0, INT64_MAX);
 }
@@ -505,7 +545,7 @@ static void check_probes(struct validation *x, const struct vpath *p, const stru
     check_probe(x, AT(p, N_startupProbe), val_get(c, N_startupProbe), false);
 }
 
-/* ---- restart rules --------------------------------------------------------------------------------------- */
+/* ---- restart rules ------------------------------------------------------------------------------------- */
 
 static void check_restart_rules(struct validation *x, const struct vpath *p, const struct val *c)
 {
@@ -515,14 +555,14 @@ static void check_restart_rules(struct validation *x, const struct vpath *p, con
         say_required(x, AT(p, N_restartPolicy), "must specify restartPolicy when restart rules are used");
     if (val_len(rules) > 20)
         say_too_many(x, AT(p, N_restartPolicyRules), val_len(rules), 20);
-    VAL_EACH(rules, rule) {
+    VAL_EACH (rules, rule) {
         if (!val_get(rule, N_exitCodes))
             say_required(x, AT(ITEM(AT(p, N_restartPolicyRules), i), N_exitCodes), "must be specified");
         i++;
     }
 }
 
-/* ---- security contexts ----------------------------------------------------------------------------------- */
+/* ---- security contexts --------------------------------------------------------------------------------- */
 
 void check_local_path(struct validation *x, const struct vpath *p, struct str path)
 {
@@ -531,7 +571,8 @@ void check_local_path(struct validation *x, const struct vpath *p, struct str pa
         say_invalid_str(x, p, path, "must not start with '..'");
 }
 
-static void rule_seccomp(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_seccomp(struct validation *x, const struct vpath *p, const struct val *v,
+                         const struct val *old)
 {
     static const char *const kinds[] = {"Localhost", "RuntimeDefault", "Unconfined", NULL};
     const struct val *type = val_get(v, N_type), *profile = val_get(v, N_localhostProfile);
@@ -560,7 +601,8 @@ static void check_app_armor_name(struct validation *x, const struct vpath *p, co
         say_too_long(x, p, PATH_MAX_LENGTH);
 }
 
-static void rule_app_armor(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_app_armor(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     static const char *const kinds[] = {"Localhost", "RuntimeDefault", "Unconfined", NULL};
     const struct val *type = val_get(v, N_type), *profile = val_get(v, N_localhostProfile);
@@ -574,18 +616,22 @@ static void rule_app_armor(struct validation *x, const struct vpath *p, const st
         say_invalid(x, AT(p, N_localhostProfile), profile, "can only be set when AppArmor type is Localhost");
 }
 
-static void rule_security_context(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_security_context(struct validation *x, const struct vpath *p, const struct val *v,
+                                  const struct val *old)
 {
     const struct val *escalate = val_get(v, N_allowPrivilegeEscalation);
     if (str_is(val_getstr(v, N_procMount), "Unmasked") && val_bool(val_get(x->pod, N_hostUsers), true))
-        say_invalid(x, AT(p, N_procMount), val_get(v, N_procMount), "`hostUsers` must be false to use `Unmasked`");
+        say_invalid(x, AT(p, N_procMount), val_get(v, N_procMount),
+                    "`hostUsers` must be false to use `Unmasked`");
     if (!escalate || escalate->b)
         return;
     if (val_bool(val_get(v, N_privileged), false))
         say_invalid(x, p, v, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
-    VAL_EACH(val_at(v, N_capabilities, N_add), cap)
+    VAL_EACH (val_at(v, N_capabilities, N_add), cap)
         if (str_is(val_str(cap), "CAP_SYS_ADMIN"))
-            say_invalid(x, p, v, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+            say_invalid(
+                x, p, v,
+                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
 }
 
 static bool is_sysctl_char(char c)
@@ -599,7 +645,8 @@ static bool is_sysctl_name(struct str s)
     char before = '.';
     for (size_t i = 0; i < s.n && right; i++) {
         bool mark = strchr("-_./", s.p[i]) != NULL, separator = s.p[i] == '.' || s.p[i] == '/';
-        right = is_sysctl_char(s.p[i]) && !(mark && strchr("./", before)) && !(separator && strchr("-_", before));
+        right =
+            is_sysctl_char(s.p[i]) && !(mark && strchr("./", before)) && !(separator && strchr("-_", before));
         before = s.p[i];
     }
     return right && !strchr("-_./", before);
@@ -623,7 +670,8 @@ static void check_sysctls(struct validation *x, const struct vpath *p, const str
         struct str name = val_getstr(val_item(list, i), N_name);
         const struct vpath *at = AT(ITEM(p, i), N_name);
         if (name.n && !is_sysctl_name(name))
-            say_invalid_str(x, at, name, "must have at most 253 characters and be made of names with dots or slashes");
+            say_invalid_str(x, at, name,
+                            "must have at most 253 characters and be made of names with dots or slashes");
         if (val_bool(val_get(x->pod, N_hostNetwork), false) && is_network_sysctl(name))
             say_invalid_str(x, at, name, "may not be specified when 'hostNetwork' is true");
         if (val_bool(val_get(x->pod, N_hostIPC), false) && is_ipc_sysctl(name))
@@ -631,10 +679,11 @@ static void check_sysctls(struct validation *x, const struct vpath *p, const str
     }
 }
 
-static void rule_pod_security_context(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_pod_security_context(struct validation *x, const struct vpath *p, const struct val *v,
+                                      const struct val *old)
 {
     size_t i = 0;
-    VAL_EACH(val_get(v, N_supplementalGroups), group)
+    VAL_EACH (val_get(v, N_supplementalGroups), group)
         check_range(x, ITEM(AT(p, N_supplementalGroups), i++), group, 0, INT32_MAX);
     check_sysctls(x, AT(p, N_sysctls), val_get(v, N_sysctls));
 }
@@ -656,17 +705,19 @@ static void check_windows_user(struct validation *x, const struct vpath *p, cons
         say_invalid(x, p, name, "is no name of a Windows user, or of a user of a domain");
 }
 
-static void rule_windows_options(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_windows_options(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     const struct val *name = val_get(v, N_gmsaCredentialSpecName), *spec = val_get(v, N_gmsaCredentialSpec);
     if (name)
         check_text(x, AT(p, N_gmsaCredentialSpecName), val_str(name), check_subdomain);
     if (spec && (!spec->n || spec->n > 64 * 1024))
-        say_invalid(x, AT(p, N_gmsaCredentialSpec), spec, "gmsaCredentialSpec must not be empty, and under 64 KiB");
+        say_invalid(x, AT(p, N_gmsaCredentialSpec), spec,
+                    "gmsaCredentialSpec must not be empty, and under 64 KiB");
     check_windows_user(x, AT(p, N_runAsUserName), val_get(v, N_runAsUserName));
 }
 
-/* ---- containers ------------------------------------------------------------------------------------------ */
+/* ---- containers ---------------------------------------------------------------------------------------- */
 
 static void check_container(struct validation *x, const struct vpath *p, const struct val *c)
 {
@@ -710,16 +761,19 @@ static void check_init_container(struct validation *x, const struct vpath *p, co
     }
     for (size_t k = 0; k < ARRAY_SIZE(forbidden); k++)
         if (val_get(c, forbidden[k]))
-            say_forbidden(x, AT(p, forbidden[k]), "may not be set for init containers without restartPolicy=Always");
-    VAL_EACH(val_get(c, N_resizePolicy), policy) {
+            say_forbidden(x, AT(p, forbidden[k]),
+                          "may not be set for init containers without restartPolicy=Always");
+    VAL_EACH (val_get(c, N_resizePolicy), policy) {
         if (str_is(val_getstr(policy, N_restartPolicy), "RestartContainer"))
-            say_invalid(x, AT(ITEM(AT(p, N_resizePolicy), i), N_restartPolicy), val_get(policy, N_restartPolicy),
+            say_invalid(x, AT(ITEM(AT(p, N_resizePolicy), i), N_restartPolicy),
+                        val_get(policy, N_restartPolicy),
                         "must not be set to 'RestartContainer' for non-sidecar initContainers");
         i++;
     }
 }
 
-static void rule_container(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_container(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     name_id list = p->up ? p->up->name : N_containers;
     if (!x->pod)
@@ -736,10 +790,12 @@ static void rule_container(struct validation *x, const struct vpath *p, const st
         check_host_ports(x, p->up, val_get(x->pod, list), list == N_containers);
 }
 
-static void rule_ephemeral(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_ephemeral(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
-    static const name_id forbidden[] = {N_ports, N_resources, N_livenessProbe, N_readinessProbe, N_startupProbe, N_lifecycle,
-                                        N_resizePolicy, N_restartPolicy, N_restartPolicyRules};
+    static const name_id forbidden[] = {N_ports,          N_resources,     N_livenessProbe,
+                                        N_readinessProbe, N_startupProbe,  N_lifecycle,
+                                        N_resizePolicy,   N_restartPolicy, N_restartPolicyRules};
     static const char why[] = "cannot be set for an Ephemeral Container";
     const struct val *target = val_get(v, N_targetContainerName), *mounts = val_get(v, N_volumeMounts);
     struct str image = val_getstr(v, N_image);

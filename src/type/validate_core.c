@@ -4,7 +4,7 @@
 #include "wire/json.h"
 #include "wire/quantity.h"
 
-/* ---- ConfigMap and Secret -------------------------------------------------------------------------------- */
+/* ---- ConfigMap and Secret ------------------------------------------------------------------------------ */
 
 enum { DATA_MAX = 1024 * 1024 };
 
@@ -14,8 +14,8 @@ static bool is_immutable(const struct val *v)
 }
 
 /* What was declared immutable stays as it is, and immutable. */
-static void check_sealed(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old,
-                         const name_id *parts)
+static void check_sealed(struct validation *x, const struct vpath *p, const struct val *v,
+                         const struct val *old, const name_id *parts)
 {
     if (!is_immutable(old))
         return;
@@ -26,10 +26,11 @@ static void check_sealed(struct validation *x, const struct vpath *p, const stru
             say_forbidden(x, AT(p, *parts), "field is immutable when `immutable` is set");
 }
 
-static size_t check_keys(struct validation *x, const struct vpath *p, const struct val *map, const struct val *other)
+static size_t check_keys(struct validation *x, const struct vpath *p, const struct val *map,
+                         const struct val *other)
 {
     size_t total = 0;
-    VAL_EACH_ENTRY(map, k, v) {
+    VAL_EACH_ENTRY (map, k, v) {
         check_text(x, KEY(p, val_str(k)), val_str(k), check_config_key);
         if (val_key(other, val_str(k)))
             say_invalid(x, KEY(p, val_str(k)), k, "duplicate of key present in binaryData");
@@ -38,7 +39,8 @@ static size_t check_keys(struct validation *x, const struct vpath *p, const stru
     return total;
 }
 
-static void rule_config_map(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_config_map(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     static const name_id parts[] = {N_data, N_binaryData, 0};
     size_t total = check_keys(x, AT(p, N_data), val_get(v, N_data), val_get(v, N_binaryData));
@@ -55,13 +57,16 @@ static void want_key(struct validation *x, const struct vpath *p, const struct v
         say_required(x, KEY(AT(p, N_data), str_of(key)), NULL);
 }
 
-static void want_json_key(struct validation *x, const struct vpath *p, const struct val *data, const char *key)
+static void want_json_key(struct validation *x, const struct vpath *p, const struct val *data,
+                          const char *key)
 {
     const struct val *v = val_key(data, str_of(key));
     struct val *parsed = NULL;
     want_key(x, p, data, key);
-    if (v && (json_decode(x->s->arena, NULL, val_str(v), 0, NULL, &parsed, NULL) != 0 || !val_is(parsed, VAL_MAP)))
-        say_invalid_str(x, KEY(AT(p, N_data), str_of(key)), STR("<secret contents redacted>"), "must be a JSON object");
+    if (v &&
+        (json_decode(x->s->arena, NULL, val_str(v), 0, NULL, &parsed, NULL) != 0 || !val_is(parsed, VAL_MAP)))
+        say_invalid_str(x, KEY(AT(p, N_data), str_of(key)), STR("<secret contents redacted>"),
+                        "must be a JSON object");
 }
 
 static void check_secret_type(struct validation *x, const struct vpath *p, const struct val *v)
@@ -89,7 +94,8 @@ static void check_secret_type(struct validation *x, const struct vpath *p, const
     }
 }
 
-static void rule_secret(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_secret(struct validation *x, const struct vpath *p, const struct val *v,
+                        const struct val *old)
 {
     static const name_id parts[] = {N_data, 0};
     if (check_keys(x, AT(p, N_data), val_get(v, N_data), NULL) > DATA_MAX)
@@ -100,19 +106,22 @@ static void rule_secret(struct validation *x, const struct vpath *p, const struc
     check_sealed(x, p, v, old, parts);
 }
 
-/* ---- Event ----------------------------------------------------------------------------------------------- */
+/* ---- Event --------------------------------------------------------------------------------------------- */
 
 /* The namespace of the thing is the event's, or the default one for things without. */
-static void check_involved(struct validation *x, const struct vpath *p, const struct val *event, const struct val *ref)
+static void check_involved(struct validation *x, const struct vpath *p, const struct val *event,
+                           const struct val *ref)
 {
     struct str own = obj_namespace(event), of = val_getstr(ref, N_namespace);
     if (of.n ? !str_eq(own, of) : own.n && !str_is(own, "default") && !str_is(own, "kube-system"))
         say_invalid_str(x, AT(p, N_namespace), of, "does not match event.namespace");
 }
 
-static void check_new_event(struct validation *x, const struct vpath *p, const struct val *v, const struct val *series)
+static void check_new_event(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *series)
 {
-    const struct val *controller = val_get(v, N_reportingController), *instance = val_get(v, N_reportingInstance);
+    const struct val *controller = val_get(v, N_reportingController),
+                     *instance = val_get(v, N_reportingInstance);
     if (!controller)
         controller = val_get(v, N_reportingComponent); /* its name in core/v1 */
     if (!val_get(v, N_eventTime))
@@ -138,14 +147,16 @@ static void check_new_event(struct validation *x, const struct vpath *p, const s
     (void)series;
 }
 
-static void rule_event(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_event(struct validation *x, const struct vpath *p, const struct val *v,
+                       const struct val *old)
 {
     check_involved(x, AT(p, N_involvedObject), v, val_get(v, N_involvedObject));
     check_new_event(x, p, v, NULL);
 }
 
 /* Paths are those of the old form, which is what the server keeps. */
-static void check_events_update(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void check_events_update(struct validation *x, const struct vpath *p, const struct val *v,
+                                const struct val *old)
 {
     static const struct {
         name_id field;
@@ -169,13 +180,15 @@ static void check_events_update(struct validation *x, const struct vpath *p, con
         check_same(x, AT_TEXT(p, fixed[i].path), val_get(v, fixed[i].field), val_get(old, fixed[i].field));
 }
 
-static void rule_events_event(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_events_event(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     static const char *const kinds[] = {"Normal", "Warning", NULL};
     static const struct {
         name_id field;
         const char *path;
-    } unset[] = {{N_deprecatedFirstTimestamp, "firstTimestamp"}, {N_deprecatedLastTimestamp, "lastTimestamp"},
+    } unset[] = {{N_deprecatedFirstTimestamp, "firstTimestamp"},
+                 {N_deprecatedLastTimestamp, "lastTimestamp"},
                  {N_deprecatedCount, "count"}};
     const struct val *series = val_get(v, N_series), *empty = &(struct val){.kind = VAL_STR, .s = ""};
     check_involved(x, AT(p, N_involvedObject), v, val_get(v, N_regarding));
@@ -199,7 +212,7 @@ static void rule_events_event(struct validation *x, const struct vpath *p, const
         say_invalid(x, AT_TEXT(p, "source"), empty, "needs to be unset");
 }
 
-/* ---- LimitRange ------------------------------------------------------------------------------------------ */
+/* ---- LimitRange ---------------------------------------------------------------------------------------- */
 
 static void check_limit_name(struct validation *x, const struct vpath *p, struct str type, struct str name)
 {
@@ -219,8 +232,8 @@ static bool more(const struct val *a, const struct val *b)
     return a && b && quantity_cmp(quantity_or_zero(val_str(a)), quantity_or_zero(val_str(b))) > 0;
 }
 
-static void check_ratio(struct validation *x, const struct vpath *p, const struct val *ratio, const struct val *min,
-                        const struct val *max)
+static void check_ratio(struct validation *x, const struct vpath *p, const struct val *ratio,
+                        const struct val *min, const struct val *max)
 {
     if (!ratio)
         return;
@@ -251,10 +264,12 @@ static void check_limit(struct validation *x, const struct vpath *p, const struc
         say_invalid(x, limit_at, min, "min value is greater than default value");
     if (more(limit, max))
         say_invalid(x, limit_at, max, "default value is greater than max value");
-    check_ratio(x, KEY(AT(p, N_maxLimitRequestRatio), name), amount(item, N_maxLimitRequestRatio, name), min, max);
+    check_ratio(x, KEY(AT(p, N_maxLimitRequestRatio), name), amount(item, N_maxLimitRequestRatio, name), min,
+                max);
 }
 
-static void rule_limit_item(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_limit_item(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     static const name_id maps[] = {N_max, N_min, N_default, N_defaultRequest, N_maxLimitRequestRatio};
     struct str type = val_getstr(v, N_type), storage = STR("storage");
@@ -264,32 +279,49 @@ static void rule_limit_item(struct validation *x, const struct vpath *p, const s
         bool of_pod = str_is(type, "Pod") && (maps[i] == N_default || maps[i] == N_defaultRequest);
         if (of_pod && val_len(val_get(v, maps[i])))
             say_forbidden(x, AT(p, maps[i]), "may not be specified when `type` is 'Pod'");
-        VAL_EACH_ENTRY(of_pod ? NULL : val_get(v, maps[i]), k, q) {
+        VAL_EACH_ENTRY (of_pod ? NULL : val_get(v, maps[i]), k, q) {
             check_limit_name(x, KEY(AT(p, maps[i]), val_str(k)), type, val_str(k));
             val_put(x->s->arena, names, val_str(k), *q);
         }
     }
     if (str_is(type, "PersistentVolumeClaim") && !amount(v, N_min, storage) && !amount(v, N_max, storage))
-        say_required(x, AT(p, N_limits), "either minimum or maximum storage value is required, but neither was provided");
-    EACH_KEY(names, k)
+        say_required(x, AT(p, N_limits),
+                     "either minimum or maximum storage value is required, but neither was provided");
+    EACH_KEY (names, k)
         check_limit(x, p, v, val_str(k));
 }
 
-static void rule_limit_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_limit_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     const struct val *limits = val_get(v, N_limits);
     check_unique(x, AT(p, N_limits), limits, N_type);
 }
 
-/* ---- ResourceQuota --------------------------------------------------------------------------------------- */
+/* ---- ResourceQuota ------------------------------------------------------------------------------------- */
 
 static bool is_quota_name(struct str s)
 {
-    static const char *const names[] = {
-        "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage",
-        "requests.ephemeral-storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas",
-        "services", "replicationcontrollers", "secrets", "persistentvolumeclaims", "configmaps", "services.nodeports",
-        "services.loadbalancers", NULL};
+    static const char *const names[] = {"cpu",
+                                        "memory",
+                                        "ephemeral-storage",
+                                        "requests.cpu",
+                                        "requests.memory",
+                                        "requests.storage",
+                                        "requests.ephemeral-storage",
+                                        "limits.cpu",
+                                        "limits.memory",
+                                        "limits.ephemeral-storage",
+                                        "pods",
+                                        "resourcequotas",
+                                        "services",
+                                        "replicationcontrollers",
+                                        "secrets",
+                                        "persistentvolumeclaims",
+                                        "configmaps",
+                                        "services.nodeports",
+                                        "services.loadbalancers",
+                                        NULL};
     return str_in(s, names) || is_hugepages(s) || str_starts(s, STR("requests.hugepages-"));
 }
 
@@ -304,8 +336,8 @@ void check_quota_name(struct validation *x, const struct vpath *p, struct str s)
 static bool scope_fits(struct str scope, struct str resource)
 {
     static const char *const of_best_effort[] = {"pods", NULL};
-    static const char *const computed[] = {"pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu",
-                                           "limits.memory", NULL};
+    static const char *const computed[] = {
+        "pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", NULL};
     if (str_is(scope, "BestEffort"))
         return str_in(resource, of_best_effort);
     if (str_is(scope, "VolumeAttributesClass"))
@@ -313,23 +345,30 @@ static bool scope_fits(struct str scope, struct str resource)
     return str_in(resource, computed);
 }
 
-static const char *const scopes[] = {"Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass",
-                                     "CrossNamespacePodAffinity", "VolumeAttributesClass", NULL};
+static const char *const scopes[] = {"Terminating",
+                                     "NotTerminating",
+                                     "BestEffort",
+                                     "NotBestEffort",
+                                     "PriorityClass",
+                                     "CrossNamespacePodAffinity",
+                                     "VolumeAttributesClass",
+                                     NULL};
 
 static bool has_str(const struct val *list, const char *s)
 {
-    VAL_EACH(list, v)
+    VAL_EACH (list, v)
         if (str_is(val_str(v), s))
             return true;
     return false;
 }
 
-static void check_scopes(struct validation *x, const struct vpath *p, const struct val *list, const struct val *hard)
+static void check_scopes(struct validation *x, const struct vpath *p, const struct val *list,
+                         const struct val *hard)
 {
-    VAL_EACH(list, scope) {
+    VAL_EACH (list, scope) {
         if (!str_in(val_str(scope), scopes))
             say_invalid(x, p, list, "unsupported scope");
-        EACH_KEY(hard, k)
+        EACH_KEY (hard, k)
             if (is_quota_name(val_str(k)) && !scope_fits(val_str(scope), val_str(k)))
                 say_invalid(x, p, list, "unsupported scope applied to resource");
     }
@@ -338,46 +377,53 @@ static void check_scopes(struct validation *x, const struct vpath *p, const stru
         say_invalid(x, p, list, "conflicting scopes");
 }
 
-static void check_scope_expression(struct validation *x, const struct vpath *p, const struct val *e, const struct val *hard)
+static void check_scope_expression(struct validation *x, const struct vpath *p, const struct val *e,
+                                   const struct val *hard)
 {
-    const struct val *scope = val_get(e, N_scopeName), *op = val_get(e, N_operator), *values = val_get(e, N_values);
+    const struct val *scope = val_get(e, N_scopeName), *op = val_get(e, N_operator),
+                     *values = val_get(e, N_values);
     struct str word = val_str(op);
     if (!str_in(val_str(scope), scopes))
         say_invalid(x, AT(p, N_scopeName), scope, "unsupported scope");
-    EACH_KEY(hard, k)
+    EACH_KEY (hard, k)
         if (is_quota_name(val_str(k)) && !scope_fits(val_str(scope), val_str(k)))
             say_invalid(x, p, e, "unsupported scope applied to resource");
     if (str_is(word, "In") || str_is(word, "NotIn")) {
         if (!val_len(values))
-            say_required(x, AT(p, N_values), "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
+            say_required(x, AT(p, N_values),
+                         "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
     } else if (str_is(word, "Exists") || str_is(word, "DoesNotExist")) {
         if (val_len(values))
-            say_invalid(x, AT(p, N_values), values, "must be no value when `operator` is 'Exist' or 'DoesNotExist'");
+            say_invalid(x, AT(p, N_values), values,
+                        "must be no value when `operator` is 'Exist' or 'DoesNotExist'");
     } else {
         say_invalid(x, AT(p, N_operator), op, "not a valid selector operator");
     }
 }
 
-static void rule_quota_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_quota_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     const struct val *hard = val_get(v, N_hard), *selector = val_get(v, N_scopeSelector);
-    VAL_EACH_ENTRY(hard, k, q) {
+    VAL_EACH_ENTRY (hard, k, q) {
         check_quota_name(x, KEY(AT(p, N_hard), val_str(k)), val_str(k));
         check_resource_amount(x, KEY(AT(p, N_hard), val_str(k)), val_str(k), q);
     }
     check_scopes(x, AT(p, N_scopes), val_get(v, N_scopes), hard);
-    VAL_EACH(val_get(selector, N_matchExpressions), e)
-        check_scope_expression(x, AT(AT(p, N_scopeSelector), N_matchExpressions), e, hard); /* upstream names no item */
+    VAL_EACH (val_get(selector, N_matchExpressions), e)
+        check_scope_expression(x, AT(AT(p, N_scopeSelector), N_matchExpressions), e,
+                               hard); /* upstream names no item */
     if (old && !val_equal(val_get(v, N_scopes), val_get(old, N_scopes)))
         say_invalid(x, AT(p, N_scopes), val_get(v, N_scopes), "field is immutable");
 }
 
-/* ---- Namespace, ServiceAccount --------------------------------------------------------------------------- */
+/* ---- Namespace, ServiceAccount ------------------------------------------------------------------------- */
 
-static void rule_namespace(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_namespace(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     size_t i = 0;
-    VAL_EACH(val_at(v, N_spec, N_finalizers), f) {
+    VAL_EACH (val_at(v, N_spec, N_finalizers), f) {
         const struct vpath *at = AT(AT(p, N_spec), N_finalizers);
         check_text(x, at, val_str(f), check_label_key);
         if (str_find(val_str(f), '/') < 0 && !str_is(val_str(f), "kubernetes"))

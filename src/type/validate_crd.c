@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CustomResourceDefinitions. Inside upstream's server what all versions have in common stands at the top of the spec,
- * and its causes say so: "spec.validation.openAPIV3Schema" where the client wrote "spec.versions[0].schema...".
+ * CustomResourceDefinitions. Inside upstream's server what all versions have in common stands at the top of
+ * the spec, and its causes say so: "spec.validation.openAPIV3Schema" where the client wrote
+ * "spec.versions[0].schema...".
  */
 #include "type/validate-internal.h"
 
-/* ---- names ----------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static struct str lower(struct arena *a, struct str s)
 {
@@ -21,8 +22,9 @@ static void check_kind_name(struct validation *x, const struct vpath *p, const s
     struct check c = {0};
     check_label_of_dns1035(&c, lower(x->s->arena, val_str(name)));
     if (val_str(name).n && c.n)
-        say_invalid(x, p, name,
-                    arena_printf(x->s->arena, "may have mixed case, but should otherwise match: %s", c.texts[0]).p);
+        say_invalid(
+            x, p, name,
+            arena_printf(x->s->arena, "may have mixed case, but should otherwise match: %s", c.texts[0]).p);
 }
 
 static void check_names(struct validation *x, const struct vpath *p, const struct val *names)
@@ -34,38 +36,46 @@ static void check_names(struct validation *x, const struct vpath *p, const struc
     check_kind_name(x, AT(p, N_kind), val_get(names, N_kind));
     check_kind_name(x, AT(p, N_listKind), val_get(names, N_listKind));
     if (val_getstr(names, N_kind).n && str_eq(val_getstr(names, N_kind), val_getstr(names, N_listKind)))
-        say_invalid(x, AT(p, N_listKind), val_get(names, N_listKind), "kind and listKind may not be the same");
+        say_invalid(x, AT(p, N_listKind), val_get(names, N_listKind),
+                    "kind and listKind may not be the same");
 }
 
 static void check_object_name(struct validation *x, const struct vpath *p, const struct val *crd)
 {
     const struct val *spec = val_get(crd, N_spec);
-    struct str want = arena_printf(x->s->arena, STR_FMT "." STR_FMT, STR_ARG(val_str(val_at(spec, N_names, N_plural))),
-                                   STR_ARG(val_getstr(spec, N_group)));
+    struct str want =
+        arena_printf(x->s->arena, STR_FMT "." STR_FMT, STR_ARG(val_str(val_at(spec, N_names, N_plural))),
+                     STR_ARG(val_getstr(spec, N_group)));
     if (obj_name(crd).n && !str_eq(obj_name(crd), want))
-        say_invalid_str(x, AT(AT(p, N_metadata), N_name), obj_name(crd), "must be spec.names.plural+\".\"+spec.group");
+        say_invalid_str(x, AT(AT(p, N_metadata), N_name), obj_name(crd),
+                        "must be spec.names.plural+\".\"+spec.group");
 }
 
 /* Groups of the project itself are not for everybody. */
-static void check_approval(struct validation *x, const struct vpath *p, const struct val *crd, const struct val *old)
+static void check_approval(struct validation *x, const struct vpath *p, const struct val *crd,
+                           const struct val *old)
 {
     static const char key[] = "api-approved.kubernetes.io";
     const struct val *note = val_key(val_get(obj_meta(crd), N_annotations), str_of(key));
     const struct vpath *at = KEY(AT(AT(p, N_metadata), N_annotations), str_of(key));
     struct str group = val_str(val_at(crd, N_spec, N_group)), text = val_str(note);
-    bool protected = str_is(group, "k8s.io") || str_is(group, "kubernetes.io") || str_ends(group, STR(".k8s.io")) ||
-                     str_ends(group, STR(".kubernetes.io"));
+    bool protected = str_is(group, "k8s.io") || str_is(group, "kubernetes.io") ||
+                     str_ends(group, STR(".k8s.io")) || str_ends(group, STR(".kubernetes.io"));
     if (!protected || (old && val_equal(note, val_key(val_get(obj_meta(old), N_annotations), str_of(key)))))
         return;
     if (!text.n)
-        say_required(x, at, "protected groups must have approval annotation \"api-approved.kubernetes.io\", see "
-                            "https://github.com/kubernetes/enhancements/pull/1111");
-    else if (!str_starts(text, STR("unapproved")) && !str_starts(text, STR("https://")) && !str_starts(text, STR("http://")))
-        say_invalid(x, at, note, "protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL "
-                                 "or a reason starting with \"unapproved\"");
+        say_required(x, at,
+                     "protected groups must have approval annotation \"api-approved.kubernetes.io\", see "
+                     "https://github.com/kubernetes/enhancements/pull/1111");
+    else if (!str_starts(text, STR("unapproved")) && !str_starts(text, STR("https://")) &&
+             !str_starts(text, STR("http://")))
+        say_invalid(
+            x, at, note,
+            "protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL "
+            "or a reason starting with \"unapproved\"");
 }
 
-/* ---- paths in objects ------------------------------------------------------------------------------------ */
+/* ---- paths in objects ---------------------------------------------------------------------------------- */
 
 static bool check_simple_path(struct validation *x, const struct vpath *p, const struct val *path)
 {
@@ -75,13 +85,16 @@ static bool check_simple_path(struct validation *x, const struct vpath *p, const
     return right;
 }
 
-static void check_scale_path(struct validation *x, const struct vpath *p, const struct val *path, const char *under, const char *or)
+static void check_scale_path(struct validation *x, const struct vpath *p, const struct val *path,
+                             const char *under, const char * or)
 {
-    if (!check_simple_path(x, p, path) || str_starts(val_str(path), str_of(under)) || (or && str_starts(val_str(path), str_of(or))))
+    if (!check_simple_path(x, p, path) || str_starts(val_str(path), str_of(under)) ||
+        (or &&str_starts(val_str(path), str_of(or))))
         return;
-    say_invalid(x, p, path,
-                or ? "should be a json path under either .spec or .status"
-                   : arena_printf(x->s->arena, "should be a json path under %.*s", (int)strlen(under) - 1, under).p);
+    say_invalid(
+        x, p, path,
+        or ? "should be a json path under either .spec or .status"
+           : arena_printf(x->s->arena, "should be a json path under %.*s", (int)strlen(under) - 1, under).p);
 }
 
 static void check_scale(struct validation *x, const struct vpath *p, const struct val *scale)
@@ -105,7 +118,8 @@ static void check_scale(struct validation *x, const struct vpath *p, const struc
 static void check_column(struct validation *x, const struct vpath *p, const struct val *c)
 {
     static const char *const kinds[] = {"boolean", "date", "integer", "number", "string", NULL};
-    static const char *const formats[] = {"byte", "date", "date-time", "double", "float", "int32", "int64", "password", NULL};
+    static const char *const formats[] = {"byte",  "date",  "date-time", "double", "float",
+                                          "int32", "int64", "password",  NULL};
     struct str type = val_getstr(c, N_type), format = val_getstr(c, N_format);
     if (!val_getstr(c, N_name).n)
         say_required(x, AT(p, N_name), NULL);
@@ -114,7 +128,8 @@ static void check_column(struct validation *x, const struct vpath *p, const stru
     else if (!str_in(type, kinds))
         say_invalid_str(x, AT(p, N_type), type, "must be one of boolean,date,integer,number,string");
     if (format.n && !str_in(format, formats))
-        say_invalid_str(x, AT(p, N_format), format, "must be one of byte,date,date-time,double,float,int32,int64,password");
+        say_invalid_str(x, AT(p, N_format), format,
+                        "must be one of byte,date,date-time,double,float,int32,int64,password");
     if (!val_getstr(c, N_jsonPath).n)
         say_required(x, AT_TEXT(p, "JSONPath"), NULL);
     else
@@ -132,7 +147,8 @@ static const struct val *field_schema(const struct val *schema, struct str path)
     return schema;
 }
 
-static void check_selectable(struct validation *x, const struct vpath *p, const struct val *list, const struct val *schema)
+static void check_selectable(struct validation *x, const struct vpath *p, const struct val *list,
+                             const struct val *schema)
 {
     static const char *const kinds[] = {"boolean", "integer", "string", NULL};
     for (size_t i = 0; i < val_len(list); i++) {
@@ -148,8 +164,10 @@ static void check_selectable(struct validation *x, const struct vpath *p, const 
         else if (!field)
             say_invalid(x, at, path, "is an invalid path: does not refer to a valid field");
         else if (!str_in(val_getstr(field, N_type), kinds))
-            say_invalid(x, at, path, "must point to a field of type string, boolean or integer. Enum string fields and strings "
-                                     "with formats are allowed.");
+            say_invalid(
+                x, at, path,
+                "must point to a field of type string, boolean or integer. Enum string fields and strings "
+                "with formats are allowed.");
         for (size_t j = 0; j < i; j++)
             if (val_equal(val_get(val_item(list, j), N_jsonPath), path)) {
                 say_duplicate(x, at, path);
@@ -160,11 +178,11 @@ static void check_selectable(struct validation *x, const struct vpath *p, const 
         say_too_many(x, p, val_len(list), 8);
 }
 
-/* ---- versions -------------------------------------------------------------------------------------------- */
+/* ---- versions ------------------------------------------------------------------------------------------ */
 
 static bool same_in_all(const struct val *versions, name_id name)
 {
-    VAL_EACH(versions, v)
+    VAL_EACH (versions, v)
         if (!val_equal(val_get(v, name), val_get(val_item(versions, 0), name)))
             return false;
     return true;
@@ -173,8 +191,8 @@ static bool same_in_all(const struct val *versions, name_id name)
 /* Calls fn for each version's member, or once when they are all alike. */
 typedef void member_fn(struct validation *x, const struct vpath *p, const struct val *version);
 
-static void each_version(struct validation *x, const struct vpath *spec, const struct val *versions, name_id name,
-                         const char *at_top, member_fn *fn)
+static void each_version(struct validation *x, const struct vpath *spec, const struct val *versions,
+                         name_id name, const char *at_top, member_fn *fn)
 {
     if (val_len(versions) && same_in_all(versions, name)) {
         fn(x, AT_TEXT(spec, at_top), val_item(versions, 0));
@@ -188,7 +206,8 @@ static void of_schema(struct validation *x, const struct vpath *p, const struct 
 {
     const struct val *schema = val_at(version, N_schema, N_openAPIV3Schema);
     if (schema)
-        check_crd_schema(x, AT(p, N_openAPIV3Schema), schema, val_at(version, N_subresources, N_status) != NULL);
+        check_crd_schema(x, AT(p, N_openAPIV3Schema), schema,
+                         val_at(version, N_subresources, N_status) != NULL);
 }
 
 static void of_subresources(struct validation *x, const struct vpath *p, const struct val *version)
@@ -199,13 +218,14 @@ static void of_subresources(struct validation *x, const struct vpath *p, const s
 static void of_columns(struct validation *x, const struct vpath *p, const struct val *version)
 {
     size_t i = 0;
-    VAL_EACH(val_get(version, N_additionalPrinterColumns), c)
+    VAL_EACH (val_get(version, N_additionalPrinterColumns), c)
         check_column(x, ITEM(p, i++), c);
 }
 
 static void of_selectable(struct validation *x, const struct vpath *p, const struct val *version)
 {
-    check_selectable(x, p, val_get(version, N_selectableFields), val_at(version, N_schema, N_openAPIV3Schema));
+    check_selectable(x, p, val_get(version, N_selectableFields),
+                     val_at(version, N_schema, N_openAPIV3Schema));
 }
 
 static void check_versions(struct validation *x, const struct vpath *p, const struct val *spec)
@@ -237,23 +257,27 @@ static void check_versions(struct validation *x, const struct vpath *p, const st
 
 static void check_stored_versions(struct validation *x, const struct vpath *p, const struct val *crd)
 {
-    const struct val *stored = val_at(crd, N_status, N_storedVersions), *versions = val_at(crd, N_spec, N_versions);
+    const struct val *stored = val_at(crd, N_status, N_storedVersions),
+                     *versions = val_at(crd, N_spec, N_versions);
     for (size_t i = 0; i < val_len(stored); i++) {
         bool there = false;
-        VAL_EACH(versions, v)
+        VAL_EACH (versions, v)
             there = there || val_equal(val_get(v, N_name), val_item(stored, i));
         if (!there)
-            say_invalid(x, ITEM(p, i), val_item(stored, i),
-                        arena_printf(x->s->arena,
-                                     "missing from spec.versions; %s was previously a storage version, and must remain in "
-                                     "spec.versions until a storage migration ensures no data remains persisted in %s and "
-                                     "removes %s from status.storedVersions",
-                                     val_cstr(val_item(stored, i)), val_cstr(val_item(stored, i)), val_cstr(val_item(stored, i)))
-                            .p);
+            say_invalid(
+                x, ITEM(p, i), val_item(stored, i),
+                arena_printf(
+                    x->s->arena,
+                    "missing from spec.versions; %s was previously a storage version, and must remain in "
+                    "spec.versions until a storage migration ensures no data remains persisted in %s and "
+                    "removes %s from status.storedVersions",
+                    val_cstr(val_item(stored, i)), val_cstr(val_item(stored, i)),
+                    val_cstr(val_item(stored, i)))
+                    .p);
     }
 }
 
-/* ---- conversion ------------------------------------------------------------------------------------------ */
+/* ---- conversion ---------------------------------------------------------------------------------------- */
 
 static void check_review_versions(struct validation *x, const struct vpath *p, const struct val *list)
 {
@@ -290,7 +314,8 @@ static void check_service(struct validation *x, const struct vpath *p, const str
 static void check_conversion(struct validation *x, const struct vpath *p, const struct val *v)
 {
     static const char *const strategies[] = {"None", "Webhook", NULL};
-    const struct val *strategy = val_get(v, N_strategy), *hook = val_get(v, N_webhook), *config = val_get(hook, N_clientConfig);
+    const struct val *strategy = val_get(v, N_strategy), *hook = val_get(v, N_webhook),
+                     *config = val_get(hook, N_clientConfig);
     const struct val *service = val_get(config, N_service);
     const struct vpath *at = AT_TEXT(p, "webhookClientConfig"), *versions = AT(p, N_conversionReviewVersions);
     if (!v)
@@ -315,7 +340,7 @@ static void check_conversion(struct validation *x, const struct vpath *p, const 
     check_review_versions(x, versions, val_get(hook, N_conversionReviewVersions));
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------------- */
 
 static void rule_crd(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
@@ -326,7 +351,8 @@ static void rule_crd(struct validation *x, const struct vpath *p, const struct v
         say_invalid(x, AT(at, N_group), group, "should be a domain with at least one dot");
     if (val_bool(val_get(spec, N_preserveUnknownFields), false))
         say_invalid(x, AT(at, N_preserveUnknownFields), val_get(spec, N_preserveUnknownFields),
-                    "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead");
+                    "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+                    "spec.versions[*].schema instead");
     check_versions(x, at, spec);
     check_names(x, AT(at, N_names), val_get(spec, N_names));
     check_conversion(x, AT(at, N_conversion), val_get(spec, N_conversion));
@@ -335,9 +361,11 @@ static void rule_crd(struct validation *x, const struct vpath *p, const struct v
     if (!old)
         return;
     const struct val *was = val_get(old, N_spec);
-    check_same(x, AT(AT(at, N_names), N_plural), val_at(spec, N_names, N_plural), val_at(was, N_names, N_plural));
+    check_same(x, AT(AT(at, N_names), N_plural), val_at(spec, N_names, N_plural),
+               val_at(was, N_names, N_plural));
     if (condition_is(val_at(old, N_status, N_conditions), STR("Established"), "True"))
-        check_same(x, AT(AT(at, N_names), N_kind), val_at(spec, N_names, N_kind), val_at(was, N_names, N_kind));
+        check_same(x, AT(AT(at, N_names), N_kind), val_at(spec, N_names, N_kind),
+                   val_at(was, N_names, N_kind));
 }
 
 const struct rule rules_crd[] = {

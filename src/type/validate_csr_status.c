@@ -3,7 +3,7 @@
 #include "base/base64.h"
 #include "type/validate-internal.h"
 
-/* ---- certificates: their wrapping, as this floor knows no cryptography ------------------------------------ */
+/* ---- certificates: their wrapping, as this floor knows no cryptography --------------------------------- */
 
 static bool next_line(struct str *rest, struct str *ret)
 {
@@ -58,9 +58,12 @@ const char *certificate_fault(struct arena *a, struct str pem)
     while (rest.p && next_line(&rest, &line)) {
         if (!str_starts(line, STR("-----BEGIN ")))
             continue;
-        struct str type = str_slice(line, strlen("-----BEGIN "), line.n - MIN(line.n, strlen("-----BEGIN -----")));
+        struct str type =
+            str_slice(line, strlen("-----BEGIN "), line.n - MIN(line.n, strlen("-----BEGIN -----")));
         if (!str_is(type, "CERTIFICATE"))
-            return arena_printf(a, "only CERTIFICATE PEM blocks are allowed, found \"" STR_FMT "\"", STR_ARG(type)).p;
+            return arena_printf(a, "only CERTIFICATE PEM blocks are allowed, found \"" STR_FMT "\"",
+                                STR_ARG(type))
+                .p;
         const char *fault = block_fault(&rest);
         if (fault)
             return fault;
@@ -69,7 +72,8 @@ const char *certificate_fault(struct arena *a, struct str pem)
     return blocks ? NULL : "must contain at least one CERTIFICATE PEM block";
 }
 
-static void check_certificate(struct validation *x, const struct vpath *p, const struct val *status, const struct val *was)
+static void check_certificate(struct validation *x, const struct vpath *p, const struct val *status,
+                              const struct val *was)
 {
     const struct val *now = val_get(status, N_certificate), *old = val_get(was, N_certificate);
     if (val_equal(now, old))
@@ -83,7 +87,7 @@ static void check_certificate(struct validation *x, const struct vpath *p, const
         say_forbidden(x, AT(p, N_certificate), "updates may not modify existing certificate content");
 }
 
-/* ---- conditions ------------------------------------------------------------------------------------------ */
+/* ---- conditions ---------------------------------------------------------------------------------------- */
 
 static const struct val *find(const struct val *list, struct str type)
 {
@@ -115,11 +119,12 @@ static void check_conditions(struct validation *x, const struct vpath *p, const 
             }
     }
     if (find(list, STR("Approved")) && find(list, STR("Denied")))
-        say_invalid(x, p, val_get(find(list, STR("Denied")), N_type), "Approved and Denied conditions are mutually exclusive");
+        say_invalid(x, p, val_get(find(list, STR("Denied")), N_type),
+                    "Approved and Denied conditions are mutually exclusive");
 }
 
-static void check_change(struct validation *x, const struct vpath *p, const struct val *list, const struct val *old,
-                         const char *type)
+static void check_change(struct validation *x, const struct vpath *p, const struct val *list,
+                         const struct val *old, const char *type)
 {
     struct arena *a = x->s->arena;
     const struct val *now = find(list, str_of(type)), *was = find(old, str_of(type));
@@ -138,6 +143,7 @@ void check_csr_status(struct validation *x, const struct vpath *p, const struct 
     const struct val *status = val_get(v, N_status), *was = val_get(old, N_status);
     check_conditions(x, AT(p, N_conditions), val_get(status, N_conditions));
     for (size_t i = 0; i < ARRAY_SIZE(lasting); i++)
-        check_change(x, AT(p, N_conditions), val_get(status, N_conditions), val_get(was, N_conditions), lasting[i]);
+        check_change(x, AT(p, N_conditions), val_get(status, N_conditions), val_get(was, N_conditions),
+                     lasting[i]);
     check_certificate(x, p, status, was);
 }

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Status of Jobs, that controllers outside of the cluster may write (KEP-4368): what clients rely on must hold. */
+/* Status of Jobs, that controllers outside of the cluster may write (KEP-4368): what clients rely on must
+ * hold. */
 #include "type/validate-internal.h"
 
-/* ---- lists of indexes ------------------------------------------------------------------------------------ */
+/* ---- lists of indexes ---------------------------------------------------------------------------------- */
 
 static const char *sentence(struct arena *a, const char *fmt, struct str s)
 {
     return arena_printf(a, "%s: \"" STR_FMT "\"", fmt, STR_ARG(s)).p;
 }
 
-static const char *interval(struct arena *a, struct str part, int64_t completions, int64_t *ret_lo, int64_t *ret_hi)
+static const char *interval(struct arena *a, struct str part, int64_t completions, int64_t *ret_lo,
+                            int64_t *ret_hi)
 {
     struct str from, to;
     bool span = str_cut(part, '-', &from, &to);
     if (span && str_find(to, '-') >= 0)
         return arena_printf(a,
-                            "the fragment \"" STR_FMT
-                            "\" violates the requirement that an index interval can have at most two parts separated by '-'",
+                            "the fragment \"" STR_FMT "\" violates the requirement that an index interval "
+                            "can have at most two parts separated by '-'",
                             STR_ARG(part))
             .p;
     if (str_to_i64(from, ret_lo))
@@ -31,7 +33,9 @@ static const char *interval(struct arena *a, struct str part, int64_t completion
     if (*ret_hi >= completions)
         return sentence(a, "too large index", to);
     if (*ret_lo >= *ret_hi)
-        return arena_printf(a, "non-increasing order, previous: %lld, current: %lld", (long long)*ret_lo, (long long)*ret_hi).p;
+        return arena_printf(a, "non-increasing order, previous: %lld, current: %lld", (long long)*ret_lo,
+                            (long long)*ret_hi)
+            .p;
     return NULL;
 }
 
@@ -42,7 +46,9 @@ int64_t indexes_count(struct arena *a, struct str s, int64_t completions, const 
     while (s.n && str_next(&rest, ',', &part)) {
         const char *fault = interval(a, part, completions, &lo, &hi);
         if (!fault && lo <= last)
-            fault = arena_printf(a, "non-increasing order, previous: %lld, current: %lld", (long long)last, (long long)lo).p;
+            fault = arena_printf(a, "non-increasing order, previous: %lld, current: %lld", (long long)last,
+                                 (long long)lo)
+                        .p;
         if (fault) {
             *ret_fault = fault;
             return -1;
@@ -69,9 +75,10 @@ static int64_t common_index(struct arena *a, struct str one, struct str other, i
     return -1;
 }
 
-/* ---- one fact at a time ---------------------------------------------------------------------------------- */
+/* ---- one fact at a time -------------------------------------------------------------------------------- */
 
-/* Most rules hold only for what has changed: a Job whose spec has just moved may break them until it is synced. */
+/* Most rules hold only for what has changed: a Job whose spec has just moved may break them until it is
+ * synced. */
 struct job {
     struct validation *x;
     const struct vpath *p;
@@ -128,13 +135,15 @@ static void check_conditions(struct job *j)
     if (j->failed && !j->failing && (!j->was_failed || changed(j, N_failedIndexes)))
         say(j, N_conditions, "cannot set Failed=True condition without the FailureTarget=true condition");
     if (j->complete && !j->met && (!j->was_complete || j->was_met))
-        say(j, N_conditions, "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+        say(j, N_conditions,
+            "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
     if (j->met && j->failed)
         say(j, N_conditions, "cannot set SuccessCriteriaMet=True and Failed=true conditions");
     if (j->met && j->failing)
         say(j, N_conditions, "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
     if (val_get(j->spec, N_successPolicy) && !j->met && j->complete)
-        say(j, N_conditions, "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
+        say(j, N_conditions,
+            "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
 }
 
 static void check_times(struct job *j)
@@ -179,7 +188,8 @@ static void check_index_list(struct job *j, name_id field, const char *prefix)
 
 static void check_indexes(struct job *j)
 {
-    const struct val *completions = val_get(j->spec, N_completions), *failed = val_get(j->status, N_failedIndexes);
+    const struct val *completions = val_get(j->spec, N_completions),
+                     *failed = val_get(j->status, N_failedIndexes);
     const struct val *per_index = val_get(j->spec, N_backoffLimitPerIndex);
     struct str done = val_getstr(j->status, N_completedIndexes);
     bool done_moved = changed(j, N_completedIndexes), failed_moved = changed(j, N_failedIndexes);
@@ -196,7 +206,8 @@ static void check_indexes(struct job *j)
         int64_t both = common_index(a, done, val_str(failed), completions->i);
         if (both >= 0)
             say(j, N_failedIndexes,
-                arena_printf(a, "failedIndexes and completedIndexes overlap at index: %lld", (long long)both).p);
+                arena_printf(a, "failedIndexes and completedIndexes overlap at index: %lld", (long long)both)
+                    .p);
     }
 }
 
@@ -216,14 +227,17 @@ static void check_progress(struct job *j)
         say(j, N_failed, "cannot decrease the failed counter");
     if (!elastic && number(j->status, N_succeeded) < number(j->old, N_succeeded))
         say(j, N_succeeded, "cannot decrease the succeeded counter");
-    if (val_get(j->status, N_completionTime) && val_get(j->old, N_completionTime) && changed(j, N_completionTime))
+    if (val_get(j->status, N_completionTime) && val_get(j->old, N_completionTime) &&
+        changed(j, N_completionTime))
         say(j, N_completionTime, "field is immutable");
-    if (!resuming && val_get(j->old, N_startTime) && changed(j, N_startTime) && !val_bool(val_get(j->spec, N_suspend), false))
+    if (!resuming && val_get(j->old, N_startTime) && changed(j, N_startTime) &&
+        !val_bool(val_get(j->spec, N_suspend), false))
         say(j, N_startTime, "field is immutable for unsuspended job once set");
     if (j->was_met && !j->met)
         say(j, N_conditions, "cannot disable the SuccessCriteriaMet=True condition");
     if (j->was_complete && !j->was_met && j->met)
-        say(j, N_conditions, "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
+        say(j, N_conditions,
+            "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
 }
 
 void check_job_status(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)

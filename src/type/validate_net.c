@@ -2,23 +2,27 @@
 /* networking.k8s.io and policy. */
 #include "type/validate-internal.h"
 
-/* ---- Ingress --------------------------------------------------------------------------------------------- */
+/* ---- Ingress ------------------------------------------------------------------------------------------- */
 
 static void check_backend(struct validation *x, const struct vpath *p, const struct val *v)
 {
-    const struct val *service = val_get(v, N_service), *resource = val_get(v, N_resource), *port = val_get(service, N_port);
+    const struct val *service = val_get(v, N_service), *resource = val_get(v, N_resource),
+                     *port = val_get(service, N_port);
     const struct vpath *at = AT(p, N_service);
     if (service && resource) {
-        say_invalid(x, p, &(struct val){.kind = VAL_STR, .s = ""}, "cannot set both resource and service backends");
+        say_invalid(x, p, &(struct val){.kind = VAL_STR, .s = ""},
+                    "cannot set both resource and service backends");
     } else if (resource) {
         if (!val_getstr(resource, N_name).n)
             say_required(x, AT(AT(p, N_resource), N_name), NULL);
         if (!val_getstr(resource, N_kind).n)
             say_required(x, AT(AT(p, N_resource), N_kind), NULL);
         if (val_getstr(resource, N_apiGroup).n)
-            check_text(x, AT(AT(p, N_resource), N_apiGroup), val_getstr(resource, N_apiGroup), check_subdomain);
+            check_text(x, AT(AT(p, N_resource), N_apiGroup), val_getstr(resource, N_apiGroup),
+                       check_subdomain);
     } else if (!service) {
-        say_invalid(x, p, &(struct val){.kind = VAL_STR, .s = ""}, "must specify either a resource or a service backend");
+        say_invalid(x, p, &(struct val){.kind = VAL_STR, .s = ""},
+                    "must specify either a resource or a service backend");
     }
     if (!service || resource)
         return;
@@ -71,7 +75,7 @@ static bool is_ip(struct str s)
 static void check_rules(struct validation *x, const struct vpath *p, const struct val *rules)
 {
     size_t i = 0;
-    VAL_EACH(rules, rule) {
+    VAL_EACH (rules, rule) {
         const struct vpath *at = ITEM(p, i++);
         struct str host = val_getstr(rule, N_host);
         const struct val *http = val_get(rule, N_http), *paths = val_get(http, N_paths);
@@ -79,10 +83,11 @@ static void check_rules(struct validation *x, const struct vpath *p, const struc
         if (host.n && is_ip(host))
             say_invalid_str(x, AT(at, N_host), host, "must be a DNS name, not an IP address");
         else if (host.n)
-            check_text(x, AT(at, N_host), host, str_find(host, '*') >= 0 ? check_wildcard_subdomain : check_subdomain);
+            check_text(x, AT(at, N_host), host,
+                       str_find(host, '*') >= 0 ? check_wildcard_subdomain : check_subdomain);
         if (http && !val_len(paths))
             say_required(x, AT(AT(at, N_http), N_paths), NULL);
-        VAL_EACH(paths, path)
+        VAL_EACH (paths, path)
             check_path(x, ITEM(AT(AT(at, N_http), N_paths), j++), path);
     }
 }
@@ -90,9 +95,9 @@ static void check_rules(struct validation *x, const struct vpath *p, const struc
 static void check_tls(struct validation *x, const struct vpath *p, const struct val *list)
 {
     size_t i = 0;
-    VAL_EACH(list, tls) {
+    VAL_EACH (list, tls) {
         size_t j = 0;
-        VAL_EACH(val_get(tls, N_hosts), host)
+        VAL_EACH (val_get(tls, N_hosts), host)
             check_text(x, ITEM(AT(ITEM(p, i), N_hosts), j++), val_str(host),
                        str_find(val_str(host), '*') >= 0 ? check_wildcard_subdomain : check_subdomain);
         if (val_getstr(tls, N_secretName).n)
@@ -101,7 +106,8 @@ static void check_tls(struct validation *x, const struct vpath *p, const struct 
     }
 }
 
-static void rule_ingress_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_ingress_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     const struct val *backend = val_get(v, N_defaultBackend), *rules = val_get(v, N_rules);
     if (!val_len(rules) && !backend)
@@ -114,7 +120,8 @@ static void rule_ingress_spec(struct validation *x, const struct vpath *p, const
         check_text(x, AT(p, N_ingressClassName), val_getstr(v, N_ingressClassName), check_subdomain);
 }
 
-static void rule_ingress(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_ingress(struct validation *x, const struct vpath *p, const struct val *v,
+                         const struct val *old)
 {
     struct str key = STR("kubernetes.io/ingress.class");
     struct str class = obj_annotation(v, key);
@@ -124,7 +131,8 @@ static void rule_ingress(struct validation *x, const struct vpath *p, const stru
                         "must match `ingressClassName` when both are specified");
 }
 
-static void rule_class_parameters(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_class_parameters(struct validation *x, const struct vpath *p, const struct val *v,
+                                  const struct val *old)
 {
     static const char *const scopes[] = {"Cluster", "Namespace", NULL};
     const struct val *scope = val_get(v, N_scope), *ns = val_get(v, N_namespace);
@@ -146,7 +154,8 @@ static void rule_class_parameters(struct validation *x, const struct vpath *p, c
         say_forbidden(x, AT(p, N_namespace), "`parameters.scope` is set to 'Cluster'");
 }
 
-static void rule_ingress_class_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_ingress_class_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                    const struct val *old)
 {
     struct str controller = val_getstr(v, N_controller), host, path;
     if (controller.n > 250)
@@ -154,17 +163,19 @@ static void rule_ingress_class_spec(struct validation *x, const struct vpath *p,
     if (!controller.n)
         return;
     if (!str_cut(controller, '/', &host, &path) || !host.n || !path.n)
-        say_invalid_str(x, AT(p, N_controller), controller, "must be a domain-prefixed path (such as \"acme.io/foo\")");
+        say_invalid_str(x, AT(p, N_controller), controller,
+                        "must be a domain-prefixed path (such as \"acme.io/foo\")");
     else
         check_text(x, AT(p, N_controller), host, check_subdomain);
 }
 
-/* ---- NetworkPolicy --------------------------------------------------------------------------------------- */
+/* ---- NetworkPolicy ------------------------------------------------------------------------------------- */
 
 static void check_policy_port(struct validation *x, const struct vpath *p, const struct val *v)
 {
     static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
-    const struct val *protocol = val_get(v, N_protocol), *port = val_get(v, N_port), *end = val_get(v, N_endPort);
+    const struct val *protocol = val_get(v, N_protocol), *port = val_get(v, N_port),
+                     *end = val_get(v, N_endPort);
     if (protocol && !str_in(val_str(protocol), protocols))
         say_unsupported(x, AT(p, N_protocol), protocol, protocols);
     if (val_is(port, VAL_STR))
@@ -191,13 +202,14 @@ static void check_block(struct validation *x, const struct vpath *p, const struc
         return;
     }
     check_text(x, AT(p, N_cidr), val_str(cidr), check_cidr);
-    VAL_EACH(val_get(v, N_except), e)
+    VAL_EACH (val_get(v, N_except), e)
         check_text(x, ITEM(AT(p, N_except), i++), val_str(e), check_cidr);
 }
 
 static void check_peer(struct validation *x, const struct vpath *p, const struct val *v)
 {
-    unsigned n = (val_get(v, N_podSelector) || val_get(v, N_namespaceSelector)) + (val_get(v, N_ipBlock) != NULL);
+    unsigned n =
+        (val_get(v, N_podSelector) || val_get(v, N_namespaceSelector)) + (val_get(v, N_ipBlock) != NULL);
     if (val_get(v, N_ipBlock))
         check_block(x, AT(p, N_ipBlock), val_get(v, N_ipBlock));
     if (!n)
@@ -209,17 +221,18 @@ static void check_peer(struct validation *x, const struct vpath *p, const struct
 static void check_traffic(struct validation *x, const struct vpath *p, const struct val *rules, name_id peers)
 {
     size_t i = 0;
-    VAL_EACH(rules, rule) {
+    VAL_EACH (rules, rule) {
         const struct vpath *at = ITEM(p, i++);
         size_t j = 0, k = 0;
-        VAL_EACH(val_get(rule, N_ports), port)
+        VAL_EACH (val_get(rule, N_ports), port)
             check_policy_port(x, ITEM(AT(at, N_ports), j++), port);
-        VAL_EACH(val_get(rule, peers), peer)
+        VAL_EACH (val_get(rule, peers), peer)
             check_peer(x, ITEM(AT(at, peers), k++), peer);
     }
 }
 
-static void rule_policy_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_policy_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     static const char *const kinds[] = {"Egress", "Ingress", NULL};
     const struct val *list = val_get(v, N_policyTypes);
@@ -230,16 +243,17 @@ static void rule_policy_spec(struct validation *x, const struct vpath *p, const 
         say_invalid(x, AT(p, N_policyTypes), list, "may not specify more than two policyTypes");
         return;
     }
-    VAL_EACH(list, type) {
+    VAL_EACH (list, type) {
         if (!str_in(val_str(type), kinds))
             say_unsupported(x, ITEM(AT(p, N_policyTypes), i), type, kinds);
         i++;
     }
 }
 
-/* ---- addresses of Services ------------------------------------------------------------------------------- */
+/* ---- addresses of Services ----------------------------------------------------------------------------- */
 
-static void rule_ip_address(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_ip_address(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     const struct val *ref = val_at(v, N_spec, N_parentRef);
     const struct vpath *at = AT(AT(p, N_spec), N_parentRef);
@@ -265,7 +279,8 @@ static void rule_ip_address(struct validation *x, const struct vpath *p, const s
         check_same(x, at, ref, val_at(old, N_spec, N_parentRef));
 }
 
-static void rule_service_cidr_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_service_cidr_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                                   const struct val *old)
 {
     const struct val *cidrs = val_get(v, N_cidrs);
     size_t i = 0;
@@ -275,16 +290,19 @@ static void rule_service_cidr_spec(struct validation *x, const struct vpath *p, 
     }
     if (val_len(cidrs) > 2)
         say_invalid(x, AT(p, N_cidrs), cidrs, "may only hold up to 2 values");
-    VAL_EACH(cidrs, cidr)
+    VAL_EACH (cidrs, cidr)
         check_text(x, ITEM(AT(p, N_cidrs), i++), val_str(cidr), check_cidr);
-    if (val_len(cidrs) == 2 && (str_find(val_str(val_item(cidrs, 0)), ':') >= 0) == (str_find(val_str(val_item(cidrs, 1)), ':') >= 0))
-        say_invalid(x, AT(p, N_cidrs), cidrs, "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
-                                              "2001:db8::/96");
+    if (val_len(cidrs) == 2 && (str_find(val_str(val_item(cidrs, 0)), ':') >= 0) ==
+                                   (str_find(val_str(val_item(cidrs, 1)), ':') >= 0))
+        say_invalid(x, AT(p, N_cidrs), cidrs,
+                    "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "
+                    "2001:db8::/96");
 }
 
-/* ---- policy ---------------------------------------------------------------------------------------------- */
+/* ---- policy -------------------------------------------------------------------------------------------- */
 
-static void rule_budget_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_budget_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     static const char *const policies[] = {"AlwaysAllow", "IfHealthyBudget", NULL};
     const struct val *min = val_get(v, N_minAvailable), *max = val_get(v, N_maxUnavailable);

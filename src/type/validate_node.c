@@ -30,12 +30,14 @@ static void check_pod_cidrs(struct validation *x, const struct vpath *p, const s
         say_invalid(x, p, cidrs, "may specify no more than one CIDR for each IP family");
 }
 
-static void check_node_update(struct validation *x, const struct vpath *p, const struct val *spec, const struct val *old)
+static void check_node_update(struct validation *x, const struct vpath *p, const struct val *spec,
+                              const struct val *old)
 {
     const struct val *cidrs = val_get(spec, N_podCIDRs), *had = val_get(old, N_podCIDRs);
     if (val_len(had) && !val_equal(cidrs, had))
         say_forbidden(x, AT(p, N_podCIDRs), "node updates may not change podCIDR except from \"\" to valid");
-    if (val_getstr(old, N_providerID).n && !val_equal(val_get(spec, N_providerID), val_get(old, N_providerID)))
+    if (val_getstr(old, N_providerID).n &&
+        !val_equal(val_get(spec, N_providerID), val_get(old, N_providerID)))
         say_invalid(x, AT(p, N_providerID), val_get(spec, N_providerID),
                     "node updates may not change providerID except from \"\" to valid");
 }
@@ -44,7 +46,7 @@ void check_node_amounts(struct validation *x, const struct vpath *p, const struc
 {
     static const name_id amounts[] = {N_capacity, N_allocatable};
     for (size_t i = 0; i < ARRAY_SIZE(amounts); i++)
-        VAL_EACH_ENTRY(val_get(status, amounts[i]), k, q)
+        VAL_EACH_ENTRY (val_get(status, amounts[i]), k, q)
             check_resource_amount(x, AT_TEXT(AT(p, amounts[i]), val_cstr(k)), val_str(k), q);
 }
 
@@ -60,13 +62,15 @@ static void rule_node(struct validation *x, const struct vpath *p, const struct 
         check_node_update(x, at, spec, val_get(old, N_spec));
 }
 
-/* ---- RuntimeClass ---------------------------------------------------------------------------------------- */
+/* ---- RuntimeClass -------------------------------------------------------------------------------------- */
 
-static void rule_runtime_class(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_runtime_class(struct validation *x, const struct vpath *p, const struct val *v,
+                               const struct val *old)
 {
-    const struct val *fixed = val_at(v, N_overhead, N_podFixed), *tolerations = val_at(v, N_scheduling, N_tolerations);
+    const struct val *fixed = val_at(v, N_overhead, N_podFixed),
+                     *tolerations = val_at(v, N_scheduling, N_tolerations);
     check_text(x, AT(p, N_handler), val_getstr(v, N_handler), check_label_of_dns);
-    VAL_EACH_ENTRY(fixed, k, q) {
+    VAL_EACH_ENTRY (fixed, k, q) {
         const struct vpath *at = KEY(AT(AT(AT(p, N_overhead), N_podFixed), N_limits), val_str(k));
         check_container_resource_name(x, at, val_str(k));
         check_resource_amount(x, at, val_str(k), q);
@@ -82,11 +86,13 @@ static void rule_runtime_class(struct validation *x, const struct vpath *p, cons
         check_same(x, AT(p, N_handler), val_get(v, N_handler), val_get(old, N_handler));
 }
 
-/* ---- Lease, PriorityClass -------------------------------------------------------------------------------- */
+/* ---- Lease, PriorityClass ------------------------------------------------------------------------------ */
 
-static void rule_lease_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_lease_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
-    const struct val *duration = val_get(v, N_leaseDurationSeconds), *transitions = val_get(v, N_leaseTransitions);
+    const struct val *duration = val_get(v, N_leaseDurationSeconds),
+                     *transitions = val_get(v, N_leaseTransitions);
     if (duration && duration->i <= 0)
         say_invalid(x, AT(p, N_leaseDurationSeconds), duration, "must be greater than 0");
     if (transitions && transitions->i < 0)
@@ -97,7 +103,8 @@ static void rule_lease_spec(struct validation *x, const struct vpath *p, const s
                     "may only be specified if `strategy` is defined");
 }
 
-static void rule_priority_class(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_priority_class(struct validation *x, const struct vpath *p, const struct val *v,
+                                const struct val *old)
 {
     enum { USER_MAX = 1000000000 };
     static const char *const policies[] = {"Never", "PreemptLowerPriority", NULL};

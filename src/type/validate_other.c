@@ -3,14 +3,15 @@
 #include "type/validate-internal.h"
 #include "wire/quantity.h"
 
-/* ---- HorizontalPodAutoscaler ----------------------------------------------------------------------------- */
+/* ---- HorizontalPodAutoscaler --------------------------------------------------------------------------- */
 
 static bool is_core_kind(struct str kind)
 {
     return str_is(kind, "ReplicationController");
 }
 
-static void check_target_ref(struct validation *x, const struct vpath *p, const struct val *ref, bool group_wanted)
+static void check_target_ref(struct validation *x, const struct vpath *p, const struct val *ref,
+                             bool group_wanted)
 {
     static const name_id wanted[] = {N_kind, N_name};
     for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
@@ -54,8 +55,8 @@ static void check_identifier(struct validation *x, const struct vpath *p, const 
 }
 
 /* What each source has to say about its target. */
-static void check_either(struct validation *x, const struct vpath *p, const struct val *target, name_id one, name_id other,
-                         const char *why)
+static void check_either(struct validation *x, const struct vpath *p, const struct val *target, name_id one,
+                         name_id other, const char *why)
 {
     if (!val_get(target, one) && !val_get(target, other))
         say_required(x, AT(p, one), why);
@@ -63,7 +64,8 @@ static void check_either(struct validation *x, const struct vpath *p, const stru
         say_forbidden(x, AT(p, other), why);
 }
 
-static void check_resource_source(struct validation *x, const struct vpath *p, const struct val *v, name_id name)
+static void check_resource_source(struct validation *x, const struct vpath *p, const struct val *v,
+                                  name_id name)
 {
     const struct val *target = val_get(v, N_target);
     if (!val_getstr(v, name).n)
@@ -73,7 +75,8 @@ static void check_resource_source(struct validation *x, const struct vpath *p, c
                  "may not set both a target raw value and a target utilization");
 }
 
-static void check_metric_source(struct validation *x, const struct vpath *p, struct str type, const struct val *v)
+static void check_metric_source(struct validation *x, const struct vpath *p, struct str type,
+                                const struct val *v)
 {
     const struct val *target = val_get(v, N_target);
     if (str_is(type, "Resource") || str_is(type, "ContainerResource")) {
@@ -88,19 +91,25 @@ static void check_metric_source(struct validation *x, const struct vpath *p, str
         check_target_ref(x, AT(p, N_describedObject), val_get(v, N_describedObject), false);
     if (str_is(type, "Pods")) {
         if (!val_get(target, N_averageValue))
-            say_required(x, AT(AT(p, N_target), N_averageValue), "must specify a positive target averageValue");
+            say_required(x, AT(AT(p, N_target), N_averageValue),
+                         "must specify a positive target averageValue");
         return;
     }
     if (!val_get(target, N_value) && !val_get(target, N_averageValue))
-        say_required(x, AT(AT(p, N_target), N_averageValue), "must set either a target value or averageValue");
+        say_required(x, AT(AT(p, N_target), N_averageValue),
+                     "must set either a target value or averageValue");
     if (str_is(type, "External") && val_get(target, N_value) && val_get(target, N_averageValue))
-        say_forbidden(x, AT(AT(p, N_target), N_value), "may not set both a target value for metric and a per-pod target");
+        say_forbidden(x, AT(AT(p, N_target), N_value),
+                      "may not set both a target value for metric and a per-pod target");
 }
 
 static const struct {
     const char *type;
     name_id member;
-} sources[] = {{"Object", N_object}, {"Pods", N_pods}, {"Resource", N_resource}, {"External", N_external},
+} sources[] = {{"Object", N_object},
+               {"Pods", N_pods},
+               {"Resource", N_resource},
+               {"External", N_external},
                {"ContainerResource", N_containerResource}};
 
 static void check_metric(struct validation *x, const struct vpath *p, const struct val *v)
@@ -115,7 +124,8 @@ static void check_metric(struct validation *x, const struct vpath *p, const stru
         const struct val *source = val_get(v, sources[i].member);
         bool wanted = str_is(val_str(type), sources[i].type);
         if (wanted && !source)
-            say_required(x, AT(p, sources[i].member), "must populate information for the given metric source");
+            say_required(x, AT(p, sources[i].member),
+                         "must populate information for the given metric source");
         else if (source && wanted)
             check_metric_source(x, AT(p, sources[i].member), val_str(type), source);
         else if (source && str_in(val_str(type), kinds))
@@ -125,7 +135,8 @@ static void check_metric(struct validation *x, const struct vpath *p, const stru
 
 static void check_scaling_rules(struct validation *x, const struct vpath *p, const struct val *v)
 {
-    static const char *const policies[] = {"Disabled", "Max", "Min", NULL}, *const kinds[] = {"Percent", "Pods", NULL};
+    static const char *const policies[] = {"Disabled", "Max", "Min", NULL}, *const kinds[] = {"Percent",
+                                                                                              "Pods", NULL};
     const struct val *window = val_get(v, N_stabilizationWindowSeconds), *select = val_get(v, N_selectPolicy);
     const struct val *list = val_get(v, N_policies);
     size_t i = 0;
@@ -136,7 +147,7 @@ static void check_scaling_rules(struct validation *x, const struct vpath *p, con
         say_unsupported(x, AT(p, N_selectPolicy), select, policies);
     if (!val_len(list))
         say_required(x, AT(p, N_policies), "must specify at least one Policy");
-    VAL_EACH(list, policy) {
+    VAL_EACH (list, policy) {
         const struct vpath *at = ITEM(AT(p, N_policies), i++);
         const struct val *seconds = val_get(policy, N_periodSeconds), *value = val_get(policy, N_value);
         const struct val *zero = &(struct val){.kind = VAL_INT};
@@ -145,13 +156,14 @@ static void check_scaling_rules(struct validation *x, const struct vpath *p, con
         if (val_int(value, 0) <= 0)
             say_invalid(x, AT(at, N_value), value ?: zero, "must be greater than zero");
         if (val_int(seconds, 0) <= 0 || val_int(seconds, 0) > 1800)
-            say_invalid(x, AT(at, N_periodSeconds), seconds ?: zero, "must be greater than zero and at most 1800");
+            say_invalid(x, AT(at, N_periodSeconds), seconds ?: zero,
+                        "must be greater than zero and at most 1800");
     }
 }
 
 static bool measures_outside(const struct val *metrics)
 {
-    VAL_EACH(metrics, m)
+    VAL_EACH (metrics, m)
         if (str_is(val_getstr(m, N_type), "Object") || str_is(val_getstr(m, N_type), "External"))
             return true;
     return false;
@@ -171,31 +183,35 @@ static void check_replicas(struct validation *x, const struct vpath *p, const st
                     "must be greater than or equal to `minReplicas`");
 }
 
-static void rule_hpa_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_hpa_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     const struct val *behavior = val_get(v, N_behavior), *metrics = val_get(v, N_metrics);
     size_t i = 0;
     check_replicas(x, p, v, true);
     check_target_ref(x, AT(p, N_scaleTargetRef), val_get(v, N_scaleTargetRef), !old);
-    VAL_EACH(metrics, m)
+    VAL_EACH (metrics, m)
         check_metric(x, ITEM(AT(p, N_metrics), i++), m);
     if (val_int(val_get(v, N_minReplicas), 1) == 0 && !measures_outside(metrics))
-        say_forbidden(x, AT(p, N_metrics), "must specify at least one Object or External metric to support scaling to zero "
-                                           "replicas");
+        say_forbidden(x, AT(p, N_metrics),
+                      "must specify at least one Object or External metric to support scaling to zero "
+                      "replicas");
     check_scaling_rules(x, AT(AT(p, N_behavior), N_scaleUp), val_get(behavior, N_scaleUp));
     check_scaling_rules(x, AT(AT(p, N_behavior), N_scaleDown), val_get(behavior, N_scaleDown));
 }
 
-static void rule_hpa_v1_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_hpa_v1_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     check_replicas(x, p, v, true);
     check_target_ref(x, AT(p, N_scaleTargetRef), val_get(v, N_scaleTargetRef), !old);
     if (val_int(val_get(v, N_minReplicas), 1) == 0)
-        say_forbidden(x, AT(p, N_metrics), "must specify at least one Object or External metric to support scaling to zero "
-                                           "replicas");
+        say_forbidden(x, AT(p, N_metrics),
+                      "must specify at least one Object or External metric to support scaling to zero "
+                      "replicas");
 }
 
-/* ---- CertificateSigningRequest --------------------------------------------------------------------------- */
+/* ---- CertificateSigningRequest ------------------------------------------------------------------------- */
 
 bool is_signer_name(struct str s)
 {
@@ -204,7 +220,8 @@ bool is_signer_name(struct str s)
            !check_dns_subdomain(path);
 }
 
-static void rule_csr_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_csr_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     const struct val *usages = val_get(v, N_usages), *seconds = val_get(v, N_expirationSeconds);
     const struct val *signer = val_get(v, N_signerName);
@@ -213,10 +230,12 @@ static void rule_csr_spec(struct validation *x, const struct vpath *p, const str
     if (!val_str(signer).n)
         say_required(x, AT(p, N_signerName), "must be specified");
     else if (!is_signer_name(val_str(signer)))
-        say_invalid(x, AT(p, N_signerName), signer, "must be a fully qualified domain and path of the form "
-                                                    "'example.com/signer-name'");
+        say_invalid(x, AT(p, N_signerName), signer,
+                    "must be a fully qualified domain and path of the form "
+                    "'example.com/signer-name'");
     if (seconds && seconds->i < 600)
-        say_invalid(x, AT(p, N_expirationSeconds), seconds, "may not specify a duration less than 600 seconds (10 minutes)");
+        say_invalid(x, AT(p, N_expirationSeconds), seconds,
+                    "may not specify a duration less than 600 seconds (10 minutes)");
     for (size_t i = 1; i < val_len(usages); i++)
         for (size_t j = 0; j < i; j++)
             if (val_equal(val_item(usages, i), val_item(usages, j))) {

@@ -3,9 +3,10 @@
 #include "type/validate-internal.h"
 #include "wire/quantity.h"
 
-/* ---- affinity -------------------------------------------------------------------------------------------- */
+/* ---- affinity ------------------------------------------------------------------------------------------ */
 
-static void check_node_requirement(struct validation *x, const struct vpath *p, const struct val *v, bool check_values)
+static void check_node_requirement(struct validation *x, const struct vpath *p, const struct val *v,
+                                   bool check_values)
 {
     struct str op = val_getstr(v, N_operator);
     const struct val *values = val_get(v, N_values);
@@ -14,10 +15,12 @@ static void check_node_requirement(struct validation *x, const struct vpath *p, 
             say_required(x, AT(p, N_values), "must be specified when `operator` is 'In' or 'NotIn'");
     } else if (str_in(op, (const char *const[]){"Exists", "DoesNotExist", NULL})) {
         if (val_len(values))
-            say_forbidden(x, AT(p, N_values), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+            say_forbidden(x, AT(p, N_values),
+                          "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     } else if (str_in(op, (const char *const[]){"Gt", "Lt", NULL})) {
         if (val_len(values) != 1)
-            say_required(x, AT(p, N_values), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+            say_required(x, AT(p, N_values),
+                         "must be specified single value when `operator` is 'Lt' or 'Gt'");
     } else {
         say_invalid_str(x, AT(p, N_operator), op, "not a valid selector operator");
     }
@@ -33,7 +36,8 @@ static void check_node_field(struct validation *x, const struct vpath *p, const 
     if (!str_is(op, "In") && !str_is(op, "NotIn"))
         say_invalid_str(x, AT(p, N_operator), op, "not a valid selector operator");
     else if (val_len(values) != 1)
-        say_required(x, AT(p, N_values), "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
+        say_required(x, AT(p, N_values),
+                     "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
     if (!str_is(key, "metadata.name")) {
         say_invalid_str(x, AT(p, N_key), key, "not a valid field selector key");
         return;
@@ -42,12 +46,13 @@ static void check_node_field(struct validation *x, const struct vpath *p, const 
         check_text(x, ITEM(AT(p, N_values), i), val_str(val_item(values, i)), check_subdomain);
 }
 
-void check_node_selector_term(struct validation *x, const struct vpath *p, const struct val *term, bool check_values)
+void check_node_selector_term(struct validation *x, const struct vpath *p, const struct val *term,
+                              bool check_values)
 {
     size_t i = 0, j = 0;
-    VAL_EACH(val_get(term, N_matchExpressions), r)
+    VAL_EACH (val_get(term, N_matchExpressions), r)
         check_node_requirement(x, ITEM(AT(p, N_matchExpressions), i++), r, check_values);
-    VAL_EACH(val_get(term, N_matchFields), r)
+    VAL_EACH (val_get(term, N_matchFields), r)
         check_node_field(x, ITEM(AT(p, N_matchFields), j++), r);
 }
 
@@ -57,21 +62,23 @@ void check_node_selector(struct validation *x, const struct vpath *p, const stru
     const struct val *terms = val_get(v, N_nodeSelectorTerms);
     if (!val_len(terms))
         say_required(x, AT(p, N_nodeSelectorTerms), "must have at least one node selector term");
-    VAL_EACH(terms, term)
+    VAL_EACH (terms, term)
         check_node_selector_term(x, ITEM(AT(p, N_nodeSelectorTerms), i++), term, true);
 }
 
-static void rule_node_affinity(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_node_affinity(struct validation *x, const struct vpath *p, const struct val *v,
+                               const struct val *old)
 {
     const struct val *required = val_get(v, N_requiredDuringSchedulingIgnoredDuringExecution);
     if (required)
         check_node_selector(x, AT(p, N_requiredDuringSchedulingIgnoredDuringExecution), required);
     size_t i = 0;
-    VAL_EACH(val_get(v, N_preferredDuringSchedulingIgnoredDuringExecution), term) {
+    VAL_EACH (val_get(v, N_preferredDuringSchedulingIgnoredDuringExecution), term) {
         const struct vpath *at = ITEM(AT(p, N_preferredDuringSchedulingIgnoredDuringExecution), i++);
         int64_t weight = val_int(val_get(term, N_weight), 0);
         if (weight < 1 || weight > 100)
-            say_invalid(x, AT(at, N_weight), &(struct val){.kind = VAL_INT, .i = weight}, "must be in the range 1-100");
+            say_invalid(x, AT(at, N_weight), &(struct val){.kind = VAL_INT, .i = weight},
+                        "must be in the range 1-100");
         check_node_selector_term(x, AT(at, N_preference), val_get(term, N_preference), false);
     }
 }
@@ -80,7 +87,7 @@ static bool selector_names(const struct val *selector, struct str key)
 {
     if (val_key(val_get(selector, N_matchLabels), key))
         return true;
-    VAL_EACH(val_get(selector, N_matchExpressions), e)
+    VAL_EACH (val_get(selector, N_matchExpressions), e)
         if (str_eq(val_getstr(e, N_key), key))
             return true;
     return false;
@@ -96,7 +103,7 @@ static void check_label_key_list(struct validation *x, const struct vpath *p, co
         return;
     }
     size_t i = 0;
-    VAL_EACH(keys, key)
+    VAL_EACH (keys, key)
         check_text(x, ITEM(p, i++), val_str(key), check_label_key);
 }
 
@@ -104,7 +111,7 @@ static void check_label_key_list(struct validation *x, const struct vpath *p, co
 static bool key_is_taken(const struct val *selector, struct str key, const char *op)
 {
     int n = val_key(val_get(selector, N_matchLabels), key) != NULL ? 2 : 0;
-    VAL_EACH(val_get(selector, N_matchExpressions), e)
+    VAL_EACH (val_get(selector, N_matchExpressions), e)
         if (str_eq(val_getstr(e, N_key), key))
             n += str_is(val_getstr(e, N_operator), op) ? 1 : 2;
     return n > 1;
@@ -112,18 +119,19 @@ static bool key_is_taken(const struct val *selector, struct str key, const char 
 
 static bool has_str(const struct val *list, struct str s)
 {
-    VAL_EACH(list, v)
+    VAL_EACH (list, v)
         if (str_eq(val_str(v), s))
             return true;
     return false;
 }
 
-static void check_keys_against_selector(struct validation *x, const struct vpath *p, name_id name, const struct val *keys,
-                                        const struct val *selector, const char *op)
+static void check_keys_against_selector(struct validation *x, const struct vpath *p, name_id name,
+                                        const struct val *keys, const struct val *selector, const char *op)
 {
     size_t i = 0;
-    VAL_EACH(keys, key) {
-        if (x->in_template ? selector_names(selector, val_str(key)) : key_is_taken(selector, val_str(key), op))
+    VAL_EACH (keys, key) {
+        if (x->in_template ? selector_names(selector, val_str(key))
+                           : key_is_taken(selector, val_str(key), op))
             say_invalid(x, ITEM(AT(p, name), i), key, "exists in both matchLabelKeys and labelSelector");
         i++;
     }
@@ -138,18 +146,20 @@ static void check_match_keys(struct validation *x, const struct vpath *p, const 
     if (!selector)
         return;
     size_t i = 0;
-    VAL_EACH(match, key) {
+    VAL_EACH (match, key) {
         if (has_str(mismatch, val_str(key)))
-            say_invalid(x, ITEM(AT(p, N_matchLabelKeys), i), key, "exists in both matchLabelKeys and mismatchLabelKeys");
+            say_invalid(x, ITEM(AT(p, N_matchLabelKeys), i), key,
+                        "exists in both matchLabelKeys and mismatchLabelKeys");
         i++;
     }
     check_keys_against_selector(x, p, N_matchLabelKeys, match, selector, "In");
     check_keys_against_selector(x, p, N_mismatchLabelKeys, mismatch, selector, "NotIn");
 }
 
-static void rule_pod_affinity_term(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_pod_affinity_term(struct validation *x, const struct vpath *p, const struct val *v,
+                                   const struct val *old)
 {
-    VAL_EACH(val_get(v, N_namespaces), ns)
+    VAL_EACH (val_get(v, N_namespaces), ns)
         check_text(x, AT(p, N_namespace), val_str(ns), check_label_of_dns);
     check_match_keys(x, p, v);
     if (!val_getstr(v, N_topologyKey).n)
@@ -157,7 +167,7 @@ static void rule_pod_affinity_term(struct validation *x, const struct vpath *p, 
     check_text(x, AT(p, N_topologyKey), val_getstr(v, N_topologyKey), check_label_key);
 }
 
-/* ---- tolerations, spreading ------------------------------------------------------------------------------ */
+/* ---- tolerations, spreading ---------------------------------------------------------------------------- */
 
 void check_taint_effect(struct validation *x, const struct vpath *p, const struct val *effect)
 {
@@ -166,7 +176,8 @@ void check_taint_effect(struct validation *x, const struct vpath *p, const struc
         say_unsupported(x, p, effect, effects);
 }
 
-static void check_toleration_value(struct validation *x, const struct vpath *p, struct str op, struct str value)
+static void check_toleration_value(struct validation *x, const struct vpath *p, struct str op,
+                                   struct str value)
 {
     struct check c = {0};
     if (str_is(op, "Exists")) {
@@ -184,25 +195,31 @@ static void check_toleration_value(struct validation *x, const struct vpath *p, 
         say_invalid_str(x, p, value, c.texts[0]);
 }
 
-static void rule_toleration(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_toleration(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     struct str key = val_getstr(v, N_key), op = val_getstr(v, N_operator);
     const struct val *effect = val_get(v, N_effect);
     if (key.n)
         check_text(x, AT(p, N_key), key, check_label_key);
     else if (!str_is(op, "Exists"))
-        say_invalid_str(x, AT(p, N_operator), op, "operator must be Exists when `key` is empty, which means \"match all "
-                                                  "values and all keys\"");
+        say_invalid_str(x, AT(p, N_operator), op,
+                        "operator must be Exists when `key` is empty, which means \"match all "
+                        "values and all keys\"");
     if (val_get(v, N_tolerationSeconds) && !str_is(val_str(effect), "NoExecute"))
-        say_invalid_str(x, AT(p, N_effect), val_str(effect), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        say_invalid_str(x, AT(p, N_effect), val_str(effect),
+                        "effect must be 'NoExecute' when `tolerationSeconds` is set");
     check_toleration_value(x, AT(p, N_operator), op, val_getstr(v, N_value));
     if (val_str(effect).n)
         check_taint_effect(x, AT(p, N_effect), effect);
 }
 
-static void rule_spread(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_spread(struct validation *x, const struct vpath *p, const struct val *v,
+                        const struct val *old)
 {
-    static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL}, *const inclusion[] = {"Honor", "Ignore", NULL};
+    static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL}, *const inclusion[] = {
+                                                                                        "Honor", "Ignore",
+                                                                                        NULL};
     static const name_id policies[] = {N_nodeAffinityPolicy, N_nodeTaintsPolicy};
     const struct val *skew = val_get(v, N_maxSkew), *domains = val_get(v, N_minDomains);
     struct str key = val_getstr(v, N_topologyKey);
@@ -211,15 +228,16 @@ static void rule_spread(struct validation *x, const struct vpath *p, const struc
     if (!key.n)
         say_required(x, AT(p, N_topologyKey), "can not be empty");
     if (!str_in(val_getstr(v, N_whenUnsatisfiable), actions))
-        say_unsupported(x, AT(p, N_whenUnsatisfiable), val_get(v, N_whenUnsatisfiable) ?: &(struct val){.kind = VAL_STR, .s = ""},
-                        actions);
+        say_unsupported(x, AT(p, N_whenUnsatisfiable),
+                        val_get(v, N_whenUnsatisfiable) ?: &(struct val){.kind = VAL_STR, .s = ""}, actions);
     for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
         if (val_get(v, policies[i]) && !str_in(val_getstr(v, policies[i]), inclusion))
             say_unsupported(x, AT(p, policies[i]), val_get(v, policies[i]), inclusion);
     if (domains && val_int(domains, 1) <= 0)
         say_invalid(x, AT(p, N_minDomains), domains, "must be greater than zero");
     if (domains && !str_is(val_getstr(v, N_whenUnsatisfiable), "DoNotSchedule"))
-        say_invalid(x, AT(p, N_minDomains), domains, "can only use minDomains if whenUnsatisfiable=DoNotSchedule");
+        say_invalid(x, AT(p, N_minDomains), domains,
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule");
     check_match_keys(x, p, v);
 }
 
@@ -231,12 +249,13 @@ static void check_spread_repeats(struct validation *x, const struct vpath *p, co
             if (!str_eq(val_getstr(a, N_topologyKey), val_getstr(b, N_topologyKey)) ||
                 !str_eq(val_getstr(a, N_whenUnsatisfiable), val_getstr(b, N_whenUnsatisfiable)))
                 continue;
-            say_duplicate(x, AT_TEXT(ITEM(p, i), "{topologyKey, whenUnsatisfiable}"), val_get(a, N_topologyKey));
+            say_duplicate(x, AT_TEXT(ITEM(p, i), "{topologyKey, whenUnsatisfiable}"),
+                          val_get(a, N_topologyKey));
             break;
         }
 }
 
-/* ---- DNS, hosts ------------------------------------------------------------------------------------------ */
+/* ---- DNS, hosts ---------------------------------------------------------------------------------------- */
 
 enum { NAMESERVERS_MAX = 3, SEARCHES_MAX = 32, SEARCH_TEXT_MAX = 2048 };
 
@@ -257,9 +276,10 @@ static void check_search(struct validation *x, const struct vpath *p, struct str
     while (right && str_next(&rest, '.', &part))
         right = part.n && part.p[0] != '-' && part.p[part.n - 1] != '-' && part.p[part.n - 1] != '_';
     if (!right)
-        say_invalid_str(x, p, s,
-                        "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or "
-                        "'.', and must start and end with an alphanumeric character");
+        say_invalid_str(
+            x, p, s,
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or "
+            "'.', and must start and end with an alphanumeric character");
 }
 
 static void check_dns_config(struct validation *x, const struct vpath *p, const struct val *spec)
@@ -267,25 +287,26 @@ static void check_dns_config(struct validation *x, const struct vpath *p, const 
     const struct val *config = val_get(spec, N_dnsConfig), *servers = val_get(config, N_nameservers);
     const struct val *searches = val_get(config, N_searches);
     if (str_is(val_getstr(spec, N_dnsPolicy), "None") && !val_len(servers)) {
-        say_required(x, config ? AT(p, N_nameservers) : p, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+        say_required(x, config ? AT(p, N_nameservers) : p,
+                     "must provide at least one DNS nameserver when `dnsPolicy` is None");
         return;
     }
     if (val_len(servers) > NAMESERVERS_MAX)
         say_invalid(x, AT(p, N_nameservers), servers, "must not have more than 3 nameservers");
     size_t i = 0, chars = 0, j = 0;
-    VAL_EACH(servers, server)
+    VAL_EACH (servers, server)
         check_text(x, ITEM(AT(p, N_nameservers), i++), val_str(server), check_ip);
     if (val_len(searches) > SEARCHES_MAX)
         say_invalid(x, AT(p, N_searches), searches, "must not have more than 32 search paths");
-    VAL_EACH(searches, s)
+    VAL_EACH (searches, s)
         chars += val_str(s).n + (s != searches->items);
     if (chars > SEARCH_TEXT_MAX)
         say_invalid(x, AT(p, N_searches), searches,
                     "must not have more than 2048 characters (including spaces) in the search list");
     i = 0;
-    VAL_EACH(searches, s)
+    VAL_EACH (searches, s)
         check_search(x, ITEM(AT(p, N_searches), i++), val_str(s));
-    VAL_EACH(val_get(config, N_options), option) {
+    VAL_EACH (val_get(config, N_options), option) {
         if (!val_getstr(option, N_name).n)
             say_required(x, ITEM(AT(p, N_options), j), "must not be empty");
         j++;
@@ -308,20 +329,22 @@ static void check_host_name(struct validation *x, const struct vpath *p, const s
         check_text(x, at, val_str(name), check_subdomain);
 }
 
-/* ---- host namespaces, system ----------------------------------------------------------------------------- */
+/* ---- host namespaces, system --------------------------------------------------------------------------- */
 
 static void check_host_ports(struct validation *x, const struct vpath *p, const struct val *spec)
 {
     size_t i = 0;
     if (!val_bool(val_get(spec, N_hostNetwork), false))
         return;
-    VAL_EACH(val_get(spec, N_containers), c) {
+    VAL_EACH (val_get(spec, N_containers), c) {
         size_t j = 0;
-        VAL_EACH(val_get(c, N_ports), port) {
-            int64_t host = val_int(val_get(port, N_hostPort), 0), own = val_int(val_get(port, N_containerPort), 0);
+        VAL_EACH (val_get(c, N_ports), port) {
+            int64_t host = val_int(val_get(port, N_hostPort), 0),
+                    own = val_int(val_get(port, N_containerPort), 0);
             if ((!x->in_template || host) && host != own)
                 say_invalid(x, AT(ITEM(AT(ITEM(AT(p, N_containers), i), N_ports), j), N_hostPort),
-                            &(struct val){.kind = VAL_INT, .i = host}, "must match `containerPort` when `hostNetwork` is true");
+                            &(struct val){.kind = VAL_INT, .i = host},
+                            "must match `containerPort` when `hostNetwork` is true");
             j++;
         }
         i++;
@@ -341,7 +364,7 @@ static void check_host_users(struct validation *x, const struct vpath *p, const 
     static const name_id lists[] = {N_initContainers, N_containers, N_ephemeralContainers};
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
         size_t i = 0;
-        VAL_EACH(val_get(spec, lists[l]), c) {
+        VAL_EACH (val_get(spec, lists[l]), c) {
             if (val_len(val_get(c, N_volumeDevices)))
                 say_forbidden(x, AT(ITEM(AT(p, lists[l]), i), N_volumeDevices), "when `hostUsers` is false");
             i++;
@@ -358,7 +381,7 @@ static void check_linux(struct validation *x, const struct vpath *p, const struc
         say_forbidden(x, AT(AT(p, N_securityContext), N_windowsOptions), why);
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
         size_t i = 0;
-        VAL_EACH(val_get(spec, lists[l]), c) {
+        VAL_EACH (val_get(spec, lists[l]), c) {
             if (val_at(c, N_securityContext, N_windowsOptions))
                 say_forbidden(x, AT(AT(ITEM(AT(p, lists[l]), i), N_securityContext), N_windowsOptions), why);
             i++;
@@ -378,18 +401,28 @@ static void forbid(struct validation *x, const struct vpath *p, const struct val
 static void check_windows(struct validation *x, const struct vpath *p, const struct val *spec)
 {
     static const name_id of_spec[] = {N_hostPID, N_hostIPC, N_shareProcessNamespace, N_hostUsers, 0};
-    static const name_id of_context[] = {N_seLinuxOptions, N_seccompProfile, N_appArmorProfile, N_fsGroup,
-                                         N_fsGroupChangePolicy, N_sysctls, N_runAsUser, N_runAsGroup, N_supplementalGroups, 0};
-    static const name_id of_container[] = {N_seLinuxOptions, N_seccompProfile, N_appArmorProfile, N_capabilities,
-                                           N_readOnlyRootFilesystem, N_privileged, N_allowPrivilegeEscalation, N_procMount,
-                                           N_runAsUser, N_runAsGroup, 0};
+    static const name_id of_context[] = {
+        N_seLinuxOptions, N_seccompProfile, N_appArmorProfile,    N_fsGroup, N_fsGroupChangePolicy, N_sysctls,
+        N_runAsUser,      N_runAsGroup,     N_supplementalGroups, 0};
+    static const name_id of_container[] = {N_seLinuxOptions,
+                                           N_seccompProfile,
+                                           N_appArmorProfile,
+                                           N_capabilities,
+                                           N_readOnlyRootFilesystem,
+                                           N_privileged,
+                                           N_allowPrivilegeEscalation,
+                                           N_procMount,
+                                           N_runAsUser,
+                                           N_runAsGroup,
+                                           0};
     static const name_id lists[] = {N_initContainers, N_containers, N_ephemeralContainers};
     forbid(x, p, spec, of_spec);
     forbid(x, AT(p, N_securityContext), val_get(spec, N_securityContext), of_context);
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
         size_t i = 0;
-        VAL_EACH(val_get(spec, lists[l]), c)
-            forbid(x, AT(ITEM(AT(p, lists[l]), i++), N_securityContext), val_get(c, N_securityContext), of_container);
+        VAL_EACH (val_get(spec, lists[l]), c)
+            forbid(x, AT(ITEM(AT(p, lists[l]), i++), N_securityContext), val_get(c, N_securityContext),
+                   of_container);
     }
 }
 
@@ -409,28 +442,31 @@ static void check_os(struct validation *x, const struct vpath *p, const struct v
         check_windows(x, p, spec);
 }
 
-/* ---- claims of devices, resources of the Pod ------------------------------------------------------------- */
+/* ---- claims of devices, resources of the Pod ----------------------------------------------------------- */
 
 static void check_claims(struct validation *x, const struct vpath *p, const struct val *claims)
 {
     size_t i = 0;
     check_unique(x, p, claims, N_name);
-    VAL_EACH(claims, claim) {
-        bool by_name = val_get(claim, N_resourceClaimName), by_template = val_get(claim, N_resourceClaimTemplateName);
+    VAL_EACH (claims, claim) {
+        bool by_name = val_get(claim, N_resourceClaimName),
+             by_template = val_get(claim, N_resourceClaimTemplateName);
         if (by_name && by_template)
-            say_invalid(x, ITEM(p, i), claim, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
+            say_invalid(x, ITEM(p, i), claim,
+                        "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified");
         if (!by_name && !by_template)
-            say_invalid(x, ITEM(p, i), claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
+            say_invalid(x, ITEM(p, i), claim,
+                        "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`");
         i++;
     }
 }
 
-/* ---- the spec -------------------------------------------------------------------------------------------- */
+/* ---- the spec ------------------------------------------------------------------------------------------ */
 
 static void check_gates(struct validation *x, const struct vpath *p, const struct val *gates)
 {
     size_t i = 0;
-    VAL_EACH(gates, gate) {
+    VAL_EACH (gates, gate) {
         check_text(x, ITEM(p, i), val_getstr(gate, N_name), check_label_key);
         for (size_t j = 0; j < i; j++)
             if (val_equal(val_item(gates, j), gate)) {
@@ -444,13 +480,14 @@ static void check_gates(struct validation *x, const struct vpath *p, const struc
 static void check_readiness_gates(struct validation *x, const struct vpath *p, const struct val *gates)
 {
     size_t i = 0;
-    VAL_EACH(gates, gate)
+    VAL_EACH (gates, gate)
         check_text(x, AT(ITEM(p, i++), N_conditionType), val_getstr(gate, N_conditionType), check_label_key);
 }
 
 static void check_file_keys(struct validation *x, const struct vpath *p, const struct val *spec);
 
-static void rule_pod_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_pod_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     x->pod = v;
     x->pod_at = p;
@@ -469,7 +506,7 @@ static void rule_pod_spec(struct validation *x, const struct vpath *p, const str
     if (val_bool(val_get(v, N_shareProcessNamespace), false) && val_bool(val_get(v, N_hostPID), false))
         say_invalid(x, AT(p, N_shareProcessNamespace), val_get(v, N_shareProcessNamespace),
                     "ShareProcessNamespace and HostPID cannot both be enabled");
-    VAL_EACH_ENTRY(val_get(v, N_overhead), k, q) {
+    VAL_EACH_ENTRY (val_get(v, N_overhead), k, q) {
         check_container_resource_name(x, KEY(AT(p, N_overhead), val_str(k)), val_str(k));
         check_resource_amount(x, KEY(AT(p, N_overhead), val_str(k)), val_str(k), q);
     }
@@ -480,10 +517,11 @@ static void rule_pod_spec(struct validation *x, const struct vpath *p, const str
 }
 
 /* A variable from a file needs an emptyDir volume of that name. */
-static void check_file_key(struct validation *x, const struct vpath *p, const struct val *ref, const struct val *volumes)
+static void check_file_key(struct validation *x, const struct vpath *p, const struct val *ref,
+                           const struct val *volumes)
 {
     const struct val *name = val_get(ref, N_volumeName);
-    VAL_EACH(volumes, volume) {
+    VAL_EACH (volumes, volume) {
         if (!str_eq(val_getstr(volume, N_name), val_str(name)))
             continue;
         if (!val_get(volume, N_emptyDir))
@@ -499,9 +537,9 @@ static void check_file_keys(struct validation *x, const struct vpath *p, const s
     static const name_id lists[] = {N_initContainers, N_containers, N_ephemeralContainers};
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
         size_t i = 0;
-        VAL_EACH(val_get(spec, lists[l]), c) {
+        VAL_EACH (val_get(spec, lists[l]), c) {
             size_t j = 0;
-            VAL_EACH(val_get(c, N_env), env) {
+            VAL_EACH (val_get(c, N_env), env) {
                 const struct val *ref = val_at(env, N_valueFrom, N_fileKeyRef);
                 const struct vpath *at = ITEM(AT(ITEM(AT(p, lists[l]), i), N_env), j++);
                 if (ref)
@@ -512,15 +550,16 @@ static void check_file_keys(struct validation *x, const struct vpath *p, const s
     }
 }
 
-/* ---- Pods and templates ---------------------------------------------------------------------------------- */
+/* ---- Pods and templates -------------------------------------------------------------------------------- */
 
 static void check_images(struct validation *x, const struct vpath *p, const struct val *containers)
 {
     size_t i = 0;
-    VAL_EACH(containers, c) {
+    VAL_EACH (containers, c) {
         struct str image = val_getstr(c, N_image);
         if (str_trim(image).n != image.n)
-            say_invalid_str(x, AT(ITEM(p, i), N_image), image, "must not have leading or trailing whitespace");
+            say_invalid_str(x, AT(ITEM(p, i), N_image), image,
+                            "must not have leading or trailing whitespace");
         i++;
     }
 }
@@ -528,9 +567,11 @@ static void check_images(struct validation *x, const struct vpath *p, const stru
 static void check_pod_annotations(struct validation *x, const struct vpath *p, const struct val *pod)
 {
     const struct val *map = val_get(obj_meta(pod), N_annotations);
-    struct str mirror = STR("kubernetes.io/config.mirror"), cost = STR("controller.kubernetes.io/pod-deletion-cost");
+    struct str mirror = STR("kubernetes.io/config.mirror"),
+               cost = STR("controller.kubernetes.io/pod-deletion-cost");
     if (val_key(map, mirror) && !val_getstr(val_get(pod, N_spec), N_nodeName).n)
-        say_invalid(x, KEY(p, mirror), val_key(map, mirror), "must set spec.nodeName if mirror pod annotation is set");
+        say_invalid(x, KEY(p, mirror), val_key(map, mirror),
+                    "must set spec.nodeName if mirror pod annotation is set");
     int64_t n;
     struct str text = val_str(val_key(map, cost));
     bool plain = text.n && (text.p[0] == '-' || (text.p[0] >= '1' && text.p[0] <= '9') || str_is(text, "0"));
@@ -544,11 +585,13 @@ static void check_token_sources(struct validation *x, const struct vpath *p, con
     size_t i = 0;
     if (val_getstr(spec, N_serviceAccountName).n)
         return;
-    VAL_EACH(val_get(spec, N_volumes), volume) {
+    VAL_EACH (val_get(spec, N_volumes), volume) {
         size_t j = 0;
-        VAL_EACH(val_at(volume, N_projected, N_sources), source) {
+        VAL_EACH (val_at(volume, N_projected, N_sources), source) {
             if (val_get(source, N_serviceAccountToken))
-                say_forbidden(x, AT(ITEM(AT(AT(ITEM(AT(p, N_volumes), i), N_projected), N_sources), j), N_serviceAccountToken),
+                say_forbidden(x,
+                              AT(ITEM(AT(AT(ITEM(AT(p, N_volumes), i), N_projected), N_sources), j),
+                                 N_serviceAccountToken),
                               "must not be specified when serviceAccountName is not set");
             j++;
         }
@@ -575,15 +618,17 @@ static void rule_pod(struct validation *x, const struct vpath *p, const struct v
         say_forbidden(x, AT(at, N_nodeName), "cannot be set until all schedulingGates have been cleared");
 }
 
-/* Labels and annotations of a template are checked as those of an object, but upstream's paths leave out "metadata". */
-static void rule_template(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+/* Labels and annotations of a template are checked as those of an object, but upstream's paths leave out
+ * "metadata". */
+static void rule_template(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     const struct val *meta = obj_meta(v), *spec = val_get(v, N_spec);
     struct check c;
     x->in_template = true;
     x->pod_meta = NULL;
     check_labels(x, AT(p, N_labels), val_get(meta, N_labels));
-    EACH_KEY(val_get(meta, N_annotations), k) {
+    EACH_KEY (val_get(meta, N_annotations), k) {
         char *lower = arena_cstr(x->s->arena, val_str(k));
         for (char *t = lower; *t; t++)
             if (*t >= 'A' && *t <= 'Z')
@@ -594,7 +639,8 @@ static void rule_template(struct validation *x, const struct vpath *p, const str
             say_invalid(x, AT(p, N_annotations), k, c.texts[0]);
     }
     if (val_len(val_get(spec, N_ephemeralContainers)))
-        say_forbidden(x, AT(AT(p, N_spec), N_ephemeralContainers), "ephemeral containers not allowed in pod template");
+        say_forbidden(x, AT(AT(p, N_spec), N_ephemeralContainers),
+                      "ephemeral containers not allowed in pod template");
 }
 
 const struct rule rules_pod[] = {

@@ -15,15 +15,15 @@ static const char *with_amount(struct validation *x, const char *text, const str
     return arena_printf(x->s->arena, "%s " STR_FMT, text, STR_ARG(val_str(q))).p;
 }
 
-/* ---- the Pod's resources and its containers' ------------------------------------------------------------- */
+/* ---- the Pod's resources and its containers' ----------------------------------------------------------- */
 
 static void check_container_limits(struct validation *x, const struct vpath *p, const struct val *spec)
 {
     const struct val *limits = val_at(spec, N_resources, N_limits);
     size_t i = 0;
-    VAL_EACH(val_get(spec, N_containers), c) {
+    VAL_EACH (val_get(spec, N_containers), c) {
         const struct vpath *at = ITEM(AT(p, N_containers), i++);
-        VAL_EACH_ENTRY(val_at(c, N_resources, N_limits), k, q) {
+        VAL_EACH_ENTRY (val_at(c, N_resources, N_limits), k, q) {
             const struct val *most = val_key(limits, val_str(k));
             if (most && compare(q, most) > 0)
                 say_invalid(x, AT(KEY(at, val_str(k)), N_limits), q,
@@ -35,21 +35,24 @@ static void check_container_limits(struct validation *x, const struct vpath *p, 
 void check_resource_sums(struct validation *x, const struct vpath *p, const struct val *spec)
 {
     const struct val *r = val_get(spec, N_resources), *q;
-    VAL_EACH_ENTRY(pod_resources_sum(x->s->arena, spec, N_requests), k, sum)
+    VAL_EACH_ENTRY (pod_resources_sum(x->s->arena, spec, N_requests), k, sum)
         if ((q = val_key(val_get(r, N_requests), val_str(k))) && compare(sum, q) > 0)
-            say_invalid(x, KEY(AT(p, N_requests), val_str(k)), q,
-                        with_amount(x, "must be greater than or equal to aggregate container requests of", sum));
-    VAL_EACH_ENTRY(pod_resources_sum(x->s->arena, spec, N_limits), k, sum)
-        if (is_hugepages(val_str(k)) && (q = val_key(val_get(r, N_limits), val_str(k))) && compare(sum, q) > 0)
-            say_invalid(x, KEY(AT(p, N_limits), val_str(k)), q,
-                        with_amount(x, "must be greater than or equal to aggregate container limits of", sum));
+            say_invalid(
+                x, KEY(AT(p, N_requests), val_str(k)), q,
+                with_amount(x, "must be greater than or equal to aggregate container requests of", sum));
+    VAL_EACH_ENTRY (pod_resources_sum(x->s->arena, spec, N_limits), k, sum)
+        if (is_hugepages(val_str(k)) && (q = val_key(val_get(r, N_limits), val_str(k))) &&
+            compare(sum, q) > 0)
+            say_invalid(
+                x, KEY(AT(p, N_limits), val_str(k)), q,
+                with_amount(x, "must be greater than or equal to aggregate container limits of", sum));
     check_container_limits(x, p, spec);
 }
 
-/* ---- resize ---------------------------------------------------------------------------------------------- */
+/* ---- resize -------------------------------------------------------------------------------------------- */
 
-static bool same_containers(struct validation *x, const struct vpath *p, const struct val *list, const struct val *old,
-                            const char *what)
+static bool same_containers(struct validation *x, const struct vpath *p, const struct val *list,
+                            const struct val *old, const char *what)
 {
     struct arena *a = x->s->arena;
     if (val_len(list) != val_len(old)) {
@@ -67,14 +70,14 @@ static bool same_containers(struct validation *x, const struct vpath *p, const s
 
 static bool removed(const struct val *map, const struct val *old)
 {
-    EACH_KEY(old, k)
+    EACH_KEY (old, k)
         if (!val_key(map, val_str(k)))
             return true;
     return false;
 }
 
-static void check_removed(struct validation *x, const struct vpath *p, const struct val *r, const struct val *old,
-                          const char *what)
+static void check_removed(struct validation *x, const struct vpath *p, const struct val *r,
+                          const struct val *old, const char *what)
 {
     struct arena *a = x->s->arena;
     if (removed(val_get(r, N_requests), val_get(old, N_requests)))
@@ -95,10 +98,10 @@ static bool only_cpu_and_memory_moved(const struct val *r, const struct val *old
     static const char *const movable[] = {"cpu", "memory", NULL};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         const struct val *now = val_get(r, lists[i]), *was = val_get(old, lists[i]);
-        EACH_KEY(now, k)
+        EACH_KEY (now, k)
             if (!str_in(val_str(k), movable) && !same_amount(now, was, val_str(k)))
                 return false;
-        EACH_KEY(was, k)
+        EACH_KEY (was, k)
             if (!str_in(val_str(k), movable) && !same_amount(now, was, val_str(k)))
                 return false;
     }
@@ -107,13 +110,14 @@ static bool only_cpu_and_memory_moved(const struct val *r, const struct val *old
 
 static bool restarts_on_resize(const struct val *container)
 {
-    VAL_EACH(val_get(container, N_resizePolicy), policy)
+    VAL_EACH (val_get(container, N_resizePolicy), policy)
         if (str_is(val_getstr(policy, N_restartPolicy), "RestartContainer"))
             return true;
     return false;
 }
 
-static void check_containers(struct validation *x, const struct vpath *p, const struct val *list, const struct val *old)
+static void check_containers(struct validation *x, const struct vpath *p, const struct val *list,
+                             const struct val *old)
 {
     for (size_t i = 0; i < val_len(old); i++) {
         const struct val *c = val_item(list, i), *was = val_item(old, i);
@@ -127,7 +131,8 @@ static bool moved_more(const struct val *c, const struct val *was)
            !val_equal(val_get(c, N_resizePolicy), val_get(was, N_resizePolicy));
 }
 
-static void check_what_moved(struct validation *x, const struct vpath *p, const struct val *spec, const struct val *old)
+static void check_what_moved(struct validation *x, const struct vpath *p, const struct val *spec,
+                             const struct val *old)
 {
     const struct val *list = val_get(spec, N_containers), *was = val_get(old, N_containers);
     for (size_t i = 0; i < val_len(was); i++)
@@ -142,14 +147,16 @@ static void check_what_moved(struct validation *x, const struct vpath *p, const 
         if (moved_more(c, val_item(was, i)))
             say_forbidden(x, at, "only cpu and memory resources for init or sidecar containers are mutable");
         if (!sidecar && !val_equal(c, val_item(was, i)) && restarts_on_resize(c))
-            say_forbidden(x, at, "non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
+            say_forbidden(
+                x, at,
+                "non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
     }
 }
 
 /* Nodes before KEP-1287 do not report the resources of running containers. */
 static bool node_can_resize(const struct val *pod)
 {
-    VAL_EACH(val_at(pod, N_status, N_containerStatuses), c)
+    VAL_EACH (val_at(pod, N_status, N_containerStatuses), c)
         if (val_at(c, N_state, N_running))
             return val_get(c, N_resources) != NULL;
     return true;
@@ -168,25 +175,31 @@ static bool resizable(struct validation *x, const struct val *old)
     return !why;
 }
 
-void check_pod_resize(struct validation *x, const struct vpath *p, const struct val *pod, const struct val *old)
+void check_pod_resize(struct validation *x, const struct vpath *p, const struct val *pod,
+                      const struct val *old)
 {
-    const struct val *spec = val_get(pod, N_spec), *was = val_get(old, N_spec), *qos = val_at(old, N_status, N_qosClass);
+    const struct val *spec = val_get(pod, N_spec), *was = val_get(old, N_spec),
+                     *qos = val_at(old, N_status, N_qosClass);
     const struct val *r = val_get(spec, N_resources), *r_was = val_get(was, N_resources);
     if (!resizable(x, old))
         return;
     if (!str_is(val_str(qos).n ? val_str(qos) : str_of(pod_qos_class(was)), pod_qos_class(spec)))
-        say_invalid(x, p, val_at(pod, N_status, N_qosClass), "Pod QOS Class may not change as a result of resizing");
+        say_invalid(x, p, val_at(pod, N_status, N_qosClass),
+                    "Pod QOS Class may not change as a result of resizing");
     if (!node_can_resize(old))
         say_forbidden(x, p, "Pod running on node without support for resize");
     check_removed(x, AT(p, N_resources), r, r_was, "pod-level ");
     if (!only_cpu_and_memory_moved(r, r_was))
         say_forbidden(x, p, "only cpu and memory resources are mutable at pod-level");
-    bool same = same_containers(x, AT(p, N_containers), val_get(spec, N_containers), val_get(was, N_containers), "containers");
-    same = same_containers(x, AT(p, N_initContainers), val_get(spec, N_initContainers), val_get(was, N_initContainers),
-                           "initContainers") && same;
+    bool same = same_containers(x, AT(p, N_containers), val_get(spec, N_containers),
+                                val_get(was, N_containers), "containers");
+    same = same_containers(x, AT(p, N_initContainers), val_get(spec, N_initContainers),
+                           val_get(was, N_initContainers), "initContainers") &&
+           same;
     if (!same)
         return;
-    check_containers(x, AT(p, N_initContainers), val_get(spec, N_initContainers), val_get(was, N_initContainers));
+    check_containers(x, AT(p, N_initContainers), val_get(spec, N_initContainers),
+                     val_get(was, N_initContainers));
     check_containers(x, AT(p, N_containers), val_get(spec, N_containers), val_get(was, N_containers));
     check_what_moved(x, p, spec, was);
 }

@@ -4,7 +4,7 @@
 
 static const struct val *find_named(const struct val *list, struct str name)
 {
-    VAL_EACH(list, item)
+    VAL_EACH (list, item)
         if (str_eq(val_getstr(item, N_name), name))
             return item;
     return NULL;
@@ -36,7 +36,8 @@ static void take_old_images(struct munged *m, name_id list)
         val_set(m->arena, m->spec, list, *containers);
 }
 
-static bool check_containers(struct validation *x, const struct vpath *p, const struct val *list, const struct val *old)
+static bool check_containers(struct validation *x, const struct vpath *p, const struct val *list,
+                             const struct val *old)
 {
     if (val_len(list) == val_len(old))
         return true;
@@ -44,7 +45,8 @@ static bool check_containers(struct validation *x, const struct vpath *p, const 
     return false;
 }
 
-static bool check_deadline(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static bool check_deadline(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     int64_t n = val_int(v, 0);
     if (!v && old)
@@ -61,13 +63,14 @@ static bool check_deadline(struct validation *x, const struct vpath *p, const st
 }
 
 /* Those there were stay; how long they hold may change. */
-static void check_tolerations(struct validation *x, const struct vpath *p, const struct val *list, const struct val *old)
+static void check_tolerations(struct validation *x, const struct vpath *p, const struct val *list,
+                              const struct val *old)
 {
-    VAL_EACH(old, was) {
+    VAL_EACH (old, was) {
         bool found = false;
         struct val *plain = val_copy_shallow(x->s->arena, was);
         val_del(plain, N_tolerationSeconds);
-        VAL_EACH(list, t) {
+        VAL_EACH (list, t) {
             struct val *other = val_copy_shallow(x->s->arena, t);
             val_del(other, N_tolerationSeconds);
             found = found || val_equal(plain, other);
@@ -79,12 +82,14 @@ static void check_tolerations(struct validation *x, const struct vpath *p, const
     }
 }
 
-static void check_gates(struct validation *x, const struct vpath *p, const struct val *list, const struct val *old)
+static void check_gates(struct validation *x, const struct vpath *p, const struct val *list,
+                        const struct val *old)
 {
     size_t i = 0;
-    VAL_EACH(list, gate) {
+    VAL_EACH (list, gate) {
         if (!find_named(old, val_getstr(gate, N_name)))
-            say_forbidden(x, AT(ITEM(p, i), N_name), "only deletion is allowed, but found new scheduling gate");
+            say_forbidden(x, AT(ITEM(p, i), N_name),
+                          "only deletion is allowed, but found new scheduling gate");
         i++;
     }
 }
@@ -93,9 +98,10 @@ static void check_gates(struct validation *x, const struct vpath *p, const struc
 static void check_node_selector_growth(struct validation *x, const struct vpath *p, const struct val *map,
                                        const struct val *old)
 {
-    VAL_EACH_ENTRY(old, k, v)
+    VAL_EACH_ENTRY (old, k, v)
         if (!val_equal(val_key(map, val_str(k)), v)) {
-            say_invalid(x, p, map, "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
+            say_invalid(x, p, map,
+                        "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
             return;
         }
 }
@@ -108,7 +114,8 @@ static bool is_prefix(const struct val *list, const struct val *old)
     return true;
 }
 
-static void check_term_growth(struct validation *x, const struct vpath *p, const struct val *terms, const struct val *old)
+static void check_term_growth(struct validation *x, const struct vpath *p, const struct val *terms,
+                              const struct val *old)
 {
     if (val_len(terms) != val_len(old)) {
         say_invalid(x, p, terms, "no additions/deletions to non-empty NodeSelectorTerms list are allowed");
@@ -128,22 +135,27 @@ static void check_term_growth(struct validation *x, const struct vpath *p, const
 static void check_gated(struct validation *x, const struct vpath *p, struct munged *m)
 {
     const struct val *selector = val_get(m->spec, N_nodeSelector), *affinity = val_get(m->spec, N_affinity);
-    const struct val *node = val_get(affinity, N_nodeAffinity), *was = val_at(m->old, N_affinity, N_nodeAffinity);
+    const struct val *node = val_get(affinity, N_nodeAffinity),
+                     *was = val_at(m->old, N_affinity, N_nodeAffinity);
     check_node_selector_growth(x, AT(p, N_nodeSelector), selector, val_get(m->old, N_nodeSelector));
     take_old(m, N_nodeSelector);
     if (val_equal(node, was))
         return;
-    const struct val *old_terms = val_at(was, N_requiredDuringSchedulingIgnoredDuringExecution, N_nodeSelectorTerms);
+    const struct val *old_terms =
+        val_at(was, N_requiredDuringSchedulingIgnoredDuringExecution, N_nodeSelectorTerms);
     if (old_terms)
-        check_term_growth(x, AT(AT(AT(AT(p, N_affinity), N_nodeAffinity), N_requiredDuringSchedulingIgnoredDuringExecution),
-                                N_nodeSelectorTerms),
-                          val_at(node, N_requiredDuringSchedulingIgnoredDuringExecution, N_nodeSelectorTerms), old_terms);
+        check_term_growth(
+            x,
+            AT(AT(AT(AT(p, N_affinity), N_nodeAffinity), N_requiredDuringSchedulingIgnoredDuringExecution),
+               N_nodeSelectorTerms),
+            val_at(node, N_requiredDuringSchedulingIgnoredDuringExecution, N_nodeSelectorTerms), old_terms);
     struct val *munged = val_copy_shallow(m->arena, affinity) ?: val_new(m->arena, VAL_OBJ);
     val_set_ref(m->arena, munged, N_nodeAffinity, was);
     val_set(m->arena, m->spec, N_affinity, *munged);
 }
 
-static void check_rest(struct validation *x, const struct vpath *p, const struct val *spec, const struct val *old)
+static void check_rest(struct validation *x, const struct vpath *p, const struct val *spec,
+                       const struct val *old)
 {
     struct munged m = {.arena = x->s->arena, .spec = val_copy_shallow(x->s->arena, spec), .old = old};
     static const name_id free_to_change[] = {N_activeDeadlineSeconds, N_schedulingGates, N_tolerations};
@@ -159,12 +171,15 @@ static void check_rest(struct validation *x, const struct vpath *p, const struct
     if (!val_equal(m.spec, old))
         say_forbidden(x, p,
                       "pod updates may not change fields other than `spec.containers[*].image`,"
-                      "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-                      "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+                      "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+                      "additions to "
+                      "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 "
+                      "if it was previously "
                       "negative)");
 }
 
-static void check_spec_update(struct validation *x, const struct vpath *p, const struct val *spec, const struct val *old)
+static void check_spec_update(struct validation *x, const struct vpath *p, const struct val *spec,
+                              const struct val *old)
 {
     static const name_id lists[] = {N_containers, N_initContainers};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
@@ -174,14 +189,16 @@ static void check_spec_update(struct validation *x, const struct vpath *p, const
                         val_get(old, N_activeDeadlineSeconds)))
         return;
     check_tolerations(x, AT(p, N_tolerations), val_get(spec, N_tolerations), val_get(old, N_tolerations));
-    check_gates(x, AT(p, N_schedulingGates), val_get(spec, N_schedulingGates), val_get(old, N_schedulingGates));
+    check_gates(x, AT(p, N_schedulingGates), val_get(spec, N_schedulingGates),
+                val_get(old, N_schedulingGates));
     if (!val_equal(spec, old))
         check_rest(x, p, spec, old);
 }
 
-static void check_ephemeral(struct validation *x, const struct vpath *p, const struct val *list, const struct val *old)
+static void check_ephemeral(struct validation *x, const struct vpath *p, const struct val *list,
+                            const struct val *old)
 {
-    VAL_EACH(old, was) {
+    VAL_EACH (old, was) {
         const struct val *now = find_named(list, val_getstr(was, N_name));
         if (!now)
             say_forbidden(x, p, "existing ephemeral containers may not be removed");
@@ -190,7 +207,8 @@ static void check_ephemeral(struct validation *x, const struct vpath *p, const s
     }
 }
 
-void check_pod_update(struct validation *x, const struct vpath *p, const struct val *pod, const struct val *old)
+void check_pod_update(struct validation *x, const struct vpath *p, const struct val *pod,
+                      const struct val *old)
 {
     const struct val *spec = val_get(pod, N_spec), *was = val_get(old, N_spec);
     if (!x->subresource)

@@ -9,9 +9,12 @@ static void check_rule(struct validation *x, const struct vpath *p, const struct
         say_required(x, AT(p, N_verbs), "verbs must contain at least one value");
     if (val_len(urls)) {
         if (namespaced)
-            say_invalid(x, AT(p, N_nonResourceURLs), urls, "namespaced rules cannot apply to non-resource URLs");
-        if (val_len(val_get(v, N_apiGroups)) || val_len(val_get(v, N_resources)) || val_len(val_get(v, N_resourceNames)))
-            say_invalid(x, AT(p, N_nonResourceURLs), urls, "rules cannot apply to both regular resources and non-resource URLs");
+            say_invalid(x, AT(p, N_nonResourceURLs), urls,
+                        "namespaced rules cannot apply to non-resource URLs");
+        if (val_len(val_get(v, N_apiGroups)) || val_len(val_get(v, N_resources)) ||
+            val_len(val_get(v, N_resourceNames)))
+            say_invalid(x, AT(p, N_nonResourceURLs), urls,
+                        "rules cannot apply to both regular resources and non-resource URLs");
         return;
     }
     if (!val_len(val_get(v, N_apiGroups)))
@@ -23,7 +26,7 @@ static void check_rule(struct validation *x, const struct vpath *p, const struct
 static void check_rules(struct validation *x, const struct vpath *p, const struct val *v, bool namespaced)
 {
     size_t i = 0;
-    VAL_EACH(val_get(v, N_rules), rule)
+    VAL_EACH (val_get(v, N_rules), rule)
         check_rule(x, ITEM(AT(p, N_rules), i++), rule, namespaced);
 }
 
@@ -32,7 +35,8 @@ static void rule_role(struct validation *x, const struct vpath *p, const struct 
     check_rules(x, p, v, true);
 }
 
-static void rule_cluster_role(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_cluster_role(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     const struct val *selectors = val_at(v, N_aggregationRule, N_clusterRoleSelectors);
     check_rules(x, p, v, false);
@@ -80,23 +84,25 @@ static void check_role_ref(struct validation *x, const struct vpath *p, const st
         check_text(x, AT(p, N_name), val_getstr(v, N_name), check_path_segment);
 }
 
-static void check_binding(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old,
-                          bool namespaced)
+static void check_binding(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old, bool namespaced)
 {
     size_t i = 0;
     check_role_ref(x, AT(p, N_roleRef), val_get(v, N_roleRef), namespaced);
-    VAL_EACH(val_get(v, N_subjects), subject)
+    VAL_EACH (val_get(v, N_subjects), subject)
         check_subject(x, ITEM(AT(p, N_subjects), i++), subject, namespaced);
     if (old && !val_equal(val_get(v, N_roleRef), val_get(old, N_roleRef)))
         say_invalid(x, AT(p, N_roleRef), val_get(v, N_roleRef), "cannot change roleRef");
 }
 
-static void rule_role_binding(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_role_binding(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     check_binding(x, p, v, old, true);
 }
 
-static void rule_cluster_binding(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_cluster_binding(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     check_binding(x, p, v, old, false);
 }

@@ -8,7 +8,7 @@ static bool is_v6(struct str ip)
     return str_find(ip, ':') >= 0;
 }
 
-/* ---- ports ----------------------------------------------------------------------------------------------- */
+/* ---- ports --------------------------------------------------------------------------------------------- */
 
 static void check_port_or_name(struct validation *x, const struct vpath *p, const struct val *v)
 {
@@ -66,14 +66,14 @@ static void check_ports(struct validation *x, const struct vpath *p, const struc
     }
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------- */
+/* ---- addresses ----------------------------------------------------------------------------------------- */
 
 static void check_families(struct validation *x, const struct vpath *p, const struct val *list)
 {
     static const char *const families[] = {"IPv4", "IPv6", NULL};
     check_unique(x, p, list, 0);
     size_t i = 0;
-    VAL_EACH(list, f) {
+    VAL_EACH (list, f) {
         if (!str_in(val_str(f), families))
             say_unsupported(x, ITEM(p, i), f, families);
         i++;
@@ -130,8 +130,8 @@ static void check_addresses(struct validation *x, const struct vpath *p, const s
 static bool never_an_endpoint(struct str ip)
 {
     return str_is(ip, "0.0.0.0") || str_is(ip, "::") || str_starts(ip, STR("127.")) || str_is(ip, "::1") ||
-           str_starts(ip, STR("169.254.")) || str_starts(ip, STR("224.0.0.")) || str_starts(ip, STR("fe80:")) ||
-           str_starts(ip, STR("ff02:"));
+           str_starts(ip, STR("169.254.")) || str_starts(ip, STR("224.0.0.")) ||
+           str_starts(ip, STR("fe80:")) || str_starts(ip, STR("ff02:"));
 }
 
 static void check_endpoint_ip(struct validation *x, const struct vpath *p, struct str ip)
@@ -141,10 +141,11 @@ static void check_endpoint_ip(struct validation *x, const struct vpath *p, struc
     if (c.n)
         say_invalid_str(x, p, ip, c.texts[0]);
     else if (never_an_endpoint(ip))
-        say_invalid_str(x, p, ip, "may not be an unspecified, loopback, link-local or link-local multicast address");
+        say_invalid_str(x, p, ip,
+                        "may not be an unspecified, loopback, link-local or link-local multicast address");
 }
 
-/* ---- the spec -------------------------------------------------------------------------------------------- */
+/* ---- the spec ------------------------------------------------------------------------------------------ */
 
 static void check_external_name(struct validation *x, const struct vpath *p, const struct val *spec)
 {
@@ -174,13 +175,15 @@ static void check_kind(struct validation *x, const struct vpath *p, const struct
     else if (!val_len(val_get(spec, N_ports)) && !service_headless(spec))
         say_required(x, AT(p, N_ports), NULL);
     if (service_needs_node_ports(spec) && service_headless(spec))
-        say_invalid_str(x, ITEM(AT(p, N_clusterIPs), 0), STR("None"), "may not be set to 'None' for this type of service");
+        say_invalid_str(x, ITEM(AT(p, N_clusterIPs), 0), STR("None"),
+                        "may not be set to 'None' for this type of service");
 }
 
 static void check_affinity(struct validation *x, const struct vpath *p, const struct val *spec)
 {
     static const char *const kinds[] = {"ClientIP", "None", NULL};
-    const struct val *kind = val_get(spec, N_sessionAffinity), *config = val_get(spec, N_sessionAffinityConfig);
+    const struct val *kind = val_get(spec, N_sessionAffinity),
+                     *config = val_get(spec, N_sessionAffinityConfig);
     const struct val *seconds = val_at(config, N_clientIP, N_timeoutSeconds);
     const struct vpath *at = AT(AT(AT(p, N_sessionAffinityConfig), N_clientIP), N_timeoutSeconds);
     if (!val_str(kind).n)
@@ -197,12 +200,13 @@ static void check_balancer(struct validation *x, const struct vpath *p, const st
 {
     bool balanced = str_is(val_getstr(spec, N_type), "LoadBalancer");
     static const char only[] = "may only be used when `type` is 'LoadBalancer'";
-    const struct val *sources = val_get(spec, N_loadBalancerSourceRanges), *class = val_get(spec, N_loadBalancerClass);
+    const struct val *sources = val_get(spec, N_loadBalancerSourceRanges),
+                     *class = val_get(spec, N_loadBalancerClass);
     const struct vpath *at = AT_TEXT(p, "LoadBalancerSourceRanges");
     size_t i = 0;
     if (val_len(sources) && !balanced)
         say_forbidden(x, at, only);
-    VAL_EACH(sources, range)
+    VAL_EACH (sources, range)
         check_text(x, ITEM(at, i++), str_trim(val_str(range)), check_cidr);
     if (val_get(spec, N_allocateLoadBalancerNodePorts) && !balanced)
         say_forbidden(x, AT(p, N_allocateLoadBalancerNodePorts), only);
@@ -222,11 +226,14 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
 {
     static const char *const policies[] = {"Cluster", "Local", NULL};
     static const char *const closeness[] = {"PreferClose", "PreferSameZone", "PreferSameNode", NULL};
-    const struct val *external = val_get(spec, N_externalTrafficPolicy), *internal = val_get(spec, N_internalTrafficPolicy);
-    const struct val *health = val_get(spec, N_healthCheckNodePort), *near = val_get(spec, N_trafficDistribution);
+    const struct val *external = val_get(spec, N_externalTrafficPolicy),
+                     *internal = val_get(spec, N_internalTrafficPolicy);
+    const struct val *health = val_get(spec, N_healthCheckNodePort),
+                     *near = val_get(spec, N_trafficDistribution);
     if (!reached_from_outside(spec)) {
         if (val_str(external).n)
-            say_invalid(x, AT(p, N_externalTrafficPolicy), external, "may only be set for externally-accessible services");
+            say_invalid(x, AT(p, N_externalTrafficPolicy), external,
+                        "may only be set for externally-accessible services");
     } else if (!val_str(external).n) {
         say_required(x, AT(p, N_externalTrafficPolicy), NULL);
     } else if (!str_in(val_str(external), policies)) {
@@ -234,8 +241,9 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
     }
     if (!service_needs_health_port(spec)) {
         if (health)
-            say_invalid(x, AT(p, N_healthCheckNodePort), health,
-                        "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+            say_invalid(
+                x, AT(p, N_healthCheckNodePort), health,
+                "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
     } else if (health) { /* allocated after validation when it is missing */
         check_range(x, AT(p, N_healthCheckNodePort), health, 1, 65535);
     }
@@ -247,13 +255,14 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
 
 static bool contains(const struct val *list, const struct val *v)
 {
-    VAL_EACH(list, item)
+    VAL_EACH (list, item)
         if (val_equal(item, v))
             return true;
     return false;
 }
 
-static void check_service_update(struct validation *x, const struct vpath *p, const struct val *spec, const struct val *old)
+static void check_service_update(struct validation *x, const struct vpath *p, const struct val *spec,
+                                 const struct val *old)
 {
     const struct val *ips = val_get(spec, N_clusterIPs), *was = val_get(old, N_clusterIPs);
     bool both = service_needs_cluster_ip(spec) && service_needs_cluster_ip(old);
@@ -263,7 +272,8 @@ static void check_service_update(struct validation *x, const struct vpath *p, co
         for (size_t i = 0; i < val_len(was) && i < val_len(ips); i++)
             if (!val_equal(val_item(ips, i), val_item(was, i)))
                 say_invalid(x, ITEM(AT(p, N_clusterIPs), i), ips, "may not change once set");
-        if (val_len(was) == 2 && val_len(ips) == 1 && !str_is(val_getstr(spec, N_ipFamilyPolicy), "SingleStack"))
+        if (val_len(was) == 2 && val_len(ips) == 1 &&
+            !str_is(val_getstr(spec, N_ipFamilyPolicy), "SingleStack"))
             say_invalid(x, AT(p, N_ipFamilyPolicy), val_get(spec, N_ipFamilyPolicy),
                         "must be set to 'SingleStack' when releasing the secondary clusterIP");
     }
@@ -272,13 +282,16 @@ static void check_service_update(struct validation *x, const struct vpath *p, co
         say_invalid(x, ITEM(AT(p, N_ipFamilies), 0), families, "may not change once set");
     if (str_is(val_getstr(spec, N_type), "LoadBalancer") && str_is(val_getstr(old, N_type), "LoadBalancer") &&
         !val_equal(val_get(spec, N_loadBalancerClass), val_get(old, N_loadBalancerClass)))
-        say_invalid(x, AT(p, N_loadBalancerClass), val_get(spec, N_loadBalancerClass), "may not change once set");
+        say_invalid(x, AT(p, N_loadBalancerClass), val_get(spec, N_loadBalancerClass),
+                    "may not change once set");
     if (service_needs_health_port(spec) && service_needs_health_port(old) &&
         !val_equal(val_get(spec, N_healthCheckNodePort), val_get(old, N_healthCheckNodePort)))
-        say_invalid(x, AT(p, N_healthCheckNodePort), val_get(spec, N_healthCheckNodePort), "field is immutable");
+        say_invalid(x, AT(p, N_healthCheckNodePort), val_get(spec, N_healthCheckNodePort),
+                    "field is immutable");
 }
 
-static void rule_service_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_service_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     size_t i = 0;
     check_kind(x, p, v);
@@ -286,7 +299,7 @@ static void rule_service_spec(struct validation *x, const struct vpath *p, const
     check_labels(x, AT(p, N_selector), val_get(v, N_selector));
     check_affinity(x, p, v);
     check_addresses(x, p, v);
-    VAL_EACH(val_get(v, N_externalIPs), ip) {
+    VAL_EACH (val_get(v, N_externalIPs), ip) {
         if (!contains(val_get(old, N_externalIPs), ip))
             check_endpoint_ip(x, ITEM(AT(p, N_externalIPs), i), val_str(ip));
         i++;
@@ -297,7 +310,7 @@ static void rule_service_spec(struct validation *x, const struct vpath *p, const
         check_service_update(x, p, v, old);
 }
 
-/* ---- Endpoints ------------------------------------------------------------------------------------------- */
+/* ---- Endpoints ----------------------------------------------------------------------------------------- */
 
 static void check_endpoint_address(struct validation *x, const struct vpath *p, const struct val *v)
 {
@@ -309,7 +322,8 @@ static void check_endpoint_address(struct validation *x, const struct vpath *p, 
         check_text(x, AT(p, N_nodeName), val_getstr(v, N_nodeName), check_subdomain);
 }
 
-static void rule_subset(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_subset(struct validation *x, const struct vpath *p, const struct val *v,
+                        const struct val *old)
 {
     static const name_id lists[] = {N_addresses, N_notReadyAddresses};
     static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
@@ -318,7 +332,7 @@ static void rule_subset(struct validation *x, const struct vpath *p, const struc
         say_required(x, p, "must specify `addresses` or `notReadyAddresses`");
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
         size_t i = 0;
-        VAL_EACH(val_get(v, lists[l]), address)
+        VAL_EACH (val_get(v, lists[l]), address)
             check_endpoint_address(x, ITEM(AT(p, lists[l]), i++), address);
     }
     for (size_t i = 0; i < val_len(ports); i++) {
@@ -336,9 +350,10 @@ static void rule_subset(struct validation *x, const struct vpath *p, const struc
     }
 }
 
-/* ---- EndpointSlices -------------------------------------------------------------------------------------- */
+/* ---- EndpointSlices ------------------------------------------------------------------------------------ */
 
-static void check_slice_address(struct validation *x, const struct vpath *p, struct str kind, struct str text, bool known)
+static void check_slice_address(struct validation *x, const struct vpath *p, struct str kind, struct str text,
+                                bool known)
 {
     if (str_is(kind, "FQDN"))
         check_text(x, p, text, check_subdomain);
@@ -361,7 +376,8 @@ static void check_hints(struct validation *x, const struct vpath *p, const struc
     }
 }
 
-static void check_endpoint(struct validation *x, const struct vpath *p, const struct val *e, struct str kind, bool known)
+static void check_endpoint(struct validation *x, const struct vpath *p, const struct val *e, struct str kind,
+                           bool known)
 {
     enum { ADDRESSES_MAX = 100 };
     const struct val *addresses = val_get(e, N_addresses);
@@ -408,7 +424,8 @@ static void check_slice_ports(struct validation *x, const struct vpath *p, const
     }
 }
 
-static void rule_slice(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_slice(struct validation *x, const struct vpath *p, const struct val *v,
+                       const struct val *old)
 {
     enum { ENDPOINTS_MAX = 1000 };
     static const char *const kinds[] = {"FQDN", "IPv4", "IPv6", NULL};

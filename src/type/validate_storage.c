@@ -3,16 +3,17 @@
 #include "type/validate-internal.h"
 #include "wire/quantity.h"
 
-/* ---- shared by volumes and claims ------------------------------------------------------------------------ */
+/* ---- shared by volumes and claims ---------------------------------------------------------------------- */
 
-static const char *const access_modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", NULL};
+static const char *const access_modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce",
+                                           "ReadWriteOncePod", NULL};
 
 static void check_access_modes(struct validation *x, const struct vpath *p, const struct val *modes)
 {
     bool one_pod = false, others = false;
     if (!val_len(modes))
         say_required(x, p, "at least 1 access mode is required");
-    VAL_EACH(modes, mode) {
+    VAL_EACH (modes, mode) {
         bool known = str_in(val_str(mode), access_modes);
         if (!known)
             say_unsupported(x, p, mode, access_modes);
@@ -38,13 +39,13 @@ static void check_volume_mode(struct validation *x, const struct vpath *p, const
         say_unsupported(x, p, mode, modes);
 }
 
-/* ---- PersistentVolume ------------------------------------------------------------------------------------ */
+/* ---- PersistentVolume ---------------------------------------------------------------------------------- */
 
 static bool is_source(name_id name)
 {
-    static const name_id others[] = {N_capacity, N_accessModes, N_claimRef, N_persistentVolumeReclaimPolicy,
-                                     N_storageClassName, N_mountOptions, N_volumeMode, N_nodeAffinity,
-                                     N_volumeAttributesClassName};
+    static const name_id others[] = {
+        N_capacity,     N_accessModes, N_claimRef,     N_persistentVolumeReclaimPolicy, N_storageClassName,
+        N_mountOptions, N_volumeMode,  N_nodeAffinity, N_volumeAttributesClassName};
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
         if (others[i] == name)
             return false;
@@ -54,7 +55,7 @@ static bool is_source(name_id name)
 static void check_sources(struct validation *x, const struct vpath *p, const struct val *spec)
 {
     unsigned n = 0;
-    VAL_EACH_MEMBER(spec, m)
+    VAL_EACH_MEMBER (spec, m)
         if (is_source(m->name) && n++)
             say_forbidden(x, AT(p, m->name), "may not specify more than 1 volume type");
     if (!n)
@@ -68,17 +69,18 @@ static void check_capacity(struct validation *x, const struct vpath *p, const st
         say_required(x, p, NULL);
     if (val_len(map) != 1 || !val_key(map, STR("storage")))
         say_unsupported(x, p, map ?: &(struct val){.kind = VAL_MAP}, storage);
-    VAL_EACH_ENTRY(map, k, q) {
+    VAL_EACH_ENTRY (map, k, q) {
         check_quantity(x, KEY(p, val_str(k)), q);
         check_positive(x, KEY(p, val_str(k)), q);
     }
 }
 
-static void check_sources_same(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void check_sources_same(struct validation *x, const struct vpath *p, const struct val *v,
+                               const struct val *old)
 {
     const struct val *lists[] = {v, old};
     for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
-        VAL_EACH_MEMBER(lists[l], m)
+        VAL_EACH_MEMBER (lists[l], m)
             if (is_source(m->name) && !val_equal(val_get(v, m->name), val_get(old, m->name))) {
                 struct val *plain = val_copy_shallow(x->s->arena, val_get(v, m->name));
                 if (m->name == N_csi && plain && !val_at(old, N_csi, N_controllerExpandSecretRef))
@@ -91,10 +93,12 @@ static void check_sources_same(struct validation *x, const struct vpath *p, cons
             }
 }
 
-static void rule_volume_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_volume_spec(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     static const char *const policies[] = {"Delete", "Recycle", "Retain", NULL};
-    const struct val *policy = val_get(v, N_persistentVolumeReclaimPolicy), *affinity = val_get(v, N_nodeAffinity);
+    const struct val *policy = val_get(v, N_persistentVolumeReclaimPolicy),
+                     *affinity = val_get(v, N_nodeAffinity);
     static const struct vpath root = {0};
     check_access_modes(x, AT(p, N_accessModes), val_get(v, N_accessModes));
     check_capacity(x, AT(p, N_capacity), val_get(v, N_capacity));
@@ -108,7 +112,8 @@ static void rule_volume_spec(struct validation *x, const struct vpath *p, const 
     if (val_get(v, N_local) && !val_get(affinity, N_required))
         say_required(x, AT(p, N_nodeAffinity), "Local volume requires node affinity");
     if (str_is(val_getstr(val_get(v, N_hostPath), N_path), "/") && str_is(val_str(policy), "Recycle"))
-        say_forbidden(x, AT(p, N_persistentVolumeReclaimPolicy), "may not be 'recycle' for a hostPath mount of '/'");
+        say_forbidden(x, AT(p, N_persistentVolumeReclaimPolicy),
+                      "may not be 'recycle' for a hostPath mount of '/'");
     if (val_getstr(v, N_storageClassName).n)
         check_text(x, AT(p, N_storageClassName), val_getstr(v, N_storageClassName), check_subdomain);
     check_volume_mode(x, AT(p, N_volumeMode), val_get(v, N_volumeMode));
@@ -117,10 +122,12 @@ static void rule_volume_spec(struct validation *x, const struct vpath *p, const 
     check_sources_same(x, p, v, old);
     check_same(x, AT(&root, N_volumeMode), val_get(v, N_volumeMode), val_get(old, N_volumeMode));
     if (val_get(old, N_nodeAffinity) && !val_equal(affinity, val_get(old, N_nodeAffinity)))
-        say_invalid(x, AT(&root, N_nodeAffinity), affinity, "field is immutable, except for updating from beta label to GA");
+        say_invalid(x, AT(&root, N_nodeAffinity), affinity,
+                    "field is immutable, except for updating from beta label to GA");
 }
 
-static void rule_local(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_local(struct validation *x, const struct vpath *p, const struct val *v,
+                       const struct val *old)
 {
     struct str path = val_getstr(v, N_path), rest = path, part;
     while (path.p && str_next(&rest, '/', &part))
@@ -130,10 +137,11 @@ static void rule_local(struct validation *x, const struct vpath *p, const struct
         }
 }
 
-static void rule_csi_volume(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_csi_volume(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
-    static const name_id secrets[] = {N_controllerPublishSecretRef, N_controllerExpandSecretRef, N_nodePublishSecretRef,
-                                      N_nodeExpandSecretRef};
+    static const name_id secrets[] = {N_controllerPublishSecretRef, N_controllerExpandSecretRef,
+                                      N_nodePublishSecretRef, N_nodeExpandSecretRef};
     check_driver_name(x, AT(p, N_driver), val_getstr(v, N_driver));
     if (!val_getstr(v, N_volumeHandle).n)
         say_required(x, AT(p, N_volumeHandle), NULL);
@@ -146,7 +154,7 @@ static void rule_csi_volume(struct validation *x, const struct vpath *p, const s
     }
 }
 
-/* ---- PersistentVolumeClaim ------------------------------------------------------------------------------- */
+/* ---- PersistentVolumeClaim ----------------------------------------------------------------------------- */
 
 static void check_data_source(struct validation *x, const struct vpath *p, const struct val *ref)
 {
@@ -181,14 +189,16 @@ void check_claim_spec(struct validation *x, const struct vpath *p, const struct 
     if (ref && val_getstr(ref, N_namespace).n && source)
         say_invalid(x, p, &(struct val){.kind = VAL_STR, .s = "dataSource"},
                     "may not be specified when dataSourceRef.namespace is specified");
-    else if (source && ref && !(val_equal(val_get(source, N_kind), val_get(ref, N_kind)) &&
-                                val_equal(val_get(source, N_name), val_get(ref, N_name)) &&
-                                val_equal(val_get(source, N_apiGroup), val_get(ref, N_apiGroup))))
+    else if (source && ref &&
+             !(val_equal(val_get(source, N_kind), val_get(ref, N_kind)) &&
+               val_equal(val_get(source, N_name), val_get(ref, N_name)) &&
+               val_equal(val_get(source, N_apiGroup), val_get(ref, N_apiGroup))))
         say_invalid(x, p, spec, "must match dataSourceRef");
 }
 
 /* Only the size may grow, and the class of attributes change. */
-static void check_claim_update(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void check_claim_update(struct validation *x, const struct vpath *p, const struct val *v,
+                               const struct val *old)
 {
     const struct val *size = val_key(val_at(v, N_resources, N_requests), STR("storage"));
     const struct val *was = val_key(val_at(old, N_resources, N_requests), STR("storage"));
@@ -200,33 +210,43 @@ static void check_claim_update(struct validation *x, const struct vpath *p, cons
         val_set_ref(x->s->arena, munged, N_volumeName, val_get(old, N_volumeName));
     if (!val_get(old, N_storageClassName))
         val_set_ref(x->s->arena, munged, N_storageClassName, NULL);
-    struct val *limits = val_copy_shallow(x->s->arena, val_get(v, N_resources)) ?: val_new(x->s->arena, VAL_OBJ);
-    struct val *requests = val_copy(x->s->arena, val_get(limits, N_requests)) ?: val_new(x->s->arena, VAL_MAP);
-    if (was && bound && str_is(val_at(x->old, N_status, N_phase) ? val_str(val_at(x->old, N_status, N_phase)) : STR(""), "Bound"))
+    struct val *limits =
+        val_copy_shallow(x->s->arena, val_get(v, N_resources)) ?: val_new(x->s->arena, VAL_OBJ);
+    struct val *requests =
+        val_copy(x->s->arena, val_get(limits, N_requests)) ?: val_new(x->s->arena, VAL_MAP);
+    if (was && bound &&
+        str_is(val_at(x->old, N_status, N_phase) ? val_str(val_at(x->old, N_status, N_phase)) : STR(""),
+               "Bound"))
         val_put(x->s->arena, requests, STR("storage"), *was);
     val_set(x->s->arena, limits, N_requests, *requests);
     if (!val_equal(munged, old) || !val_equal(limits, val_get(old, N_resources)))
-        say_forbidden(x, p, "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
-                            "bound claims");
-    if (size && was && bound && quantity_cmp(quantity_or_zero(val_str(size)), quantity_or_zero(val_str(was))) < 0)
-        say_forbidden(x, KEY(AT(AT(p, N_resources), N_requests), STR("storage")), "field can not be less than status.capacity");
+        say_forbidden(
+            x, p,
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
+            "bound claims");
+    if (size && was && bound &&
+        quantity_cmp(quantity_or_zero(val_str(size)), quantity_or_zero(val_str(was))) < 0)
+        say_forbidden(x, KEY(AT(AT(p, N_resources), N_requests), STR("storage")),
+                      "field can not be less than status.capacity");
     check_same(x, AT(p, N_volumeMode), val_get(v, N_volumeMode), val_get(old, N_volumeMode));
 }
 
-static void rule_claim(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_claim(struct validation *x, const struct vpath *p, const struct val *v,
+                       const struct val *old)
 {
     check_claim_spec(x, AT(p, N_spec), val_get(v, N_spec));
     if (old && !x->subresource)
         check_claim_update(x, AT(p, N_spec), val_get(v, N_spec), val_get(old, N_spec));
 }
 
-static void rule_claim_template(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_claim_template(struct validation *x, const struct vpath *p, const struct val *v,
+                                const struct val *old)
 {
     check_labels(x, AT(AT(p, N_metadata), N_labels), val_get(obj_meta(v), N_labels));
     check_claim_spec(x, AT(p, N_spec), val_get(v, N_spec));
 }
 
-/* ---- storage.k8s.io -------------------------------------------------------------------------------------- */
+/* ---- storage.k8s.io ------------------------------------------------------------------------------------ */
 
 static void check_parameters(struct validation *x, const struct vpath *p, const struct val *parameters)
 {
@@ -234,7 +254,7 @@ static void check_parameters(struct validation *x, const struct vpath *p, const 
     size_t total = 0;
     if (val_len(parameters) > PARAMETERS_MAX)
         say_too_long(x, p, PARAMETERS_MAX);
-    VAL_EACH_ENTRY(parameters, k, value) {
+    VAL_EACH_ENTRY (parameters, k, value) {
         if (!k->n)
             say_invalid(x, p, k, "field can not be empty");
         total += k->n + val_str(value).n;
@@ -258,9 +278,9 @@ static void check_provisioner(struct validation *x, const struct vpath *p, struc
 static void check_topologies(struct validation *x, const struct vpath *p, const struct val *list)
 {
     size_t i = 0;
-    VAL_EACH(list, term) {
+    VAL_EACH (list, term) {
         size_t j = 0;
-        VAL_EACH(val_get(term, N_matchLabelExpressions), e) {
+        VAL_EACH (val_get(term, N_matchLabelExpressions), e) {
             const struct vpath *at = ITEM(AT(ITEM(p, i), N_matchLabelExpressions), j++);
             const struct val *values = val_get(e, N_values);
             check_text(x, AT(at, N_key), val_getstr(e, N_key), check_label_key);
@@ -272,14 +292,16 @@ static void check_topologies(struct validation *x, const struct vpath *p, const 
     }
 }
 
-static void rule_storage_class(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_storage_class(struct validation *x, const struct vpath *p, const struct val *v,
+                               const struct val *old)
 {
     check_provisioner(x, AT(p, N_provisioner), val_getstr(v, N_provisioner));
     check_parameters(x, AT(p, N_parameters), val_get(v, N_parameters));
     check_topologies(x, AT(p, N_allowedTopologies), val_get(v, N_allowedTopologies));
 }
 
-static void rule_attributes_class(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_attributes_class(struct validation *x, const struct vpath *p, const struct val *v,
+                                  const struct val *old)
 {
     static const name_id fixed[] = {N_driverName, N_parameters};
     check_provisioner(x, AT(p, N_driverName), val_getstr(v, N_driverName));
@@ -291,12 +313,14 @@ static void rule_attributes_class(struct validation *x, const struct vpath *p, c
             say_forbidden(x, AT(p, fixed[i]), "updates to the field are forbidden.");
 }
 
-static void rule_csi_driver(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_csi_driver(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     check_driver_name(x, AT(AT(p, N_metadata), N_name), obj_name(v));
 }
 
-static void rule_csi_node_driver(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_csi_node_driver(struct validation *x, const struct vpath *p, const struct val *v,
+                                 const struct val *old)
 {
     const struct val *count = val_at(v, N_allocatable, N_count), *keys = val_get(v, N_topologyKeys);
     check_driver_name(x, AT(p, N_name), val_getstr(v, N_name));
@@ -319,16 +343,19 @@ static void rule_csi_node_driver(struct validation *x, const struct vpath *p, co
     }
 }
 
-static void rule_csi_node(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_csi_node(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     check_unique(x, AT(AT(p, N_spec), N_drivers), val_at(v, N_spec, N_drivers), N_name);
 }
 
-static void rule_attachment(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_attachment(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
     const struct val *source = val_get(v, N_source);
     const struct vpath *at = AT(p, N_source);
-    const struct val *name = val_get(source, N_persistentVolumeName), *inline_ = val_get(source, N_inlineVolumeSpec);
+    const struct val *name = val_get(source, N_persistentVolumeName),
+                     *inline_ = val_get(source, N_inlineVolumeSpec);
     check_driver_name(x, AT(p, N_attacher), val_getstr(v, N_attacher));
     check_text(x, AT(p, N_nodeName), val_getstr(v, N_nodeName), check_subdomain);
     if (name && inline_)

@@ -2,7 +2,7 @@
 /* Volumes of Pods and the sources that PersistentVolumes share with them. */
 #include "type/validate-internal.h"
 
-/* ---- sources --------------------------------------------------------------------------------------------- */
+/* ---- sources ------------------------------------------------------------------------------------------- */
 
 static void check_backsteps(struct validation *x, const struct vpath *p, struct str path)
 {
@@ -14,10 +14,12 @@ static void check_backsteps(struct validation *x, const struct vpath *p, struct 
         }
 }
 
-static void rule_host_path(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_host_path(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
-    static const char *const kinds[] = {"", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File",
-                                        "FileOrCreate", "Socket", NULL};
+    static const char *const kinds[] = {
+        "",     "BlockDevice",  "CharDevice", "Directory", "DirectoryOrCreate",
+        "File", "FileOrCreate", "Socket",     NULL};
     const struct val *type = val_get(v, N_type);
     if (!val_getstr(v, N_path).n) {
         say_required(x, AT(p, N_path), NULL);
@@ -28,43 +30,53 @@ static void rule_host_path(struct validation *x, const struct vpath *p, const st
         say_unsupported(x, AT(p, N_type), type, kinds);
 }
 
-static void rule_git_repo(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_git_repo(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     check_relative_path(x, AT(p, N_directory), val_getstr(v, N_directory));
 }
 
-static void rule_empty_dir(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_empty_dir(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     const struct val *limit = val_get(v, N_sizeLimit);
     if (limit && str_starts(val_str(limit), STR("-")))
         say_forbidden(x, AT(p, N_sizeLimit), "SizeLimit field must be a valid resource quantity");
 }
 
-static void rule_secret_volume(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_secret_volume(struct validation *x, const struct vpath *p, const struct val *v,
+                               const struct val *old)
 {
     if (!val_getstr(v, N_secretName).n)
         say_required(x, AT(p, N_secretName), NULL);
 }
 
-static void rule_azure_disk(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_azure_disk(struct validation *x, const struct vpath *p, const struct val *v,
+                            const struct val *old)
 {
-    static const char *const managed[] = {"/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/"
-                                          "{disk-id}", NULL};
-    static const char *const blob[] = {"https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL};
-    const struct val *kind = val_get(v, N_kind), *uri = val_get(v, N_diskURI) ?: &(const struct val){.kind = VAL_STR, .s = ""};
+    static const char *const managed[] = {
+        "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/"
+        "{disk-id}",
+        NULL};
+    static const char *const blob[] = {
+        "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd", NULL};
+    const struct val *kind = val_get(v, N_kind),
+                     *uri = val_get(v, N_diskURI) ?: &(const struct val){.kind = VAL_STR, .s = ""};
     bool is_managed = str_is(val_str(kind), "Managed");
     (void)old;
     if (kind && !str_starts(val_str(uri), is_managed ? STR("/subscriptions/") : STR("https://")))
         say_unsupported(x, AT(p, N_diskURI), uri, is_managed ? managed : blob);
 }
 
-static void rule_named_source(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_named_source(struct validation *x, const struct vpath *p, const struct val *v,
+                              const struct val *old)
 {
     if (!val_getstr(v, N_name).n)
         say_required(x, AT(p, N_name), NULL);
 }
 
-static void rule_key_to_path(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_key_to_path(struct validation *x, const struct vpath *p, const struct val *v,
+                             const struct val *old)
 {
     check_local_path(x, AT(p, N_path), val_getstr(v, N_path));
 }
@@ -106,13 +118,15 @@ static void check_iqn(struct validation *x, const struct vpath *p, struct str s)
         say_invalid_str(x, p, s, "must be valid format");
 }
 
-static void rule_iscsi(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_iscsi(struct validation *x, const struct vpath *p, const struct val *v,
+                       const struct val *old)
 {
     if (val_getstr(v, N_iqn).n)
         check_iqn(x, AT(p, N_iqn), val_getstr(v, N_iqn));
     if (val_get(v, N_initiatorName))
         check_iqn(x, AT_TEXT(p, "initiatorname"), val_getstr(v, N_initiatorName));
-    if ((val_bool(val_get(v, N_chapAuthDiscovery), false) || val_bool(val_get(v, N_chapAuthSession), false)) &&
+    if ((val_bool(val_get(v, N_chapAuthDiscovery), false) ||
+         val_bool(val_get(v, N_chapAuthSession), false)) &&
         !val_get(v, N_secretRef))
         say_required(x, AT(p, N_secretRef), NULL);
 }
@@ -129,7 +143,8 @@ static void rule_fc(struct validation *x, const struct vpath *p, const struct va
     if (!names && !wwids)
         say_required(x, AT(p, N_targetWWNs), "must specify either targetWWNs or wwids, but not both");
     if (names && wwids)
-        say_invalid(x, AT(p, N_targetWWNs), val_get(v, N_targetWWNs), "targetWWNs and wwids can not be specified simultaneously");
+        say_invalid(x, AT(p, N_targetWWNs), val_get(v, N_targetWWNs),
+                    "targetWWNs and wwids can not be specified simultaneously");
     if (names && !val_get(v, N_lun))
         say_required(x, AT(p, N_lun), "lun is required if targetWWNs is specified");
 }
@@ -159,18 +174,19 @@ static void rule_csi(struct validation *x, const struct vpath *p, const struct v
         check_text(x, AT(p, N_name), val_getstr(secret, N_name), check_subdomain);
 }
 
-static void rule_image(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_image(struct validation *x, const struct vpath *p, const struct val *v,
+                       const struct val *old)
 {
     if (!val_getstr(v, N_reference).n && !x->in_template)
         say_required(x, AT(p, N_reference), NULL);
 }
 
-/* ---- downward API and projections ------------------------------------------------------------------------ */
+/* ---- downward API and projections ---------------------------------------------------------------------- */
 
 static void check_downward_file(struct validation *x, const struct vpath *p, const struct val *file)
 {
-    static const char *const paths[] = {"metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace",
-                                        "metadata.uid", NULL};
+    static const char *const paths[] = {"metadata.annotations", "metadata.labels", "metadata.name",
+                                        "metadata.namespace",   "metadata.uid",    NULL};
     const struct val *field = val_get(file, N_fieldRef), *resource = val_get(file, N_resourceFieldRef);
     if (!val_getstr(file, N_path).n)
         say_required(x, AT(p, N_path), NULL);
@@ -178,7 +194,8 @@ static void check_downward_file(struct validation *x, const struct vpath *p, con
     if (field)
         check_field_ref(x, AT(p, N_fieldRef), field, paths);
     if (field && resource)
-        say_invalid_str(x, p, STR("resource"), "fieldRef and resourceFieldRef can not be specified simultaneously");
+        say_invalid_str(x, p, STR("resource"),
+                        "fieldRef and resourceFieldRef can not be specified simultaneously");
     else if (resource)
         check_resource_ref(x, AT(p, N_resourceFieldRef), resource, true);
     else if (!field)
@@ -186,22 +203,26 @@ static void check_downward_file(struct validation *x, const struct vpath *p, con
     check_range(x, AT(p, N_mode), val_get(file, N_mode), 0, 0777);
 }
 
-static void rule_downward(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_downward(struct validation *x, const struct vpath *p, const struct val *v,
+                          const struct val *old)
 {
     /* Upstream names the list, not the item. */
-    VAL_EACH(val_get(v, N_items), file)
+    VAL_EACH (val_get(v, N_items), file)
         check_downward_file(x, p, file);
 }
 
-static void check_token(struct validation *x, const struct vpath *p, const struct vpath *projected, const struct val *v)
+static void check_token(struct validation *x, const struct vpath *p, const struct vpath *projected,
+                        const struct val *v)
 {
     const struct val *seconds = val_get(v, N_expirationSeconds);
     if (!seconds)
         say_required(x, AT(p, N_expirationSeconds), NULL);
     else if (val_int(seconds, 0) < 600)
-        say_invalid(x, AT(p, N_expirationSeconds), seconds, "may not specify a duration less than 10 minutes");
+        say_invalid(x, AT(p, N_expirationSeconds), seconds,
+                    "may not specify a duration less than 10 minutes");
     else if (val_int(seconds, 0) > INT64_C(1) << 32)
-        say_invalid(x, AT(p, N_expirationSeconds), seconds, "may not specify a duration larger than 2^32 seconds");
+        say_invalid(x, AT(p, N_expirationSeconds), seconds,
+                    "may not specify a duration larger than 2^32 seconds");
     if (!val_getstr(v, N_path).n)
         say_required(x, AT(projected, N_path), NULL);
     else
@@ -220,7 +241,8 @@ static void check_bundle(struct validation *x, const struct vpath *p, const stru
     else if (signer && !signer->n)
         say_required(x, AT(p, N_signerName), "must be a valid signer name");
     if (name && val_get(v, N_labelSelector))
-        say_invalid(x, AT(p, N_labelSelector), val_get(v, N_labelSelector), "labelSelector must be unset if name is specified");
+        say_invalid(x, AT(p, N_labelSelector), val_get(v, N_labelSelector),
+                    "labelSelector must be unset if name is specified");
     if (!val_getstr(v, N_path).n)
         say_required(x, AT(p, N_path), NULL);
     check_local_path(x, AT(p, N_path), val_getstr(v, N_path));
@@ -237,11 +259,12 @@ static bool path_seen(struct val *seen, struct arena *a, struct str path)
 }
 
 /* No two files go to the same place. */
-static void check_places(struct validation *x, const struct vpath *p, struct val *seen, const struct val *source)
+static void check_places(struct validation *x, const struct vpath *p, struct val *seen,
+                         const struct val *source)
 {
     static const name_id lists[] = {N_secret, N_configMap, N_downwardAPI};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-        VAL_EACH(val_at(source, lists[i], N_items), item)
+        VAL_EACH (val_at(source, lists[i], N_items), item)
             if (path_seen(seen, x->s->arena, val_getstr(item, N_path)))
                 say_invalid_str(x, p, val_getstr(item, N_path), "conflicting duplicate paths");
     struct str bundle = val_getstr(val_get(source, N_clusterTrustBundle), N_path);
@@ -249,14 +272,15 @@ static void check_places(struct validation *x, const struct vpath *p, struct val
         say_invalid_str(x, p, bundle, "conflicting duplicate paths");
 }
 
-static void rule_projected(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_projected(struct validation *x, const struct vpath *p, const struct val *v,
+                           const struct val *old)
 {
     struct val *seen = val_new(x->s->arena, VAL_MAP);
     size_t i = 0;
-    VAL_EACH(val_get(v, N_sources), source) {
+    VAL_EACH (val_get(v, N_sources), source) {
         const struct vpath *at = ITEM(AT(p, N_sources), i++);
         check_places(x, p, seen, source);
-        VAL_EACH(val_at(source, N_downwardAPI, N_items), file)
+        VAL_EACH (val_at(source, N_downwardAPI, N_items), file)
             check_downward_file(x, AT(at, N_downwardAPI), file);
         if (val_get(source, N_serviceAccountToken))
             check_token(x, AT(at, N_serviceAccountToken), p, val_get(source, N_serviceAccountToken));
@@ -267,27 +291,29 @@ static void rule_projected(struct validation *x, const struct vpath *p, const st
     }
 }
 
-/* ---- the volume ------------------------------------------------------------------------------------------ */
+/* ---- the volume ---------------------------------------------------------------------------------------- */
 
 static void check_created_claim(struct validation *x, const struct vpath *p, const struct val *v)
 {
-    struct str pod = val_getstr(x->pod_meta, N_name), claim = val_getstr(val_get(v, N_persistentVolumeClaim), N_claimName);
+    struct str pod = val_getstr(x->pod_meta, N_name),
+               claim = val_getstr(val_get(v, N_persistentVolumeClaim), N_claimName);
     if (!pod.n || !claim.n)
         return;
-    VAL_EACH(val_get(x->pod, N_volumes), other) {
+    VAL_EACH (val_get(x->pod, N_volumes), other) {
         struct str name = val_getstr(other, N_name);
-        if (val_get(other, N_ephemeral) && claim.n == pod.n + 1 + name.n && str_starts(claim, pod) && str_ends(claim, name) &&
-            claim.p[pod.n] == '-')
+        if (val_get(other, N_ephemeral) && claim.n == pod.n + 1 + name.n && str_starts(claim, pod) &&
+            str_ends(claim, name) && claim.p[pod.n] == '-')
             say_invalid_str(x, AT(AT(p, N_persistentVolumeClaim), N_claimName), claim,
                             "must not reference a PVC that gets created for an ephemeral volume");
     }
 }
 
-static void rule_volume(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+static void rule_volume(struct validation *x, const struct vpath *p, const struct val *v,
+                        const struct val *old)
 {
     unsigned n = 0;
     bool has_empty_dir = val_get(v, N_emptyDir) != NULL;
-    VAL_EACH_MEMBER(v, m)
+    VAL_EACH_MEMBER (v, m)
         if (m->name != N_name && m->name != N_emptyDir && (n++ || has_empty_dir))
             say_forbidden(x, AT(p, m->name), "may not specify more than 1 volume type");
     if (!n && !has_empty_dir)
@@ -297,7 +323,8 @@ static void rule_volume(struct validation *x, const struct vpath *p, const struc
     if (val_get(v, N_ephemeral) && pod.n && name.n) {
         struct str claim = arena_printf(x->s->arena, STR_FMT "-" STR_FMT, STR_ARG(pod), STR_ARG(name));
         if (check_dns_subdomain(claim))
-            say_invalid_str(x, AT(p, N_name), name, "the name of the Pod and of the volume make no name for a claim");
+            say_invalid_str(x, AT(p, N_name), name,
+                            "the name of the Pod and of the volume make no name for a claim");
     }
 }
 

@@ -7,8 +7,8 @@
 struct warner {
     warn_fn *fn;
     void *arg;
-    struct arena arena;          /* for the texts of one object */
-    const struct val *old;       /* NULL on create */
+    struct arena arena;    /* for the texts of one object */
+    const struct val *old; /* NULL on create */
 };
 
 /* "path: text"; p NULL: the text alone. */

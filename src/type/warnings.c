@@ -22,7 +22,7 @@ void warn_at(struct warner *w, const struct vpath *p, const char *fmt, ...)
     w->fn(w->arg, buf_str(&b));
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------- */
+/* ---- addresses ----------------------------------------------------------------------------------------- */
 
 struct address {
     int family;
@@ -58,7 +58,8 @@ void warn_ip(struct warner *w, const struct vpath *p, struct str ip)
     if (a.mapped)
         warn_at(w, p, "non-standard IP address \"" STR_FMT "\" is invalid: use \"%s\"", STR_ARG(ip), a.text);
     else if (a.family == AF_INET6 && !str_is(ip, a.text))
-        warn_at(w, p, "IPv6 address \"" STR_FMT "\" should be in RFC 5952 canonical format (\"%s\")", STR_ARG(ip), a.text);
+        warn_at(w, p, "IPv6 address \"" STR_FMT "\" should be in RFC 5952 canonical format (\"%s\")",
+                STR_ARG(ip), a.text);
 }
 
 static void clear_host_bits(struct address *a, int64_t bits)
@@ -72,20 +73,22 @@ void warn_cidr(struct warner *w, const struct vpath *p, struct str cidr)
     struct str ip, bits_text;
     struct address a, net;
     int64_t bits;
-    if (!str_cut(cidr, '/', &ip, &bits_text) || str_to_i64(bits_text, &bits) || !address_parse(ip, &a) || a.mapped)
+    if (!str_cut(cidr, '/', &ip, &bits_text) || str_to_i64(bits_text, &bits) || !address_parse(ip, &a) ||
+        a.mapped)
         return;
     net = a;
     clear_host_bits(&net, bits);
     inet_ntop(net.family, net.bytes, net.text, sizeof(net.text));
     if (memcmp(net.bytes, a.bytes, sizeof(net.bytes)) != 0)
-        warn_at(w, p, "CIDR value \"" STR_FMT "\" is ambiguous in this context (should be \"%s/%d\" or \"%s/%d\"?)",
+        warn_at(w, p,
+                "CIDR value \"" STR_FMT "\" is ambiguous in this context (should be \"%s/%d\" or \"%s/%d\"?)",
                 STR_ARG(cidr), net.text, (int)bits, a.text, a.family == AF_INET ? 32 : 128);
     else if (a.family == AF_INET6 && !str_is(ip, a.text))
-        warn_at(w, p, "IPv6 CIDR value \"" STR_FMT "\" should be in RFC 5952 canonical format (\"%s/%d\")", STR_ARG(cidr),
-                a.text, (int)bits);
+        warn_at(w, p, "IPv6 CIDR value \"" STR_FMT "\" should be in RFC 5952 canonical format (\"%s/%d\")",
+                STR_ARG(cidr), a.text, (int)bits);
 }
 
-/* ---- shared ---------------------------------------------------------------------------------------------- */
+/* ---- shared -------------------------------------------------------------------------------------------- */
 
 const char *deprecated_node_label(struct str key)
 {
@@ -94,11 +97,15 @@ const char *deprecated_node_label(struct str key)
     } labels[] = {
         {"beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"},
         {"beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"},
-        {"failure-domain.beta.kubernetes.io/region", "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"},
-        {"failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"},
-        {"beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"},
+        {"failure-domain.beta.kubernetes.io/region",
+         "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead"},
+        {"failure-domain.beta.kubernetes.io/zone",
+         "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"},
+        {"beta.kubernetes.io/instance-type",
+         "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"},
         {"app.kubernetes.io/created-by", "deprecated since v1.9"},
-        {"scheduler.alpha.kubernetes.io/preferAvoidPods", "deprecated since v1.22; use Taints and Tolerations instead"},
+        {"scheduler.alpha.kubernetes.io/preferAvoidPods",
+         "deprecated since v1.22; use Taints and Tolerations instead"},
         {"node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(labels); i++)
@@ -110,7 +117,7 @@ const char *deprecated_node_label(struct str key)
 static void warn_label_expressions(struct warner *w, const struct vpath *p, const struct val *list)
 {
     size_t i = 0;
-    VAL_EACH(list, e) {
+    VAL_EACH (list, e) {
         const char *text = deprecated_node_label(val_getstr(e, N_key));
         if (text)
             warn_at(w, AT(ITEM(p, i), N_key), STR_FMT " is %s", STR_ARG(val_getstr(e, N_key)), text);
@@ -122,7 +129,7 @@ static void warn_label_expressions(struct warner *w, const struct vpath *p, cons
 static void warn_label_values(struct warner *w, const struct vpath *p, const struct val *values)
 {
     size_t i = 0;
-    VAL_EACH(values, v) {
+    VAL_EACH (values, v) {
         struct check c = {0};
         check_label_text(&c, val_str(v));
         for (unsigned j = 0; j < c.n; j++)
@@ -137,7 +144,7 @@ void warn_node_term(struct warner *w, const struct vpath *p, const struct val *t
     size_t i = 0;
     warn_label_expressions(w, at, val_get(term, N_matchExpressions));
     if (check_values)
-        VAL_EACH(val_get(term, N_matchExpressions), e)
+        VAL_EACH (val_get(term, N_matchExpressions), e)
             warn_label_values(w, AT(ITEM(at, i++), N_values), val_get(e, N_values));
 }
 
@@ -145,8 +152,8 @@ void warn_fraction(struct warner *w, const struct vpath *p, const struct val *re
 {
     const struct val *q = val_key(resources_at, str_of(name));
     if (q && quantity_milli(quantity_or_zero(val_str(q))) % 1000)
-        warn_at(w, KEY(p, str_of(name)), "fractional byte value \"" STR_FMT "\" is invalid, must be an integer",
-                STR_ARG(val_str(q)));
+        warn_at(w, KEY(p, str_of(name)),
+                "fractional byte value \"" STR_FMT "\" is invalid, must be an integer", STR_ARG(val_str(q)));
 }
 
 void warn_claim_spec(struct warner *w, const struct vpath *p, const struct val *spec)
@@ -166,7 +173,8 @@ static void warn_name(struct warner *w, const struct val *v, const char *where)
     for (unsigned i = 0; i < c.n; i++)
         buf_printf(&b, "%s%s", i ? " " : "", c.texts[i]);
     warn_at(w, NULL,
-            "metadata.name: this is used in %s, which can result in surprising behavior; a DNS label is recommended: "
+            "metadata.name: this is used in %s, which can result in surprising behavior; a DNS label is "
+            "recommended: "
             "[" STR_FMT "]",
             where, STR_ARG(buf_str(&b)));
 }
@@ -177,14 +185,15 @@ static void warn_annotation(struct warner *w, const struct val *v, const char *k
         warn_at(w, NULL, "metadata.annotations[%s]: %s", key, text);
 }
 
-/* ---- one function a kind --------------------------------------------------------------------------------- */
+/* ---- one function a kind ------------------------------------------------------------------------------- */
 
 #define ROOT (&(const struct vpath){0})
 
 /* Warnings about a template are given when it is new, and when the object's spec changed. */
 static bool spec_is_new(const struct warner *w, const struct val *v)
 {
-    return !w->old || !val_equal(val_at(v, N_metadata, N_generation), val_at(w->old, N_metadata, N_generation));
+    return !w->old ||
+           !val_equal(val_at(v, N_metadata, N_generation), val_at(w->old, N_metadata, N_generation));
 }
 
 static void of_pod(struct warner *w, const struct val *v)
@@ -212,11 +221,13 @@ static void of_stateful_set(struct warner *w, const struct val *v)
     size_t i = 0;
     const struct vpath *at = AT(AT(ROOT, N_spec), N_volumeClaimTemplates);
     warn_template(w, v);
-    VAL_EACH(val_at(v, N_spec, N_volumeClaimTemplates), claim)
+    VAL_EACH (val_at(v, N_spec, N_volumeClaimTemplates), claim)
         warn_claim_spec(w, ITEM(at, i++), val_get(claim, N_spec));
     if (val_int(val_at(v, N_spec, N_revisionHistoryLimit), 0) < 0)
-        warn_at(w, NULL, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
-                         "recommended");
+        warn_at(
+            w, NULL,
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
+            "recommended");
 }
 
 static void of_pod_template(struct warner *w, const struct val *v)
@@ -227,10 +238,11 @@ static void of_pod_template(struct warner *w, const struct val *v)
 
 static void warn_job_spec(struct warner *w, const struct vpath *p, const struct val *spec)
 {
-    if (str_is(val_getstr(spec, N_completionMode), "Indexed") && val_int(val_get(spec, N_completions), 0) > 100000 &&
-        val_int(val_get(spec, N_parallelism), 0) > 10000)
+    if (str_is(val_getstr(spec, N_completionMode), "Indexed") &&
+        val_int(val_get(spec, N_completions), 0) > 100000 && val_int(val_get(spec, N_parallelism), 0) > 10000)
         warn_at(w, p,
-                "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "
+                "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+                "10^4, "
                 "Kubernetes might not be able to track completedIndexes when a big number of indexes fail");
     warn_pod(w, AT(p, N_template), val_get(spec, N_template));
 }
@@ -246,7 +258,8 @@ static void of_cron_job(struct warner *w, const struct val *v)
 {
     warn_name(w, v, "Pod names and hostnames");
     if (spec_is_new(w, v))
-        warn_job_spec(w, AT(AT(AT(ROOT, N_spec), N_jobTemplate), N_spec), val_at(v, N_spec, N_jobTemplate, N_spec));
+        warn_job_spec(w, AT(AT(AT(ROOT, N_spec), N_jobTemplate), N_spec),
+                      val_at(v, N_spec, N_jobTemplate, N_spec));
     if (w->old && str_contains(val_str(val_at(v, N_spec, N_schedule)), STR("TZ")))
         warn_at(w, NULL,
                 "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
@@ -256,7 +269,7 @@ static void of_cron_job(struct warner *w, const struct val *v)
 static void warn_ips(struct warner *w, name_id list, const struct val *spec)
 {
     size_t i = 0;
-    VAL_EACH(val_get(spec, list), ip)
+    VAL_EACH (val_get(spec, list), ip)
         warn_ip(w, ITEM(AT(AT(ROOT, N_spec), list), i++), val_str(ip));
 }
 
@@ -274,7 +287,8 @@ static void of_service(struct warner *w, const struct val *v)
 {
     const struct val *spec = val_get(v, N_spec);
     bool external = str_is(val_getstr(spec, N_type), "ExternalName");
-    bool headless = str_is(val_getstr(spec, N_type), "ClusterIP") && str_is(val_getstr(spec, N_clusterIP), "None");
+    bool headless =
+        str_is(val_getstr(spec, N_type), "ClusterIP") && str_is(val_getstr(spec, N_clusterIP), "None");
     bool has_external_ips = val_len(val_get(spec, N_externalIPs)) > 0;
     size_t i = 0;
     if (val_key(val_get(obj_meta(v), N_annotations), STR("service.kubernetes.io/topology-aware-hints")))
@@ -289,7 +303,7 @@ static void of_service(struct warner *w, const struct val *v)
     if (has_external_ips && !headless && !external)
         warn_at(w, NULL, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
     warn_ip(w, AT(AT(ROOT, N_spec), N_loadBalancerIP), val_getstr(spec, N_loadBalancerIP));
-    VAL_EACH(val_get(spec, N_loadBalancerSourceRanges), range)
+    VAL_EACH (val_get(spec, N_loadBalancerSourceRanges), range)
         warn_cidr(w, ITEM(AT(AT(ROOT, N_spec), N_loadBalancerSourceRanges), i++), val_str(range));
     if (external && has_external_ips)
         warn_at(w, NULL, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
@@ -305,11 +319,12 @@ static void of_endpoints(struct warner *w, const struct val *v)
     if (str_is(obj_label(v, STR("endpoints.kubernetes.io/managed-by")), "endpoint-controller"))
         return;
     size_t i = 0;
-    VAL_EACH(val_get(v, N_subsets), subset) {
+    VAL_EACH (val_get(v, N_subsets), subset) {
         const struct vpath *at = ITEM(AT(ROOT, N_subsets), i++);
         for (size_t l = 0; l < ARRAY_SIZE(lists); l++)
             for (size_t j = 0; j < val_len(val_get(subset, lists[l])); j++)
-                warn_ip(w, AT(ITEM(AT(at, lists[l]), j), N_ip), val_getstr(val_item(val_get(subset, lists[l]), j), N_ip));
+                warn_ip(w, AT(ITEM(AT(at, lists[l]), j), N_ip),
+                        val_getstr(val_item(val_get(subset, lists[l]), j), N_ip));
     }
 }
 
@@ -318,10 +333,11 @@ static void of_endpoint_slice(struct warner *w, const struct val *v)
     struct str by = obj_label(v, STR("endpointslice.kubernetes.io/managed-by"));
     if (!w->old && str_is(val_getstr(v, N_addressType), "FQDN"))
         warn_at(w, NULL, "spec.addressType: FQDN endpoints are deprecated");
-    if (str_starts(by, STR("endpointslice-controller.k8s.io")) || str_starts(by, STR("endpointslicemirroring-controller")))
+    if (str_starts(by, STR("endpointslice-controller.k8s.io")) ||
+        str_starts(by, STR("endpointslicemirroring-controller")))
         return;
     size_t i = 0;
-    VAL_EACH(val_get(v, N_endpoints), e) {
+    VAL_EACH (val_get(v, N_endpoints), e) {
         const struct vpath *at = AT(ITEM(AT(ROOT, N_endpoints), i++), N_addresses);
         for (size_t j = 0; j < val_len(val_get(e, N_addresses)); j++)
             warn_ip(w, ITEM(at, j), val_str(val_item(val_get(e, N_addresses), j)));
@@ -336,7 +352,7 @@ static void of_node(struct warner *w, const struct val *v)
         warn_at(w, NULL, "spec.configSource: the feature is removed");
     if (val_getstr(spec, N_externalID).n)
         warn_at(w, NULL, "spec.externalID: this field is deprecated, and is unused by Kubernetes");
-    VAL_EACH(val_get(spec, N_podCIDRs), cidr)
+    VAL_EACH (val_get(spec, N_podCIDRs), cidr)
         warn_cidr(w, ITEM(AT(AT(ROOT, N_spec), N_podCIDRs), i++), val_str(cidr));
 }
 
@@ -353,7 +369,8 @@ static void of_volume(struct warner *w, const struct val *v)
         {N_glusterfs, "deprecated in v1.25, non-functional in v1.26+"},
         {N_rbd, "deprecated in v1.28, non-functional in v1.31+"},
     };
-    const struct vpath *at = AT(ROOT, N_spec), *terms = AT(AT(AT(at, N_nodeAffinity), N_required), N_nodeSelectorTerms);
+    const struct vpath *at = AT(ROOT, N_spec),
+                       *terms = AT(AT(AT(at, N_nodeAffinity), N_required), N_nodeSelectorTerms);
     const struct val *spec = val_get(v, N_spec);
     size_t n = 0;
     warn_annotation(w, v, "volume.beta.kubernetes.io/storage-class",
@@ -361,15 +378,16 @@ static void of_volume(struct warner *w, const struct val *v)
     warn_annotation(w, v, "volume.beta.kubernetes.io/mount-options",
                     "deprecated since v1.31; use \"mountOptions\" attribute instead");
     if (str_is(val_getstr(spec, N_persistentVolumeReclaimPolicy), "Recycle"))
-        warn_at(w, AT(at, N_persistentVolumeReclaimPolicy),
-                "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic "
-                "provisioning.");
-    VAL_EACH(val_at(spec, N_nodeAffinity, N_required, N_nodeSelectorTerms), term)
+        warn_at(
+            w, AT(at, N_persistentVolumeReclaimPolicy),
+            "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic "
+            "provisioning.");
+    VAL_EACH (val_at(spec, N_nodeAffinity, N_required, N_nodeSelectorTerms), term)
         warn_node_term(w, ITEM(terms, n++), term, false);
     for (size_t i = 0; i < ARRAY_SIZE(plugins); i++)
         if (val_get(spec, plugins[i].field))
-            warn_at(w, plugins[i].field == N_storageos ? AT_TEXT(at, "storageOS") : AT(at, plugins[i].field), "%s",
-                    plugins[i].text);
+            warn_at(w, plugins[i].field == N_storageos ? AT_TEXT(at, "storageOS") : AT(at, plugins[i].field),
+                    "%s", plugins[i].text);
 }
 
 static void of_claim(struct warner *w, const struct val *v)
@@ -382,10 +400,11 @@ static void of_claim(struct warner *w, const struct val *v)
 static void of_storage_class(struct warner *w, const struct val *v)
 {
     size_t i = 0;
-    VAL_EACH(val_get(v, N_allowedTopologies), t) {
+    VAL_EACH (val_get(v, N_allowedTopologies), t) {
         const struct vpath *at = AT(ITEM(AT(ROOT, N_allowedTopologies), i++), N_matchLabelExpressions);
         for (size_t j = 0; j < val_len(val_get(t, N_matchLabelExpressions)); j++) {
-            const char *text = deprecated_node_label(val_getstr(val_item(val_get(t, N_matchLabelExpressions), j), N_key));
+            const char *text =
+                deprecated_node_label(val_getstr(val_item(val_get(t, N_matchLabelExpressions), j), N_key));
             if (text)
                 warn_at(w, AT(ITEM(at, j), N_key), "%s", text);
         }
@@ -397,7 +416,7 @@ static void of_storage_capacity(struct warner *w, const struct val *v)
     const struct vpath *at = AT(ROOT, N_nodeTopology);
     const struct val *selector = val_get(v, N_nodeTopology);
     warn_label_expressions(w, AT(at, N_matchExpressions), val_get(selector, N_matchExpressions));
-    EACH_KEY(val_get(selector, N_matchLabels), k) {
+    EACH_KEY (val_get(selector, N_matchLabels), k) {
         const char *text = deprecated_node_label(val_str(k));
         if (text)
             warn_at(w, AT_TEXT(AT(at, N_matchLabels), val_cstr(k)), "%s", text);
@@ -406,7 +425,7 @@ static void of_storage_capacity(struct warner *w, const struct val *v)
 
 static void of_runtime_class(struct warner *w, const struct val *v)
 {
-    EACH_KEY(val_at(v, N_scheduling, N_nodeSelector), k) {
+    EACH_KEY (val_at(v, N_scheduling, N_nodeSelector), k) {
         const char *text = deprecated_node_label(val_str(k));
         if (text)
             warn_at(w, NULL, "scheduling.nodeSelector: %s", text);
@@ -418,7 +437,8 @@ static void of_csi_driver(struct warner *w, const struct val *v)
     const struct val *spec = val_get(v, N_spec);
     if (val_len(val_get(spec, N_tokenRequests)) && !val_get(spec, N_serviceAccountTokenInSecrets))
         warn_at(w, NULL,
-                "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent "
+                "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to "
+                "prevent "
                 "possible logging of tokens in volume attributes");
 }
 
@@ -426,24 +446,27 @@ static void of_ingress(struct warner *w, const struct val *v)
 {
     if (!w->old && !val_at(v, N_spec, N_ingressClassName) &&
         val_key(val_get(obj_meta(v), N_annotations), STR("kubernetes.io/ingress.class")))
-        warn_at(w, NULL, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead");
+        warn_at(w, NULL,
+                "annotation \"kubernetes.io/ingress.class\" is deprecated, please use "
+                "'spec.ingressClassName' instead");
 }
 
 static void warn_ip_block(struct warner *w, const struct vpath *p, const struct val *block)
 {
     size_t i = 0;
     warn_cidr(w, AT(p, N_cidr), val_getstr(block, N_cidr));
-    VAL_EACH(val_get(block, N_except), e)
+    VAL_EACH (val_get(block, N_except), e)
         warn_cidr(w, ITEM(AT(p, N_except), i++), val_str(e));
 }
 
 static void warn_peers(struct warner *w, const struct val *v, name_id direction, name_id peers)
 {
     size_t i = 0;
-    VAL_EACH(val_at(v, N_spec, direction), rule) {
+    VAL_EACH (val_at(v, N_spec, direction), rule) {
         const struct vpath *at = AT(ITEM(AT(AT(ROOT, N_spec), direction), i++), peers);
         for (size_t j = 0; j < val_len(val_get(rule, peers)); j++)
-            warn_ip_block(w, AT(ITEM(at, j), N_ipBlock), val_get(val_item(val_get(rule, peers), j), N_ipBlock));
+            warn_ip_block(w, AT(ITEM(at, j), N_ipBlock),
+                          val_get(val_item(val_get(rule, peers), j), N_ipBlock));
     }
 }
 
@@ -457,7 +480,9 @@ static void of_service_account(struct warner *w, const struct val *v)
 {
     const char *key = "kubernetes.io/enforce-mountable-secrets";
     if (!val_key(val_get(obj_meta(w->old), N_annotations), str_of(key)))
-        warn_annotation(w, v, key, "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets");
+        warn_annotation(
+            w, v, key,
+            "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets");
 }
 
 static void of_resource_slice(struct warner *w, const struct val *v)
@@ -465,7 +490,9 @@ static void of_resource_slice(struct warner *w, const struct val *v)
     struct str driver = val_str(val_at(v, N_spec, N_driver));
     for (size_t i = 0; i < driver.n; i++)
         if (driver.p[i] >= 'A' && driver.p[i] <= 'Z') {
-            warn_at(w, NULL, "spec.driver: driver names should be lowercase; \"" STR_FMT "\" contains uppercase characters",
+            warn_at(w, NULL,
+                    "spec.driver: driver names should be lowercase; \"" STR_FMT
+                    "\" contains uppercase characters",
                     STR_ARG(driver));
             return;
         }
@@ -501,7 +528,8 @@ static const struct {
     {"storage.k8s.io", "csistoragecapacities", of_storage_capacity},
 };
 
-void object_warnings(const struct resource *r, const struct val *v, const struct val *old, warn_fn *warn, void *arg)
+void object_warnings(const struct resource *r, const struct val *v, const struct val *old, warn_fn *warn,
+                     void *arg)
 {
     struct warner w = {.fn = warn, .arg = arg, .arena = ARENA_INIT, .old = old};
     for (size_t i = 0; r->type && i < ARRAY_SIZE(kinds); i++)

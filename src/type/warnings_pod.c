@@ -16,7 +16,7 @@ static const struct val *annotation(const struct pod_at *x, struct str key)
     return val_key(val_get(x->meta, N_annotations), key);
 }
 
-/* ---- containers ------------------------------------------------------------------------------------------ */
+/* ---- containers ---------------------------------------------------------------------------------------- */
 
 typedef void container_fn(struct pod_at *x, const struct vpath *p, const struct val *c, void *arg);
 
@@ -45,13 +45,19 @@ static void old_annotations(struct pod_at *x, const struct val *c)
 {
     const struct val *security = val_get(c, N_securityContext);
     struct str name = val_getstr(c, N_name);
-    struct str key = arena_printf(&x->w->arena, "container.seccomp.security.alpha.kubernetes.io/" STR_FMT, STR_ARG(name));
+    struct str key =
+        arena_printf(&x->w->arena, "container.seccomp.security.alpha.kubernetes.io/" STR_FMT, STR_ARG(name));
     if (!val_get(security, N_seccompProfile) && annotation(x, key))
-        warn_at(x->w, KEY(x->annotations, key), "non-functional in v1.27+; use the \"seccompProfile\" field instead");
-    key = arena_printf(&x->w->arena, "container.apparmor.security.beta.kubernetes.io/" STR_FMT, STR_ARG(name));
-    const struct val *text = annotation(x, key), *profile = val_at(x->spec, N_securityContext, N_appArmorProfile);
-    if (x->template && text && !val_get(security, N_appArmorProfile) && !(profile && profile_is(profile, val_str(text))))
-        warn_at(x->w, KEY(x->annotations, key), "deprecated since v1.30; use the \"appArmorProfile\" field instead");
+        warn_at(x->w, KEY(x->annotations, key),
+                "non-functional in v1.27+; use the \"seccompProfile\" field instead");
+    key =
+        arena_printf(&x->w->arena, "container.apparmor.security.beta.kubernetes.io/" STR_FMT, STR_ARG(name));
+    const struct val *text = annotation(x, key),
+                     *profile = val_at(x->spec, N_securityContext, N_appArmorProfile);
+    if (x->template && text && !val_get(security, N_appArmorProfile) &&
+        !(profile && profile_is(profile, val_str(text))))
+        warn_at(x->w, KEY(x->annotations, key),
+                "deprecated since v1.30; use the \"appArmorProfile\" field instead");
 }
 
 static bool defined_before(const struct val *list, size_t i)
@@ -88,7 +94,7 @@ static void container(struct pod_at *x, const struct vpath *p, const struct val 
                     STR_ARG(val_getstr(val_item(env, i), N_name)));
 }
 
-/* ---- ports ----------------------------------------------------------------------------------------------- */
+/* ---- ports --------------------------------------------------------------------------------------------- */
 
 struct port {
     struct str at;
@@ -132,8 +138,8 @@ static void port(struct pod_at *x, struct ports *all, const struct vpath *p, con
         warn_at(x->w, p,
                 "hostIP set without hostPort: {Name:" STR_FMT " HostPort:0 ContainerPort:%d Protocol:" STR_FMT
                 " HostIP:" STR_FMT "}",
-                STR_ARG(val_getstr(v, N_name)), (int)number(v, N_containerPort), STR_ARG(val_getstr(v, N_protocol)),
-                STR_ARG(val_getstr(v, N_hostIP)));
+                STR_ARG(val_getstr(v, N_name)), (int)number(v, N_containerPort),
+                STR_ARG(val_getstr(v, N_protocol)), STR_ARG(val_getstr(v, N_hostIP)));
     for (size_t i = 0; i < all->n; i++) {
         const char *text = clash(v, all->list[i].v);
         if (text)
@@ -145,7 +151,7 @@ static void port(struct pod_at *x, struct ports *all, const struct vpath *p, con
 static void container_ports(struct pod_at *x, const struct vpath *p, const struct val *c, void *arg)
 {
     size_t i = 0;
-    VAL_EACH(val_get(c, N_ports), v)
+    VAL_EACH (val_get(c, N_ports), v)
         port(x, arg, ITEM(AT(p, N_ports), i++), v);
 }
 
@@ -182,7 +188,7 @@ static void all_ports(struct pod_at *x)
     port_names(x, &all);
 }
 
-/* ---- where it may run ------------------------------------------------------------------------------------ */
+/* ---- where it may run ---------------------------------------------------------------------------------- */
 
 static void null_selector(struct warner *w, const struct vpath *p, const struct val *term)
 {
@@ -193,11 +199,12 @@ static void null_selector(struct warner *w, const struct vpath *p, const struct 
 static void pod_affinity(struct warner *w, const struct vpath *p, const struct val *v)
 {
     size_t i = 0, j = 0;
-    VAL_EACH(val_get(v, N_requiredDuringSchedulingIgnoredDuringExecution), term)
+    VAL_EACH (val_get(v, N_requiredDuringSchedulingIgnoredDuringExecution), term)
         null_selector(w, ITEM(AT(p, N_requiredDuringSchedulingIgnoredDuringExecution), i++), term);
-    VAL_EACH(val_get(v, N_preferredDuringSchedulingIgnoredDuringExecution), term)
-        null_selector(w, AT(ITEM(AT(p, N_preferredDuringSchedulingIgnoredDuringExecution), j++), N_podAffinityTerm),
-                      val_get(term, N_podAffinityTerm));
+    VAL_EACH (val_get(v, N_preferredDuringSchedulingIgnoredDuringExecution), term)
+        null_selector(
+            w, AT(ITEM(AT(p, N_preferredDuringSchedulingIgnoredDuringExecution), j++), N_podAffinityTerm),
+            val_get(term, N_podAffinityTerm));
 }
 
 static void node_affinity(struct warner *w, const struct vpath *p, const struct val *v)
@@ -205,17 +212,18 @@ static void node_affinity(struct warner *w, const struct vpath *p, const struct 
     const struct val *required = val_get(v, N_requiredDuringSchedulingIgnoredDuringExecution);
     const struct vpath *at = AT(AT(p, N_requiredDuringSchedulingIgnoredDuringExecution), N_nodeSelectorTerms);
     size_t i = 0, j = 0;
-    VAL_EACH(val_get(required, N_nodeSelectorTerms), term)
+    VAL_EACH (val_get(required, N_nodeSelectorTerms), term)
         warn_node_term(w, ITEM(at, i++), term, false);
-    VAL_EACH(val_get(v, N_preferredDuringSchedulingIgnoredDuringExecution), term)
-        warn_node_term(w, AT(ITEM(AT(p, N_preferredDuringSchedulingIgnoredDuringExecution), j++), N_preference),
+    VAL_EACH (val_get(v, N_preferredDuringSchedulingIgnoredDuringExecution), term)
+        warn_node_term(w,
+                       AT(ITEM(AT(p, N_preferredDuringSchedulingIgnoredDuringExecution), j++), N_preference),
                        val_get(term, N_preference), true);
 }
 
 static void topology_spread(struct warner *w, const struct vpath *p, const struct val *list)
 {
     size_t i = 0;
-    VAL_EACH(list, v) {
+    VAL_EACH (list, v) {
         const struct vpath *at = ITEM(p, i++);
         const char *text = deprecated_node_label(val_getstr(v, N_topologyKey));
         if (text)
@@ -226,16 +234,18 @@ static void topology_spread(struct warner *w, const struct vpath *p, const struc
 
 static void where_it_runs(struct pod_at *x)
 {
-    EACH_KEY(val_get(x->spec, N_nodeSelector), k) {
+    EACH_KEY (val_get(x->spec, N_nodeSelector), k) {
         const char *text = deprecated_node_label(val_str(k));
         if (text)
             warn_at(x->w, KEY(AT(x->spec_at, N_nodeSelector), val_str(k)), "%s", text);
     }
-    node_affinity(x->w, AT(AT(x->spec_at, N_affinity), N_nodeAffinity), val_at(x->spec, N_affinity, N_nodeAffinity));
-    topology_spread(x->w, AT(x->spec_at, N_topologySpreadConstraints), val_get(x->spec, N_topologySpreadConstraints));
+    node_affinity(x->w, AT(AT(x->spec_at, N_affinity), N_nodeAffinity),
+                  val_at(x->spec, N_affinity, N_nodeAffinity));
+    topology_spread(x->w, AT(x->spec_at, N_topologySpreadConstraints),
+                    val_get(x->spec, N_topologySpreadConstraints));
 }
 
-/* ---- volumes --------------------------------------------------------------------------------------------- */
+/* ---- volumes ------------------------------------------------------------------------------------------- */
 
 static void volume_plugins(struct pod_at *x, const struct vpath *p, const struct val *v)
 {
@@ -258,7 +268,8 @@ static void volume_plugins(struct pod_at *x, const struct vpath *p, const struct
             warn_at(x->w, AT_TEXT(p, plugins[i].name), "%s", plugins[i].text);
     const struct val *claim = val_at(v, N_ephemeral, N_volumeClaimTemplate);
     if (claim)
-        warn_claim_spec(x->w, AT(AT(AT(p, N_ephemeral), N_volumeClaimTemplate), N_spec), val_get(claim, N_spec));
+        warn_claim_spec(x->w, AT(AT(AT(p, N_ephemeral), N_volumeClaimTemplate), N_spec),
+                        val_get(claim, N_spec));
 }
 
 /* Files that a volume brings, and what brings each. */
@@ -283,7 +294,8 @@ static struct str file_text(struct files *f, const struct file *file)
 {
     struct arena *a = &f->x->w->arena;
     struct str path = text_quote(a, file->path);
-    return file->source.n ? arena_printf(a, STR_FMT " (" STR_FMT ")", STR_ARG(path), STR_ARG(file->source)) : path;
+    return file->source.n ? arena_printf(a, STR_FMT " (" STR_FMT ")", STR_ARG(path), STR_ARG(file->source))
+                          : path;
 }
 
 static void file_add(struct files *f, struct str path, struct str source)
@@ -293,7 +305,8 @@ static void file_add(struct files *f, struct str path, struct str source)
     struct file file = {path, source};
     for (size_t i = 0; i < f->n; i++)
         if (overlap(&f->list[i], &file))
-            warn_at(f->x->w, NULL, "volume \"" STR_FMT "\" (" STR_FMT "): overlapping paths: " STR_FMT " with " STR_FMT,
+            warn_at(f->x->w, NULL,
+                    "volume \"" STR_FMT "\" (" STR_FMT "): overlapping paths: " STR_FMT " with " STR_FMT,
                     STR_ARG(f->volume), STR_ARG(f->what), STR_ARG(file_text(f, &file)),
                     STR_ARG(file_text(f, &f->list[i])));
     if (f->n < ARRAY_SIZE(f->list)) /* who has more files than that names them by machine */
@@ -302,7 +315,7 @@ static void file_add(struct files *f, struct str path, struct str source)
 
 static void files_add(struct files *f, const struct val *items, struct str source)
 {
-    VAL_EACH(items, item)
+    VAL_EACH (items, item)
         file_add(f, val_getstr(item, N_path), source);
 }
 
@@ -333,7 +346,8 @@ static void files_of_source(struct files *f, const struct val *source)
         if (val_getstr(v, N_credentialBundlePath).n)
             file_add(f, val_getstr(v, N_credentialBundlePath), STR("PodCertificate credential bundle"));
     } else {
-        warn_at(f->x->w, NULL, "volume \"" STR_FMT "\" (Projected) has no sources provided", STR_ARG(f->volume));
+        warn_at(f->x->w, NULL, "volume \"" STR_FMT "\" (Projected) has no sources provided",
+                STR_ARG(f->volume));
     }
 }
 
@@ -354,7 +368,7 @@ static void volume_files(struct pod_at *x, const struct val *v)
         files_add(f, val_get(s, N_items), STR_NULL);
     } else if ((s = val_get(v, N_projected))) {
         f->what = STR("Projected");
-        VAL_EACH(val_get(s, N_sources), source)
+        VAL_EACH (val_get(s, N_sources), source)
             files_of_source(f, source);
     }
 }
@@ -362,22 +376,25 @@ static void volume_files(struct pod_at *x, const struct val *v)
 static void volumes(struct pod_at *x)
 {
     size_t i = 0;
-    VAL_EACH(val_get(x->spec, N_volumes), v)
+    VAL_EACH (val_get(x->spec, N_volumes), v)
         volume_plugins(x, ITEM(AT(x->spec_at, N_volumes), i++), v);
-    VAL_EACH(val_get(x->spec, N_volumes), v)
+    VAL_EACH (val_get(x->spec, N_volumes), v)
         volume_files(x, v);
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 static void annotations(struct pod_at *x)
 {
     static const struct {
         const char *key, *text;
     } old[] = {
-        {"scheduler.alpha.kubernetes.io/critical-pod", "non-functional in v1.16+; use the \"priorityClassName\" field instead"},
-        {"security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"},
-        {"security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; use the \"sysctls\" field instead"},
+        {"scheduler.alpha.kubernetes.io/critical-pod",
+         "non-functional in v1.16+; use the \"priorityClassName\" field instead"},
+        {"security.alpha.kubernetes.io/sysctls",
+         "non-functional in v1.11+; use the \"sysctls\" field instead"},
+        {"security.alpha.kubernetes.io/unsafe-sysctls",
+         "non-functional in v1.11+; use the \"sysctls\" field instead"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(old); i++)
         if (annotation(x, str_of(old[i].key)))
@@ -390,8 +407,8 @@ static void duplicates(struct pod_at *x, name_id list_name, name_id key, const c
     for (size_t i = 1; i < val_len(list); i++)
         for (size_t j = 0; j < i; j++)
             if (str_eq(val_getstr(val_item(list, i), key), val_getstr(val_item(list, j), key))) {
-                warn_at(x->w, AT(ITEM(AT(x->spec_at, list_name), i), key), "duplicate %s \"" STR_FMT "\"", what,
-                        STR_ARG(val_getstr(val_item(list, i), key)));
+                warn_at(x->w, AT(ITEM(AT(x->spec_at, list_name), i), key), "duplicate %s \"" STR_FMT "\"",
+                        what, STR_ARG(val_getstr(val_item(list, i), key)));
                 break;
             }
 }
@@ -400,7 +417,7 @@ static void pull_secrets(struct pod_at *x)
 {
     size_t i = 0;
     duplicates(x, N_imagePullSecrets, N_name, "name");
-    VAL_EACH(val_get(x->spec, N_imagePullSecrets), s) {
+    VAL_EACH (val_get(x->spec, N_imagePullSecrets), s) {
         if (!val_getstr(s, N_name).n)
             warn_at(x->w, AT(ITEM(AT(x->spec_at, N_imagePullSecrets), i), N_name), "invalid empty name \"\"");
         i++;
@@ -410,9 +427,9 @@ static void pull_secrets(struct pod_at *x)
 static void addresses(struct pod_at *x)
 {
     size_t i = 0, j = 0;
-    VAL_EACH(val_at(x->spec, N_dnsConfig, N_nameservers), ip)
+    VAL_EACH (val_at(x->spec, N_dnsConfig, N_nameservers), ip)
         warn_ip(x->w, ITEM(AT(AT(x->spec_at, N_dnsConfig), N_nameservers), i++), val_str(ip));
-    VAL_EACH(val_get(x->spec, N_hostAliases), alias)
+    VAL_EACH (val_get(x->spec, N_hostAliases), alias)
         warn_ip(x->w, AT(ITEM(AT(x->spec_at, N_hostAliases), j++), N_ip), val_getstr(alias, N_ip));
 }
 
@@ -428,7 +445,8 @@ static void warn_spec(struct pod_at *x)
     warn_fraction(x->w, AT(x->spec_at, N_overhead), val_get(x->spec, N_overhead), "memory");
     warn_fraction(x->w, AT(x->spec_at, N_overhead), val_get(x->spec, N_overhead), "ephemeral-storage");
     if (!val_at(x->spec, N_securityContext, N_seccompProfile) && annotation(x, str_of(seccomp)))
-        warn_at(x->w, KEY(x->annotations, str_of(seccomp)), "non-functional in v1.27+; use the \"seccompProfile\" field instead");
+        warn_at(x->w, KEY(x->annotations, str_of(seccomp)),
+                "non-functional in v1.27+; use the \"seccompProfile\" field instead");
     each_container(x, container, NULL);
     all_ports(x);
     if (val_int(val_get(x->spec, N_terminationGracePeriodSeconds), 0) < 0)

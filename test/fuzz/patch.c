@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Patches from clients. The first byte says which kind, on which object. What they make can be written and read again. */
+/* Patches from clients. The first byte says which kind, on which object. What they make can be written and
+ * read again. */
 #include "type/patch.h"
 #include "types.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char pod[] =
-    "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"b\"},\"finalizers\":[\"x/a\",\"x/b\"]},\"spec\":{\"containers\":["
-    "{\"name\":\"a\",\"image\":\"i\",\"env\":[{\"name\":\"E\",\"value\":\"1\"}],\"ports\":[{\"containerPort\":80}]},"
+    "{\"metadata\":{\"name\":\"x\",\"labels\":{\"a\":\"b\"},\"finalizers\":[\"x/a\",\"x/"
+    "b\"]},\"spec\":{\"containers\":["
+    "{\"name\":\"a\",\"image\":\"i\",\"env\":[{\"name\":\"E\",\"value\":\"1\"}],\"ports\":[{"
+    "\"containerPort\":80}]},"
     "{\"name\":\"b\"}],\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}],\"tolerations\":[{\"key\":\"k\"}]}}";
 
 static void check(struct arena *a, const struct type *t, const struct val *v)

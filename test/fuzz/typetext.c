@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Texts inside of objects that have a form of their own: schedules, image names, paths. The first byte says which. */
+/* Texts inside of objects that have a form of their own: schedules, image names, paths. The first byte says
+ * which. */
 #include "type/check.h"
 #include "type/cron.h"
 #include "type/image.h"
@@ -28,7 +29,8 @@ static void image(struct str s)
     struct image_name n;
     image_tag(s);
     if (image_parse(s, &n))
-        ASSERT(n.path.n && inside(n.path, s) && inside(n.registry, s) && inside(n.tag, s) && inside(n.digest, s));
+        ASSERT(n.path.n && inside(n.path, s) && inside(n.registry, s) && inside(n.tag, s) &&
+               inside(n.digest, s));
 }
 
 static void path(struct str s)
@@ -43,9 +45,10 @@ static void path(struct str s)
 
 static void formats(struct str s)
 {
-    static check_fn *const fns[] = {check_label_of_dns, check_subdomain, check_wildcard_subdomain, check_label_key,
-                                    check_label_text,   check_env_name,  check_config_key,         check_port_name,
-                                    check_percent,      check_ip,        check_cidr,               check_http_header};
+    static check_fn *const fns[] = {check_label_of_dns, check_subdomain,  check_wildcard_subdomain,
+                                    check_label_key,    check_label_text, check_env_name,
+                                    check_config_key,   check_port_name,  check_percent,
+                                    check_ip,           check_cidr,       check_http_header};
     for (size_t i = 0; i < ARRAY_SIZE(fns); i++) {
         struct check c = {0};
         fns[i](&c, s);

@@ -33,5 +33,4 @@ static inline struct str case_json(struct arena *a, const struct type *t, const 
 }
 
 /* JSON text equals, with single quotes for double ones. */
-#define assert_json(a, t, v, want)                                                                           \
-    assert_string_equal(case_json((a), (t), (v)).p, case_text((a), (want)).p)
+#define assert_json(a, t, v, want) assert_string_equal(case_json((a), (t), (v)).p, case_text((a), (want)).p)

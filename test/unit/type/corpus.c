@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replays recorded answers of a real API server (one JSON line each) against decoding, defaults, preparation and
- * validation, without a server: creates with dryRun, and updates of what the line's set-up creates.
+ * Replays recorded answers of a real API server (one JSON line each) against decoding, defaults, preparation
+ * and validation, without a server: creates with dryRun, and updates of what the line's set-up creates.
  *
  *     test_type_corpus [-v] FILE [ID-SUBSTRING]
  *
@@ -30,7 +30,7 @@ static struct str member(const struct val *v, const char *key)
     return val_str(val_key(v, str_of(key)));
 }
 
-/* ---- what a request is about ----------------------------------------------------------------------------- */
+/* ---- what a request is about --------------------------------------------------------------------------- */
 
 struct target {
     const struct resource *res;
@@ -66,7 +66,7 @@ static bool parse_path(struct str path, struct target *t)
     return t->res != NULL;
 }
 
-/* ---- the server's work in small -------------------------------------------------------------------------- */
+/* ---- the server's work in small ------------------------------------------------------------------------ */
 
 static void fill_meta(struct arena *a, const struct target *t, struct val *v)
 {
@@ -80,7 +80,8 @@ static void fill_meta(struct arena *a, const struct target *t, struct val *v)
     char version[128];
     val_set_str(a, v, N_apiVersion, str_of(resource_api_version(t->res, version, sizeof(version))));
     if (val_getstr(meta, N_generateName).n && !val_getstr(meta, N_name).n)
-        val_set_str(a, meta, N_name, arena_printf(a, STR_FMT "abcde", STR_ARG(val_getstr(meta, N_generateName))));
+        val_set_str(a, meta, N_name,
+                    arena_printf(a, STR_FMT "abcde", STR_ARG(val_getstr(meta, N_generateName))));
     val_set_str(a, meta, N_uid, STR("11111111-1111-1111-1111-111111111111"));
     val_set_str(a, meta, N_creationTimestamp, STR("2020-01-01T00:00:00Z"));
 }
@@ -94,7 +95,8 @@ static void allocate(struct arena *a, struct val *v)
         val_set_int(a, spec, N_healthCheckNodePort, 30001);
 }
 
-static int create(struct arena *a, const struct target *t, const struct val *body, struct val **ret, struct status *s)
+static int create(struct arena *a, const struct target *t, const struct val *body, struct val **ret,
+                  struct status *s)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     struct err e = {0};
@@ -114,8 +116,8 @@ static int create(struct arena *a, const struct target *t, const struct val *bod
     return status_invalid(s, str_of(t->res->group), str_of(t->res->kind), obj_name(v));
 }
 
-static int update(struct arena *a, const struct target *t, struct val *v, const struct val *old, struct val **ret,
-                  struct status *s)
+static int update(struct arena *a, const struct target *t, struct val *v, const struct val *old,
+                  struct val **ret, struct status *s)
 {
     defaults_apply(a, t->res->type, v);
     if (t->ns.n)
@@ -143,8 +145,8 @@ static int update(struct arena *a, const struct target *t, struct val *v, const 
     return status_invalid(s, str_of(t->res->group), str_of(t->res->kind), obj_name(v));
 }
 
-static int put(struct arena *a, const struct target *t, const struct val *body, const struct val *old, struct val **ret,
-               struct status *s)
+static int put(struct arena *a, const struct target *t, const struct val *body, const struct val *old,
+               struct val **ret, struct status *s)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     struct err e = {0};
@@ -173,8 +175,8 @@ static bool patch_kind_of(struct str content_type, enum patch_kind *ret)
     return false;
 }
 
-static int patch(struct arena *a, const struct target *t, enum patch_kind kind, const struct val *body, const struct val *old,
-                 struct val **ret, struct status *s)
+static int patch(struct arena *a, const struct target *t, enum patch_kind kind, const struct val *body,
+                 const struct val *old, struct val **ret, struct status *s)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     struct val *v = NULL;
@@ -186,29 +188,47 @@ static int patch(struct arena *a, const struct target *t, enum patch_kind kind, 
     return r ? r : update(a, t, v, old, ret, s);
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------------- */
 
 /* What others add: paths that may be in the recorded object and not in ours, or differ. */
 static const struct val *ignored; /* dotted paths of the line */
 
 static bool added_by_others(const char *path)
 {
-    VAL_EACH(ignored, p) {
+    VAL_EACH (ignored, p) {
         size_t n = strlen(path);
-        if (n > p->n && strncmp(path + 1, p->s, p->n) == 0 && (path[1 + p->n] == 0 || strchr(".[", path[1 + p->n])))
+        if (n > p->n && strncmp(path + 1, p->s, p->n) == 0 &&
+            (path[1 + p->n] == 0 || strchr(".[", path[1 + p->n])))
             return true;
     }
     static const char *const prefixes[] = {
-        ".metadata.uid", ".metadata.creationTimestamp", ".metadata.managedFields", ".metadata.name",
-        ".metadata.generateName", ".metadata.resourceVersion", ".metadata.namespace", ".spec.serviceAccount",
-        ".spec.tolerations", ".spec.priority", ".spec.preemptionPolicy", ".spec.clusterIP", ".spec.ipFamil",
-        ".spec.healthCheckNodePort", ".metadata.finalizers", ".status.lastPhaseTransitionTime", ".spec.storageClassName",
-        ".spec.username", ".spec.groups", ".spec.extra", ".spec.uid",
+        ".metadata.uid",
+        ".metadata.creationTimestamp",
+        ".metadata.managedFields",
+        ".metadata.name",
+        ".metadata.generateName",
+        ".metadata.resourceVersion",
+        ".metadata.namespace",
+        ".spec.serviceAccount",
+        ".spec.tolerations",
+        ".spec.priority",
+        ".spec.preemptionPolicy",
+        ".spec.clusterIP",
+        ".spec.ipFamil",
+        ".spec.healthCheckNodePort",
+        ".metadata.finalizers",
+        ".status.lastPhaseTransitionTime",
+        ".spec.storageClassName",
+        ".spec.username",
+        ".spec.groups",
+        ".spec.extra",
+        ".spec.uid",
     };
     for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
         if (strncmp(path, prefixes[i], strlen(prefixes[i])) == 0)
             return true;
-    return strstr(path, "olumeMounts") || strncmp(path, ".spec.volumes", 13) == 0 || strstr(path, ".nodePort");
+    return strstr(path, "olumeMounts") || strncmp(path, ".spec.volumes", 13) == 0 ||
+           strstr(path, ".nodePort");
 }
 
 static unsigned differ(const char *path, const struct val *want, const struct val *got);
@@ -217,11 +237,11 @@ static unsigned differ_map(const char *path, const struct val *want, const struc
 {
     char at[1024];
     unsigned n = 0;
-    VAL_EACH_ENTRY(want, k, v) {
+    VAL_EACH_ENTRY (want, k, v) {
         snprintf(at, sizeof(at), "%s.%.*s", path, (int)k->n, k->s);
         n += differ(at, v, val_key(got, val_str(k)));
     }
-    VAL_EACH_ENTRY(got, k, v) {
+    VAL_EACH_ENTRY (got, k, v) {
         snprintf(at, sizeof(at), "%s.%.*s", path, (int)k->n, k->s);
         if (!val_key(want, val_str(k)) && v->kind != VAL_NULL)
             n += differ(at, NULL, v);
@@ -251,7 +271,8 @@ static unsigned differ(const char *path, const struct val *want, const struct va
     CLEANUP_BUF struct buf g = BUF_INIT;
     json_encode(&w, NULL, want ?: &(struct val){.kind = VAL_NULL}, 0);
     json_encode(&g, NULL, got ?: &(struct val){.kind = VAL_NULL}, 0);
-    printf("    %s: want %.*s got %.*s\n", path, (int)MIN(w.n, (size_t)200), w.p, (int)MIN(g.n, (size_t)200), g.p);
+    printf("    %s: want %.*s got %.*s\n", path, (int)MIN(w.n, (size_t)200), w.p, (int)MIN(g.n, (size_t)200),
+           g.p);
     return 1;
 }
 
@@ -266,19 +287,20 @@ static bool has_cause(const struct status *s, struct str field, struct str reaso
 static unsigned differ_causes(const struct val *want, const struct status *s)
 {
     unsigned n = 0;
-    VAL_EACH(want, c)
+    VAL_EACH (want, c)
         if (!has_cause(s, val_str(val_item(c, 0)), val_str(val_item(c, 1)))) {
-            printf("    missing " STR_FMT " " STR_FMT "\n", STR_ARG(val_str(val_item(c, 0))), STR_ARG(val_str(val_item(c, 1))));
+            printf("    missing " STR_FMT " " STR_FMT "\n", STR_ARG(val_str(val_item(c, 0))),
+                   STR_ARG(val_str(val_item(c, 1))));
             n++;
         }
     for (size_t i = 0; i < s->n_causes; i++) {
         bool found = false;
-        VAL_EACH(want, c)
+        VAL_EACH (want, c)
             found = found || (str_eq(val_str(val_item(c, 0)), s->causes[i].field) &&
                               str_is(val_str(val_item(c, 1)), s->causes[i].reason));
         if (!found) {
-            printf("    extra " STR_FMT " %s: " STR_FMT "\n", STR_ARG(s->causes[i].field), s->causes[i].reason,
-                   STR_ARG(s->causes[i].message));
+            printf("    extra " STR_FMT " %s: " STR_FMT "\n", STR_ARG(s->causes[i].field),
+                   s->causes[i].reason, STR_ARG(s->causes[i].message));
             n++;
         }
     }
@@ -286,7 +308,8 @@ static unsigned differ_causes(const struct val *want, const struct status *s)
 }
 
 /* The cells of the one row of a Table. */
-static unsigned differ_cells(struct arena *a, const struct resource *r, const struct val *table, const struct val *v)
+static unsigned differ_cells(struct arena *a, const struct resource *r, const struct val *table,
+                             const struct val *v)
 {
     const struct val *want = val_key(val_item(val_key(table, STR("rows")), 0), STR("cells"));
     struct val *cells = ARENA_ARRAY(a, struct val, r->n_columns);
@@ -297,7 +320,7 @@ static unsigned differ_cells(struct arena *a, const struct resource *r, const st
     return differ("cells", want, got);
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 static bool set_up(struct arena *a, const struct val *line, const struct target *t, struct val **ret_old)
 {
@@ -326,10 +349,12 @@ static bool wanted_line(const struct val *line, const struct target *t)
     if ((!val_is(val_key(line, STR("body")), VAL_MAP) && !str_is(method, "PATCH")) || !t->res->stored)
         return false;
     if (str_is(method, "POST"))
-        return !t->name.n && !t->sub.n && (!val_key(line, STR("headers")) || str_is(area, "read.table")) && !val_key(line, STR("setup"));
+        return !t->name.n && !t->sub.n && (!val_key(line, STR("headers")) || str_is(area, "read.table")) &&
+               !val_key(line, STR("setup"));
     enum patch_kind kind;
     bool changes = str_is(method, "PUT") ||
-                   (str_is(method, "PATCH") && patch_kind_of(member(val_key(line, STR("headers")), "Content-Type"), &kind) &&
+                   (str_is(method, "PATCH") &&
+                    patch_kind_of(member(val_key(line, STR("headers")), "Content-Type"), &kind) &&
                     !str_contains(member(line, "path"), STR("fieldValidation=")));
     return changes && t->name.n && !str_is(t->sub, "scale") && val_key(line, STR("setup"));
 }
@@ -347,7 +372,8 @@ static void run_line(struct str text, const char *only)
         return;
     }
     ignored = val_key(line, STR("ignore"));
-    const struct val *raw = val_key(line, STR("rawBody")), *body = raw ? raw : val_key(line, STR("body")), *expect = val_key(line, STR("expect"));
+    const struct val *raw = val_key(line, STR("rawBody")), *body = raw ? raw : val_key(line, STR("body")),
+                     *expect = val_key(line, STR("expect"));
     int64_t code = val_int(val_key(expect, STR("code")), 0);
     struct str method = member(line, "method");
     enum patch_kind kind;

@@ -29,7 +29,8 @@ static void test_conditions(void **state)
 static void test_owners(void **state)
 {
     (void)state;
-    struct val *owner = case_val(&arena, type_at(T_apps_v1_ReplicaSet), "{'metadata':{'name':'rs','uid':'u1'}}");
+    struct val *owner =
+        case_val(&arena, type_at(T_apps_v1_ReplicaSet), "{'metadata':{'name':'rs','uid':'u1'}}");
     struct val *pod = val_new(&arena, VAL_OBJ);
     struct val *refs = val_sub_list(&arena, val_sub_obj(&arena, pod, N_metadata), N_ownerReferences);
     assert_null(obj_controller(pod));

@@ -31,14 +31,16 @@ static void test_stamp_puts_the_revision_in_its_place(void **state)
     (void)state;
     CLEANUP_ARENA struct arena a = ARENA_INIT;
     const struct resource *r = &resources[RES_CONFIGMAPS];
-    struct val *v = case_val(&a, r->type, "{'metadata':{'name':'a','uid':'u','creationTimestamp':'2020-01-01T00:00:00Z'}}");
+    struct val *v = case_val(
+        &a, r->type, "{'metadata':{'name':'a','uid':'u','creationTimestamp':'2020-01-01T00:00:00Z'}}");
     CLEANUP_OBJECT struct object *o = object_new(r, v);
     object_stamp(o, 42);
     assert_int_equal(o->revision, 42);
     assert_int_equal(obj_revision(o->val), 42);
-    assert_json(&a, r->type, o->val,
-                "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'a','uid':'u','resourceVersion':'42',"
-                "'creationTimestamp':'2020-01-01T00:00:00Z'}}");
+    assert_json(
+        &a, r->type, o->val,
+        "{'kind':'ConfigMap','apiVersion':'v1','metadata':{'name':'a','uid':'u','resourceVersion':'42',"
+        "'creationTimestamp':'2020-01-01T00:00:00Z'}}");
     assert_str(o->uid, "u");
 }
 
@@ -86,10 +88,11 @@ static void test_needs_nothing_of_what_it_was_made_of(void **state)
     CLEANUP_OBJECT struct object *o = object_new(r, case_val(&a, r->type, POD));
     arena_done(&a);
     object_stamp(o, 5);
-    assert_str(object_encoded(o, ENC_JSON),
-               "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\",\"namespace\":\"x\",\"uid\":\"u\","
-               "\"resourceVersion\":\"5\",\"labels\":{\"a\":\"2\",\"b\":\"1\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
-               "\"image\":\"i\",\"resources\":{}}]},\"status\":{}}");
+    assert_str(object_encoded(o, ENC_JSON), "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+                                            "\"a\",\"namespace\":\"x\",\"uid\":\"u\","
+                                            "\"resourceVersion\":\"5\",\"labels\":{\"a\":\"2\",\"b\":\"1\"}},"
+                                            "\"spec\":{\"containers\":[{\"name\":\"c\","
+                                            "\"image\":\"i\",\"resources\":{}}]},\"status\":{}}");
 }
 
 static void test_encoded_once(void **state)

@@ -43,15 +43,17 @@ static void test_v3_of_apps(void **state)
     assert_json(&arena, NULL, DIG(item, "patch", "x-kubernetes-group-version-kind"),
                 "{'group':'apps','kind':'Deployment','version':'v1'}");
     bool validates = false;
-    VAL_EACH(DIG(item, "patch", "parameters"), p)
+    VAL_EACH (DIG(item, "patch", "parameters"), p)
         validates = validates || str_is(val_str(DIG(p, "name")), "fieldValidation");
     assert_true(validates);
     assert_non_null(DIG(doc, "paths", "/apis/apps/v1/deployments", "get"));
     assert_null(DIG(doc, "paths", "/apis/apps/v1/deployments", "post"));
-    assert_str(val_str(DIG(doc, "paths", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", "get",
-                           "x-kubernetes-group-version-kind", "kind")), "Scale");
+    assert_str(val_str(DIG(doc, "paths", "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale",
+                           "get", "x-kubernetes-group-version-kind", "kind")),
+               "Scale");
     const struct val *schemas = DIG(doc, "components", "schemas");
-    assert_json(&arena, NULL, DIG(schemas, "io.k8s.api.apps.v1.Deployment", "x-kubernetes-group-version-kind"),
+    assert_json(&arena, NULL,
+                DIG(schemas, "io.k8s.api.apps.v1.Deployment", "x-kubernetes-group-version-kind"),
                 "[{'group':'apps','kind':'Deployment','version':'v1'}]");
     const struct val *containers = DIG(schemas, "io.k8s.api.core.v1.PodSpec", "properties", "containers");
     assert_str(val_str(DIG(containers, "x-kubernetes-patch-merge-key")), "name");
@@ -70,9 +72,9 @@ static void check_refs(const struct val *v, const struct val *schemas)
         if (!val_key(schemas, str_from(val_str(ref), (size_t)slash + 1)))
             fail_msg("dangling " STR_FMT, STR_ARG(val_str(ref)));
     }
-    VAL_EACH(v, item)
+    VAL_EACH (v, item)
         check_refs(item, schemas);
-    VAL_EACH_ENTRY(v, k, item) {
+    VAL_EACH_ENTRY (v, k, item) {
         (void)k;
         check_refs(item, schemas);
     }
@@ -112,8 +114,14 @@ static void test_custom_resources(void **state)
 {
     (void)state;
     CLEANUP_BUF struct buf b = BUF_INIT;
-    struct resource widget = {.group = "example.com", .version = "v1", .name = "widgets", .singular = "widget",
-                              .kind = "Widget", .list_kind = "WidgetList", .verbs = 255, .namespaced = true,
+    struct resource widget = {.group = "example.com",
+                              .version = "v1",
+                              .name = "widgets",
+                              .singular = "widget",
+                              .kind = "Widget",
+                              .list_kind = "WidgetList",
+                              .verbs = 255,
+                              .namespaced = true,
                               .index = (uint16_t)n_resources};
     const struct resource *list[] = {&widget};
     struct openapi_group g = {"example.com", "v1", list, 1};

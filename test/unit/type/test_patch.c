@@ -22,7 +22,8 @@ static void run_cases(enum patch_kind kind, const struct type *t, const struct p
         struct str patch = case_text(&arena, cases[i].patch);
         int r = patch_apply(&arena, kind, t, case_val(&arena, t, cases[i].doc), patch, NULL, &got, &s);
         if (r != cases[i].code)
-            fail_msg("case %zu: %s on %s: %d " STR_FMT, i, cases[i].patch, cases[i].doc, r, STR_ARG(s.message));
+            fail_msg("case %zu: %s on %s: %d " STR_FMT, i, cases[i].patch, cases[i].doc, r,
+                     STR_ARG(s.message));
         if (cases[i].want)
             assert_json(&arena, t, got, cases[i].want);
         else
@@ -58,7 +59,8 @@ static void test_json(void **state)
     (void)state;
     static const struct patch_case cases[] = {
         {"{'foo':'bar'}", "[{'op':'add','path':'/baz','value':'qux'}]", "{'baz':'qux','foo':'bar'}", 0},
-        {"{'foo':['bar','baz']}", "[{'op':'add','path':'/foo/1','value':'qux'}]", "{'foo':['bar','qux','baz']}", 0},
+        {"{'foo':['bar','baz']}", "[{'op':'add','path':'/foo/1','value':'qux'}]",
+         "{'foo':['bar','qux','baz']}", 0},
         {"{'foo':['bar']}", "[{'op':'add','path':'/foo/-','value':['abc']}]", "{'foo':['bar',['abc']]}", 0},
         {"{'foo':['bar']}", "[{'op':'add','path':'/foo/2','value':1}]", NULL, 422},
         {"{'baz':'qux','foo':'bar'}", "[{'op':'remove','path':'/baz'}]", "{'foo':'bar'}", 0},
@@ -73,10 +75,12 @@ static void test_json(void **state)
         {"{'a':{'b':1}}", "[{'op':'copy','from':'/a','path':'/c'},{'op':'replace','path':'/c/b','value':2}]",
          "{'a':{'b':1},'c':{'b':2}}", 0},
         {"{'a':1}", "[{'op':'test','path':'/a','value':1},{'op':'remove','path':'/a'}]", "{}", 0},
-        {"{'a':{'x':1,'y':[1,2]}}", "[{'op':'test','path':'/a','value':{'y':[1,2],'x':1}}]", "{'a':{'x':1,'y':[1,2]}}", 0},
+        {"{'a':{'x':1,'y':[1,2]}}", "[{'op':'test','path':'/a','value':{'y':[1,2],'x':1}}]",
+         "{'a':{'x':1,'y':[1,2]}}", 0},
         {"{'a':1}", "[{'op':'test','path':'/a','value':'1'}]", NULL, 422},
         {"{'a':1}", "[{'op':'test','path':'/b','value':null}]", "{'a':1}", 0},
-        {"{'a/b':1,'m~n':2}", "[{'op':'remove','path':'/a~1b'},{'op':'replace','path':'/m~0n','value':3}]", "{'m~n':3}", 0},
+        {"{'a/b':1,'m~n':2}", "[{'op':'remove','path':'/a~1b'},{'op':'replace','path':'/m~0n','value':3}]",
+         "{'m~n':3}", 0},
         {"{'a':1}", "[{'op':'remove','path':'/b'}]", NULL, 422},
         {"{'a':1}", "[{'op':'move','from':'/b','path':'/a'}]", NULL, 422},
         {"{'a':1}", "[{'op':'copy','path':'/a'}]", NULL, 422},
@@ -116,7 +120,8 @@ static void test_json_limits(void **state)
     buf_clear(&b);
     buf_puts(&b, "[{\"op\":\"add\",\"path\":\"/a\",\"value\":{}}");
     for (int i = 0; i < 3000; i++)
-        buf_puts(&b, ",{\"op\":\"add\",\"path\":\"/b\",\"value\":{}},{\"op\":\"move\",\"from\":\"/a\",\"path\":\"/b/a\"},"
+        buf_puts(&b, ",{\"op\":\"add\",\"path\":\"/b\",\"value\":{}},{\"op\":\"move\",\"from\":\"/"
+                     "a\",\"path\":\"/b/a\"},"
                      "{\"op\":\"move\",\"from\":\"/b\",\"path\":\"/a\"}");
     buf_putc(&b, ']');
     status_init(&s, &arena);
@@ -133,7 +138,8 @@ static void test_typed_results(void **state)
         {"{'data':{'a':'1'}}", "{'data':{'a':5}}", NULL, 422},
         {"{'data':{'a':'1'}}", "{'data':'x'}", NULL, 422},
         {"{'kind':'ConfigMap','apiVersion':'v1'}", "{'apiVersion':'v2'}", NULL, 422},
-        {"{'kind':'ConfigMap','apiVersion':'v1'}", "{'kind':null}", "{'kind':'ConfigMap','apiVersion':'v1','metadata':{}}", 0},
+        {"{'kind':'ConfigMap','apiVersion':'v1'}", "{'kind':null}",
+         "{'kind':'ConfigMap','apiVersion':'v1','metadata':{}}", 0},
     };
     run_cases(PATCH_MERGE, t, merges, ARRAY_SIZE(merges));
     struct status s;
@@ -141,7 +147,8 @@ static void test_typed_results(void **state)
     struct json_report report = {0};
     status_init(&s, &arena);
     assert_int_equal(patch_apply(&arena, PATCH_MERGE, t, case_val(&arena, t, "{}"),
-                                 case_text(&arena, "{'data':{'a':'1','a':'2'},'zz':1}"), &report, &got, &s), 0);
+                                 case_text(&arena, "{'data':{'a':'1','a':'2'},'zz':1}"), &report, &got, &s),
+                     0);
     assert_int_equal(report.n, 2);
     assert_str(report.problems[0], "duplicate field \"data.a\"");
     assert_str(report.problems[1], "unknown field \"zz\"");
@@ -160,13 +167,18 @@ static void test_strategic_lists(void **state)
         /* what is new comes first, as the patch's items do where the server knows no order */
         {SPEC, "{'containers':[{'name':'n','image':'x'}]}",
          "{'containers':[" ITEM("n", "x") "," ITEM("a", "1") "," ITEM("b", "2") "," ITEM("c", "3") "]}", 0},
-        {SPEC, "{'containers':[{'name':'b','$patch':'delete'}]}", "{'containers':[" ITEM("a", "1") "," ITEM("c", "3") "]}", 0},
-        {SPEC, "{'containers':[{'name':'n','image':'x'},{'$patch':'replace'}]}", "{'containers':[" ITEM("n", "x") "]}", 0},
+        {SPEC, "{'containers':[{'name':'b','$patch':'delete'}]}",
+         "{'containers':[" ITEM("a", "1") "," ITEM("c", "3") "]}", 0},
+        {SPEC, "{'containers':[{'name':'n','image':'x'},{'$patch':'replace'}]}",
+         "{'containers':[" ITEM("n", "x") "]}", 0},
         {SPEC, "{'$setElementOrder/containers':[{'name':'c'},{'name':'a'},{'name':'b'}]}",
          "{'containers':[" ITEM("c", "3") "," ITEM("a", "1") "," ITEM("b", "2") "]}", 0},
-        {SPEC, "{'$setElementOrder/containers':[{'name':'a'},{'name':'n'},{'name':'b'}],'containers':[{'name':'n','image':'x'}]}",
+        {SPEC,
+         "{'$setElementOrder/"
+         "containers':[{'name':'a'},{'name':'n'},{'name':'b'}],'containers':[{'name':'n','image':'x'}]}",
          "{'containers':[" ITEM("a", "1") "," ITEM("n", "x") "," ITEM("b", "2") "," ITEM("c", "3") "]}", 0},
-        {SPEC, "{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'n','image':'x'}]}", NULL, 400},
+        {SPEC, "{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'n','image':'x'}]}", NULL,
+         400},
         {SPEC, "{'containers':[{'image':'x'}]}", NULL, 400},
         {SPEC, "{'containers':[{'name':'a','$patch':'frob'}]}", NULL, 400},
         {SPEC, "{'containers':[[1]]}", NULL, 422},
@@ -180,8 +192,10 @@ static void test_strategic_lists(void **state)
     run_cases(PATCH_STRATEGIC, type_at(T_core_v1_PodSpec), cases, ARRAY_SIZE(cases));
     static const struct patch_case metas[] = {
         {"{'finalizers':['a','b']}", "{'finalizers':['c','a']}", "{'finalizers':['c','a','b']}", 0},
-        {"{'finalizers':['a','b','c']}", "{'$deleteFromPrimitiveList/finalizers':['b']}", "{'finalizers':['a','c']}", 0},
-        {"{'finalizers':['a']}", "{'$setElementOrder/finalizers':['b','a'],'finalizers':['b']}", "{'finalizers':['b','a']}", 0},
+        {"{'finalizers':['a','b','c']}", "{'$deleteFromPrimitiveList/finalizers':['b']}",
+         "{'finalizers':['a','c']}", 0},
+        {"{'finalizers':['a']}", "{'$setElementOrder/finalizers':['b','a'],'finalizers':['b']}",
+         "{'finalizers':['b','a']}", 0},
         {"{'ownerReferences':[{'uid':'1','kind':'','name':'','apiVersion':''}]}",
          "{'ownerReferences':[{'uid':'1','$patch':'delete'}]}", "{'ownerReferences':[]}", 0},
         {"{'labels':{'a':'1','b':'2'}}", "{'labels':{'a':null,'c':'3'}}", "{'labels':{'b':'2','c':'3'}}", 0},
@@ -193,7 +207,8 @@ static void test_strategic_lists(void **state)
         struct val *got = NULL;
         const struct type *t = type_at(T_meta_v1_ObjectMeta);
         status_init(&s, &arena);
-        int r = patch_strategic(&arena, t, case_val(&arena, t, metas[i].doc), case_text(&arena, metas[i].patch), &got, &s);
+        int r = patch_strategic(&arena, t, case_val(&arena, t, metas[i].doc),
+                                case_text(&arena, metas[i].patch), &got, &s);
         assert_int_equal(r, 0);
         assert_true(val_equal(got, case_val(&arena, t, metas[i].want)));
     }
@@ -203,8 +218,8 @@ static void test_strategic_retain_keys(void **state)
 {
     (void)state;
     static const struct patch_case cases[] = {
-        {"{'type':'RollingUpdate','rollingUpdate':{'maxSurge':1}}", "{'$retainKeys':['type'],'type':'Recreate'}",
-         "{'type':'Recreate'}", 0},
+        {"{'type':'RollingUpdate','rollingUpdate':{'maxSurge':1}}",
+         "{'$retainKeys':['type'],'type':'Recreate'}", "{'type':'Recreate'}", 0},
         {"{'type':'RollingUpdate','rollingUpdate':{'maxSurge':1}}",
          "{'$retainKeys':['type'],'type':'RollingUpdate','rollingUpdate':{'maxSurge':2}}", NULL, 400},
         {"{'type':'RollingUpdate'}", "{'$retainKeys':'type'}", NULL, 400},

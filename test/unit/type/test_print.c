@@ -39,38 +39,49 @@ static void run_cases(const struct print_case *cases, size_t n)
 
 #define META "'metadata':{'name':'x','creationTimestamp':'2024-01-01T00:00:00Z'}"
 #define DYING                                                                                                \
-    "'metadata':{'name':'x','creationTimestamp':'2024-01-01T00:00:00Z','deletionTimestamp':'2024-01-01T00:00:00Z'}"
+    "'metadata':{'name':'x','creationTimestamp':'2024-01-01T00:00:00Z','deletionTimestamp':'2024-01-01T00:"  \
+    "00:00Z'}"
 #define POD(status) "{" META ",'spec':{'containers':[{'name':'a'},{'name':'b'}]},'status':{" status "}}"
 
 static void test_pods(void **state)
 {
     (void)state;
     static const struct print_case cases[] = {
-        {RES_PODS, POD("'phase':'Pending'"), "x | 0/2 | Pending | 0 | 60m | <none> | <none> | <none> | <none>"},
+        {RES_PODS, POD("'phase':'Pending'"),
+         "x | 0/2 | Pending | 0 | 60m | <none> | <none> | <none> | <none>"},
         {RES_PODS,
-         POD("'phase':'Running','podIP':'1.2.3.4','podIPs':[{'ip':'1.2.3.4'}],'containerStatuses':[{'name':'a','ready':true,"
+         POD("'phase':'Running','podIP':'1.2.3.4','podIPs':[{'ip':'1.2.3.4'}],'containerStatuses':[{'name':'"
+             "a','ready':true,"
              "'restartCount':2,'state':{'running':{}},'lastState':{'terminated':{'exitCode':1,"
-             "'finishedAt':'2024-01-01T00:58:00Z'}}},{'name':'b','ready':true,'restartCount':1,'state':{'running':{}}}]"),
+             "'finishedAt':'2024-01-01T00:58:00Z'}}},{'name':'b','ready':true,'restartCount':1,'state':{'"
+             "running':{}}}]"),
          "x | 2/2 | Running | 3 (2m ago) | 60m | 1.2.3.4 | <none> | <none> | <none>"},
         {RES_PODS,
-         POD("'phase':'Running','containerStatuses':[{'name':'a','ready':true,'restartCount':0,'state':{'running':{}}},"
+         POD("'phase':'Running','containerStatuses':[{'name':'a','ready':true,'restartCount':0,'state':{'"
+             "running':{}}},"
              "{'name':'b','restartCount':4,'state':{'waiting':{'reason':'CrashLoopBackOff'}}}]"),
          "x | 1/2 | CrashLoopBackOff | 4 | 60m | <none> | <none> | <none> | <none>"},
         {RES_PODS,
-         POD("'phase':'Failed','containerStatuses':[{'name':'a','state':{'terminated':{'exitCode':1,'reason':'Error'}}},"
+         POD("'phase':'Failed','containerStatuses':[{'name':'a','state':{'terminated':{'exitCode':1,'reason':"
+             "'Error'}}},"
              "{'name':'b','state':{'terminated':{'exitCode':0,'reason':'Completed'}}}]"),
          "x | 0/2 | Error | 0 | 60m | <none> | <none> | <none> | <none>"},
-        {RES_PODS, POD("'phase':'Failed','reason':'Evicted'"), "x | 0/2 | Evicted | 0 | 60m | <none> | <none> | <none> | <none>"},
-        {RES_PODS, "{" DYING ",'spec':{'containers':[{'name':'a'}],'nodeName':'n'},'status':{'phase':'Running'}}",
+        {RES_PODS, POD("'phase':'Failed','reason':'Evicted'"),
+         "x | 0/2 | Evicted | 0 | 60m | <none> | <none> | <none> | <none>"},
+        {RES_PODS,
+         "{" DYING ",'spec':{'containers':[{'name':'a'}],'nodeName':'n'},'status':{'phase':'Running'}}",
          "x | 0/1 | Terminating | 0 | 60m | <none> | n | <none> | <none>"},
         {RES_PODS,
-         "{" META ",'spec':{'initContainers':[{'name':'i'},{'name':'j'}],'containers':[{'name':'a'}]},'status':{"
+         "{" META
+         ",'spec':{'initContainers':[{'name':'i'},{'name':'j'}],'containers':[{'name':'a'}]},'status':{"
          "'phase':'Pending','initContainerStatuses':[{'name':'i','state':{'terminated':{'exitCode':0}}},"
          "{'name':'j','state':{'running':{}}}]}}",
          "x | 0/1 | Init:1/2 | 0 | 60m | <none> | <none> | <none> | <none>"},
         {RES_PODS,
-         "{" META ",'spec':{'initContainers':[{'name':'i'}],'containers':[{'name':'a'}]},'status':{'phase':'Pending',"
-         "'initContainerStatuses':[{'name':'i','restartCount':3,'state':{'waiting':{'reason':'CrashLoopBackOff'}}}]}}",
+         "{" META
+         ",'spec':{'initContainers':[{'name':'i'}],'containers':[{'name':'a'}]},'status':{'phase':'Pending',"
+         "'initContainerStatuses':[{'name':'i','restartCount':3,'state':{'waiting':{'reason':'"
+         "CrashLoopBackOff'}}}]}}",
          "x | 0/1 | Init:CrashLoopBackOff | 3 | 60m | <none> | <none> | <none> | <none>"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
@@ -82,15 +93,20 @@ static void test_others(void **state)
     static const struct print_case cases[] = {
         {RES_NODES,
          "{'metadata':{'name':'n','creationTimestamp':'2024-01-01T00:00:00Z','labels':{"
-         "'node-role.kubernetes.io/control-plane':''}},'spec':{'unschedulable':true},'status':{'conditions':[{'type':'Ready',"
-         "'status':'True'}],'nodeInfo':{'kubeletVersion':'v1'},'addresses':[{'type':'InternalIP','address':'10.0.0.1'}]}}",
-         "n | Ready,SchedulingDisabled | control-plane | 60m | v1 | 10.0.0.1 | <none> | <unknown> | <unknown> | <unknown>"},
+         "'node-role.kubernetes.io/"
+         "control-plane':''}},'spec':{'unschedulable':true},'status':{'conditions':[{'type':'Ready',"
+         "'status':'True'}],'nodeInfo':{'kubeletVersion':'v1'},'addresses':[{'type':'InternalIP','address':'"
+         "10.0.0.1'}]}}",
+         "n | Ready,SchedulingDisabled | control-plane | 60m | v1 | 10.0.0.1 | <none> | <unknown> | "
+         "<unknown> | <unknown>"},
         {RES_SERVICES,
-         "{" META ",'spec':{'type':'NodePort','clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1'],'ports':[{'port':80,'nodePort':30000,"
+         "{" META ",'spec':{'type':'NodePort','clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1'],'ports':[{'"
+         "port':80,'nodePort':30000,"
          "'protocol':'TCP'},{'port':53,'protocol':'UDP'}],'selector':{'a':'b'}}}",
          "x | NodePort | 10.0.0.1 | <none> | 80:30000/TCP,53/UDP | 60m | a=b"},
         {RES_DEPLOYMENTS,
-         "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'a':'b'}},'template':{'spec':{'containers':[{'name':'c',"
+         "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'a':'b'}},'template':{'spec':{'"
+         "containers':[{'name':'c',"
          "'image':'i'}]}}},'status':{'readyReplicas':2,'updatedReplicas':1,'availableReplicas':2}}",
          "x | 2/3 | 1 | 2 | 60m | c | i | a=b"},
         {RES_CONFIGMAPS, "{" META ",'data':{'a':'b'},'binaryData':{'c':'YQ=='}}", "x | 2 | 60m"},
@@ -99,9 +115,12 @@ static void test_others(void **state)
          "{" META ",'spec':{'completions':3,'template':{'spec':{'containers':[]}}},'status':{'succeeded':1,"
          "'startTime':'2024-01-01T00:30:00Z'}}",
          "x | Running | 1/3 | 30m | 60m |  |  | <none>"},
-        {RES_CRONJOBS, "{" META ",'spec':{'schedule':'* * * * *','suspend':false,'jobTemplate':{'spec':{'template':{'spec':{}}}}}}",
+        {RES_CRONJOBS,
+         "{" META
+         ",'spec':{'schedule':'* * * * *','suspend':false,'jobTemplate':{'spec':{'template':{'spec':{}}}}}}",
          "x | * * * * * | <none> | False | 0 | <none> | 60m |  |  | <none>"},
-        {RES_ENDPOINTS, "{" META ",'subsets':[{'addresses':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'}],'ports':[{'port':80}]}]}",
+        {RES_ENDPOINTS,
+         "{" META ",'subsets':[{'addresses':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'}],'ports':[{'port':80}]}]}",
          "x | 1.1.1.1:80,1.1.1.2:80 | 60m"},
     };
     run_cases(cases, ARRAY_SIZE(cases));

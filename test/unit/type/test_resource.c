@@ -10,7 +10,8 @@ static void test_find(void **state)
     (void)state;
     assert_ptr_equal(resource_find(STR(""), STR("v1"), STR("pods")), &resources[RES_PODS]);
     assert_ptr_equal(resource_find(STR("apps"), STR("v1"), STR("deployments")), &resources[RES_DEPLOYMENTS]);
-    assert_ptr_equal(resource_find_kind(STR("apps"), STR("v1"), STR("Deployment")), &resources[RES_DEPLOYMENTS]);
+    assert_ptr_equal(resource_find_kind(STR("apps"), STR("v1"), STR("Deployment")),
+                     &resources[RES_DEPLOYMENTS]);
     assert_null(resource_find(STR("apps"), STR("v1"), STR("pods")));
     assert_null(resource_find(STR(""), STR("v2"), STR("pods")));
     assert_null(resource_find(STR(""), STR("v1"), STR("Pod")));

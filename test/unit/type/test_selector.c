@@ -49,13 +49,16 @@ static void test_parse_refuses(void **state)
         {"a in (b c)", "unable to parse requirement: found 'c', expected: ',' or ')'"},
         {"!", "unable to parse requirement: found '', expected: identifier"},
         {"a=(", "unable to parse requirement: found '(', expected: identifier"},
-        {"a>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be "
+        {"a>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the "
+                "value must be "
                 "an integer"},
         {"/a=b", "unable to parse requirement: <nil>: Invalid value: \"/a\": prefix part must be non-empty"},
-        {"a=b@", "unable to parse requirement: values[0][a]: Invalid value: \"b@\": a valid label must be an empty string or "
-                 "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
-                 "character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
-                 "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"},
+        {"a=b@",
+         "unable to parse requirement: values[0][a]: Invalid value: \"b@\": a valid label must be an empty "
+         "string or "
+         "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+         "character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+         "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct selector s;
@@ -72,11 +75,13 @@ static void test_matches(void **state)
         const char *selector;
         bool want;
     } cases[] = {
-        {"", true},           {"a=1", true},       {"a=2", false},     {"a!=1", false},  {"x!=1", true},
-        {"a in (1,2)", true}, {"x in (1)", false}, {"x notin (1)", true}, {"a notin (1)", false},
-        {"a", true},          {"x", false},        {"!a", false},      {"!x", true},     {"n>4", true},
-        {"n>5", false},       {"n<6", true},       {"a=1,n=5", true},  {"a=1,n=6", false}, {"b>1", false},
-        {"e=", true},         {"x=", false},
+        {"", true},          {"a=1", true},         {"a=2", false},
+        {"a!=1", false},     {"x!=1", true},        {"a in (1,2)", true},
+        {"x in (1)", false}, {"x notin (1)", true}, {"a notin (1)", false},
+        {"a", true},         {"x", false},          {"!a", false},
+        {"!x", true},        {"n>4", true},         {"n>5", false},
+        {"n<6", true},       {"a=1,n=5", true},     {"a=1,n=6", false},
+        {"b>1", false},      {"e=", true},          {"x=", false},
     };
     struct val *labels = case_val(&arena, NULL, "{'a':'1','b':'x','n':'5','e':''}");
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -123,9 +128,10 @@ static void test_label_selector_objects(void **state)
     assert_false(selector_matches(&s, labels));
     assert_int_equal(selector_from_val(&arena, case_val(&arena, t, "{}"), &s, &e), 0);
     assert_true(selector_matches(&s, labels));
-    struct val *v = case_val(&arena, t,
-                             "{'matchLabels':{'a':'1'},'matchExpressions':[{'key':'b','operator':'NotIn','values':['y','x']},"
-                             "{'key':'c','operator':'DoesNotExist'}]}");
+    struct val *v = case_val(
+        &arena, t,
+        "{'matchLabels':{'a':'1'},'matchExpressions':[{'key':'b','operator':'NotIn','values':['y','x']},"
+        "{'key':'c','operator':'DoesNotExist'}]}");
     assert_int_equal(selector_from_val(&arena, v, &s, &e), 0);
     assert_string_equal(selector_print(&arena, &s).p, "a=1,b notin (x,y),!c");
     assert_true(selector_matches(&s, labels));
@@ -148,8 +154,11 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse_and_print), cmocka_unit_test(test_parse_refuses), cmocka_unit_test(test_matches),
-        cmocka_unit_test(test_fields),          cmocka_unit_test(test_label_selector_objects),
+        cmocka_unit_test(test_parse_and_print),
+        cmocka_unit_test(test_parse_refuses),
+        cmocka_unit_test(test_matches),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_label_selector_objects),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -53,8 +53,10 @@ static void test_cron_next(void **state)
 static void test_cron_refuses(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *",
-                                        "a * * * *", "*/0 * * * *", "5-1 * * * *", "@often", "@every x", "TZ=UTC * * * * *"};
+    static const char *const cases[] = {
+        "",          "* * * *",    "* * * * * *",     "60 * * * *",  "* 24 * * *",
+        "* * 0 * *", "* * * 13 *", "a * * * *",       "*/0 * * * *", "5-1 * * * *",
+        "@often",    "@every x",   "TZ=UTC * * * * *"};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct cron c;
         struct err e = {0};
@@ -106,19 +108,24 @@ static void test_qos(void **state)
         {"{'containers':[{'name':'a'}]}", "BestEffort"},
         {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'0'}}}]}", "BestEffort"},
         {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'1'}}}]}", "Burstable"},
-        {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1'},'limits':{'cpu':'1','memory':'1'}}}]}",
+        {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1'},'limits':{'cpu':'1','"
+         "memory':'1'}}}]}",
          "Guaranteed"},
-        {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1'},'limits':{'cpu':'2','memory':'1'}}}]}",
+        {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1'},'limits':{'cpu':'2','"
+         "memory':'1'}}}]}",
          "Burstable"},
-        {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1'},'limits':{'cpu':'1','memory':'1'}}},"
+        {"{'containers':[{'name':'a','resources':{'requests':{'cpu':'1','memory':'1'},'limits':{'cpu':'1','"
+         "memory':'1'}}},"
          "{'name':'b'}]}",
          "Burstable"},
-        {"{'initContainers':[{'name':'i'}],'containers':[{'name':'a','resources':{'limits':{'cpu':'1','memory':'1'},"
+        {"{'initContainers':[{'name':'i'}],'containers':[{'name':'a','resources':{'limits':{'cpu':'1','"
+         "memory':'1'},"
          "'requests':{'cpu':'1','memory':'1'}}}]}",
          "Burstable"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        assert_string_equal(pod_qos_class(case_val(&arena, type_at(T_core_v1_PodSpec), cases[i].spec)), cases[i].want);
+        assert_string_equal(pod_qos_class(case_val(&arena, type_at(T_core_v1_PodSpec), cases[i].spec)),
+                            cases[i].want);
 }
 
 static void test_paths(void **state)
@@ -167,7 +174,9 @@ static void test_service_addresses(void **state)
     const struct type *t = type_at(T_core_v1_Service);
     struct val *v = case_val(&arena, t, "{'spec':{'clusterIP':'10.0.0.1'}}");
     service_normalize(&arena, v, NULL);
-    assert_json(&arena, t, v, "{'metadata':{},'spec':{'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1']},'status':{'loadBalancer':{}}}");
+    assert_json(&arena, t, v,
+                "{'metadata':{},'spec':{'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1']},'status':{'"
+                "loadBalancer':{}}}");
 
     const struct val *old = v;
     v = case_val(&arena, t, "{'spec':{'clusterIP':'None','clusterIPs':['10.0.0.1']}}");
@@ -179,9 +188,10 @@ static void test_service_leaves_its_type(void **state)
 {
     (void)state;
     const struct type *t = type_at(T_core_v1_Service);
-    const struct val *old = case_val(&arena, t,
-                                     "{'spec':{'type':'NodePort','clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1'],"
-                                     "'ports':[{'port':80,'nodePort':30001}]}}");
+    const struct val *old =
+        case_val(&arena, t,
+                 "{'spec':{'type':'NodePort','clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1'],"
+                 "'ports':[{'port':80,'nodePort':30001}]}}");
     struct val *v = val_copy(&arena, old);
     val_set_str(&arena, val_mut(v, N_spec), N_type, STR("ClusterIP"));
     prepare_service_update(&arena, v, old);
@@ -205,9 +215,12 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cron_next),         cmocka_unit_test(test_cron_refuses),
-        cmocka_unit_test(test_images),            cmocka_unit_test(test_qos),
-        cmocka_unit_test(test_paths),             cmocka_unit_test(test_service_addresses),
+        cmocka_unit_test(test_cron_next),
+        cmocka_unit_test(test_cron_refuses),
+        cmocka_unit_test(test_images),
+        cmocka_unit_test(test_qos),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_service_addresses),
         cmocka_unit_test(test_service_leaves_its_type),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);

@@ -34,8 +34,9 @@ static void test_messages(void **state)
     assert_str(s.group, "apps");
     s = fresh();
     assert_int_equal(status_conflict(&s, pods, STR("x"), NULL), 409);
-    assert_str(s.message, "Operation cannot be fulfilled on pods \"x\": the object has been modified; please apply your "
-                          "changes to the latest version and try again");
+    assert_str(s.message,
+               "Operation cannot be fulfilled on pods \"x\": the object has been modified; please apply your "
+               "changes to the latest version and try again");
     assert_string_equal(s.reason, "Conflict");
     s = fresh();
     assert_int_equal(status_forbidden(&s, deployments, STR("x"), "why"), 403);
@@ -71,11 +72,14 @@ static void test_invalid(void **state)
     cause_required(&s, STR("spec.containers"), NULL);
     assert_int_equal(status_invalid(&s, STR(""), STR("Pod"), STR("x")), 422);
     assert_str(s.message, "Pod \"x\" is invalid: spec.containers: Required value");
-    cause_invalid(&s, STR("spec.a"), &(struct val){.kind = VAL_INT, .i = -1}, "must be greater than or equal to 0");
+    cause_invalid(&s, STR("spec.a"), &(struct val){.kind = VAL_INT, .i = -1},
+                  "must be greater than or equal to 0");
     cause_required(&s, STR("spec.containers"), NULL); /* said before: printed once, kept twice */
     assert_int_equal(status_invalid(&s, STR("apps"), STR("Deployment"), STR("x")), 422);
-    assert_str(s.message, "Deployment.apps \"x\" is invalid: [spec.containers: Required value, spec.a: Invalid value: -1: "
-                          "must be greater than or equal to 0]");
+    assert_str(
+        s.message,
+        "Deployment.apps \"x\" is invalid: [spec.containers: Required value, spec.a: Invalid value: -1: "
+        "must be greater than or equal to 0]");
     assert_int_equal(s.n_causes, 3);
     assert_str(s.kind, "Deployment");
 }
@@ -120,11 +124,14 @@ static void test_status_object_and_back(void **state)
     cause_required(&s, STR("spec.x"), NULL);
     status_invalid(&s, STR("apps"), STR("Deployment"), STR("d"));
     struct val *v = status_to_val(&s, &arena);
-    assert_json(&arena, type_at(T_meta_v1_Status), v,
-                "{'kind':'Status','apiVersion':'v1','metadata':{},'status':'Failure','message':'Deployment.apps \\'d\\' is "
-                "invalid: spec.x: Required value','reason':'Invalid','details':{'name':'d','group':'apps','kind':"
-                "'Deployment','causes':[{'reason':'FieldValueRequired','message':'Required value','field':'spec.x'}]},"
-                "'code':422}");
+    assert_json(
+        &arena, type_at(T_meta_v1_Status), v,
+        "{'kind':'Status','apiVersion':'v1','metadata':{},'status':'Failure','message':'Deployment.apps "
+        "\\'d\\' is "
+        "invalid: spec.x: Required value','reason':'Invalid','details':{'name':'d','group':'apps','kind':"
+        "'Deployment','causes':[{'reason':'FieldValueRequired','message':'Required "
+        "value','field':'spec.x'}]},"
+        "'code':422}");
     struct status t = fresh();
     status_from_val(&t, v);
     assert_int_equal(t.code, 422);
@@ -159,10 +166,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_invalid),
-        cmocka_unit_test(test_cause_texts),
-        cmocka_unit_test(test_status_object_and_back),
+        cmocka_unit_test(test_messages),    cmocka_unit_test(test_invalid),
+        cmocka_unit_test(test_cause_texts), cmocka_unit_test(test_status_object_and_back),
         cmocka_unit_test(test_quoting),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

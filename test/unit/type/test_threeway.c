@@ -23,7 +23,8 @@ static void run_cases(const struct type *t, bool untyped, const struct three_cas
         if (r)
             fail_msg("case %zu: %s", i, e.text);
         if (!val_same(case_val(&arena, NULL, patch.p), case_val(&arena, NULL, cases[i].patch)))
-            fail_msg("case %zu%s: want %s, got " STR_FMT, i, untyped ? " (untyped)" : "", cases[i].patch, STR_ARG(patch));
+            fail_msg("case %zu%s: want %s, got " STR_FMT, i, untyped ? " (untyped)" : "", cases[i].patch,
+                     STR_ARG(patch));
     }
 }
 
@@ -49,24 +50,30 @@ static void test_strategic(void **state)
     (void)state;
 #define C(c) "{'spec':{'containers':[" c "]}}"
     static const struct three_case cases[] = {
-        {C("{'name':'a','image':'1'}"), C("{'name':'a','image':'2'}"), C("{'name':'a','image':'1','tty':true}"),
+        {C("{'name':'a','image':'1'}"), C("{'name':'a','image':'2'}"),
+         C("{'name':'a','image':'1','tty':true}"),
          "{'spec':{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a','image':'2'}]}}"},
         {C("{'name':'a'},{'name':'b'}"), C("{'name':'b'}"), C("{'name':'a'},{'name':'b'},{'name':'side'}"),
-         "{'spec':{'$setElementOrder/containers':[{'name':'b'}],'containers':[{'$patch':'delete','name':'a'}]}}"},
+         "{'spec':{'$setElementOrder/"
+         "containers':[{'name':'b'}],'containers':[{'$patch':'delete','name':'a'}]}}"},
         {C("{'name':'a'}"), C("{'name':'b'},{'name':'a'}"), C("{'name':'a'}"),
          "{'spec':{'$setElementOrder/containers':[{'name':'b'},{'name':'a'}],'containers':[{'name':'b'}]}}"},
-        {C("{'name':'a','env':[{'name':'x','value':'1'}]}"), C("{'name':'a'}"), C("{'name':'a','env':[{'name':'x','value':'1'}]}"),
+        {C("{'name':'a','env':[{'name':'x','value':'1'}]}"), C("{'name':'a'}"),
+         C("{'name':'a','env':[{'name':'x','value':'1'}]}"),
          "{'spec':{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a','env':null}]}}"},
         {C("{'name':'a'}"), C("{'name':'a'}"), C("{'name':'a','image':'x'}"), "{}"},
         {"{'metadata':{'labels':{'a':'1','b':'2'}}}", "{'metadata':{'labels':{'a':'1'}}}",
          "{'metadata':{'labels':{'a':'1','b':'2','c':'3'}}}", "{'metadata':{'labels':{'b':null}}}"},
-        {"{'metadata':{'finalizers':['a/b']}}", "{'metadata':{'finalizers':['a/c']}}", "{'metadata':{'finalizers':['a/b','o/x']}}",
+        {"{'metadata':{'finalizers':['a/b']}}", "{'metadata':{'finalizers':['a/c']}}",
+         "{'metadata':{'finalizers':['a/b','o/x']}}",
          "{'metadata':{'$deleteFromPrimitiveList/finalizers':['a/b'],'$setElementOrder/finalizers':['a/c'],"
          "'finalizers':['a/c']}}"},
         {"{'spec':{'containers':[],'nodeSelector':{'a':'b'}}}", "{'spec':{'containers':[]}}",
          "{'spec':{'containers':[],'nodeSelector':{'a':'b'}}}", "{'spec':{'nodeSelector':null}}"},
-        {C("{'name':'a','command':['x']}"), C("{'name':'a','command':['y']}"), C("{'name':'a','command':['x']}"),
-         "{'spec':{'$setElementOrder/containers':[{'name':'a'}],'containers':[{'name':'a','command':['y']}]}}"},
+        {C("{'name':'a','command':['x']}"), C("{'name':'a','command':['y']}"),
+         C("{'name':'a','command':['x']}"),
+         "{'spec':{'$setElementOrder/"
+         "containers':[{'name':'a'}],'containers':[{'name':'a','command':['y']}]}}"},
     };
     run_cases(type_at(T_core_v1_Pod), true, cases, ARRAY_SIZE(cases));
 }
@@ -83,7 +90,7 @@ static void test_union_keeps_its_keys(void **state)
     run_cases(type_at(T_apps_v1_Deployment), false, cases, ARRAY_SIZE(cases));
 }
 
-/* ---- what is applied arrives ------------------------------------------------------------------------------ */
+/* ---- what is applied arrives --------------------------------------------------------------------------- */
 
 static unsigned seed = 1;
 
@@ -155,8 +162,9 @@ static void test_patches_arrive(void **state)
         assert_int_equal(patch_three_way(&arena, t, from, to, from, &patch, NULL), 0);
         assert_int_equal(patch_apply(&arena, PATCH_STRATEGIC, t, from, patch, NULL, &got, &s), 0);
         if (!val_equal(got, to))
-            fail_msg("from " STR_FMT "\nto   " STR_FMT "\ngot  " STR_FMT "\nby   " STR_FMT, STR_ARG(case_json(&arena, t, from)),
-                     STR_ARG(case_json(&arena, t, to)), STR_ARG(case_json(&arena, t, got)), STR_ARG(patch));
+            fail_msg("from " STR_FMT "\nto   " STR_FMT "\ngot  " STR_FMT "\nby   " STR_FMT,
+                     STR_ARG(case_json(&arena, t, from)), STR_ARG(case_json(&arena, t, to)),
+                     STR_ARG(case_json(&arena, t, got)), STR_ARG(patch));
         if (i % 100 == 0)
             arena_done(&arena);
     }

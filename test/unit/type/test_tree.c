@@ -93,16 +93,16 @@ static void test_namespaces(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         t = put(t, all[i]);
     int n = 0;
-    TREE_EACH(t, STR("a"), it) {
+    TREE_EACH (t, STR("a"), it) {
         assert_true(str_starts(it.key, STR("a/")));
         n++;
     }
     assert_int_equal(n, 2);
     n = 0;
-    TREE_EACH(t, STR(""), it)
+    TREE_EACH (t, STR(""), it)
         n++;
     assert_int_equal(n, (int)ARRAY_SIZE(all));
-    TREE_EACH(t, STR("c"), it)
+    TREE_EACH (t, STR("c"), it)
         fail();
     tree_unref(t);
 }

@@ -25,7 +25,8 @@ static struct str run(const struct validate_case *c, bool messages)
         validate_create(r, v, &s);
     for (size_t i = 0; i < s.n_causes; i++)
         buf_printf(&b, "%s" STR_FMT " " STR_FMT, i ? "\n" : "", STR_ARG(s.causes[i].field),
-                   STR_ARG(messages ? s.causes[i].message : str_from(str_of(s.causes[i].reason), strlen("FieldValue"))));
+                   STR_ARG(messages ? s.causes[i].message
+                                    : str_from(str_of(s.causes[i].reason), strlen("FieldValue"))));
     struct str text = arena_str(&arena, buf_str(&b));
     buf_done(&b);
     return text;
@@ -36,7 +37,8 @@ static void run_cases(const struct validate_case *cases, size_t n)
     for (size_t i = 0; i < n; i++) {
         struct str got = run(&cases[i], false);
         if (!str_is(got, cases[i].want))
-            fail_msg("%s\nwant: %s\ngot:  " STR_FMT, cases[i].obj, cases[i].want, STR_ARG(run(&cases[i], true)));
+            fail_msg("%s\nwant: %s\ngot:  " STR_FMT, cases[i].obj, cases[i].want,
+                     STR_ARG(run(&cases[i], true)));
     }
 }
 
@@ -49,22 +51,31 @@ static void test_counts(void **state)
 {
     (void)state;
     static const struct validate_case cases[] = {
-        {RES_DEPLOYMENTS, "status", STATUS("'replicas':2,'readyReplicas':1,'availableReplicas':1"), STATUS(""), ""},
-        {RES_DEPLOYMENTS, "status", STATUS("'replicas':1,'readyReplicas':2"), STATUS(""), "status.readyReplicas Invalid"},
-        {RES_DEPLOYMENTS, "status", STATUS("'replicas':1,'availableReplicas':1"), STATUS(""), "status.availableReplicas Invalid"},
-        {RES_DEPLOYMENTS, "status", STATUS("'collisionCount':1"), STATUS("'collisionCount':2"), "status.collisionCount Invalid"},
-        {RES_DEPLOYMENTS, "status", STATUS(""), STATUS("'collisionCount':2"), "status.collisionCount Invalid"},
+        {RES_DEPLOYMENTS, "status", STATUS("'replicas':2,'readyReplicas':1,'availableReplicas':1"),
+         STATUS(""), ""},
+        {RES_DEPLOYMENTS, "status", STATUS("'replicas':1,'readyReplicas':2"), STATUS(""),
+         "status.readyReplicas Invalid"},
+        {RES_DEPLOYMENTS, "status", STATUS("'replicas':1,'availableReplicas':1"), STATUS(""),
+         "status.availableReplicas Invalid"},
+        {RES_DEPLOYMENTS, "status", STATUS("'collisionCount':1"), STATUS("'collisionCount':2"),
+         "status.collisionCount Invalid"},
+        {RES_DEPLOYMENTS, "status", STATUS(""), STATUS("'collisionCount':2"),
+         "status.collisionCount Invalid"},
         {RES_REPLICASETS, "status", STATUS("'replicas':-1"), STATUS(""), "status.replicas Invalid"},
         {RES_REPLICASETS, "status", STATUS("'replicas':1,'fullyLabeledReplicas':3"), STATUS(""),
          "status.fullyLabeledReplicas Invalid"},
-        {RES_STATEFULSETS, "status", STATUS("'replicas':1,'currentReplicas':3"), STATUS(""), "status.currentReplicas Invalid"},
+        {RES_STATEFULSETS, "status", STATUS("'replicas':1,'currentReplicas':3"), STATUS(""),
+         "status.currentReplicas Invalid"},
         {RES_DAEMONSETS, "status", STATUS("'numberReady':-1"), STATUS(""), "status.numberReady Invalid"},
-        {RES_PODDISRUPTIONBUDGETS, "status", STATUS("'disruptionsAllowed':-1"), STATUS(""), "status.disruptionsAllowed Invalid"},
+        {RES_PODDISRUPTIONBUDGETS, "status", STATUS("'disruptionsAllowed':-1"), STATUS(""),
+         "status.disruptionsAllowed Invalid"},
         {RES_PODDISRUPTIONBUDGETS, "status",
-         STATUS("'conditions':[{'type':'A','status':'True','reason':'a b','lastTransitionTime':'2024-01-01T00:00:00Z'},"
+         STATUS("'conditions':[{'type':'A','status':'True','reason':'a "
+                "b','lastTransitionTime':'2024-01-01T00:00:00Z'},"
                 "{'type':'A','status':'Yes'}]"),
          STATUS(""),
-         "status.conditions[0].reason Invalid\nstatus.conditions[1] Duplicate\nstatus.conditions[1].status NotSupported\n"
+         "status.conditions[0].reason Invalid\nstatus.conditions[1] Duplicate\nstatus.conditions[1].status "
+         "NotSupported\n"
          "status.conditions[1].lastTransitionTime Required\nstatus.conditions[1].reason Required"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
@@ -77,17 +88,23 @@ static void test_pod_status(void **state)
 #define RUNS "'containerStatuses':[{'name':'c','state':{'running':{}}}]"
 #define POD(spec, s) "{" META ",'spec':{'containers':[{'name':'c'}]," spec "},'status':{" s "}}"
     static const struct validate_case cases[] = {
-        {RES_PODS, "status", POD("'restartPolicy':'Always'", RUNS), POD("'restartPolicy':'Always'", ENDED), ""},
-        {RES_PODS, "status", POD("'restartPolicy':'OnFailure'", RUNS), POD("'restartPolicy':'OnFailure'", ENDED), ""},
+        {RES_PODS, "status", POD("'restartPolicy':'Always'", RUNS), POD("'restartPolicy':'Always'", ENDED),
+         ""},
+        {RES_PODS, "status", POD("'restartPolicy':'OnFailure'", RUNS),
+         POD("'restartPolicy':'OnFailure'", ENDED), ""},
         {RES_PODS, "status", POD("'restartPolicy':'Never'", RUNS), POD("'restartPolicy':'Never'", ENDED),
          "status.containerStatuses[0].state Forbidden"},
         {RES_PODS, "status", STATUS("'podIP':'1.1.1.1'"), STATUS(""), "status.podIPs Invalid"},
-        {RES_PODS, "status", STATUS("'podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.2'}]"), STATUS(""), "status.podIPs[0].ip Invalid"},
-        {RES_PODS, "status", STATUS("'podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'}]"), STATUS(""),
-         "status.podIPs Invalid"},
-        {RES_PODS, "status", STATUS("'podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.1'},{'ip':'::1'}]"), STATUS(""), ""},
-        {RES_PODS, "status", STATUS("'hostIP':'1.1.1.1','hostIPs':[{'ip':'1.1.1.2'}]"), STATUS(""), "status.hostIPs[0].ip Invalid"},
-        {RES_PODS, "status", STATUS("'qosClass':'Burstable'"), STATUS("'qosClass':'BestEffort'"), "status.qosClass Invalid"},
+        {RES_PODS, "status", STATUS("'podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.2'}]"), STATUS(""),
+         "status.podIPs[0].ip Invalid"},
+        {RES_PODS, "status", STATUS("'podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'}]"),
+         STATUS(""), "status.podIPs Invalid"},
+        {RES_PODS, "status", STATUS("'podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.1'},{'ip':'::1'}]"), STATUS(""),
+         ""},
+        {RES_PODS, "status", STATUS("'hostIP':'1.1.1.1','hostIPs':[{'ip':'1.1.1.2'}]"), STATUS(""),
+         "status.hostIPs[0].ip Invalid"},
+        {RES_PODS, "status", STATUS("'qosClass':'Burstable'"), STATUS("'qosClass':'BestEffort'"),
+         "status.qosClass Invalid"},
         {RES_PODS, "status", STATUS("'conditions':[{'type':'a b','status':'True'}]"), STATUS(""),
          "status.conditions[0].Type Invalid"},
         {RES_PODS, "status", POD("'nodeName':'n'", "'nominatedNodeName':'m'"), POD("'nodeName':'n'", ""),
@@ -110,29 +127,39 @@ static void test_job_status(void **state)
         {RES_JOBS, "status", JOB("", START "," DONE), JOB("", START), "status.completionTime Required"},
         {RES_JOBS, "status", JOB("", END "," DONE), JOB("", ""), "status.startTime Required"},
         {RES_JOBS, "status", JOB("", START "," END), JOB("", START), "status.completionTime Invalid"},
-        {RES_JOBS, "status", JOB("", START "," END "," DONE ",'active':1"), JOB("", START), "status.active Invalid"},
-        {RES_JOBS, "status", JOB("", START ",'conditions':[" COND("Failed") "]"), JOB("", START), "status.conditions Invalid"},
-        {RES_JOBS, "status", JOB("", START ",'conditions':[" COND("FailureTarget") "," COND("Failed") "]"), JOB("", START), ""},
-        {RES_JOBS, "status", JOB("", START), JOB("", START ",'conditions':[" COND("FailureTarget") "," COND("Failed") "]"),
+        {RES_JOBS, "status", JOB("", START "," END "," DONE ",'active':1"), JOB("", START),
+         "status.active Invalid"},
+        {RES_JOBS, "status", JOB("", START ",'conditions':[" COND("Failed") "]"), JOB("", START),
+         "status.conditions Invalid"},
+        {RES_JOBS, "status", JOB("", START ",'conditions':[" COND("FailureTarget") "," COND("Failed") "]"),
+         JOB("", START), ""},
+        {RES_JOBS, "status", JOB("", START),
+         JOB("", START ",'conditions':[" COND("FailureTarget") "," COND("Failed") "]"),
          "status.conditions Invalid\nstatus.conditions Invalid"},
         {RES_JOBS, "status", JOB("", "'failed':1"), JOB("", "'failed':2"), "status.failed Invalid"},
         {RES_JOBS, "status", JOB("", "'succeeded':1"), JOB("", "'succeeded':2"), "status.succeeded Invalid"},
-        {RES_JOBS, "status", JOB("'completionMode':'Indexed','completions':1,'parallelism':1", "'succeeded':1"),
+        {RES_JOBS, "status",
+         JOB("'completionMode':'Indexed','completions':1,'parallelism':1", "'succeeded':1"),
          JOB("", "'succeeded':2"), ""},
         {RES_JOBS, "status", JOB("", "'ready':2,'active':1"), JOB("", ""), "status.ready Invalid"},
-        {RES_JOBS, "status", JOB("", "'uncountedTerminatedPods':{'succeeded':['a'],'failed':['a','']}"), JOB("", ""),
-         "status.uncountedTerminatedPods.failed[0] Duplicate\nstatus.uncountedTerminatedPods.failed[1] Invalid"},
-        {RES_JOBS, "status", JOB("'completions':3", "'completedIndexes':'0'"), JOB("", ""), "status.completedIndexes Invalid"},
-        {RES_JOBS, "status", JOB("'completions':3,'completionMode':'Indexed'", "'completedIndexes':'0,2'"), JOB("", ""), ""},
-        {RES_JOBS, "status", JOB("'completions':3,'completionMode':'Indexed'", "'completedIndexes':'0-3'"), JOB("", ""),
+        {RES_JOBS, "status", JOB("", "'uncountedTerminatedPods':{'succeeded':['a'],'failed':['a','']}"),
+         JOB("", ""),
+         "status.uncountedTerminatedPods.failed[0] Duplicate\nstatus.uncountedTerminatedPods.failed[1] "
+         "Invalid"},
+        {RES_JOBS, "status", JOB("'completions':3", "'completedIndexes':'0'"), JOB("", ""),
          "status.completedIndexes Invalid"},
-        {RES_JOBS, "status", JOB("'completions':3,'completionMode':'Indexed'", "'completedIndexes':'2,1'"), JOB("", ""),
-         "status.completedIndexes Invalid"},
+        {RES_JOBS, "status", JOB("'completions':3,'completionMode':'Indexed'", "'completedIndexes':'0,2'"),
+         JOB("", ""), ""},
+        {RES_JOBS, "status", JOB("'completions':3,'completionMode':'Indexed'", "'completedIndexes':'0-3'"),
+         JOB("", ""), "status.completedIndexes Invalid"},
+        {RES_JOBS, "status", JOB("'completions':3,'completionMode':'Indexed'", "'completedIndexes':'2,1'"),
+         JOB("", ""), "status.completedIndexes Invalid"},
         {RES_JOBS, "status",
          JOB("'completions':9,'completionMode':'Indexed','backoffLimitPerIndex':1",
              "'completedIndexes':'0-3,5','failedIndexes':'4-5'"),
          JOB("", ""), "status.failedIndexes Invalid"},
-        {RES_JOBS, "status", JOB("", "'startTime':'2024-01-01T00:00:05Z'"), JOB("", START), "status.startTime Invalid"},
+        {RES_JOBS, "status", JOB("", "'startTime':'2024-01-01T00:00:05Z'"), JOB("", START),
+         "status.startTime Invalid"},
         {RES_JOBS, "status", JOB("'suspend':true", ""), JOB("", START), ""},
     };
     run_cases(cases, ARRAY_SIZE(cases));
@@ -142,31 +169,40 @@ static void test_other_status(void **state)
 {
     (void)state;
     static const struct validate_case cases[] = {
-        {RES_NAMESPACES, "status", "{'metadata':{'name':'x','resourceVersion':'1'},'status':{'phase':'Terminating'}}",
+        {RES_NAMESPACES, "status",
+         "{'metadata':{'name':'x','resourceVersion':'1'},'status':{'phase':'Terminating'}}",
          "{'metadata':{'name':'x','resourceVersion':'1'}}", "status.Phase Invalid"},
-        {RES_NODES, "status", "{'metadata':{'name':'x','resourceVersion':'1'},'status':{'capacity':{'cpu':'-1'}}}",
+        {RES_NODES, "status",
+         "{'metadata':{'name':'x','resourceVersion':'1'},'status':{'capacity':{'cpu':'-1'}}}",
          "{'metadata':{'name':'x','resourceVersion':'1'}}", "status.capacity.cpu Invalid"},
         {RES_NODES, "status",
-         "{'metadata':{'name':'x','resourceVersion':'1'},'status':{'addresses':[{'type':'A','address':'b'},{'type':'A',"
+         "{'metadata':{'name':'x','resourceVersion':'1'},'status':{'addresses':[{'type':'A','address':'b'},{'"
+         "type':'A',"
          "'address':'b'}]}}",
          "{'metadata':{'name':'x','resourceVersion':'1'}}", "status.addresses[1] Duplicate"},
-        {RES_SERVICES, "status", "{" META ",'spec':{'type':'ClusterIP'},'status':{'loadBalancer':{'ingress':[{'ip':'1.1.1.1'}]}}}",
+        {RES_SERVICES, "status",
+         "{" META ",'spec':{'type':'ClusterIP'},'status':{'loadBalancer':{'ingress':[{'ip':'1.1.1.1'}]}}}",
          STATUS(""), "status.loadBalancer.ingress Forbidden"},
         {RES_SERVICES, "status",
-         "{" META ",'spec':{'type':'LoadBalancer'},'status':{'loadBalancer':{'ingress':[{'ip':'1.1.1.1'},{'ip':'x',"
+         "{" META
+         ",'spec':{'type':'LoadBalancer'},'status':{'loadBalancer':{'ingress':[{'ip':'1.1.1.1'},{'ip':'x',"
          "'ipMode':'VIP'},{'hostname':'1.1.1.1'}]}}}",
          STATUS(""),
          "status.loadBalancer.ingress[0].ipMode Required\nstatus.loadBalancer.ingress[1].ip Invalid\n"
          "status.loadBalancer.ingress[2].hostname Invalid"},
-        {RES_RESOURCEQUOTAS, "status", STATUS("'used':{'what':'1'}"), STATUS(""), "status.used[what] Invalid"},
+        {RES_RESOURCEQUOTAS, "status", STATUS("'used':{'what':'1'}"), STATUS(""),
+         "status.used[what] Invalid"},
         {RES_PERSISTENTVOLUMECLAIMS, "status", STATUS("'allocatedResources':{'cpu':'1'}"), STATUS(""),
          "status.allocatedResources NotSupported"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
 }
 
-#define POD(spec) "{" META ",'spec':{'restartPolicy':'Always','dnsPolicy':'Default','schedulerName':'s'," spec "}}"
-#define C(image) "'containers':[{'name':'c','image':'" image "','imagePullPolicy':'Always','terminationMessagePolicy':'File'}]"
+#define POD(spec)                                                                                            \
+    "{" META ",'spec':{'restartPolicy':'Always','dnsPolicy':'Default','schedulerName':'s'," spec "}}"
+#define C(image)                                                                                             \
+    "'containers':[{'name':'c','image':'" image                                                              \
+    "','imagePullPolicy':'Always','terminationMessagePolicy':'File'}]"
 
 static void test_pod_update(void **state)
 {
@@ -181,7 +217,8 @@ static void test_pod_update(void **state)
          "spec.tolerations Forbidden"},
         {RES_PODS, NULL, POD(C("a") ",'nodeName':'n'"), POD(C("a")), "spec Forbidden"},
         {RES_PODS, NULL, POD(C("a") ",'hostname':'n'"), POD(C("a")), "spec Forbidden"},
-        {RES_PODS, NULL, POD(C("a") ",'schedulingGates':[{'name':'g'}]"), POD(C("a")), "spec.schedulingGates[0].name Forbidden"},
+        {RES_PODS, NULL, POD(C("a") ",'schedulingGates':[{'name':'g'}]"), POD(C("a")),
+         "spec.schedulingGates[0].name Forbidden"},
         {RES_PODS, NULL, POD(C("a")), POD(C("a") ",'schedulingGates':[{'name':'g'}]"), ""},
     };
     run_cases(cases, ARRAY_SIZE(cases));
@@ -191,16 +228,19 @@ static void test_immutable(void **state)
 {
     (void)state;
 #define DEPLOYMENT(label)                                                                                    \
-    "{" META ",'spec':{'replicas':1,'selector':{'matchLabels':{'a':'" label "'}},'template':{'metadata':{'labels':{'a':'" label   \
-    "'}},'spec':{'restartPolicy':'Always','dnsPolicy':'Default','schedulerName':'s'," C("i") "}},'strategy':{'type':'Recreate'}}}"
+    "{" META ",'spec':{'replicas':1,'selector':{'matchLabels':{'a':'" label                                  \
+    "'}},'template':{'metadata':{'labels':{'a':'" label                                                      \
+    "'}},'spec':{'restartPolicy':'Always','dnsPolicy':'Default','schedulerName':'s'," C(                     \
+        "i") "}},'strategy':{'type':'Recreate'}}}"
     static const struct validate_case cases[] = {
         {RES_DEPLOYMENTS, NULL, DEPLOYMENT("b"), DEPLOYMENT("a"), "spec.selector Invalid"},
         {RES_DEPLOYMENTS, NULL, DEPLOYMENT("a"), DEPLOYMENT("a"), ""},
-        {RES_CONFIGMAPS, NULL, "{" META ",'data':{'a':'b'},'immutable':true}", "{" META ",'immutable':true}", "data Forbidden"},
+        {RES_CONFIGMAPS, NULL, "{" META ",'data':{'a':'b'},'immutable':true}", "{" META ",'immutable':true}",
+         "data Forbidden"},
         {RES_CONFIGMAPS, NULL, "{" META "}", "{" META ",'immutable':true}", "immutable Forbidden"},
         {RES_SECRETS, NULL, "{" META ",'type':'b'}", "{" META ",'type':'a'}", "type Invalid"},
-        {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'y','namespace':'d','uid':'v','resourceVersion':'1'}}", "{" META "}",
-         "metadata.name Invalid\nmetadata.uid Invalid"},
+        {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'y','namespace':'d','uid':'v','resourceVersion':'1'}}",
+         "{" META "}", "metadata.name Invalid\nmetadata.uid Invalid"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
 }
@@ -213,22 +253,26 @@ static void test_metadata(void **state)
         {RES_CONFIGMAPS, NULL, "{'metadata':{'namespace':'d'}}", NULL, "metadata.name Required"},
         {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'A','namespace':'d'}}", NULL, "metadata.name Invalid"},
         {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'a'}}", NULL, "metadata.namespace Required"},
-        {RES_NAMESPACES, NULL, "{'metadata':{'name':'a','namespace':'b'}}", NULL, "metadata.namespace Forbidden"},
+        {RES_NAMESPACES, NULL, "{'metadata':{'name':'a','namespace':'b'}}", NULL,
+         "metadata.namespace Forbidden"},
         {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'a','namespace':'d','labels':{'a b':'c d'}}}", NULL,
          "metadata.labels Invalid\nmetadata.labels Invalid"},
         {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'a','namespace':'d','finalizers':['x']}}", NULL,
          "metadata.finalizers[0] Invalid"},
-        {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'a','namespace':'d','ownerReferences':[{'apiVersion':'v1','kind':'Pod'}]}}",
+        {RES_CONFIGMAPS, NULL,
+         "{'metadata':{'name':'a','namespace':'d','ownerReferences':[{'apiVersion':'v1','kind':'Pod'}]}}",
          NULL, "metadata.ownerReferences[0].name Required\nmetadata.ownerReferences[0].uid Required"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
 }
 
 #define CRD(name, spec)                                                                                      \
-    "{'metadata':{'name':'" name "'},'spec':{'group':'a.b','scope':'Cluster','names':{'plural':'cs','singular':'c','kind':'C',"    \
+    "{'metadata':{'name':'" name                                                                             \
+    "'},'spec':{'group':'a.b','scope':'Cluster','names':{'plural':'cs','singular':'c','kind':'C',"           \
     "'listKind':'CList'}," spec "}}"
 #define VERSION(name, storage, schema)                                                                       \
-    "{'name':'" name "','served':true,'storage':" storage ",'schema':{'openAPIV3Schema':{'type':'object'," schema "}}}"
+    "{'name':'" name "','served':true,'storage':" storage                                                    \
+    ",'schema':{'openAPIV3Schema':{'type':'object'," schema "}}}"
 #define ONE(schema) CRD("cs.a.b", "'versions':[" VERSION("v1", "true", schema) "]")
 
 static void test_crd(void **state)
@@ -236,35 +280,45 @@ static void test_crd(void **state)
     (void)state;
     static const struct validate_case cases[] = {
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'spec':{'type':'object'}}"), NULL, ""},
-        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, CRD("x.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "]"), NULL,
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         CRD("x.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "]"), NULL,
          "metadata.name Invalid"},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
-         CRD("cs.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "," VERSION("v1", "true", "'title':'t'") "]"), NULL,
-         "spec.versions Invalid\nspec.versions Invalid"},
+         CRD("cs.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "," VERSION("v1", "true",
+                                                                                       "'title':'t'") "]"),
+         NULL, "spec.versions Invalid\nspec.versions Invalid"},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{}}"), NULL,
          "spec.validation.openAPIV3Schema.properties[a].type Required"},
-        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{'x-kubernetes-int-or-string':true}}"), NULL, ""},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{'x-kubernetes-int-or-string':true}}"),
+         NULL, ""},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{'type':'array'}}"), NULL,
          "spec.validation.openAPIV3Schema.properties[a].items Required"},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
-         ONE("'properties':{'a':{'type':'object','properties':{'b':{'type':'string'}},'additionalProperties':{'type':'string'}}}"),
+         ONE("'properties':{'a':{'type':'object','properties':{'b':{'type':'string'}},'additionalProperties':"
+             "{'type':'string'}}}"),
          NULL, "spec.validation.openAPIV3Schema.properties[a].additionalProperties Forbidden"},
-        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'a':{'type':'integer','anyOf':[{'type':'integer'}]}}"), NULL,
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         ONE("'properties':{'a':{'type':'integer','anyOf':[{'type':'integer'}]}}"), NULL,
          "spec.validation.openAPIV3Schema.properties[a].anyOf[0].type Forbidden"},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
-         ONE("'properties':{'a':{'x-kubernetes-int-or-string':true,'anyOf':[{'type':'integer'},{'type':'string'}]}}"), NULL, ""},
+         ONE("'properties':{'a':{'x-kubernetes-int-or-string':true,'anyOf':[{'type':'integer'},{'type':'"
+             "string'}]}}"),
+         NULL, ""},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'anyOf':[{'properties':{'z':{'minLength':1}}}]"), NULL,
          "spec.validation.openAPIV3Schema.properties[z] Required"},
-        {RES_CUSTOMRESOURCEDEFINITIONS, NULL, ONE("'properties':{'metadata':{'type':'object','properties':{'labels':{'type':'object'}}}}"),
-         NULL, "spec.validation.openAPIV3Schema.properties[metadata] Forbidden"},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
-         ONE("'properties':{'a':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k','m'],'items':{"
+         ONE("'properties':{'metadata':{'type':'object','properties':{'labels':{'type':'object'}}}}"), NULL,
+         "spec.validation.openAPIV3Schema.properties[metadata] Forbidden"},
+        {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
+         ONE("'properties':{'a':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':["
+             "'k','m'],'items':{"
              "'type':'object','properties':{'k':{'type':'string'}}}}}"),
          NULL,
          "spec.validation.openAPIV3Schema.properties[a].items.properties[k].default Required\n"
          "spec.validation.openAPIV3Schema.properties[a].x-kubernetes-list-map-keys[1] Invalid"},
         {RES_CUSTOMRESOURCEDEFINITIONS, NULL,
-         CRD("cs.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "," VERSION("v2", "false", "'properties':{'a':{}}") "]"),
+         CRD("cs.a.b", "'versions':[" VERSION("v1", "true", "'title':'t'") "," VERSION(
+                           "v2", "false", "'properties':{'a':{}}") "]"),
          NULL, "spec.versions[1].schema.openAPIV3Schema.properties[a].type Required"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
@@ -293,9 +347,11 @@ static void test_slice_ports(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts),       cmocka_unit_test(test_pod_status), cmocka_unit_test(test_job_status),
-        cmocka_unit_test(test_other_status), cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
-        cmocka_unit_test(test_metadata),     cmocka_unit_test(test_slice_ports), cmocka_unit_test(test_crd),
+        cmocka_unit_test(test_counts),     cmocka_unit_test(test_pod_status),
+        cmocka_unit_test(test_job_status), cmocka_unit_test(test_other_status),
+        cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
+        cmocka_unit_test(test_metadata),   cmocka_unit_test(test_slice_ports),
+        cmocka_unit_test(test_crd),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -40,17 +40,20 @@ static void test_pods(void **state)
     static const struct warning_case cases[] = {
         {RES_PODS, POD("'containers':[{'name':'c'}]"), NULL, ""},
         {RES_PODS, "{'metadata':{'name':'x.y'},'spec':{}}", NULL,
-         "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
+         "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS "
+         "label is "
          "recommended: [must not contain dots]"},
         {RES_PODS, "{'metadata':{'name':'x.y'},'spec':{}}", "{'metadata':{'name':'x.y'},'spec':{}}", ""},
         {RES_PODS, POD("'nodeSelector':{'beta.kubernetes.io/os':'linux'}"), NULL,
          "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use 'kubernetes.io/os' instead"},
         {RES_PODS, POD("'terminationGracePeriodSeconds':-1"), NULL,
-         "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"},
+         "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated "
+         "as 1"},
         {RES_PODS, POD("'hostAliases':[{'ip':'1.2.3.4'},{'ip':'1.2.3.4'}]"), NULL,
          "spec.hostAliases[1].ip: duplicate ip '1.2.3.4'"},
         {RES_PODS, POD("'imagePullSecrets':[{'name':'a'},{'name':'a'},{}]"), NULL,
-         "spec.imagePullSecrets[1].name: duplicate name 'a'\nspec.imagePullSecrets[2].name: invalid empty name ''"},
+         "spec.imagePullSecrets[1].name: duplicate name 'a'\nspec.imagePullSecrets[2].name: invalid empty "
+         "name ''"},
         {RES_PODS, POD("'volumes':[{'name':'v','gitRepo':{'repository':'r'}}]"), NULL,
          "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+"},
         {RES_PODS, POD("'topologySpreadConstraints':[{'topologyKey':'a'}]"), NULL,
@@ -59,10 +62,12 @@ static void test_pods(void **state)
          POD("'affinity':{'podAntiAffinity':{'preferredDuringSchedulingIgnoredDuringExecution':[{'weight':1,"
              "'podAffinityTerm':{'topologyKey':'a'}}]}}"),
          NULL,
-         "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: "
+         "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm."
+         "labelSelector: "
          "a null labelSelector results in matching no pod"},
         {RES_PODS, POD("'dnsConfig':{'nameservers':['::0001']}"), NULL,
-         "spec.dnsConfig.nameservers[0]: IPv6 address '::0001' should be in RFC 5952 canonical format ('::1')"},
+         "spec.dnsConfig.nameservers[0]: IPv6 address '::0001' should be in RFC 5952 canonical format "
+         "('::1')"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
 }
@@ -71,29 +76,45 @@ static void test_containers(void **state)
 {
     (void)state;
     static const struct warning_case cases[] = {
-        {RES_PODS, POD("'containers':[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A','value':'2'}]}]"), NULL,
-         "spec.containers[0].env[1]: hides previous definition of 'A', which may be dropped when using apply"},
-        {RES_PODS, POD("'containers':[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A','value':'$(A)2'}]}]"), NULL, ""},
-        {RES_DEPLOYMENTS, DEPLOYMENT("'containers':[{'name':'c','resources':{'limits':{'memory':'100m'}}}]"), NULL,
-         "spec.template.spec.containers[0].resources.limits[memory]: fractional byte value '100m' is invalid, must be an "
+        {RES_PODS,
+         POD("'containers':[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A','value':'2'}]}]"), NULL,
+         "spec.containers[0].env[1]: hides previous definition of 'A', which may be dropped when using "
+         "apply"},
+        {RES_PODS,
+         POD("'containers':[{'name':'c','env':[{'name':'A','value':'1'},{'name':'A','value':'$(A)2'}]}]"),
+         NULL, ""},
+        {RES_DEPLOYMENTS, DEPLOYMENT("'containers':[{'name':'c','resources':{'limits':{'memory':'100m'}}}]"),
+         NULL,
+         "spec.template.spec.containers[0].resources.limits[memory]: fractional byte value '100m' is "
+         "invalid, must be an "
          "integer"},
         {RES_PODS,
-         POD("'containers':[{'name':'a','ports':[{'containerPort':80,'protocol':'TCP'},{'containerPort':80,'protocol':'TCP'},"
+         POD("'containers':[{'name':'a','ports':[{'containerPort':80,'protocol':'TCP'},{'containerPort':80,'"
+             "protocol':'TCP'},"
              "{'containerPort':80,'protocol':'UDP'},{'containerPort':80,'hostPort':8,'protocol':'TCP'}]}]"),
          NULL,
          "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]\n"
          "spec.containers[0].ports[3]: overlapping port definition with spec.containers[0].ports[0]\n"
          "spec.containers[0].ports[3]: overlapping port definition with spec.containers[0].ports[1]"},
         {RES_PODS,
-         POD("'containers':[{'name':'a','ports':[{'containerPort':1,'hostPort':9},{'containerPort':1,'hostPort':9,"
+         POD("'containers':[{'name':'a','ports':[{'containerPort':1,'hostPort':9},{'containerPort':1,'"
+             "hostPort':9,"
              "'hostIP':'1.1.1.1'}]}]"),
-         NULL, "spec.containers[0].ports[1]: dangerously ambiguous port definition with spec.containers[0].ports[0]"},
+         NULL,
+         "spec.containers[0].ports[1]: dangerously ambiguous port definition with "
+         "spec.containers[0].ports[0]"},
         {RES_PODS,
-         POD("'containers':[{'name':'a','ports':[{'name':'p','containerPort':1},{'name':'p','containerPort':2}]}]"), NULL,
-         "spec.containers[0].ports[1]: duplicate port name 'p' with spec.containers[0].ports[0], services and probes that "
+         POD("'containers':[{'name':'a','ports':[{'name':'p','containerPort':1},{'name':'p','containerPort':"
+             "2}]}]"),
+         NULL,
+         "spec.containers[0].ports[1]: duplicate port name 'p' with spec.containers[0].ports[0], services "
+         "and probes that "
          "select ports by name will use spec.containers[0].ports[0]"},
-        {RES_PODS, POD("'containers':[{'name':'a','ports':[{'containerPort':1,'protocol':'TCP','hostIP':'1.1.1.1'}]}]"), NULL,
-         "spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:1 Protocol:TCP "
+        {RES_PODS,
+         POD("'containers':[{'name':'a','ports':[{'containerPort':1,'protocol':'TCP','hostIP':'1.1.1.1'}]}]"),
+         NULL,
+         "spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:1 "
+         "Protocol:TCP "
          "HostIP:1.1.1.1}"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
@@ -103,7 +124,9 @@ static void test_overlapping_files(void **state)
 {
     (void)state;
     static const struct warning_case cases[] = {
-        {RES_PODS, POD("'volumes':[{'name':'v','configMap':{'name':'m','items':[{'path':'a'},{'path':'a/b'},{'path':'ab'}]}}]"),
+        {RES_PODS,
+         POD("'volumes':[{'name':'v','configMap':{'name':'m','items':[{'path':'a'},{'path':'a/"
+             "b'},{'path':'ab'}]}}]"),
          NULL, "volume 'v' (ConfigMap 'm'): overlapping paths: 'a/b' with 'a'"},
         {RES_PODS,
          POD("'volumes':[{'name':'v','projected':{'sources':[{'secret':{'name':'s','items':[{'path':'t'}]}},"
@@ -119,13 +142,14 @@ static void test_overlapping_files(void **state)
 static void test_templates_once(void **state)
 {
     (void)state;
-    static const char text[] =
-        "spec.template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1";
+    static const char text[] = "spec.template.spec.terminationGracePeriodSeconds: must be >= 0; negative "
+                               "values are invalid and will be treated as 1";
     static const struct warning_case cases[] = {
         {RES_DEPLOYMENTS, DEPLOYMENT("'terminationGracePeriodSeconds':-1"), NULL, text},
         {RES_DEPLOYMENTS, DEPLOYMENT("'terminationGracePeriodSeconds':-1"), DEPLOYMENT(""), ""},
         {RES_DEPLOYMENTS,
-         "{'metadata':{'name':'x','generation':2},'spec':{'template':{'spec':{'terminationGracePeriodSeconds':-1}}}}",
+         "{'metadata':{'name':'x','generation':2},'spec':{'template':{'spec':{'terminationGracePeriodSeconds'"
+         ":-1}}}}",
          DEPLOYMENT(""), text},
     };
     run_cases(cases, ARRAY_SIZE(cases));
@@ -137,21 +161,27 @@ static void test_others(void **state)
     static const struct warning_case cases[] = {
         {RES_SERVICES, "{'spec':{'type':'ClusterIP','clusterIP':'None','sessionAffinity':'ClientIP'}}", NULL,
          "spec.SessionAffinity is ignored for headless services"},
-        {RES_SERVICES, "{'spec':{'type':'ClusterIP','clusterIP':'10.0.0.1','externalIPs':['1.1.1.1'],'externalName':'a'}}", NULL,
+        {RES_SERVICES,
+         "{'spec':{'type':'ClusterIP','clusterIP':'10.0.0.1','externalIPs':['1.1.1.1'],'externalName':'a'}}",
+         NULL,
          "spec.externalIPs is deprecated and may no longer be implemented in some clusters\n"
          "spec.externalName is ignored when spec.type is not 'ExternalName'"},
         {RES_NODES, "{'spec':{'externalID':'a','podCIDRs':['10.0.0.1/24']}}", NULL,
          "spec.externalID: this field is deprecated, and is unused by Kubernetes\n"
-         "spec.podCIDRs[0]: CIDR value '10.0.0.1/24' is ambiguous in this context (should be '10.0.0.0/24' or "
+         "spec.podCIDRs[0]: CIDR value '10.0.0.1/24' is ambiguous in this context (should be '10.0.0.0/24' "
+         "or "
          "'10.0.0.1/32'?)"},
-        {RES_ENDPOINTSLICES, "{'addressType':'FQDN'}", NULL, "spec.addressType: FQDN endpoints are deprecated"},
+        {RES_ENDPOINTSLICES, "{'addressType':'FQDN'}", NULL,
+         "spec.addressType: FQDN endpoints are deprecated"},
         {RES_PERSISTENTVOLUMECLAIMS, "{'spec':{'resources':{'requests':{'storage':'1500m'}}}}", NULL,
          "spec.resources.requests[storage]: fractional byte value '1500m' is invalid, must be an integer"},
         {RES_PERSISTENTVOLUMES, "{'spec':{'persistentVolumeReclaimPolicy':'Recycle'}}", NULL,
-         "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is "
+         "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
+         "recommended approach is "
          "to use dynamic provisioning."},
         {RES_INGRESSES, "{'metadata':{'annotations':{'kubernetes.io/ingress.class':'a'}}}", NULL,
-         "annotation 'kubernetes.io/ingress.class' is deprecated, please use 'spec.ingressClassName' instead"},
+         "annotation 'kubernetes.io/ingress.class' is deprecated, please use 'spec.ingressClassName' "
+         "instead"},
     };
     run_cases(cases, ARRAY_SIZE(cases));
 }
@@ -166,8 +196,11 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pods),           cmocka_unit_test(test_containers), cmocka_unit_test(test_overlapping_files),
-        cmocka_unit_test(test_templates_once), cmocka_unit_test(test_others),
+        cmocka_unit_test(test_pods),
+        cmocka_unit_test(test_containers),
+        cmocka_unit_test(test_overlapping_files),
+        cmocka_unit_test(test_templates_once),
+        cmocka_unit_test(test_others),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -16,7 +16,8 @@ static void assert_at(const struct val *v, const char *path, const char *want)
     struct path_hits hits;
     path_find(&arena, v, str_of(path), &hits);
     struct str got = hits.n ? case_json(&arena, NULL, hits.items[0]) : STR("");
-    if (want[0] ? !hits.n || !val_same(case_val(&arena, NULL, got.p), case_val(&arena, NULL, want)) : hits.n > 0)
+    if (want[0] ? !hits.n || !val_same(case_val(&arena, NULL, got.p), case_val(&arena, NULL, want))
+                : hits.n > 0)
         fail_msg("%s: want %s, got " STR_FMT, path, want, STR_ARG(got));
 }
 
@@ -33,43 +34,59 @@ static void test_defaults(void **state)
         {T_core_v1_Pod, CONTAINER("'image':'a'"), "spec.containers[0].imagePullPolicy", "'Always'"},
         {T_core_v1_Pod, CONTAINER("'image':'a:latest'"), "spec.containers[0].imagePullPolicy", "'Always'"},
         {T_core_v1_Pod, CONTAINER("'image':'a:1'"), "spec.containers[0].imagePullPolicy", "'IfNotPresent'"},
-        {T_core_v1_Pod, CONTAINER("'image':'a:1','imagePullPolicy':'Never'"), "spec.containers[0].imagePullPolicy", "'Never'"},
-        {T_core_v1_Pod, CONTAINER("'resources':{'limits':{'cpu':'1','memory':'2'},'requests':{'cpu':'500m'}}"),
+        {T_core_v1_Pod, CONTAINER("'image':'a:1','imagePullPolicy':'Never'"),
+         "spec.containers[0].imagePullPolicy", "'Never'"},
+        {T_core_v1_Pod,
+         CONTAINER("'resources':{'limits':{'cpu':'1','memory':'2'},'requests':{'cpu':'500m'}}"),
          "spec.containers[0].resources.requests", "{'cpu':'500m','memory':'2'}"},
-        {T_core_v1_Pod, CONTAINER("'ports':[{'containerPort':1}]"), "spec.containers[0].ports[0].protocol", "'TCP'"},
-        {T_core_v1_Pod, CONTAINER("'livenessProbe':{'httpGet':{'port':1}}"), "spec.containers[0].livenessProbe",
-         "{'failureThreshold':3,'httpGet':{'path':'/','port':1,'scheme':'HTTP'},'periodSeconds':10,'successThreshold':1,"
+        {T_core_v1_Pod, CONTAINER("'ports':[{'containerPort':1}]"), "spec.containers[0].ports[0].protocol",
+         "'TCP'"},
+        {T_core_v1_Pod, CONTAINER("'livenessProbe':{'httpGet':{'port':1}}"),
+         "spec.containers[0].livenessProbe",
+         "{'failureThreshold':3,'httpGet':{'path':'/"
+         "','port':1,'scheme':'HTTP'},'periodSeconds':10,'successThreshold':1,"
          "'timeoutSeconds':1}"},
-        {T_core_v1_Pod, "{'spec':{'hostNetwork':true,'containers':[{'name':'c','ports':[{'containerPort':7}]}]}}",
+        {T_core_v1_Pod,
+         "{'spec':{'hostNetwork':true,'containers':[{'name':'c','ports':[{'containerPort':7}]}]}}",
          "spec.containers[0].ports[0].hostPort", "7"},
         {T_core_v1_Pod, "{'spec':{'containers':[]}}", "spec.securityContext", "{}"},
         {T_core_v1_Pod, "{'spec':{'containers':[]}}", "spec.terminationGracePeriodSeconds", "30"},
         {T_core_v1_Pod, "{'spec':{'volumes':[{'name':'v'}]}}", "spec.volumes[0].emptyDir", "{}"},
-        {T_core_v1_Pod, "{'spec':{'volumes':[{'name':'v','secret':{}}]}}", "spec.volumes[0].secret.defaultMode", "420"},
-        {T_core_v1_Pod, "{'spec':{'volumes':[{'name':'v','projected':{'sources':[{'serviceAccountToken':{'path':'t'}}]}}]}}",
+        {T_core_v1_Pod, "{'spec':{'volumes':[{'name':'v','secret':{}}]}}",
+         "spec.volumes[0].secret.defaultMode", "420"},
+        {T_core_v1_Pod,
+         "{'spec':{'volumes':[{'name':'v','projected':{'sources':[{'serviceAccountToken':{'path':'t'}}]}}]}}",
          "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds", "3600"},
-        {T_core_v1_Service, "{'spec':{'ports':[{'port':80}]}}", "spec.ports[0]", "{'port':80,'protocol':'TCP','targetPort':80}"},
+        {T_core_v1_Service, "{'spec':{'ports':[{'port':80}]}}", "spec.ports[0]",
+         "{'port':80,'protocol':'TCP','targetPort':80}"},
         {T_core_v1_Service, "{'spec':{'type':'NodePort'}}", "spec.externalTrafficPolicy", "'Cluster'"},
         {T_core_v1_Service, "{'spec':{'type':'LoadBalancer'}}", "spec.allocateLoadBalancerNodePorts", "true"},
-        {T_core_v1_Service, "{'spec':{'sessionAffinity':'ClientIP'}}", "spec.sessionAffinityConfig.clientIP.timeoutSeconds", "10800"},
+        {T_core_v1_Service, "{'spec':{'sessionAffinity':'ClientIP'}}",
+         "spec.sessionAffinityConfig.clientIP.timeoutSeconds", "10800"},
         {T_apps_v1_Deployment, "{'spec':{}}", "spec.strategy",
          "{'rollingUpdate':{'maxSurge':'25%','maxUnavailable':'25%'},'type':'RollingUpdate'}"},
-        {T_apps_v1_Deployment, "{'spec':{'strategy':{'type':'Recreate'}}}", "spec.strategy", "{'type':'Recreate'}"},
+        {T_apps_v1_Deployment, "{'spec':{'strategy':{'type':'Recreate'}}}", "spec.strategy",
+         "{'type':'Recreate'}"},
         {T_apps_v1_Deployment, "{'spec':{}}", "spec.replicas", "1"},
         {T_apps_v1_Deployment, "{'spec':{'replicas':0}}", "spec.replicas", "0"},
-        {T_apps_v1_DaemonSet, "{'spec':{}}", "spec.updateStrategy.rollingUpdate", "{'maxSurge':0,'maxUnavailable':1}"},
+        {T_apps_v1_DaemonSet, "{'spec':{}}", "spec.updateStrategy.rollingUpdate",
+         "{'maxSurge':0,'maxUnavailable':1}"},
         {T_apps_v1_StatefulSet, "{'spec':{}}", "spec.podManagementPolicy", "'OrderedReady'"},
         {T_batch_v1_Job, "{'spec':{}}", "spec.completions", "1"},
         {T_batch_v1_Job, "{'spec':{'parallelism':3}}", "spec.completions", ""},
         {T_batch_v1_Job, "{'spec':{}}", "spec.backoffLimit", "6"},
         {T_batch_v1_CronJob, "{'spec':{}}", "spec.successfulJobsHistoryLimit", "3"},
-        {T_core_v1_ReplicationController, "{'spec':{'template':{'metadata':{'labels':{'a':'b'}}}}}", "spec.selector", "{'a':'b'}"},
-        {T_rbac_v1_ClusterRoleBinding, "{'subjects':[{'kind':'User','name':'u'}],'roleRef':{'kind':'ClusterRole'}}",
-         "subjects[0].apiGroup", "'rbac.authorization.k8s.io'"},
+        {T_core_v1_ReplicationController, "{'spec':{'template':{'metadata':{'labels':{'a':'b'}}}}}",
+         "spec.selector", "{'a':'b'}"},
+        {T_rbac_v1_ClusterRoleBinding,
+         "{'subjects':[{'kind':'User','name':'u'}],'roleRef':{'kind':'ClusterRole'}}", "subjects[0].apiGroup",
+         "'rbac.authorization.k8s.io'"},
         {T_core_v1_Secret, "{'stringData':{'a':'b'}}", "data", "{'a':'Yg=='}"},
-        {T_core_v1_Namespace, "{'metadata':{'name':'n'}}", "metadata.labels", "{'kubernetes.io/metadata.name':'n'}"},
+        {T_core_v1_Namespace, "{'metadata':{'name':'n'}}", "metadata.labels",
+         "{'kubernetes.io/metadata.name':'n'}"},
         {T_core_v1_PersistentVolumeClaim, "{'spec':{}}", "spec.volumeMode", "'Filesystem'"},
-        {T_networking_v1_NetworkPolicy, "{'spec':{'egress':[{}]}}", "spec.policyTypes", "['Ingress','Egress']"},
+        {T_networking_v1_NetworkPolicy, "{'spec':{'egress':[{}]}}", "spec.policyTypes",
+         "['Ingress','Egress']"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         const struct type *t = type_at(cases[i].type);
@@ -102,24 +119,31 @@ static struct val *updated(unsigned res, const char *sub, const char *json, cons
 static void test_create(void **state)
 {
     (void)state;
-    const struct val *v = created(RES_DEPLOYMENTS, "{'metadata':{'name':'x','generation':9},'spec':{},'status':{'replicas':3}}");
+    const struct val *v = created(
+        RES_DEPLOYMENTS, "{'metadata':{'name':'x','generation':9},'spec':{},'status':{'replicas':3}}");
     assert_at(v, "metadata.generation", "1");
     assert_at(v, "status.replicas", "");
 
-    v = created(RES_PODS, "{'metadata':{'name':'x'},'spec':{'containers':[{'name':'c'}]},'status':{'phase':'Running'}}");
+    v = created(
+        RES_PODS,
+        "{'metadata':{'name':'x'},'spec':{'containers':[{'name':'c'}]},'status':{'phase':'Running'}}");
     assert_at(v, "status", "{'phase':'Pending','qosClass':'BestEffort'}");
 
-    v = created(RES_JOBS, "{'metadata':{'name':'x','uid':'u1'},'spec':{'template':{'metadata':{'labels':{'a':'b'}}}}}");
+    v = created(RES_JOBS,
+                "{'metadata':{'name':'x','uid':'u1'},'spec':{'template':{'metadata':{'labels':{'a':'b'}}}}}");
     assert_at(v, "spec.selector.matchLabels", "{'batch.kubernetes.io/controller-uid':'u1'}");
     assert_at(v, "spec.template.metadata.labels",
-              "{'a':'b','batch.kubernetes.io/controller-uid':'u1','batch.kubernetes.io/job-name':'x','controller-uid':'u1',"
+              "{'a':'b','batch.kubernetes.io/controller-uid':'u1','batch.kubernetes.io/"
+              "job-name':'x','controller-uid':'u1',"
               "'job-name':'x'}");
 
     v = created(RES_NAMESPACES, "{'metadata':{'name':'x'}}");
     assert_at(v, "spec.finalizers", "['kubernetes']");
     assert_at(v, "status.phase", "'Active'");
 
-    v = created(RES_PERSISTENTVOLUMECLAIMS, "{'metadata':{'name':'x'},'spec':{'dataSource':{'kind':'PersistentVolumeClaim','name':'a'}}}");
+    v = created(
+        RES_PERSISTENTVOLUMECLAIMS,
+        "{'metadata':{'name':'x'},'spec':{'dataSource':{'kind':'PersistentVolumeClaim','name':'a'}}}");
     assert_at(v, "spec.dataSourceRef.name", "'a'");
     assert_at(v, "status.phase", "'Pending'");
 }
@@ -127,15 +151,20 @@ static void test_create(void **state)
 static void test_update(void **state)
 {
     (void)state;
-    const struct val *old = created(RES_DEPLOYMENTS, "{'metadata':{'name':'x','uid':'u'},'spec':{'replicas':1}}");
-    const struct val *v = updated(RES_DEPLOYMENTS, NULL, "{'metadata':{'name':'x'},'spec':{'replicas':2}}", old);
+    const struct val *old =
+        created(RES_DEPLOYMENTS, "{'metadata':{'name':'x','uid':'u'},'spec':{'replicas':1}}");
+    const struct val *v =
+        updated(RES_DEPLOYMENTS, NULL, "{'metadata':{'name':'x'},'spec':{'replicas':2}}", old);
     assert_at(v, "metadata.generation", "2");
-    v = updated(RES_DEPLOYMENTS, NULL, "{'metadata':{'name':'x','labels':{'a':'b'}},'spec':{'replicas':1}}", old);
+    v = updated(RES_DEPLOYMENTS, NULL, "{'metadata':{'name':'x','labels':{'a':'b'}},'spec':{'replicas':1}}",
+                old);
     assert_at(v, "metadata.generation", "1");
-    v = updated(RES_DEPLOYMENTS, NULL, "{'metadata':{'name':'x'},'spec':{'replicas':1},'status':{'replicas':5}}", old);
+    v = updated(RES_DEPLOYMENTS, NULL,
+                "{'metadata':{'name':'x'},'spec':{'replicas':1},'status':{'replicas':5}}", old);
     assert_at(v, "status.replicas", "");
 
-    v = updated(RES_DEPLOYMENTS, "status", "{'metadata':{'name':'x','labels':{'a':'b'}},'spec':{'replicas':7},'status':{'replicas':5}}",
+    v = updated(RES_DEPLOYMENTS, "status",
+                "{'metadata':{'name':'x','labels':{'a':'b'}},'spec':{'replicas':7},'status':{'replicas':5}}",
                 old);
     assert_at(v, "spec.replicas", "1");
     assert_at(v, "status.replicas", "5");
@@ -150,7 +179,8 @@ static void test_update(void **state)
 static void test_update_of_pod_status(void **state)
 {
     (void)state;
-    const struct val *old = created(RES_PODS, "{'metadata':{'name':'x'},'spec':{'containers':[{'name':'c','image':'a'}]}}");
+    const struct val *old =
+        created(RES_PODS, "{'metadata':{'name':'x'},'spec':{'containers':[{'name':'c','image':'a'}]}}");
     const struct val *v = updated(RES_PODS, "status",
                                   "{'metadata':{'name':'x'},'spec':{'containers':[{'name':'c','image':'b'}]},"
                                   "'status':{'phase':'Running'}}",
@@ -179,10 +209,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_create),
-        cmocka_unit_test(test_update),
-        cmocka_unit_test(test_update_of_pod_status),
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_create),
+        cmocka_unit_test(test_update),         cmocka_unit_test(test_update_of_pod_status),
         cmocka_unit_test(test_deletion_stays),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
