@@ -143,7 +143,10 @@ static bool may_node(const struct attributes *at, struct str node)
 {
     if (verb_in(at, "list watch get") && !at->subresource.n)
         return str_eq(at->name, node);
-    return verb_in(at, "create update patch") && (str_is(at->verb, "create") || str_eq(at->name, node));
+    if (str_is(at->verb, "create")) /* not nodes/proxy: that leads to every pod of every node */
+        return !at->subresource.n;
+    return verb_in(at, "update patch") && (!at->subresource.n || str_is(at->subresource, "status")) &&
+           str_eq(at->name, node);
 }
 
 static bool may_pod_read(struct request *r, const struct attributes *at, struct str node)

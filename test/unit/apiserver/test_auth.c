@@ -288,6 +288,9 @@ FIBER_TEST(kubelets_see_what_their_pods_need)
     assert_code(get(f, "/api/v1/pods"), 403);
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}"), 201);
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n2\"}}"), 403);
+    /* to pods of other nodes, or of this one with more rights than its own */
+    assert_code(post(f, "/api/v1/nodes/n2/proxy/run/default/p/c?cmd=id", "{}"), 403);
+    assert_code(ask(f, "PUT", "/api/v1/nodes/n1/proxy/x", "{}", NULL), 403);
     assert_code(patch(f, "/api/v1/nodes/n1", "merge-patch+json",
                       "{\"metadata\":{\"labels\":{\"node-restriction.kubernetes.io/x\":\"y\"}}}"), 403);
     assert_code(patch(f, "/api/v1/nodes/n1", "merge-patch+json", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"),
