@@ -168,7 +168,8 @@ int containerd_stop(const struct cluster_config *c, struct err *e)
     const char *pid_file = arena_printf(&a, "%s/containerd.pid", c->run_dir).p;
     pid_t pid = read_pid(&a, pid_file);
     int status;
-    if (pid && command_has(&a, pid, "containerd")) {
+    const char *config = arena_printf(&a, "%s/containerd.toml", c->data_dir).p; /* the machine may have others */
+    if (pid && command_has(&a, pid, config)) {
         os_kill(pid, SIGTERM);
         if (os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(15))) == -ETIMEDOUT)
             return err_set(e, -ETIMEDOUT, "containerd (pid %d) did not end within 15 s", (int)pid);

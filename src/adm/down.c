@@ -8,11 +8,13 @@
 #include "grpc.h"
 #include "names.h"
 #include "net/grpc.h"
+#include "node/host.h"
 #include "proxy/nft.h"
 #include "proxy/proxy.h"
 
 #include <fcntl.h>
 #include <ftw.h>
+#include <mntent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -68,44 +70,71 @@ int cluster_stop_pods(const struct cluster_config *c, struct err *e)
 
 /* ---- every trace ---------------------------------------------------------------------------------------- */
 
-static bool is_below(struct str path, const char *dir)
+/* dir: as the kernel writes it. Not dir itself, which may be a disk of its own. */
+static bool is_below(const char *path, const char *dir)
 {
     size_t n = strlen(dir);
-    return str_starts(path, str_n(dir, n)) && (path.n == n || path.p[n] == '/');
+    return strncmp(path, dir, n) == 0 && path[n] == '/';
 }
 
-/* Mounts below dir, the deepest (latest) first; lazily, so that a stray process cannot keep them. */
-static void unmount_below(struct arena *a, const char *dir)
+/* Mounts below dir in the order in which they were made. */
+static size_t mounts_below(struct arena *a, const char *dir, const char ***ret)
 {
-    struct str text, rest, line;
-    if (os_read_file(a, "/proc/self/mountinfo", 16 << 20, &text) < 0)
-        return;
-    struct str *points = ARENA_ARRAY(a, struct str, text.n / 20 + 1);
-    size_t n = 0;
-    for (rest = text; str_next(&rest, '\n', &line);) {
-        struct str field = STR_NULL;
-        for (int i = 0; i < 5 && str_next(&line, ' ', &field); i++)
-            ;
-        if (field.p && is_below(field, dir))
-            points[n++] = field;
+    struct mntent m;
+    char line[8192];
+    const char **points = NULL;
+    size_t n = 0, cap = 0;
+    FILE *f = setmntent("/proc/self/mounts", "re");
+    while (f && getmntent_r(f, &m, line, sizeof(line))) {
+        if (!is_below(m.mnt_dir, dir))
+            continue;
+        if (n == cap) {
+            const char **more = ARENA_ARRAY(a, const char *, cap = cap ? cap * 2 : 64);
+            if (n)
+                memcpy(more, points, n * sizeof(*more));
+            points = more;
+        }
+        points[n++] = arena_cstr(a, str_of(m.mnt_dir));
     }
-    while (n--)
-        umount2(arena_cstr(a, points[n]), MNT_DETACH | UMOUNT_NOFOLLOW);
+    if (f)
+        endmntent(f);
+    *ret = points;
+    return n;
 }
 
-static int remove_entry(const char *path, const struct stat *st UNUSED, int type UNUSED, struct FTW *ftw UNUSED)
+/* Mounts below dir, the deepest (latest) first; lazily, so that a stray process cannot keep them. Pieces of the host
+ * are mounted there, too: unless all of them are gone nothing may be removed. */
+static int unmount_below(struct arena *a, const char *dir, struct err *e)
 {
-    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
+    const char **points;
+    char *real = realpath(dir, NULL);
+    if (!real)
+        return errno == ENOENT ? 0 : err_set(e, -errno, "%s: %s", dir, strerror(errno));
+    if (!strcmp(real, "/")) {
+        free(real);
+        return err_set(e, -EINVAL, "%s is not a directory of a cluster", dir);
+    }
+    for (size_t n = mounts_below(a, real, &points); n--;)
+        umount2(points[n], MNT_DETACH | UMOUNT_NOFOLLOW);
+    size_t left = mounts_below(a, real, &points);
+    free(real);
+    return left ? err_set(e, -EBUSY, "%s cannot be unmounted: nothing is removed", points[0]) : 0;
 }
 
+/* Everything in dir, and dir itself where that can be. */
 static int remove_tree(const char *dir, struct err *e)
 {
-    struct stat st;
-    if (lstat(dir, &st) < 0)
-        return 0;
-    if (nftw(dir, remove_entry, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0)
-        return err_set(e, -errno, "cannot remove all of %s: %s", dir, strerror(errno));
-    return 0;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char **names;
+    int r = os_list_dir(&a, dir, &names);
+    if (r < 0)
+        return r == -ENOENT ? 0 : err_set(e, r, "cannot read %s: %s", dir, strerror(-r));
+    for (; r == 0 && *names; names++)
+        r = linux_remove_tree(NULL, arena_printf(&a, "%s/%s", dir, *names).p, e);
+    /* It may be a disk of its own, or a link to one. */
+    if (r == 0 && rmdir(dir) < 0 && errno != EBUSY && errno != ENOTDIR)
+        r = err_set(e, -errno, "cannot remove %s: %s", dir, strerror(errno));
+    return r;
 }
 
 static void run_quietly(const char *const *argv)
@@ -169,12 +198,15 @@ static int remove_config(struct arena *a, const struct cluster_config *c, struct
 int cluster_purge(const struct cluster_config *c, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    unmount_below(&a, c->data_dir);
-    unmount_below(&a, c->run_dir);
+    int r = unmount_below(&a, c->data_dir, e);
+    if (r == 0)
+        r = unmount_below(&a, c->run_dir, e);
+    if (r < 0)
+        return r;
     remove_network(&a, c);
     remove_cni_rules();
     remove_cgroups(&a, c);
-    int r = remove_config(&a, c, e);
+    r = remove_config(&a, c, e);
     if (r == 0)
         r = remove_tree(c->run_dir, e);
     return r < 0 ? r : remove_tree(c->data_dir, e);
