@@ -34,7 +34,7 @@ static void make_conflist(struct buf *b, const struct kubelet_config *c, const s
 {
     buf_puts(b, "{\"cniVersion\":\"0.4.0\",\"name\":\"cube\",\"plugins\":[{\"type\":\"bridge\",");
     put(b, "\"bridge\":", c->cni_bridge, ",");
-    buf_puts(b, "\"isGateway\":true,\"isDefaultGateway\":true,\"hairpinMode\":true,\"ipMasq\":true,"
+    buf_puts(b, "\"isGateway\":true,\"isDefaultGateway\":true,\"hairpinMode\":true,\"ipMasq\":false,"
                 "\"ipam\":{\"type\":\"host-local\",");
     if (c->cni_data_dir && *c->cni_data_dir)
         put(b, "\"dataDir\":", c->cni_data_dir, ",");
@@ -63,30 +63,44 @@ static size_t pod_cidrs(struct kubelet *k, struct arena *a, struct str **ret)
     return n;
 }
 
+/* 1 when it was written, 0 when it is there already, negative when it cannot be. */
+static int write_conflist(struct kubelet *k, struct arena *a, const struct str *cidrs, size_t n, struct err *e)
+{
+    struct host *h = k->host;
+    struct buf b = BUF_INIT;
+    struct str have = STR_NULL, path = arena_printf(a, "%s/" FILE_NAME, k->cfg.cni_conf_dir);
+    make_conflist(&b, &k->cfg, cidrs, n);
+    bool same = h->ops->read_file(h, a, path.p, 1 << 20, &have, NULL) == 0 && str_eq(have, buf_str(&b));
+    int r = same ? 0 : h->ops->make_dir(h, k->cfg.cni_conf_dir, 0755, e);
+    if (!same && r == 0) {
+        /* Beside it first: the runtime reads the folder whenever something in it changes. */
+        struct str tmp = arena_printf(a, "%s/.cube.tmp", k->cfg.cni_conf_dir);
+        r = h->ops->write_file(h, tmp.p, buf_str(&b), 0644, e);
+        if (r == 0)
+            r = os_rename(tmp.p, path.p);
+    }
+    buf_done(&b);
+    return r < 0 ? r : !same;
+}
+
 void cni_update(struct kubelet *k)
 {
     struct arena a = ARENA_INIT;
-    struct str *cidrs, have = STR_NULL;
-    struct buf b = BUF_INIT;
-    size_t n = k->cfg.cni_conf_dir ? pod_cidrs(k, &a, &cidrs) : 0;
-    struct host *h = k->host;
+    struct str *cidrs;
     struct err e = {{0}};
-    if (n) {
-        make_conflist(&b, &k->cfg, cidrs, n);
-        struct str path = arena_printf(&a, "%s/" FILE_NAME, k->cfg.cni_conf_dir);
-        bool same = h->ops->read_file(h, &a, path.p, 1 << 20, &have, NULL) == 0 && str_eq(have, buf_str(&b));
-        int r = same ? 0 : h->ops->make_dir(h, k->cfg.cni_conf_dir, 0755, &e);
-        if (!same && r == 0) {
-            /* Beside it first: the runtime reads the folder whenever something in it changes. */
-            struct str tmp = arena_printf(&a, "%s/.cube.tmp", k->cfg.cni_conf_dir);
-            r = h->ops->write_file(h, tmp.p, buf_str(&b), 0644, &e);
-            if (r == 0)
-                r = os_rename(tmp.p, path.p);
-            waitq_wake_all(&k->node_dirty);
-        }
-        if (r < 0)
-            log_warn(LOG, "the network configuration cannot be written: %s", err_text(&e, r));
+    size_t n = k->cfg.cni_conf_dir ? pod_cidrs(k, &a, &cidrs) : 0;
+    int r = n ? write_conflist(k, &a, cidrs, n, &e) : 0;
+    if (r > 0) {
+        k->masqueraded = false;
+        waitq_wake_all(&k->node_dirty);
     }
-    buf_done(&b);
+    if (n && r >= 0 && !k->masqueraded && k->host->ops->masquerade) {
+        r = k->host->ops->masquerade(k->host, k->cfg.cni_bridge, cidrs, n, k->cfg.cluster_cidr, &e);
+        k->masqueraded = r == 0;
+    }
+    if (r < 0 && strcmp(e.text, k->network_trouble) != 0) {
+        snprintf(k->network_trouble, sizeof(k->network_trouble), "%s", e.text); /* said once */
+        log_warn(LOG, "the network of the pods: %s", err_text(&e, r));
+    }
     arena_done(&a);
 }

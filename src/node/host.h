@@ -79,6 +79,10 @@ struct host_ops {
     bool (*cgroup_exists)(struct host *h, const char *path);
     int (*cgroup_list)(struct host *h, struct arena *a, const char *path, char ***ret); /* names of children */
 
+    /* Lets Pods of these ranges out under the machine's own address, except to each other. May be NULL. */
+    int (*masquerade)(struct host *h, const char *bridge, const struct str *cidrs, size_t n, const char *cluster_cidr,
+                      struct err *e);
+
     /* Waits until that process has ended: 0; -ESRCH at once when there is none, -ETIMEDOUT, -ECANCELED. */
     int (*wait_process)(struct host *h, int pid, struct mono deadline);
     /* Waits until something in the folder changed: 0, -ETIMEDOUT, -ECANCELED. */
@@ -114,3 +118,5 @@ int linux_cgroup_remove(struct host *h, const char *path, struct err *e);
 bool linux_cgroup_exists(struct host *h, const char *path);
 int linux_cgroup_list(struct host *h, struct arena *a, const char *path, char ***ret);
 bool linux_cgroup2(void);
+int linux_masquerade(struct host *h, const char *bridge, const struct str *cidrs, size_t n, const char *cluster_cidr,
+                     struct err *e);

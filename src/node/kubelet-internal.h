@@ -74,9 +74,10 @@ struct kubelet {
 
     /* health */
     bool runtime_ready, network_ready;
-    char runtime_problem[512];
+    char runtime_problem[512], network_trouble[512];
     bool memory_pressure, disk_pressure, pid_pressure;
     struct wall pressure_until[3]; /* stays on until then */
+    bool masqueraded;              /* the rule is set for the present ranges */
     struct waitq node_dirty;       /* write the node's status now */
     bool node_registered;
     bool images_dirty;  /* what images there are has changed */

@@ -46,6 +46,7 @@ static void complete_texts(struct arena *a, struct kubelet_config *c)
     c->cni_bridge = text_or(a, c->cni_bridge, "cni0");
     c->cni_data_dir = text_or(a, c->cni_data_dir, NULL);
     c->pod_cidr = text_or(a, c->pod_cidr, NULL);
+    c->cluster_cidr = text_or(a, c->cluster_cidr, NULL);
     c->cluster_domain = text_or(a, c->cluster_domain, "cluster.local");
     c->resolv_conf = text_or(a, c->resolv_conf, "/etc/resolv.conf");
     c->cgroup_root = text_or(a, c->cgroup_root, "/");
