@@ -60,14 +60,13 @@ static bool same_label(const struct val *v, const struct val *old, struct str ke
     return str_eq(obj_label(v, key), obj_label(old, key));
 }
 
-static int restrict_labels(struct admission *a, struct str node, const struct val *labels)
+static int restrict_labels(struct admission *a, const struct val *labels)
 {
     VAL_EACH_ENTRY(labels, k, value) {
         (void)value;
         if (!own_label(val_str(k)) && (!a->old || !same_label(a->v, a->old, val_str(k))))
             return admit_forbid(a, "is not allowed to set the following labels: %.*s", STR_ARG(val_str(k)));
     }
-    (void)node;
     return 0;
 }
 
@@ -85,7 +84,8 @@ static int restrict_node(struct admission *a, struct str node)
         return admit_forbid(a, "node \"%.*s\" is not allowed to modify taints", STR_ARG(node));
     if (!val_equal(val_get(obj_meta(a->v), N_ownerReferences), val_get(obj_meta(a->old), N_ownerReferences)))
         return admit_forbid(a, "node \"%.*s\" is not allowed to modify ownerReferences", STR_ARG(node));
-    return restrict_labels(a, node, obj_labels(a->v));
+    int e = restrict_labels(a, obj_labels(a->v));
+    return e || !a->old ? e : restrict_labels(a, obj_labels(a->old)); /* those taken away */
 }
 
 /* Mirror pods only, for itself, without secrets. */

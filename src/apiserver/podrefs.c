@@ -120,6 +120,8 @@ static bool refers_resource_claim(const struct val *pod, struct str name)
 bool pod_refers(const struct val *pod, uint16_t res, struct str name)
 {
     const struct val *spec = val_get(pod, N_spec);
+    if (obj_annotation(pod, STR("kubernetes.io/config.mirror")).p)
+        return false; /* nodes make these: they would grant themselves what they name there */
     switch (res) {
     case RES_SECRETS:
         return refers_secret(spec, name);

@@ -79,7 +79,7 @@ static int bind_to(struct request *r, struct val *claims, const struct val *ref)
 static int restrict_node(struct request *r, const struct val *ref)
 {
     struct str node = node_of_user(&r->user);
-    if (!node.n || r->server->config.authorization == NULL)
+    if (!node.n || !r->server->authorize_node)
         return 0;
     if (!str_is(val_getstr(ref, N_kind), "Pod"))
         return status_forbidden(&r->status, r->res, r->info.name, "node requested token not bound to a pod");

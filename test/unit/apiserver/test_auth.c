@@ -288,6 +288,13 @@ FIBER_TEST(kubelets_see_what_their_pods_need)
     assert_code(get(f, "/api/v1/pods"), 403);
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}"), 201);
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n2\"}}"), 403);
+    /* a pod of a node's own making opens no Secrets */
+    assert_code(post(f, "/api/v1/namespaces/default/pods",
+                     "{\"metadata\":{\"name\":\"m-n1\",\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}},"
+                     "\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":"
+                     "\"A\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"hidden\",\"key\":\"k\"}}}]}]}}"),
+                201);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/hidden"), 403);
     /* to pods of other nodes, or of this one with more rights than its own */
     assert_code(post(f, "/api/v1/nodes/n2/proxy/run/default/p/c?cmd=id", "{}"), 403);
     assert_code(ask(f, "PUT", "/api/v1/nodes/n1/proxy/x", "{}", NULL), 403);
