@@ -255,6 +255,36 @@ FIBER_TEST(bootstrap_tokens)
     cluster_stop(&c);
 }
 
+FIBER_TEST(updating_is_not_creating)
+{
+    static const char rbac[] = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/";
+    static const char lease[] = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    assert_code(post(f, arena_printf(&f->arena, "%sroles", rbac).p,
+                     "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"coordination.k8s.io\"],"
+                     "\"resources\":[\"leases\"],\"verbs\":[\"get\",\"update\"]}]}"),
+                201);
+    assert_code(post(f, arena_printf(&f->arena, "%srolebindings", rbac).p,
+                     "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\","
+                     "\"kind\":\"Role\",\"name\":\"r\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"jane\","
+                     "\"apiGroup\":\"rbac.authorization.k8s.io\"}]}"),
+                201);
+    assert_code(post(f, lease, "{\"metadata\":{\"name\":\"there\"}}"), 201);
+    become(&c, "jane", "dev");
+    assert_code(ask(f, "PUT", arena_printf(&f->arena, "%s/there", lease).p,
+                    arena_printf(&f->arena, "{\"metadata\":{\"name\":\"there\",\"resourceVersion\":\"%s\"}}",
+                                 at(f, get(f, arena_printf(&f->arena, "%s/there", lease).p).v,
+                                    "metadata.resourceVersion"))
+                        .p,
+                    NULL),
+                200);
+    assert_code(ask(f, "PUT", arena_printf(&f->arena, "%s/new", lease).p, "{\"metadata\":{\"name\":\"new\"}}", NULL),
+                403);
+    cluster_stop(&c);
+}
+
 FIBER_TEST(impersonation_is_a_right)
 {
     struct cluster c;
@@ -337,6 +367,7 @@ int main(void)
         cmocka_unit_test(nobody_grants_more_than_they_have),
         cmocka_unit_test(service_account_tokens),
         cmocka_unit_test(bootstrap_tokens),
+        cmocka_unit_test(updating_is_not_creating),
         cmocka_unit_test(impersonation_is_a_right),
         cmocka_unit_test(kubelets_see_what_their_pods_need),
         cmocka_unit_test(keys_are_published),
