@@ -139,7 +139,7 @@ int cluster_world_recover(struct cluster_world *w, struct err *e)
 
 /* ---- nodes ---------------------------------------------------------------------------------------------------------------- */
 
-static int run_real_kubelet(struct world_node *n, struct client *c, struct err *e)
+static int kubelet_of(struct world_node *n, struct client *c, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     const char *ips[] = {n->ip, NULL};
@@ -147,11 +147,11 @@ static int run_real_kubelet(struct world_node *n, struct client *c, struct err *
         .node_name = n->name,
         .node_ips = ips,
         .client = c,
-        .runtime = hollow_runtime(n->hollow),
-        .host = hollow_host(n->hollow),
-        .root_dir = arena_printf(&a, "/%s/kubelet", n->name).p,
-        .pod_logs_dir = arena_printf(&a, "/%s/logs", n->name).p,
-        .cni_conf_dir = arena_printf(&a, "/%s/cni", n->name).p,
+        .runtime = hollow_runtime(n->machine),
+        .host = hollow_host(n->machine),
+        .root_dir = arena_printf(&a, "%s/kubelet", n->root).p,
+        .pod_logs_dir = arena_printf(&a, "%s/logs", n->root).p,
+        .cni_conf_dir = arena_printf(&a, "%s/cni", n->root).p,
         .no_server = true,
     };
     return kubelet_run(&config, e);
@@ -162,7 +162,7 @@ static void run_kubelet(void *arg)
     struct world_node *n = arg;
     struct client *c = client_faulty_new(&n->world->slot, &n->road, "kubelet", n->user, node_groups);
     struct err e = {0};
-    int r = n->hollow ? run_real_kubelet(n, c, &e) : outline_run(&n->machine, c, &e);
+    int r = kubelet_of(n, c, &e);
     if (!fiber_cancelled())
         truth_violated(&n->world->truth, "the kubelet of %s ends by itself: %s", n->name, err_text(&e, r));
     client_free(c);
@@ -186,11 +186,10 @@ void world_node_kill_kubelet(struct world_node *n)
 void world_node_power_off(struct world_node *n, bool disk_lost)
 {
     world_node_kill_kubelet(n);
-    outline_machine_wipe(&n->machine);
-    if (n->hollow && disk_lost)
-        hollow_wipe(n->hollow);
-    else if (n->hollow)
-        hollow_power_off(n->hollow);
+    if (disk_lost)
+        hollow_wipe(n->machine);
+    else
+        hollow_power_off(n->machine);
     n->up = false;
 }
 
@@ -202,11 +201,8 @@ static void make_node(struct cluster_world *w, unsigned i)
     snprintf(n->user, sizeof(n->user), "system:node:node-%03u", i);
     snprintf(n->ip, sizeof(n->ip), "10.0.%u.%u", i / 250, i % 250 + 1);
     n->road = (struct road){.delay_min_ns = w->config.delay_min_ns, .delay_max_ns = w->config.delay_max_ns};
-    n->machine = (struct outline_machine){.name = n->name, .ip = n->ip, .truth = &w->truth};
-    char root[32];
-    snprintf(root, sizeof(root), "/%s", n->name);
-    if (w->config.kubelets)
-        n->hollow = hollow_new(n->name, root, &w->truth);
+    snprintf(n->root, sizeof(n->root), "/%s", n->name);
+    n->machine = hollow_new(n->name, n->root, &w->truth);
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------------------------------------- */
@@ -241,8 +237,7 @@ void cluster_world_end(struct cluster_world *w)
 {
     for (unsigned i = 0; i < w->config.nodes; i++) {
         world_node_power_off(&w->nodes[i], false);
-        outline_machine_done(&w->nodes[i].machine);
-        hollow_free(w->nodes[i].hollow);
+        hollow_free(w->nodes[i].machine);
     }
     group_stop(&w->parts);
     if (w->server)

@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A cluster in a simulated world: store, API server, controllers and scheduler as one process that can be killed, and
- * any number of nodes, each a machine with a kubelet, behind a road of its own. All within sim_run.
+ * any number of nodes, each a machine of the mind with the real kubelet, behind a road of its own. All within sim_run.
  */
 #pragma once
 
 #include "sim/client_faulty.h"
 #include "sim/hollow.h"
-#include "sim/outline.h"
 #include "sim/witness.h"
 
 struct cluster_world_config {
     unsigned nodes;
     const char *ns; /* whose pods are watched */
-    bool kubelets; /* the real one over a runtime of the mind, instead of a kubelet in outline */
     bool apart;   /* controllers and scheduler are processes of their own, behind roads, and survive the API server */
     int64_t delay_min_ns, delay_max_ns; /* of roads; 0: 100 us, 2 ms */
 };
@@ -27,11 +25,10 @@ extern const char *const crash_names[];
 
 struct world_node {
     struct cluster_world *world;
-    char name[24], user[40], ip[16];
+    char name[24], user[40], ip[16], root[32];
     unsigned number;
     struct road road;
-    struct outline_machine machine; /* of the kubelet in outline */
-    struct hollow *hollow;          /* of the real one; else NULL */
+    struct hollow *machine;
     struct group fibers; /* its kubelet */
     bool up;             /* the machine */
     bool kubelet;        /* its kubelet runs */

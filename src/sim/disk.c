@@ -145,6 +145,8 @@ ssize_t disk_pwrite(int fd, const void *p, size_t n, off_t at)
     uint64_t end = (uint64_t)at + n;
     if (end > f->size && !has_room(end - f->size))
         return -ENOSPC;
+    if (!n)
+        return 0;
     grow(&f->data, &f->cap, end);
     memcpy(f->data + at, p, n);
     f->size = MAX(f->size, end);
@@ -389,9 +391,9 @@ static void lose_pending(struct sim_file *f)
         }
     }
     f->n_pending = 0;
-    grow(&f->data, &f->cap, f->durable_size);
+    grow(&f->data, &f->cap, MAX(f->durable_size, (uint64_t)1));
+    grow(&f->durable, &f->durable_cap, MAX(f->durable_size, (uint64_t)1));
     memset(f->data, 0, f->cap);
-    grow(&f->durable, &f->durable_cap, f->durable_size);
     memcpy(f->data, f->durable, f->durable_size);
     f->size = f->durable_size;
 }

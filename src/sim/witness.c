@@ -243,15 +243,16 @@ static void check_phase(struct pod_seen *s, const struct object *o)
     sim_trace("pod " STR_FMT " %s", STR_ARG(o->name), s->phase);
 }
 
-void watcher_excuse(struct watcher *w, size_t pods)
+void watcher_excuse(struct watcher *w, size_t pods, int64_t ns)
 {
+    struct mono until = mono_add(os_mono(), ns);
     w->excused += pods;
-    w->excused_at = os_mono();
+    w->excused_until.ns = MAX(w->excused_until.ns, until.ns);
 }
 
 static bool excuses_are_old(const struct watcher *w)
 {
-    return os_mono().ns - w->excused_at.ns > SECONDS(EXCUSE_SECONDS);
+    return os_mono().ns > w->excused_until.ns;
 }
 
 /* One available pod less. Whose doing? The Deployment's is that it was marked for deletion. */
@@ -260,7 +261,7 @@ static void check_loss(struct watcher *w, const struct object *o, bool deleted)
     if (!w->replicas)
         return;
     if (!deleted) {
-        watcher_excuse(w, 1);
+        watcher_excuse(w, 1, SECONDS(EXCUSE_SECONDS));
         return;
     }
     if (w->available >= w->available_min && excuses_are_old(w))

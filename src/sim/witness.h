@@ -55,7 +55,7 @@ struct watcher {
     size_t available_min;
     size_t available;    /* of all its pods */
     size_t excused;      /* available pods lost to something else than the Deployment, not long ago */
-    struct mono excused_at;
+    struct mono excused_until;
     size_t least;        /* that were ever available since watcher_expect */
     uint64_t bindings, deletions;
 };
@@ -64,6 +64,6 @@ void watcher_begin(struct watcher *w, struct client *c);
 void watcher_pause(struct watcher *w); /* waits */
 /* From now on so many of `replicas` pods must be available at any time. 0, 0: ends that. */
 void watcher_expect(struct watcher *w, size_t replicas, size_t available_min);
-/* So many of its available pods are about to be deleted by somebody else. */
-void watcher_excuse(struct watcher *w, size_t pods);
+/* So many of its available pods will be deleted by somebody else, at the latest after so long. */
+void watcher_excuse(struct watcher *w, size_t pods, int64_t ns);
 void watcher_done(struct watcher *w);

@@ -4,8 +4,9 @@
  * control plane with its store fail at random, and must come to rest with everything as it should be. The same seed gives
  * the same history, which is checked, too.
  *
- *     rollout --seed 7 [--trace]       one seed; --trace prints the history
- *     rollout --seed 7 --repeat        and once more, comparing
+ *     sim_rollout --seed 7 --trace       one seed, and its history
+ *     sim_rollout --seed 7 --repeat      twice: both must be the same; then another seed, which must not be
+ *     sim_rollout --seed 7 --seeds 100   seeds 7 to 106
  */
 #include <stdio.h>
 #include <time.h>
@@ -22,9 +23,9 @@
 #include "wire/json.h"
 
 struct options {
-    int64_t seed, nodes, pods;
+    int64_t seed, seeds, nodes, pods;
     int64_t trouble_s; /* how long things go wrong, virtual */
-    bool calm, users, trace, repeat, verbose, kubelets;
+    bool calm, users, trace, repeat, verbose;
     const char *dump;
 };
 
@@ -147,8 +148,7 @@ static int play(struct scene *s)
 {
     struct err e = {0};
     size_t n = (size_t)s->options->pods;
-    struct cluster_world_config c = {.nodes = (unsigned)s->options->nodes, .ns = NS, .kubelets = s->options->kubelets,
-                                     .apart = sim_below(2)};
+    struct cluster_world_config c = {.nodes = (unsigned)s->options->nodes, .ns = NS, .apart = sim_below(2)};
     sim_trace("seed %lld, %lld nodes, %zu pods%s", (long long)s->options->seed, (long long)s->options->nodes, n,
               c.apart ? ", parts apart" : "");
     if (cluster_world_start(&s->world, &c, &e) < 0)
@@ -205,43 +205,70 @@ static void run(const struct options *o, struct result *r)
            (unsigned long long)r->hash, r->virtual_s, r->real_s, r->crashes, r->node_failures,
            (unsigned long long)r->bindings, r->least, (unsigned long long)r->checked, (unsigned long long)r->promises);
     if (!r->good)
-        printf("  %s\n  replay: rollout --seed %lld --nodes %lld --pods %lld --trouble %lld%s%s --trace\n", r->why,
-               (long long)o->seed, (long long)o->nodes, (long long)o->pods, (long long)o->trouble_s, o->calm ? " --calm" : o->users ? " --users" : "",
-               o->kubelets ? " --kubelets" : "");
+        printf("  %s\n  replay: sim_rollout --seed %lld --nodes %lld --pods %lld --trouble %lld%s --trace\n", r->why,
+               (long long)o->seed, (long long)o->nodes, (long long)o->pods, (long long)o->trouble_s, o->calm ? " --calm" : o->users ? " --users" : "");
     fflush(stdout);
+}
+
+/* The same seed again, and another one: 0 when the histories are as they must be. */
+static int repeat(const struct options *o, const struct result *first)
+{
+    struct options again = *o, other = *o;
+    struct result second, third;
+    again.trace = other.trace = false;
+    other.seed++;
+    run(&again, &second);
+    run(&other, &third);
+    if (first->hash != second.hash)
+        printf("FAILED: the same seed gave two histories\n");
+    if (first->hash == third.hash)
+        printf("FAILED: two seeds gave the same history\n");
+    return !second.good || !third.good || first->hash != second.hash || first->hash == third.hash;
+}
+
+static int run_all(struct options *o)
+{
+    int64_t failed = 0, n = o->seeds;
+    struct result r;
+    for (; n > 0; n--, o->seed++) {
+        run(o, &r);
+        failed += !r.good;
+    }
+    if (o->seeds > 1)
+        printf("%lld seeds, %lld failed\n", (long long)o->seeds, (long long)failed);
+    o->seed--;
+    return (o->repeat ? repeat(o, &r) : 0) || failed;
 }
 
 int main(int argc, char **argv)
 {
-    struct options o = {.seed = 1, .nodes = 100, .pods = 500, .trouble_s = 240};
+    struct options o = {.seed = 1, .seeds = 1, .nodes = 100, .pods = 500, .trouble_s = 120};
     struct flag flags[] = {
         {"seed", 0, FLAG_INT, &o.seed, "what everything random comes from"},
+        {"seeds", 0, FLAG_INT, &o.seeds, "how many, from that one on"},
         {"nodes", 0, FLAG_INT, &o.nodes, "how many nodes"},
         {"pods", 0, FLAG_INT, &o.pods, "replicas of the Deployment"},
         {"trouble", 0, FLAG_INT, &o.trouble_s, "how many (virtual) seconds things go wrong"},
         {"users", 0, FLAG_BOOL, &o.users, "users scale, roll and delete meanwhile"},
         {"calm", 0, FLAG_BOOL, &o.calm, "nothing goes wrong"},
-        {"kubelets", 0, FLAG_BOOL, &o.kubelets, "nodes run the real kubelet instead of one in outline"},
-        {"repeat", 0, FLAG_BOOL, &o.repeat, "run it twice: the histories must be the same"},
+        {"repeat", 0, FLAG_BOOL, &o.repeat, "the last seed once more and then another one: are the histories the same?"},
         {"trace", 0, FLAG_BOOL, &o.trace, "print the history"},
         {"dump", 0, FLAG_STRING, &o.dump, "print all objects of that kind (plural) at the end"},
         {"verbose", 'v', FLAG_BOOL, &o.verbose, "let the parts log"},
         {0},
     };
     struct err e = {0};
-    struct result first, second;
-    int operands;
-    if (flags_parse(flags, argc, argv, &operands, NULL, &e) != 0) {
-        fprintf(stderr, "%s\n", e.text);
+    int operands, r = flags_parse(flags, argc, argv, &operands, NULL, &e);
+    if (r == FLAGS_HELP) {
+        struct buf b CLEANUP_BUF = BUF_INIT;
+        flags_help(flags, &b);
+        printf(STR_FMT, STR_ARG(buf_str(&b)));
+        return 0;
+    }
+    if (r < 0 || operands || o.seeds < 1 || o.nodes < 1 || o.pods < 1) {
+        fprintf(stderr, "sim_rollout: %s\n", e.text[0] ? e.text : "no operands; at least one seed, node and pod");
         return 2;
     }
     log_set_level(o.verbose ? LOG_DEBUG : LOG_ERROR);
-    run(&o, &first);
-    if (!o.repeat)
-        return !first.good;
-    o.trace = false;
-    run(&o, &second);
-    if (first.hash != second.hash)
-        printf("  the same seed gave two histories\n");
-    return !first.good || first.hash != second.hash;
+    return run_all(&o) != 0;
 }

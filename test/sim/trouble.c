@@ -55,8 +55,8 @@ static void is_badly_connected(struct world_node *n)
 
 static void loses_containers(struct world_node *n)
 {
-    for (uint64_t i = sim_below(10); n->hollow && i-- > 0;) {
-        hollow_end_container(n->hollow, sim_below(2) ? 1 : 0);
+    for (uint64_t i = sim_below(10); i-- > 0;) {
+        hollow_end_container(n->machine, sim_below(2) ? 1 : 0);
         fiber_sleep(some(100, 20000));
     }
 }
@@ -231,7 +231,8 @@ static void delete_any(struct trouble *t, uint16_t res, const char *propagation)
     if (!v)
         return;
     sim_trace("user: delete %s " STR_FMT " %s", resources[res].name, STR_ARG(obj_name(v)), propagation);
-    watcher_excuse(&t->world->watcher, res == RES_PODS ? 1 : t->replicas);
+    /* The pods of a ReplicaSet are deleted by the garbage collector, once it is there again and has seen it. */
+    watcher_excuse(&t->world->watcher, res == RES_PODS ? 1 : t->replicas, SECONDS(res == RES_PODS ? 60 : 300));
     client_delete(t->world->client,
                   CALL(.res = &resources[res], .ns = STR(NS), .name = obj_name(v), .propagation = propagation), &a, NULL, &s);
 }
