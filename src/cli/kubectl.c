@@ -226,15 +226,24 @@ static unsigned distance(const char *a, const char *b)
     return row[n];
 }
 
-static int unknown_command(struct cli *c, const struct command *table, const char *word)
+static int unknown_command(struct cli *c, const char *word)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
-    for (; table->name; table++)
-        if (distance(word, table->name) <= 2 || !strncmp(table->name, word, strlen(word)))
-            buf_printf(&b, "\t%s\n", table->name);
+    for (const struct command *k = commands; k->name; k++)
+        if (distance(word, k->name) <= 2 || !strncmp(k->name, word, strlen(word)))
+            buf_printf(&b, "\t%s\n", k->name);
     cli_note(c, "error: unknown command \"%s\" for \"%s\"%s%s", word, c->path, b.n ? "\n\nDid you mean this?\n" : "",
              b.n ? b.p : "");
     return 1;
+}
+
+static int unknown_subcommand(struct cli *c, int argc, char **argv, int at)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    for (; at < argc; at++)
+        if (argv[at][0] != '-')
+            buf_printf(&b, "%s%s", b.n ? " " : "", argv[at]);
+    return cli_usage(c, "unknown command \"" STR_FMT "\"", STR_ARG(buf_str(&b)));
 }
 
 static bool has_help(int argc, char **argv)
@@ -258,7 +267,7 @@ static int run_command(struct cli *c, const struct command *k, int argc, char **
     if (k->run)
         return k->run(c, argc, argv);
     if (at < argc && strcmp(argv[at], "help") && !has_help(argc, argv))
-        return unknown_command(c, k->subs, argv[at]);
+        return unknown_subcommand(c, argc, argv, at);
     command_help(c, k, NULL);
     if (has_help(argc, argv) || at < argc)
         return 0;
@@ -297,7 +306,7 @@ static int dispatch(struct cli *c, int argc, char **argv)
     const struct command *k = find_in(commands, argv[at]);
     if (!k) {
         int r = plugin_run(c, at, argc, argv);
-        return r >= 0 ? r : unknown_command(c, commands, argv[at]);
+        return r >= 0 ? r : unknown_command(c, argv[at]);
     }
     remove_arg(&argc, argv, at);
     return run_command(c, k, argc, argv);

@@ -63,17 +63,16 @@ int write_object_create(struct cli *c, struct write *w, const struct kind *k, co
     struct status s;
     struct val *answer = NULL, *typed = v;
     struct str body = json_text(c, t, v);
-    if (save && json_decode(&c->a, NULL, body, 0, NULL, &answer, NULL) == 0) {
-        applied_set(c, answer);
-        body = json_text(c, NULL, answer);
-        if (json_decode(&c->a, t, body, 0, NULL, &typed, NULL) < 0)
-            typed = v;
+    if (save) {
+        struct val *annotations = val_sub_map(&c->a, val_sub_obj(&c->a, v, N_metadata), N_annotations);
+        val_put_str(&c->a, annotations, LAST_APPLIED, cli_printf(c, STR_FMT "\n", STR_ARG(body)));
+        body = json_text(c, t, v);
     }
     if (w->dry_run == DRY_CLIENT)
         return write_print(c, w, t, typed, did);
     struct str ns = obj_namespace(v);
     if (request_create(c, k, ns.n ? ns : c->ns, STR_NULL, NULL, write_query(c, w), body, &answer, &s))
-        return write_refused(c, &s, "creating", NULL);
+        return w->failed && s.code > 0 ? cli_fail(c, "%s " STR_FMT, w->failed, STR_ARG(s.message)) : cli_refused(c, &s);
     if (w->printer.kind != PRINT_NONE && json_decode(&c->a, t, json_text(c, NULL, answer), 0, NULL, &typed, NULL) == 0)
         return write_print(c, w, t, typed, did);
     return write_print(c, w, NULL, answer, did);

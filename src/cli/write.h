@@ -11,6 +11,7 @@ struct write {
     struct printer printer;
     const char *dry, *manager, *validate;
     int dry_run; /* DRY_NONE ... */
+    const char *failed; /* what a refusal is prefixed with: "failed to create deployment"; NULL: nothing */
 };
 #define WRITE_INIT ((struct write){.print = PRINT_FLAGS_INIT})
 #define WRITE_FLAGS(w)                                                                                       \
