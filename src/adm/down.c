@@ -155,15 +155,6 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     run_quietly((const char *[]){"ip", "addr", "delete", arena_printf(a, "%s/32", c->dns_ip).p, "dev", "lo", NULL});
 }
 
-/* iptables rules of the CNI plug-ins (port mapping, masquerading) that stay when a pod was not taken down by CNI. */
-static void remove_cni_rules(void)
-{
-    static const char script[] =
-        "for t in nat filter; do iptables-save -t $t 2>/dev/null | grep -q CNI- || continue;"
-        " iptables-save -t $t | grep -v -e '-j CNI-' -e '^-A CNI-' -e '^:CNI-' | iptables-restore -T $t; done";
-    run_quietly((const char *[]){"sh", "-c", script, NULL});
-}
-
 /* Removes a pod cgroup tree in one hierarchy, leaves first; only empty groups can go. */
 static int remove_group(const char *path, const struct stat *st UNUSED, int type, struct FTW *ftw UNUSED)
 {
@@ -175,12 +166,12 @@ static int remove_group(const char *path, const struct stat *st UNUSED, int type
 static void remove_cgroups(struct arena *a, const struct cluster_config *c)
 {
     char **names;
-    const char *root = strcmp(c->cgroup_root, "/") ? c->cgroup_root : "";
-    nftw(arena_printf(a, "/sys/fs/cgroup%s/kubepods", root).p, remove_group, 16, FTW_DEPTH | FTW_PHYS);
+    const char *ours = strcmp(c->cgroup_root, "/") ? c->cgroup_root : "/kubepods";
+    nftw(arena_printf(a, "/sys/fs/cgroup%s", ours).p, remove_group, 16, FTW_DEPTH | FTW_PHYS);
     if (os_list_dir(a, "/sys/fs/cgroup", &names) < 0)
         return;
     for (; *names; names++)
-        nftw(arena_printf(a, "/sys/fs/cgroup/%s%s/kubepods", *names, root).p, remove_group, 16, FTW_DEPTH | FTW_PHYS);
+        nftw(arena_printf(a, "/sys/fs/cgroup/%s%s", *names, ours).p, remove_group, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static int remove_config(struct arena *a, const struct cluster_config *c, struct err *e)
@@ -204,7 +195,6 @@ int cluster_purge(const struct cluster_config *c, struct err *e)
     if (r < 0)
         return r;
     remove_network(&a, c);
-    remove_cni_rules();
     remove_cgroups(&a, c);
     r = remove_config(&a, c, e);
     if (r == 0)
@@ -242,9 +232,12 @@ static void take_down(void *arg)
     struct err e = {0};
     int r = stop_process(d, &e);
     if (r == 0 && (d->pods || d->purge)) {
+        struct err later = {0};
         r = cluster_stop_pods(&d->config, &e);
-        if (r == 0 && !d->config.cri_socket)
-            r = containerd_stop(&d->config, &e);
+        if ((r == 0 || d->purge) && !d->config.cri_socket) { /* a pod that does not go is no reason to keep the rest */
+            int r2 = containerd_stop(&d->config, r == 0 ? &e : &later);
+            r = r < 0 ? r : r2;
+        }
         if (r == 0)
             puts("Its pods have ended.");
     }
