@@ -384,6 +384,17 @@ static void rules_of_port(const struct rules_node *node, const struct service_en
     add_hairpins(&p);
 }
 
+/* A ClusterIP is nothing but its ports: other connections to it are refused, rather than sent to the world. */
+static void add_refused_ips(const struct rules_node *node, const struct val *spec, struct items *ret)
+{
+    struct port p = {.node = node, .spec = spec, .items = ret};
+    VAL_EACH(val_get(spec, N_clusterIPs), ip)
+    {
+        if (of_family(&p, val_str(ip)) && !is_skipped(&p, val_str(ip)))
+            add_element(ret, "cluster_ips", arena_str(ret->arena, val_str(ip)), STR("goto reject-it"));
+    }
+}
+
 void rules_of_service(const struct rules_node *node, const struct service_entry *e, struct items *ret)
 {
     if (!e || !e->service)
@@ -394,6 +405,7 @@ void rules_of_service(const struct rules_node *node, const struct service_entry 
         return;
     if (obj_label(e->service->val, STR("service.kubernetes.io/service-proxy-name")).n)
         return; /* somebody else's */
+    add_refused_ips(node, spec, ret);
     VAL_EACH(val_get(spec, N_ports), port)
     {
         rules_of_port(node, e, port, ret);
@@ -411,10 +423,11 @@ void rules_base(const struct rules_node *node, const char *table, struct buf *b)
                "map service_ips { type %s . inet_proto . inet_service : verdict; }\n"
                "map no_endpoints { type %s . inet_proto . inet_service : verdict; }\n"
                "map node_ports { type inet_proto . inet_service : verdict; }\n"
+               "map cluster_ips { type %s : verdict; }\n"
                "map no_node_ports { type inet_proto . inet_service : verdict; }\n"
                "set hairpin { type %s . %s . inet_proto . inet_service; }\n"
                "chain reject-it { reject; }\n",
-               f, table, addr, addr, addr, addr);
+               f, table, addr, addr, addr, addr, addr);
     buf_printf(b,
                "chain services {\n"
                "%s daddr . meta l4proto . th dport vmap @service_ips\n"
@@ -433,8 +446,13 @@ void rules_base(const struct rules_node *node, const char *table, struct buf *b)
                "meta mark and 0x%x == 0x%x masquerade fully-random\n"
                "}\n"
                "chain filter-input { type filter hook input priority -110; ct state new jump refused; }\n"
-               "chain filter-forward { type filter hook forward priority -110; ct state new jump refused; }\n"
+               "chain filter-forward { type filter hook forward priority -110; ct state new jump refused;\n"
+               "ct state new %s daddr vmap @cluster_ips\n"
+               "}\n"
                "chain filter-output { type filter hook output priority -110; ct state new jump refused; }\n"
+               "chain filter-output-translated { type filter hook output priority -90;\n"
+               "ct state new %s daddr vmap @cluster_ips\n"
+               "}\n"
                "}\n",
-               f, f, MASQUERADE_MARK, MASQUERADE_MARK);
+               f, f, MASQUERADE_MARK, MASQUERADE_MARK, f, f);
 }

@@ -99,6 +99,7 @@ static void services_become_items(void **state UNUSED)
     struct world w = {0};
     set_service(&w, 0, "");
     assert_true(str_contains(items_text(&w, 0, &a), STR("E no_endpoints 10.96.0.1 . tcp . 80 -> goto reject-it")));
+    assert_true(str_contains(items_text(&w, 0, &a), STR("E cluster_ips 10.96.0.1 -> goto reject-it")));
     assert_true(str_contains(items_text(&w, 0, &a), STR("E no_node_ports tcp . 30000 -> goto reject-it")));
     set_endpoints(&w, 0, 1);
     assert_true(str_contains(items_text(&w, 0, &a), STR("-> meta l4proto tcp dnat ip to 10.244.0.1:8080")));
