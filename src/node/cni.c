@@ -92,7 +92,7 @@ void cni_update(struct kubelet *k)
     int r = n ? write_conflist(k, &a, cidrs, n, &e) : 0;
     if (r > 0) {
         k->masqueraded = false;
-        waitq_wake_all(&k->node_dirty);
+        node_touch(k);
     }
     if (n && r >= 0 && !k->masqueraded && k->host->ops->masquerade) {
         r = k->host->ops->masquerade(k->host, k->cfg.cni_bridge, cidrs, n, k->cfg.cluster_cidr, &e);

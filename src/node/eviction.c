@@ -69,7 +69,7 @@ static void set_pressure(struct kubelet *k, bool *flag, struct wall *until, bool
         until->ns = now.ns + TRANSITION;
     *flag = now_short || now.ns < until->ns;
     if (*flag != was)
-        waitq_wake_all(&k->node_dirty);
+        node_touch(k);
 }
 
 /* ---- ending Pods ------------------------------------------------------------------------------------------------------- */

@@ -78,7 +78,8 @@ struct kubelet {
     bool memory_pressure, disk_pressure, pid_pressure;
     struct wall pressure_until[3]; /* stays on until then */
     bool masqueraded;              /* the rule is set for the present ranges */
-    struct waitq node_dirty;       /* write the node's status now */
+    bool node_touched;             /* something that the node's status tells has changed */
+    struct waitq node_dirty;
     bool node_registered;
     bool images_dirty;  /* what images there are has changed */
     int server_port;
@@ -304,6 +305,7 @@ const char *admit_pod(struct arena *a, const struct val *pod, const struct admit
 
 /* ---- nodestatus.c, lease.c ------------------------------------------------------------------------------------------------ */
 
+void node_touch(struct kubelet *k); /* look at it now */
 void node_run(void *kubelet);  /* registers, then keeps the status: a fiber */
 void lease_run(void *kubelet); /* a fiber */
 struct val *node_allocatable(struct kubelet *k, struct arena *a);

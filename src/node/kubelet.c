@@ -193,9 +193,9 @@ static void node_changed(void *arg, const struct resource *res, const struct obj
         return;
     if (!new_) {
         k->node_registered = false;
-        waitq_wake_all(&k->node_dirty);
+        node_touch(k);
     } else if (!old || !val_equal(pod_spec(old->val), pod_spec(new_->val))) {
-        waitq_wake_all(&k->node_dirty); /* it may have got its pod CIDR */
+        node_touch(k); /* it may have got its pod CIDR */
     }
 }
 

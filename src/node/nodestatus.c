@@ -413,6 +413,13 @@ static bool is_ready(const struct kubelet *k)
     return k->runtime_ready && k->network_ready && k->relisted;
 }
 
+/* After a restart of ours the node was ready and will be again in a moment: that is not worth an alarm. */
+static bool settling(const struct kubelet *k, const struct val *node)
+{
+    return !is_ready(k) && os_mono().ns - k->started.ns < SECONDS(5) &&
+           condition_is(val_at(node, N_status, N_conditions), STR("Ready"), "True");
+}
+
 /* One look: 0 when the API has what it should. */
 static int update(struct kubelet *k, struct mono *written)
 {
@@ -427,6 +434,10 @@ static int update(struct kubelet *k, struct mono *written)
         node = held->val;
     else
         r = get_node(k, &a, &node, &s);
+    if (r == 0 && settling(k, node)) {
+        arena_done(&a);
+        return 0;
+    }
     bool report = os_mono().ns - written->ns >= k->cfg.status_report_period || written->ns == 0;
     const struct val *status = NULL;
     if (r == 0)
@@ -446,19 +457,24 @@ static int update(struct kubelet *k, struct mono *written)
     return r;
 }
 
+void node_touch(struct kubelet *k)
+{
+    k->node_touched = true;
+    waitq_wake_all(&k->node_dirty);
+}
+
 void node_run(void *arg)
 {
     struct kubelet *k = arg;
-    struct mono written = {0}, patience = mono_add(os_mono(), SECONDS(5));
-    /* After a restart the node is what it was until the truth is known: no word of "not ready" in between. */
-    while (!k->relisted && os_mono().ns < patience.ns && !fiber_cancelled())
-        waitq_wait(&k->node_dirty, patience);
+    struct mono written = {0};
     while (!fiber_cancelled()) {
+        k->node_touched = false;
         check_runtime(k);
-        bool told_ready = is_ready(k); /* it may become so while update waits: then that is still to be told */
+        bool ready = is_ready(k); /* as it is told now: it may change while we tell it */
         int r = k->client ? update(k, &written) : 0;
         cni_update(k);
-        int64_t pause = r != 0 ? SECONDS(1) : told_ready && is_ready(k) ? k->cfg.status_period : NOT_READY_PERIOD;
-        waitq_wait(&k->node_dirty, mono_add(os_mono(), pause));
+        int64_t pause = r != 0 ? SECONDS(1) : ready ? k->cfg.status_period : NOT_READY_PERIOD;
+        if (r != 0 || !k->node_touched)
+            waitq_wait(&k->node_dirty, mono_add(os_mono(), pause));
     }
 }

@@ -250,7 +250,7 @@ int pleg_relist(struct kubelet *k, struct err *e)
         k->relisted = true;
         k->relisted_at = os_mono();
         if (first)
-            waitq_wake_all(&k->node_dirty);
+            node_touch(k);
         sources_reconcile(k);
     }
     return rc;
@@ -266,7 +266,7 @@ static void note_health(struct kubelet *k, int rc, const struct err *e)
         log_info(LOG, "the container runtime answers");
     else
         log_error(LOG, "the container runtime does not answer: %s", err_text(e, -EIO));
-    waitq_wake_all(&k->node_dirty);
+    node_touch(k);
 }
 
 static void events_fiber(void *arg)
