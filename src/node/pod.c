@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/pod.h"
 
+#include <stdio.h>
+
 static const name_id spec_names[CONTAINER_KINDS] = {
     [CK_INIT] = N_initContainers,
     [CK_MAIN] = N_containers,
@@ -164,9 +166,44 @@ struct str container_field_path(struct arena *a, const struct val *pod, struct s
     return arena_printf(a, "spec." STR_FMT "{" STR_FMT "}", STR_ARG(name_str(spec_names[k])), STR_ARG(container));
 }
 
+/* A JSON string as Go's encoding/json has it, of the characters that names of images can have. */
+static void put_go_string(struct buf *b, struct str s)
+{
+    buf_putc(b, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c == '"' || c == '\\')
+            buf_printf(b, "\\%c", c);
+        else if (c < ' ' || c == '<' || c == '>' || c == '&')
+            buf_printf(b, "\\u%04x", c);
+        else
+            buf_putc(b, (char)c);
+    }
+    buf_putc(b, '"');
+}
+
+static uint32_t fnv1a(uint32_t h, const char *text)
+{
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 16777619u;
+    return h;
+}
+
+/* Upstream's kubelet writes 32-bit FNV-1a of a Go dump of the bytes of a JSON text. The same here, so that either kubelet
+ * can take over the containers of the other without a restart. */
 struct str container_hash(struct arena *a, const struct val *container)
 {
-    uint64_t h = str_hash(val_getstr(container, N_name)) * UINT64_C(0x9E3779B97F4A7C15) ^
-                 str_hash(val_getstr(container, N_image));
-    return arena_printf(a, "%08x", (unsigned)(h ^ h >> 32));
+    struct buf json CLEANUP_BUF = BUF_INIT;
+    char number[8];
+    buf_puts(&json, "{\"image\":");
+    put_go_string(&json, val_getstr(container, N_image));
+    buf_puts(&json, ",\"name\":");
+    put_go_string(&json, val_getstr(container, N_name));
+    buf_putc(&json, '}');
+    uint32_t h = fnv1a(2166136261u, "([]uint8)[");
+    for (size_t i = 0; i < json.n; i++) {
+        snprintf(number, sizeof(number), i ? " %u" : "%u", (unsigned char)json.p[i]);
+        h = fnv1a(h, number);
+    }
+    return arena_printf(a, "%x", (unsigned)fnv1a(h, "]"));
 }

@@ -57,5 +57,6 @@ struct str pod_fqdn(struct arena *a, const struct val *pod, const char *cluster_
 /* An involvedObject reference narrowed to a container ("spec.containers{name}"), for events: the Pod with
  * its fieldPath in an OBJ of ObjectReference; see kubelet_event(). */
 struct str container_field_path(struct arena *a, const struct val *pod, struct str container);
-/* A hash of what, when changed, makes a running container be replaced: its name and image, as upstream since 1.31. */
+/* A hash of what, when changed, makes a running container be replaced: its name and image, as upstream since 1.31 and
+ * with its very value. */
 struct str container_hash(struct arena *a, const struct val *container);

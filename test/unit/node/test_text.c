@@ -31,6 +31,24 @@ static struct val *pod_of(const char *meta, const char *spec)
                        arena_printf(&arena, "{metadata: {namespace: ns, name: p, uid: u1 %s}, spec: {%s}}", meta, spec).p);
 }
 
+/* ---- hashes --------------------------------------------------------------------------------------------------------- */
+
+/* As upstream's kubelet v1.37.2 computes them: it must not restart what ours started, nor ours what it did. */
+static void hashes_of_containers(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {
+        {"main", "cube.local/hello:1", "2717ce18"}, {"a", "x", "8828a57d"}, {"web", "a<b>&\"", "782232f"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct val *c = val_new(&arena, VAL_OBJ);
+        val_set_str(&arena, c, N_name, str_of(cases[i][0]));
+        val_set_str(&arena, c, N_image, str_of(cases[i][1]));
+        expect(container_hash(&arena, c), cases[i][2]);
+    }
+    arena_done(&arena);
+}
+
 /* ---- $(NAME) ------------------------------------------------------------------------------------------------------ */
 
 static void references(void **state)
@@ -376,6 +394,7 @@ int main(void)
         cmocka_unit_test(references),  cmocka_unit_test(the_environment), cmocka_unit_test(downward_fields),
         cmocka_unit_test(volume_files), cmocka_unit_test(image_names),    cmocka_unit_test(image_secrets),
         cmocka_unit_test(log_lines),   cmocka_unit_test(resolving),       cmocka_unit_test(options_and_file),
+        cmocka_unit_test(hashes_of_containers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
