@@ -3,6 +3,7 @@
 #include "adm/cluster.h"
 #include "adm/parts.h"
 
+#include "base/fiber.h"
 #include "base/os.h"
 
 #include <arpa/inet.h>
@@ -141,6 +142,17 @@ static pid_t pid_in(int fd)
     return (pid_t)pid;
 }
 
+/* A killed process keeps its lock until its last thread has ended, and who looks whether one runs has it for a moment. */
+static bool pid_is_gone(struct arena *a, pid_t pid)
+{
+    struct str text;
+    if (pid <= 0 || os_read_file(a, arena_printf(a, "/proc/%d/stat", (int)pid).p, 4096, &text) < 0)
+        return true;
+    ssize_t name_end = str_rfind(text, ')'); /* "PID (name) STATE ..." */
+    char state = name_end >= 0 && (size_t)name_end + 2 < text.n ? text.p[name_end + 2] : 'X';
+    return state == 'Z' || state == 'X';
+}
+
 int cluster_lock(const struct cluster_config *c, int *ret_fd, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -148,7 +160,12 @@ int cluster_lock(const struct cluster_config *c, int *ret_fd, struct err *e)
     int fd = os_open(path, O_RDWR | O_CREAT, 0644);
     if (fd < 0)
         return err_set(e, fd, "cannot write %s: %s", path, strerror(-fd));
-    if (os_flock(fd) < 0) {
+    struct mono deadline = mono_add(os_mono(), SECONDS(10));
+    int r;
+    while ((r = os_flock(fd)) < 0 && pid_is_gone(&a, pid_in(fd)) && os_mono().ns < deadline.ns)
+        if (fiber_sleep(MILLISECONDS(10)) < 0)
+            break;
+    if (r < 0) {
         pid_t pid = pid_in(fd);
         os_close(fd);
         return err_set(e, -EBUSY, "a cluster with --data-dir %s runs already (pid %d)", c->data_dir, (int)pid);
@@ -168,5 +185,5 @@ pid_t cluster_pid(const struct cluster_config *c)
         return 0;
     pid_t pid = os_flock(fd) < 0 ? pid_in(fd) : 0;
     os_close(fd);
-    return pid;
+    return pid_is_gone(&a, pid) ? 0 : pid;
 }
