@@ -123,9 +123,8 @@ static void end_row(struct table *t, struct header *row, const struct val *v)
 {
     const struct flag_list *l = t->style.label_columns;
     for (size_t i = 0; l && i < l->n; i++) {
-        struct str value = obj_label(v, str_of(l->items[i]));
         buf_putc(row->b, '\t');
-        buf_putstr(row->b, val_key(obj_labels(v), str_of(l->items[i])) ? value : STR("<none>"));
+        buf_putstr(row->b, obj_label(v, str_of(l->items[i])));
     }
     if (t->style.show_labels) {
         buf_putc(row->b, '\t');
