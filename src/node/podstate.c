@@ -41,10 +41,11 @@ static int sandbox_order(const void *pa, const void *pb)
 
 static int container_order(const void *pa, const void *pb)
 {
+    /* Attempts only grow; the clock by which `created` was told may have been set back meanwhile. */
     const struct rt_container *a = pa, *b = pb;
-    if (a->created.ns != b->created.ns)
-        return a->created.ns > b->created.ns ? -1 : 1;
-    return a->attempt > b->attempt ? -1 : a->attempt < b->attempt;
+    if (a->attempt != b->attempt)
+        return a->attempt > b->attempt ? -1 : 1;
+    return a->created.ns > b->created.ns ? -1 : a->created.ns < b->created.ns;
 }
 
 void podstate_sort(struct podstate *s)
