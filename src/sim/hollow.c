@@ -510,6 +510,14 @@ size_t hollow_pods(const struct hollow *h)
     return n;
 }
 
+size_t hollow_containers(const struct hollow *h)
+{
+    size_t n = 0;
+    LIST_EACH(&h->containers, l)
+        n += LIST_ENTRY(l, struct container, link)->state == E_runtime_v1_CONTAINER_RUNNING;
+    return n;
+}
+
 void hollow_power_off(struct hollow *h)
 {
     LIST_EACH(&h->sandboxes, l)
@@ -538,9 +546,7 @@ void hollow_wipe(struct hollow *h)
 
 bool hollow_end_container(struct hollow *h, int exit_code)
 {
-    size_t n = 0;
-    LIST_EACH(&h->containers, l)
-        n += LIST_ENTRY(l, struct container, link)->state == E_runtime_v1_CONTAINER_RUNNING;
+    size_t n = hollow_containers(h);
     if (!n)
         return false;
     n = sim_below(n);

@@ -20,6 +20,7 @@ struct runtime *hollow_runtime(struct hollow *h); /* borrowed; runtime_free is n
 struct host *hollow_host(struct hollow *h);
 
 size_t hollow_pods(const struct hollow *h);   /* that live: have a sandbox that is ready */
+size_t hollow_containers(const struct hollow *h); /* that run */
 void hollow_power_off(struct hollow *h);
 void hollow_wipe(struct hollow *h);           /* as new: containers, images and files are gone */
 /* One of its running containers, by chance, ends with that code. False when none runs. */

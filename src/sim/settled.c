@@ -179,16 +179,28 @@ static int look_at_endpoints(struct look *l, struct map *found)
 
 /* ---- the machines ---------------------------------------------------------------------------------------------------------- */
 
+static size_t running_containers(const struct cluster_world *w)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < w->config.nodes; i++)
+        n += hollow_containers(w->nodes[i].machine);
+    return n;
+}
+
 static int look_at_truth(struct look *l)
 {
     struct truth *t = &l->world->truth;
+    size_t containers = 0, running = running_containers(l->world);
     MAP_EACH(&l->ready, e)
     {
         const struct val *pod = e->value;
+        containers += val_len(val_at(pod, N_spec, N_containers));
         const struct living *real = map_get(&t->by_uid, obj_uid(pod));
         if (!real || !str_eq(e->key, str_of(real->ip)) || !str_is(val_str(val_at(pod, N_spec, N_nodeName)), real->machine))
             return WRONG(l, "pod " STR_FMT " does not live where the API says", STR_ARG(obj_name(pod)));
     }
+    if (containers != running)
+        return WRONG(l, "%zu containers run instead of %zu", running, containers);
     return t->by_uid.n == l->ready.n ? 0 : WRONG(l, "%zu pods live, %zu should", t->by_uid.n, l->ready.n);
 }
 

@@ -16,5 +16,5 @@ struct rollout {
  * - its pods are exactly those of its one ReplicaSet with replicas, with that image, ready and bound to nodes that are up;
  *   nobody else has pods there, and the addresses differ;
  * - Endpoints and EndpointSlices hold exactly the addresses of these pods, as ready;
- * - what really lives on the machines are exactly these pods, each on its node with its address. */
+ * - what really lives on the machines are exactly these pods, each on its node with its address and containers. */
 int world_settled(struct cluster_world *w, const struct rollout *r, struct arena *a, struct str *ret_why);

@@ -142,12 +142,19 @@ static void disk_fills(struct trouble *t UNUSED)
     sim_disk_capacity(0);
 }
 
+/* Of all machines alike, forward or back. */
+static void clock_jumps(struct trouble *t UNUSED)
+{
+    int64_t ms = some(100, 7200000) / NSEC_PER_MSEC;
+    sim_clock_jump(MILLISECONDS(sim_below(2) ? ms : -ms));
+}
+
 static const struct {
     const char *name;
     void (*happens)(struct trouble *t);
 } disasters[] = {
     {"is stopped", is_stopped}, {"is killed", is_killed}, {"loses power", loses_its_power}, {"has a failing disk", disk_fails},
-    {"has a full disk", disk_fills},
+    {"has a full disk", disk_fills}, {"has a clock that jumps", clock_jumps},
 };
 
 static void control_plane_fails(void *arg)

@@ -177,6 +177,38 @@ static void a_crashed_control_plane_goes_on_where_it_was(void **state UNUSED)
     act(6, 3, crash_again_and_again);
 }
 
+static void set_clock_back(struct play *p)
+{
+    come_up(p);
+    sim_clock_jump(-SECONDS(3600));
+    assert_true(hollow_end_container(p->w.nodes[0].machine, 1));
+    fiber_sleep(SECONDS(60));
+    settle(p); /* also: one container for each, not one more at every look */
+}
+
+static void a_clock_that_goes_back_makes_no_second_container(void **state UNUSED)
+{
+    act(12, 1, set_clock_back);
+}
+
+static void set_clock_forward(struct play *p)
+{
+    come_up(p);
+    watcher_expect(&p->w.watcher, 6, 0);
+    sim_clock_jump(SECONDS(3600));
+    fiber_sleep(SECONDS(60));
+    assert_int_equal(p->w.watcher.least, 6);
+    sim_clock_jump(-SECONDS(7200));
+    fiber_sleep(SECONDS(60));
+    assert_int_equal(p->w.watcher.least, 6);
+    settle(p);
+}
+
+static void a_clock_that_jumps_makes_no_node_silent(void **state UNUSED)
+{
+    act(13, 3, set_clock_forward);
+}
+
 /* ---- the road ------------------------------------------------------------------------------------------------------------ */
 
 static int make_map(struct client *c, const char *name)
@@ -388,6 +420,8 @@ int main(void)
         cmocka_unit_test(pods_of_a_dead_node_are_made_elsewhere),
         cmocka_unit_test(a_killed_kubelet_leaves_its_pods_alone),
         cmocka_unit_test(a_crashed_control_plane_goes_on_where_it_was),
+        cmocka_unit_test(a_clock_that_goes_back_makes_no_second_container),
+        cmocka_unit_test(a_clock_that_jumps_makes_no_node_silent),
         cmocka_unit_test(calls_are_delayed_lost_and_refused),
         cmocka_unit_test(a_request_outlives_its_caller),
         cmocka_unit_test(a_watch_waits_for_a_mended_road_and_ends_with_its_server),
