@@ -3,6 +3,7 @@
  * apply: what a file says is made true. What it said the last time is kept in an annotation of the object, so that a
  * field that the file no longer names is removed and fields of others stay: the patch is made of the three.
  */
+#include "cli/apply.h"
 #include "cli/commands.h"
 #include "cli/delete.h"
 #include "cli/write.h"
@@ -66,19 +67,18 @@ static int done(struct cli *c, struct apply *x, const struct info *i, const stru
 
 /* ---- create ------------------------------------------------------------------------------------------------------- */
 
-/* Explicit nulls of a file mean "not there", as they do in the patches of later applies. */
-static void drop_nulls(struct val *v)
+void apply_drop_nulls(struct val *v)
 {
     if (val_is(v, VAL_LIST))
         for (size_t i = 0; i < v->n; i++)
-            drop_nulls(&v->items[i]);
+            apply_drop_nulls(&v->items[i]);
     if (!val_is(v, VAL_MAP))
         return;
     for (size_t i = v->n; i-- > 0;) {
         if (v->items[2 * i + 1].kind == VAL_NULL)
             val_unput(v, val_str(&v->items[2 * i]));
         else
-            drop_nulls(&v->items[2 * i + 1]);
+            apply_drop_nulls(&v->items[2 * i + 1]);
     }
 }
 
@@ -86,7 +86,7 @@ static int create(struct cli *c, struct apply *x, const struct info *i, struct v
 {
     struct status s;
     struct val *v = modified;
-    drop_nulls(v);
+    apply_drop_nulls(v);
     if (x->w.dry_run != DRY_CLIENT &&
         request_create(c, i->kind, i->ns, STR_NULL, NULL, write_query(c, &x->w), json_text(c, NULL, v), &v, &s))
         return write_refused(c, &s, "creating", i->source);
@@ -102,8 +102,7 @@ static const struct val *original_of(struct cli *c, const struct val *current)
     return text.p && json_decode(&c->a, NULL, text, 0, NULL, &v, NULL) == 0 ? v : NULL;
 }
 
-static int make_patch(struct cli *c, const struct info *i, const struct val *modified, const struct val *current,
-                      struct str *ret)
+int apply_make_patch(struct cli *c, const struct info *i, const struct val *modified, const struct val *current, struct str *ret)
 {
     struct err e = {0};
     const struct val *original = original_of(c, current);
@@ -165,7 +164,7 @@ static int patch(struct cli *c, struct apply *x, const struct info *i, struct va
     struct val *v;
     enum patch_kind how = i->kind->type ? PATCH_STRATEGIC : PATCH_MERGE;
     for (int round = 0;; round++) {
-        int r = make_patch(c, i, modified, current, &text);
+        int r = apply_make_patch(c, i, modified, current, &text);
         if (r)
             return r;
         if (str_is(text, "{}"))

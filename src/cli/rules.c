@@ -7,9 +7,8 @@
 static void add_rule(struct rule_lines *l, const struct rule_line *rule, struct str verb)
 {
     struct rule_line *line = NULL;
-    for (size_t i = 0; i < l->n && !line; i++)
-        if (str_eq(l->items[i].what, rule->what) && str_eq(l->items[i].urls, rule->urls) &&
-            str_eq(l->items[i].names, rule->names))
+    for (size_t i = 0; i < l->n && !line && !rule->urls.n; i++) /* rules of URLs stand each for itself */
+        if (str_eq(l->items[i].what, rule->what) && !l->items[i].urls.n && str_eq(l->items[i].names, rule->names))
             line = &l->items[i];
     if (!line) {
         l->items = xrealloc(l->items, (l->n + 1) * sizeof(*l->items));

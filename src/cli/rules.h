@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 
-/* One line: a resource (or URL) with the verbs of all rules that name it. */
+/* One line: a resource with the verbs of all rules that name it, or a URL with one verb. */
 struct rule_line {
     struct str what, urls, names;
     struct str group, resource;

@@ -50,7 +50,7 @@ static void read_info(struct arena *a, const struct val *image, struct image_inf
 /* AuthConfigs from the Pod's imagePullSecrets that fit the image. Missing secrets are no error: the pull may work. */
 static const struct val *credentials(struct pulling *p)
 {
-    const struct val *pod = worker_pod(p->w);
+    const struct val *pod = p->world->pod->val;
     const struct env_world *env = &p->world->v.env;
     struct val *list = val_new(p->arena, VAL_LIST);
     VAL_EACH (val_at(pod, N_spec, N_imagePullSecrets), ref) {
@@ -136,7 +136,7 @@ static int pull_failed(struct pulling *p, struct err *e, int rc)
     struct pull *m = remembered(p);
     struct wall now = os_wall();
     const char *text = err_text(e, rc);
-    container_event(p->k, worker_pod(p->w), p->container, true, "Failed", "Failed to pull image \"" STR_FMT "\": %s",
+    container_event(p->k, p->world->pod->val, p->container, true, "Failed", "Failed to pull image \"" STR_FMT "\": %s",
                     STR_ARG(p->image), text);
     backoff_next(&m->backoff, BACKOFF_FIRST, BACKOFF_MOST, m->failed, now);
     m->failed = now;
@@ -149,7 +149,7 @@ static int pull_failed(struct pulling *p, struct err *e, int rc)
 static void told_pulled(struct pulling *p, int64_t waited, int64_t took, const struct val *image)
 {
     char a[TIME_TEXT_MAX], b[TIME_TEXT_MAX];
-    container_event(p->k, worker_pod(p->w), p->container, false, "Pulled",
+    container_event(p->k, p->world->pod->val, p->container, false, "Pulled",
                     "Successfully pulled image \"" STR_FMT "\" in %s (%s including waiting). Image size: %lld bytes.",
                     STR_ARG(p->image), duration_format(took / NSEC_PER_MSEC * NSEC_PER_MSEC, a),
                     duration_format(waited / NSEC_PER_MSEC * NSEC_PER_MSEC, b),
@@ -164,14 +164,14 @@ static int pull(struct pulling *p, struct image_info *ret)
     const struct val *image = NULL;
     int64_t wait = m ? backoff_wait(&m->backoff, BACKOFF_MOST, m->failed, os_wall()) : 0;
     if (wait > 0) {
-        container_event(p->k, worker_pod(p->w), p->container, false, "BackOff",
+        container_event(p->k, p->world->pod->val, p->container, false, "BackOff",
                         "Back-off pulling image \"" STR_FMT "\"", STR_ARG(p->image));
         return refuse(p, "ImagePullBackOff",
                       arena_printf(p->arena, "Back-off pulling image \"" STR_FMT "\": %s", STR_ARG(p->image),
                                    m->message ? m->message : ""),
                       wait);
     }
-    container_event(p->k, worker_pod(p->w), p->container, false, "Pulling", "Pulling image \"" STR_FMT "\"",
+    container_event(p->k, p->world->pod->val, p->container, false, "Pulling", "Pulling image \"" STR_FMT "\"",
                     STR_ARG(p->image));
     int rc = take_slot(p->k);
     if (rc < 0)
@@ -200,7 +200,7 @@ static int pull(struct pulling *p, struct image_info *ret)
 
 static int ensure(struct pulling *p, struct str policy, struct image_info *ret)
 {
-    const struct val *pod = worker_pod(p->w), *image = NULL;
+    const struct val *pod = p->world->pod->val, *image = NULL;
     struct err e = {{0}};
     if (image_check(p->image, &e) < 0) {
         struct str text = arena_printf(p->arena, "Failed to apply default image tag \"" STR_FMT

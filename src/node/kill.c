@@ -51,9 +51,8 @@ static void has_ended(struct sidecar_order *o, struct str name)
 
 /* ---- one container --------------------------------------------------------------------------------------- */
 
-static int64_t grace_of(const struct kill_request *r)
+static int64_t grace_of(const struct kill_request *r, const struct val *pod)
 {
-    const struct val *pod = worker_pod(r->w);
     name_id probe = r->reason == KILL_LIVENESS_PROBE ? N_livenessProbe : r->reason == KILL_STARTUP_PROBE ? N_startupProbe : 0;
     const struct val *own = probe ? val_at(r->spec, probe, N_terminationGracePeriodSeconds) : NULL;
     if (r->grace >= 0)
@@ -80,14 +79,16 @@ static void hook_fiber(void *arg)
 }
 
 /* Runs preStop for at most grace seconds. Its failure does not keep anything from being stopped. */
-static void run_pre_stop(const struct kill_request *r, int64_t grace)
+static void run_pre_stop(const struct kill_request *r, const struct val *pod, int64_t grace)
 {
-    const struct val *pod = worker_pod(r->w), *hook = val_at(r->spec, N_lifecycle, N_preStop);
+    const struct val *hook = val_at(r->spec, N_lifecycle, N_preStop);
     const struct str *ips = NULL;
     if (!hook || !pod || grace <= 0)
         return;
     size_t n = podstate_ips(r->w->state, &ips);
-    struct hook_run h = {.target = {r->w->k, pod, r->spec, r->container->id, n ? ips[0] : STR(""), true}, .hook = hook};
+    struct hook_run h = {.target = {r->w->k, pod, r->spec, r->container->id, STR(""), true}, .hook = hook};
+    if (n)
+        h.target.ip = arena_str(&h.arena, ips[0]);
     struct group g = {0};
     group_spawn(&g, "pre-stop", hook_fiber, &h);
     int late = group_wait(&g, mono_add(os_mono(), SECONDS(grace)));
@@ -99,22 +100,21 @@ static void run_pre_stop(const struct kill_request *r, int64_t grace)
 
 int kill_container(const struct kill_request *r, struct err *e)
 {
-    struct object *pod UNUSED CLEANUP_OBJECT = r->w->pod ? object_ref(r->w->pod) : NULL;
-    struct mono began = os_mono();
-    int64_t grace = grace_of(r);
-    if (r->container->state == RT_RUNNING)
-        container_event(r->w->k, worker_pod(r->w), r->container->name, false, "Killing", "%s" STR_FMT,
+    struct object *held CLEANUP_OBJECT = r->w->pod ? object_ref(r->w->pod) : NULL;
+    const struct val *pod = held ? held->val : NULL;
+    int64_t grace = grace_of(r, pod);
+    struct mono end = mono_add(os_mono(), SECONDS(grace));
+    if (r->container->state == RT_RUNNING) {
+        container_event(r->w->k, pod, r->container->name, false, "Killing", "%s" STR_FMT,
                         r->message.n ? "" : "Stopping container ", STR_ARG(r->message.n ? r->message : r->container->name));
-    struct mono end = mono_add(began, SECONDS(grace));
-    if (r->container->state == RT_RUNNING)
-        run_pre_stop(r, grace);
+        run_pre_stop(r, pod, grace);
+    }
     if (r->order && grace > 0)
         wait_turn(r->order, r->container->name, end);
     if (fiber_cancelled())
         return -ECANCELED;
     int64_t left = (end.ns - os_mono().ns + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
-    left = MAX(left, (int64_t)LEAST_GRACE);
-    int rc = runtime_stop_container(r->w->k->rt, r->container->id, left, e);
+    int rc = runtime_stop_container(r->w->k->rt, r->container->id, MAX(left, (int64_t)LEAST_GRACE), e);
     if (r->order)
         has_ended(r->order, r->container->name);
     return rc;

@@ -77,6 +77,7 @@ struct kubelet {
     char runtime_problem[512], network_trouble[512];
     bool memory_pressure, disk_pressure, pid_pressure;
     struct wall pressure_until[3]; /* stays on until then */
+    int64_t burstable_shares;      /* of the level's cgroup, as last written */
     bool masqueraded;              /* the rule is set for the present ranges */
     bool node_touched;             /* something that the node's status tells has changed */
     struct waitq node_dirty;
@@ -105,6 +106,7 @@ struct token {
 struct world {
     struct kubelet *k;
     struct worker *worker;
+    struct object *pod; /* as it was when the pass began; the worker's own may change at any wait */
     struct volume_world v;
     struct object **held;
     size_t n_held;
@@ -212,6 +214,9 @@ struct container_book *worker_book(struct worker *w, struct str container);
 void book_set_reason(struct container_book *b, const char *reason, struct str message);
 void book_clear_reason(struct container_book *b);
 const struct val *worker_pod(const struct worker *w); /* NULL for orphans */
+
+/* The cgroups between the root and the Pods: makes them, and keeps the burstable level's weight. */
+int qos_update(struct kubelet *k, struct err *e);
 
 /* ---- sync.c, start.c, kill.c ------------------------------------------------------------------------------------------ */
 

@@ -232,16 +232,35 @@ static int make_dirs(struct kubelet *k, struct err *e)
     return r;
 }
 
-/* The levels between the root and the Pods: what is promised to nobody yields first. */
-static int make_qos_cgroups(struct kubelet *k, struct err *e)
+/* CPU that burstable Pods asked for, together: what their level weighs against guaranteed Pods beside it. */
+static int64_t burstable_milli(struct kubelet *k)
+{
+    int64_t sum = 0;
+    MAP_EACH (&k->workers, m) {
+        const struct worker *w = m->value;
+        const struct val *pod = worker_pod(w);
+        if (pod && w->stage < WORKER_TERMINATED && pod_qos(pod) == QOS_BURSTABLE)
+            sum += quantity_milli(pod_amount(pod, N_requests, "cpu"));
+    }
+    return sum;
+}
+
+int qos_update(struct kubelet *k, struct err *e)
 {
     struct arena a = ARENA_INIT;
-    struct cgroup_limits none = CGROUP_LIMITS_NONE, least = CGROUP_LIMITS_NONE;
+    struct cgroup_limits none = CGROUP_LIMITS_NONE, least = CGROUP_LIMITS_NONE, burstable = CGROUP_LIMITS_NONE;
+    const struct cgroup_limits *limits[] = {[QOS_GUARANTEED] = &none, [QOS_BURSTABLE] = &burstable, [QOS_BEST_EFFORT] = &least};
     int r = 0;
+    if (k->cfg.no_cgroups)
+        return 0;
     least.cpu_shares = cpu_shares(0);
-    for (enum qos_class q = QOS_GUARANTEED; r == 0 && q <= QOS_BEST_EFFORT; q++)
-        r = k->host->ops->cgroup_set(k->host, qos_cgroup_path(&a, k->cfg.cgroup_root, q).p,
-                                     q == QOS_GUARANTEED ? &none : &least, e);
+    burstable.cpu_shares = cpu_shares(burstable_milli(k));
+    if (burstable.cpu_shares == k->burstable_shares)
+        return 0;
+    for (int q = QOS_GUARANTEED; r == 0 && q <= QOS_BEST_EFFORT; q++)
+        r = k->host->ops->cgroup_set(k->host, qos_cgroup_path(&a, k->cfg.cgroup_root, (enum qos_class)q).p, limits[q], e);
+    if (r == 0)
+        k->burstable_shares = burstable.cpu_shares;
     arena_done(&a);
     return r;
 }
@@ -261,8 +280,8 @@ static int set_up(struct kubelet *k, const struct kubelet_config *config, struct
     int r = make_dirs(k, e);
     if (r == 0)
         r = k->host->ops->facts(k->host, &k->arena, &k->facts, e);
-    if (r == 0 && !k->cfg.no_cgroups)
-        r = make_qos_cgroups(k, e);
+    if (r == 0)
+        r = qos_update(k, e);
     if (r == 0)
         r = set_http(k, e);
     if (r < 0)

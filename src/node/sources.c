@@ -298,7 +298,8 @@ int mirror_ensure(struct worker *w)
     struct kubelet *k = w->k;
     struct arena a = ARENA_INIT;
     struct status s;
-    const struct val *pod = worker_pod(w);
+    struct object *held CLEANUP_OBJECT = object_ref(w->pod);
+    const struct val *pod = held->val;
     int r = 0;
     if (!k->client || !replica_synced(k->pods) || !replica_synced(k->world))
         return 0;

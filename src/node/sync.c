@@ -10,7 +10,9 @@ static int make_cgroup(struct worker *w, const struct val *pod, struct err *e)
     struct arena a = ARENA_INIT;
     struct err why = {{0}};
     struct cgroup_limits l = pod_cgroup_limits(pod, k->cri.cfs_quota, k->cri.cfs_period, k->cfg.pod_pids);
-    int r = k->host->ops->cgroup_set(k->host, pod_cgroup_path(&a, k->cfg.cgroup_root, pod).p, &l, &why);
+    int r = qos_update(k, &why);
+    if (r == 0)
+        r = k->host->ops->cgroup_set(k->host, pod_cgroup_path(&a, k->cfg.cgroup_root, pod).p, &l, &why);
     if (r < 0) {
         pod_event(k, pod, true, "FailedCreatePodContainer", "unable to ensure pod container exists: %s",
                   err_text(&why, r));

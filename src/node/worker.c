@@ -299,6 +299,7 @@ static void clean_fiber(void *arg)
         w->retry_at = mono_add(os_mono(), CLEANUP_RETRY);
     } else {
         w->cleaned = true;
+        qos_update(w->k, NULL);
     }
     worker_wake(w);
 }

@@ -56,7 +56,7 @@ static void each_service(void *ctx, void (*visit)(void *arg, const struct val *s
 static int get_file(void *ctx, struct arena *a, struct str volume, struct str path, struct str *ret, struct err *e)
 {
     struct world *w = ctx;
-    const struct val *pod = worker_pod(w->worker);
+    const struct val *pod = w->pod->val;
     VAL_EACH (val_at(pod, N_spec, N_volumes), v)
         if (str_eq(val_getstr(v, N_name), volume)) {
             struct str root;
@@ -114,7 +114,7 @@ static void keep_token(struct worker *w, struct token *t, struct str audience, i
 static int get_token(void *ctx, struct str audience, int64_t seconds, struct arena *a, struct str *ret, struct err *e)
 {
     struct world *w = ctx;
-    const struct val *pod = worker_pod(w->worker), *answer;
+    const struct val *pod = w->pod->val, *answer;
     struct token *t = find_token(w->worker, audience, seconds);
     if (t && os_wall().ns < t->refresh.ns) {
         *ret = arena_str(a, str_of(t->text));
@@ -214,7 +214,7 @@ static int get_claim(void *ctx, struct str ns, struct str claim, const struct va
 void world_init(struct world *w, struct worker *worker)
 {
     struct kubelet *k = worker->k;
-    *w = (struct world){.k = k, .worker = worker};
+    *w = (struct world){.k = k, .worker = worker, .pod = object_ref(worker->pod)};
     w->v = (struct volume_world){.token = get_token, .trust_bundle = get_trust_bundle, .claim = get_claim, .ctx = w};
     struct env_world *env = &w->v.env;
     *env = (struct env_world){
@@ -238,6 +238,7 @@ void world_done(struct world *w)
     free(w->held);
     w->held = NULL;
     w->n_held = 0;
+    w->pod = object_unref(w->pod);
 }
 
 struct holding {

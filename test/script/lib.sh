@@ -71,11 +71,23 @@ eventually() {
     done
 }
 
-cluster_clear() { "$cube" down --purge "${cluster_flags[@]}" >/dev/null 2>&1; rm -rf "$T"; }
+# One test at a time has the cluster's folders and ports, whoever started it. The cluster itself must not inherit the lock.
+lock_fd=
+lock_cluster() {
+    [ -z "$lock_fd" ] || return 0
+    exec {lock_fd}>"$T.lock"
+    flock -n "$lock_fd" || { say "waiting for another test that uses $T"; flock "$lock_fd"; }
+}
+
+cluster_clear() {
+    lock_cluster
+    "$cube" down --purge "${cluster_flags[@]}" {lock_fd}>&- >/dev/null || say "cube down --purge failed"
+    rm -rf "$T"
+}
 
 cluster_up() {
     mkdir -p "$T"
-    "$cube" up "${cluster_flags[@]}" "$@" || { tail -n 40 "$T/data/log/cube.log" | sed 's/^/    | /'; return 1; }
+    "$cube" up "${cluster_flags[@]}" "$@" {lock_fd}>&- || { tail -n 40 "$T/data/log/cube.log" | sed 's/^/    | /'; return 1; }
 }
 
 cluster_images() {

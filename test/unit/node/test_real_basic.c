@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #define BUSYBOX "image: 'cube.test/busybox:1'"
-#define SLEEPER "containers: [{name: main, " BUSYBOX ", command: [sleep, '1000']}]"
+#define SLEEPER "containers: [{name: main, " BUSYBOX ", command: [sleep, '10741']}]"
 
 static struct str state_reason(const struct val *status, name_id which, name_id state)
 {
@@ -162,7 +162,7 @@ FIBER_TEST(a_kubelet_that_comes_back_leaves_containers_alone)
     assert_true(str_eq(id, val_getstr(real_container(t, "keep", 0), N_containerID)));
     assert_int_equal(val_int(val_get(real_container(t, "keep", 0), N_restartCount), 0), 0);
     assert_true(condition_is(val_get(real_status(t, "keep"), N_conditions), STR("Ready"), "True"));
-    real_until(t, 10, real_sh(t, "pgrep -f '^sleep 1000'").n == 0);
+    real_until(t, 10, real_sh(t, "pgrep -f '^sleep 10741'").n == 0);
     /* And still looks after them. */
     real_sh(t, arena_printf(&t->arena, "kill -9 " STR_FMT, STR_ARG(str_trim(pid))).p);
     real_until(t, 10, val_int(val_get(real_container(t, "keep", 0), N_restartCount), -1) == 1);
@@ -177,7 +177,7 @@ FIBER_TEST(static_pods)
                             "mkdir -p %s/manifests; cat > %s/manifests/a.yaml <<E\n"
                             "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: ns1}\n"
                             "spec:\n  terminationGracePeriodSeconds: 1\n"
-                            "  containers:\n  - name: main\n    image: cube.test/busybox:1\n    command: [sleep, '1000']\nE",
+                            "  containers:\n  - name: main\n    image: cube.test/busybox:1\n    command: [sleep, '10741']\nE",
                             t->dir, t->dir).p);
     real_kubelet_stop(t); /* the folder was not there before */
     real_kubelet_start(t);
@@ -189,7 +189,7 @@ FIBER_TEST(static_pods)
     real_until(t, 25, fake_get(t->fake, RES_PODS, "ns1", "web-node-a"));
     real_sh(t, arena_printf(&t->arena, "rm %s/manifests/a.yaml", t->dir).p);
     real_until(t, 20, !fake_get(t->fake, RES_PODS, "ns1", "web-node-a"));
-    real_until(t, 10, real_sh(t, "pgrep -f '^sleep 1000'").n == 0);
+    real_until(t, 10, real_sh(t, "pgrep -f '^sleep 10741'").n == 0);
     real_stop(t);
 }
 

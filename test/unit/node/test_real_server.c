@@ -16,7 +16,7 @@ FIBER_TEST(logs)
     t->config.log_max_size = 4096;
     real_kubelet_stop(t);
     real_kubelet_start(t);
-    real_pod(t, "count", "containers: [{name: main, " BUSYBOX ", command: [sh, -c, 'for i in 1 2 3 4 5; do echo line $i; done; echo oops >&2; sleep 1000']}]");
+    real_pod(t, "count", "containers: [{name: main, " BUSYBOX ", command: [sh, -c, 'for i in 1 2 3 4 5; do echo line $i; done; sleep 0.3; echo oops >&2; sleep 1000']}]");
     real_wait_ready(t, "count", 20);
     real_until(t, 5, str_contains(real_logs(t, "count", "main", ""), STR("oops")));
     real_expect(real_logs(t, "count", "main", "tailLines=2"), "line 5\noops\n");
