@@ -39,10 +39,11 @@ for version in --http1.1 --http2; do
     same "reuse $version" 1 "$(ask $version -o /dev/null -o /dev/null -w '%{num_connects}\n' "$secure/small" "$secure/small" \
         | awk '{ n += $1 } END { print n }')"
 done
+# Its exit code tells nothing: a line feed is no HTTP/2 preface, and our closing may reach it before its own.
 echo | openssl s_client -connect "${secure#https://}" -CAfile "$dir/ca.crt" -alpn h2 -verify_return_error \
-    >"$dir/s_client" 2>&1 || fail "s_client: $(cat "$dir/s_client")"
-grep -q 'ALPN protocol: h2' "$dir/s_client" || fail "s_client: no ALPN"
-grep -q 'Verify return code: 0' "$dir/s_client" || fail "s_client: not verified"
+    >"$dir/s_client" 2>&1 || true
+grep -q 'ALPN protocol: h2' "$dir/s_client" || fail "s_client, no ALPN: $(cat "$dir/s_client")"
+grep -q 'Verify return code: 0' "$dir/s_client" || fail "s_client, not verified: $(cat "$dir/s_client")"
 for weak in AES128-SHA ECDHE-ECDSA-AES128-SHA; do
     echo | openssl s_client -connect "${secure#https://}" -tls1_2 -cipher "$weak:@SECLEVEL=0" >/dev/null 2>&1 &&
         fail "cipher $weak was accepted"
