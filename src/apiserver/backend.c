@@ -9,6 +9,8 @@
 #include "resources.h"
 #include "type/meta.h"
 
+#include <arpa/inet.h>
+
 enum { KUBELET_PORT = 10250, FILE_MAX = 1 << 20 };
 
 static int read_optional(struct arena *a, const char *path, struct str *ret, struct err *e)
@@ -63,6 +65,13 @@ static struct str address_of(const struct val *node)
     return STR_NULL;
 }
 
+/* Names are for those who run the cluster's DNS to answer for; addresses we can judge ourselves. */
+static bool is_ip(const char *host)
+{
+    struct in6_addr any;
+    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
+}
+
 int backend_kubelet(struct request *r, struct str name, struct str *ret_base)
 {
     const struct object *node = cache_get(state_kind(r->server, RES_NODES), STR(""), name);
@@ -72,11 +81,34 @@ int backend_kubelet(struct request *r, struct str name, struct str *ret_base)
     if (!host.n)
         return status_set(&r->status, 503, "ServiceUnavailable",
                           "no preferred addresses found for node \"%.*s\"", STR_ARG(name));
+    const char *address = arena_cstr(r->arena, host);
+    if (is_ip(address) && !backend_address_allowed(r->server, address))
+        return status_set(&r->status, 503, "ServiceUnavailable", "node \"%.*s\": address %s is not allowed", STR_ARG(name), address);
+    if (!r->server->config.kubelet_insecure)
+        r->kubelet_cn = arena_printf(r->arena, "system:node:%.*s", STR_ARG(name)).p;
     int64_t port =
         val_int(val_at(node->val, N_status, N_daemonEndpoints, N_kubeletEndpoint, N_Port), KUBELET_PORT);
     *ret_base =
-        arena_printf(r->arena, "https://%s", net_join(r->arena, arena_cstr(r->arena, host), (uint16_t)port));
+        arena_printf(r->arena, "https://%s", net_join(r->arena, address, (uint16_t)port));
     return 0;
+}
+
+bool backend_address_allowed(const struct apiserver *s, const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) != 1) {
+        if (inet_pton(AF_INET6, host, &v6) != 1)
+            return false;
+        if (!IN6_IS_ADDR_V4MAPPED(&v6))
+            return s->config.proxy_local ||
+                   !(IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6) ||
+                     IN6_IS_ADDR_MULTICAST(&v6));
+        memcpy(&v4, v6.s6_addr + 12, sizeof(v4));
+    }
+    uint32_t a = ntohl(v4.s_addr);
+    return s->config.proxy_local ||
+           !(a >> 24 == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >> 28 == 0xe || a == UINT32_MAX);
 }
 
 struct rewrite {
@@ -125,7 +157,7 @@ int backend_proxy(struct request *r, struct http_client *c, struct str url, stru
     struct rewrite w = {.prefix = prefix};
     struct http_header *headers;
     size_t n = no_credentials(r, &headers);
-    struct http_proxy p = {.client = c, .url = arena_cstr(r->arena, url), .headers = headers,
+    struct http_proxy p = {.client = c, .peer_cn = c == r->server->kubelet ? r->kubelet_cn : NULL, .url = arena_cstr(r->arena, url), .headers = headers,
         .n_headers = n, .response_header = rewrite_header, .ctx = &w};
     struct err e = {0};
     int x = http_proxy(r->x, &p, &e);

@@ -119,6 +119,7 @@ struct request {
     struct held *held;
     struct store_op *extra_ops; /* go into the next transaction with the object itself */
     size_t n_extra_ops;
+    const char *kubelet_cn; /* whose certificate the kubelet must show that it goes on to (backend.h) */
     unsigned *in_flight; /* the counter this request holds up, NULL for none */
 };
 

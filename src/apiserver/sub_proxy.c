@@ -68,29 +68,9 @@ static int forward(struct request *r, struct http_client *c, struct str base)
                          own_prefix(r));
 }
 
-/* Addresses of pods come out of objects that people write: nobody is to reach this machine's own services or the
- * metadata of a cloud through them, and no name is looked up for them (CVE-2020-8562, CVE-2022-3294). */
-static bool address_allowed(const struct request *r, const char *host)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, host, &v4) != 1) {
-        if (inet_pton(AF_INET6, host, &v6) != 1)
-            return false;
-        if (!IN6_IS_ADDR_V4MAPPED(&v6))
-            return r->server->config.proxy_local ||
-                   !(IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6) ||
-                     IN6_IS_ADDR_MULTICAST(&v6));
-        memcpy(&v4, v6.s6_addr + 12, sizeof(v4));
-    }
-    uint32_t a = ntohl(v4.s_addr);
-    return r->server->config.proxy_local ||
-           !(a >> 24 == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >> 28 == 0xe || a == UINT32_MAX);
-}
-
 static int forward_to(struct request *r, struct str scheme, struct str host, int64_t port)
 {
-    if (!address_allowed(r, arena_cstr(r->arena, host)))
+    if (!backend_address_allowed(r->server, arena_cstr(r->arena, host)))
         return status_set(&r->status, 503, "ServiceUnavailable", "address not allowed");
     const char *at = net_join(r->arena, arena_cstr(r->arena, host), (uint16_t)port);
     return forward(r, r->server->outside, arena_printf(r->arena, "%.*s://%s", STR_ARG(scheme), at));

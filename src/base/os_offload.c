@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { MAX_HELPERS = 4 };
+enum { MAX_HELPERS = 4 }; /* a lane */
 
 struct call {
     struct list link;
@@ -26,12 +26,15 @@ struct mailbox {
     int event;
 };
 
-static struct {
+static struct lane {
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct list calls;
     int idle, helpers, waiting; /* waiting: calls that no helper has taken yet */
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+} lanes[OFFLOAD_LANES] = {
+    [OFFLOAD_ANY] = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER},
+    [OFFLOAD_SYNC] = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER},
+};
 
 static _Thread_local struct mailbox mailbox = {.event = -1};
 
@@ -45,23 +48,23 @@ int offload_event_fd(void)
     return mailbox.event;
 }
 
-static struct call *next_call(void)
+static struct call *next_call(struct lane *lane)
 {
-    pthread_mutex_lock(&pool.lock);
-    pool.idle++;
+    pthread_mutex_lock(&lane->lock);
+    lane->idle++;
     struct list *l;
-    while (!(l = list_pop_front(&pool.calls)))
-        pthread_cond_wait(&pool.more, &pool.lock);
-    pool.idle--;
-    pool.waiting--;
-    pthread_mutex_unlock(&pool.lock);
+    while (!(l = list_pop_front(&lane->calls)))
+        pthread_cond_wait(&lane->more, &lane->lock);
+    lane->idle--;
+    lane->waiting--;
+    pthread_mutex_unlock(&lane->lock);
     return LIST_ENTRY(l, struct call, link);
 }
 
-static void *helper(void *arg UNUSED)
+static void *helper(void *lane)
 {
     for (;;) {
-        struct call *c = next_call();
+        struct call *c = next_call(lane);
         struct mailbox *home = c->home;
         c->fn(c->arg);
         pthread_mutex_lock(&home->lock);
@@ -73,7 +76,7 @@ static void *helper(void *arg UNUSED)
     return NULL;
 }
 
-static void start_helper(void)
+static void start_helper(struct lane *lane)
 {
     sigset_t all, old;
     pthread_attr_t attr;
@@ -83,24 +86,25 @@ static void start_helper(void)
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, 256 << 10);
-    if (pthread_create(&thread, &attr, helper, NULL) == 0)
-        pool.helpers++;
-    else if (!pool.helpers)
+    if (pthread_create(&thread, &attr, helper, lane) == 0)
+        lane->helpers++;
+    else if (!lane->helpers)
         panic("cannot start a helper thread");
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-void offload_run(void (*fn)(void *arg), void *arg)
+void offload_run(enum offload_lane which, void (*fn)(void *arg), void *arg)
 {
+    struct lane *lane = &lanes[which];
     offload_event_fd();
     struct call c = {.fn = fn, .arg = arg, .fiber = fiber_self(), .home = &mailbox};
-    pthread_mutex_lock(&pool.lock);
-    list_push_back(&pool.calls, &c.link);
-    if (++pool.waiting > pool.idle && pool.helpers < MAX_HELPERS) /* one that is idle may be meant for another call */
-        start_helper();
-    pthread_cond_signal(&pool.more);
-    pthread_mutex_unlock(&pool.lock);
+    pthread_mutex_lock(&lane->lock);
+    list_push_back(&lane->calls, &c.link);
+    if (++lane->waiting > lane->idle && lane->helpers < MAX_HELPERS) /* one that is idle may be meant for another call */
+        start_helper(lane);
+    pthread_cond_signal(&lane->more);
+    pthread_mutex_unlock(&lane->lock);
     fiber_shield(true);
     while (!c.done)
         fiber_park(MONO_NEVER);

@@ -219,11 +219,24 @@ static void do_fsync(void *arg)
     c->r = fsync(c->fd) < 0 ? -errno : 0;
 }
 
+static void off_loop(void (*fn)(void *arg), void *arg)
+{
+    if (fiber_self())
+        offload_run(OFFLOAD_SYNC, fn, arg);
+    else
+        fn(arg);
+}
+
 static int real_fdatasync(int fd)
 {
     struct sync_call c = {.fd = fd};
-    fiber_offload(do_fdatasync, &c);
+    off_loop(do_fdatasync, &c);
     return c.r;
+}
+
+static void offload_any(void (*fn)(void *arg), void *arg)
+{
+    offload_run(OFFLOAD_ANY, fn, arg);
 }
 
 static int real_ftruncate(int fd, off_t size)
@@ -266,7 +279,7 @@ static int real_sync_dir(const char *path)
     struct sync_call c = {.fd = real_open(path, O_RDONLY | O_DIRECTORY, 0)};
     if (c.fd < 0)
         return c.fd;
-    fiber_offload(do_fsync, &c);
+    off_loop(do_fsync, &c);
     close(c.fd);
     return c.r;
 }
@@ -427,7 +440,7 @@ const struct os_ops os_real = {
     .wall = real_wall,
     .random = real_random,
     .poll = real_poll,
-    .offload = offload_run,
+    .offload = offload_any,
     .open = real_open,
     .close = real_close,
     .pread = real_pread,

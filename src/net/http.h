@@ -156,6 +156,7 @@ struct http_request {
     const char *method;      /* NULL: "GET" */
     const char *url;         /* "https://10.0.0.1:6443/api?x=y", "http://localhost/v1" */
     const char *unix_socket; /* path to connect to instead of url's authority; NULL: none */
+    const char *peer_cn;     /* the common name that the server's certificate must have besides; NULL: any */
     const struct http_header *headers;
     size_t n_headers;
     struct str body;        /* whole body, when stream_body is false */
@@ -208,6 +209,7 @@ struct http_proxy {
     struct http_client *client;
     const char *url;                   /* full URL of the backend */
     const char *unix_socket;           /* NULL: none */
+    const char *peer_cn;               /* as in http_request */
     const struct http_header *headers; /* set or, with an empty value, removed on the way to the backend */
     size_t n_headers;
     bool no_upgrade; /* do not pass upgrades on */

@@ -26,6 +26,7 @@ struct client_host {
     unsigned refs; /* connections, also unlisted ones, and who waits for one */
     bool may_h2;   /* or not known yet: one dial at a time then */
     char *name;    /* host to resolve, or "unix:..." */
+    char *peer_cn; /* see http_request */
     uint16_t port;
     bool tls;
 };
@@ -193,8 +194,18 @@ static int dial(struct http_client *client, struct client_host *host, bool h1_on
         return r;
     }
     const char *name = client->server_name ? client->server_name : host->name;
-    r = tls_connect(client->tls, fd, name, h1_only, deadline, ret, e);
-    return r < 0 ? err_wrap(e, r, "%s:%u", host->name, host->port) : 0;
+    struct stream *stream;
+    r = tls_connect(client->tls, fd, name, h1_only, deadline, &stream, e);
+    if (r < 0)
+        return err_wrap(e, r, "%s:%u", host->name, host->port);
+    if (host->peer_cn && strcmp(stream->tls->cn, host->peer_cn) != 0) {
+        r = err_set(e, -EACCES, "%s:%u: its certificate is that of \"%s\", not of \"%s\"", host->name, host->port,
+                    stream->tls->cn, host->peer_cn);
+        stream_free(stream);
+        return r;
+    }
+    *ret = stream;
+    return 0;
 }
 
 /* ---- choosing a connection ---------------------------------------------------------------------------- */
@@ -343,6 +354,7 @@ static void host_free(void *p)
 {
     struct client_host *h = p;
     free(h->name);
+    free(h->peer_cn);
     free(h);
 }
 
@@ -358,7 +370,8 @@ static void forget_hosts(struct http_client *client)
     }
 }
 
-static struct client_host *host_get(struct http_client *client, const struct url *u, const char *unix_socket)
+static struct client_host *host_get(struct http_client *client, const struct url *u, const char *unix_socket,
+                                    const char *peer_cn)
 {
     struct buf key CLEANUP_BUF = BUF_INIT;
     bool tls = str_is(u->scheme, "https");
@@ -366,6 +379,8 @@ static struct client_host *host_get(struct http_client *client, const struct url
         buf_printf(&key, "unix:%s", unix_socket);
     else
         buf_printf(&key, "%s " STR_FMT " %u", tls ? "https" : "http", STR_ARG(u->host), url_port(u));
+    if (peer_cn)
+        buf_printf(&key, " %s", peer_cn);
     struct client_host *h = map_get(&client->hosts, buf_str(&key));
     if (h)
         return h;
@@ -377,6 +392,7 @@ static struct client_host *host_get(struct http_client *client, const struct url
     h->may_h2 = h->tls || client->config.h2_prior;
     h->name = unix_socket ? str_dup(buf_str(&key)) : str_dup(u->host);
     h->port = url_port(u);
+    h->peer_cn = peer_cn ? str_dup(str_of(peer_cn)) : NULL;
     map_put(&client->hosts, buf_str(&key), h);
     return h;
 }
@@ -404,7 +420,7 @@ static int plan_request(struct http_client *client, const struct http_request *r
         if (http_fold_eq(r->headers[i].name, STR("host")))
             p->authority = r->headers[i].value;
     }
-    p->host = host_get(client, &p->url, r->unix_socket);
+    p->host = host_get(client, &p->url, r->unix_socket, r->peer_cn);
     return 0;
 }
 

@@ -174,6 +174,7 @@ int http_proxy(struct http_exchange *x, const struct http_proxy *p, struct err *
         .method = arena_cstr(&x->arena, x->method),
         .url = p->url,
         .unix_socket = p->unix_socket,
+        .peer_cn = p->peer_cn,
         .headers = fields.items,
         .n_headers = fields.n,
         .stream_body = x->content_length != 0,

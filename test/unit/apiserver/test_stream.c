@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "auth/pki.h"
+#include "auth/x509.h"
 #include "base/os.h"
 #include "net/remotecommand.h"
 
@@ -65,6 +66,28 @@ static struct str read_all(struct kubelet *k, const char *name)
     return s;
 }
 
+/* A serving certificate of the node's own, as kubelets have them. */
+static struct tls_keypair pair_of(struct kubelet *k, const char *cn)
+{
+    static const char *const ips[] = {"127.0.0.1", NULL};
+    struct x509_spec spec = {.names = {.cn = cn, .ips = ips}, .usages = X509_SERVER_AUTH | X509_DIGITAL_SIGNATURE,
+                             .not_before = {os_wall().ns - SECONDS(60)}, .not_after = {os_wall().ns + SECONDS(3600)}};
+    struct x509_cert *ca, *cert;
+    struct x509_key *ca_key, *key;
+    struct buf cert_pem CLEANUP_BUF = BUF_INIT, key_pem CLEANUP_BUF = BUF_INIT;
+    assert_int_equal(x509_cert_parse(read_all(k, "ca.crt"), &ca, NULL), 0);
+    assert_int_equal(x509_key_parse(read_all(k, "ca.key"), &ca_key, NULL), 0);
+    assert_int_equal(x509_key_generate(&key), 0);
+    assert_int_equal(x509_issue(&spec, key, ca, ca_key, &cert, NULL), 0);
+    x509_cert_pem(cert, &cert_pem);
+    x509_key_pem(key, &key_pem);
+    x509_cert_unref(ca);
+    x509_cert_unref(cert);
+    x509_key_unref(ca_key);
+    x509_key_unref(key);
+    return (struct tls_keypair){arena_str(&k->arena, buf_str(&cert_pem)), arena_str(&k->arena, buf_str(&key_pem))};
+}
+
 static void kubelet_start(struct kubelet *k, bool tls)
 {
     static const char *const ips[] = {"127.0.0.1", NULL};
@@ -76,7 +99,7 @@ static void kubelet_start(struct kubelet *k, bool tls)
     struct pki_config pki = {
         .dir = k->dir, .apiserver_ips = ips, .dns_domain = "cluster.local", .now = os_wall()};
     assert_int_equal(pki_ensure(&k->arena, &pki, NULL, &e), 0);
-    struct tls_keypair pair = {read_all(k, "apiserver.crt"), read_all(k, "apiserver.key")};
+    struct tls_keypair pair = pair_of(k, "system:node:n");
     struct tls_server_config c = {.keys = &pair, .n_keys = 1, .client_ca = read_all(k, "ca.crt"),
         .client_auth = TLS_CLIENT_REQUEST};
     if (tls)
@@ -167,6 +190,32 @@ FIBER_TEST(a_kubelet_must_prove_itself)
     fixture_stop(&f);
     kubelet_stop(&k);
     kubelet_stop(&other);
+}
+
+/* KEP-4872: a Node object may name any address; only who shows that node's certificate gets our requests. */
+FIBER_TEST(a_node_cannot_stand_for_another)
+{
+    struct fixture f;
+    struct kubelet k;
+    kubelet_start(&k, true);
+    struct apiserver_config c = config_for(&k);
+    fixture_start(&f, &c);
+    make_objects(&f, k.port);
+    assert_code(post(&f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"thief\"}}"), 201);
+    assert_code(patch(&f, "/api/v1/nodes/thief/status", "merge-patch+json",
+                      arena_printf(&f.arena,
+                                   "{\"status\":{\"addresses\":[{\"type\":\"InternalIP\",\"address\":\"127.0.0.1\"}],"
+                                   "\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":%d}}}}", k.port).p), 200);
+    assert_code(get(&f, "/api/v1/nodes/n/proxy/metrics"), 200);
+    k.last = NULL;
+    assert_code(get(&f, "/api/v1/nodes/thief/proxy/metrics"), 503);
+    assert_null(k.last);
+    c.proxy_local = false;
+    fixture_restart(&f, &c);
+    assert_code(get(&f, "/api/v1/nodes/n/proxy/metrics"), 503); /* loopback is this machine itself */
+    assert_null(k.last);
+    fixture_stop(&f);
+    kubelet_stop(&k);
 }
 
 static void exec_over(struct fixture *f, struct kubelet *k, bool websocket)
@@ -269,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logs_come_from_the_kubelet),
         cmocka_unit_test(a_kubelet_must_prove_itself),
+        cmocka_unit_test(a_node_cannot_stand_for_another),
         cmocka_unit_test(exec_over_both_carriers),
         cmocka_unit_test(proxies_to_pods_services_and_nodes),
     };

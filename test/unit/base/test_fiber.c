@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../testing.h"
 
+#include <unistd.h>
+
 static struct buf trace;
 
 static void say_and_sleep(void *arg)
@@ -126,6 +128,38 @@ FIBER_TEST(offloaded_calls_come_back)
         assert_int_equal(n[i], 50);
 }
 
+static int stuck[2];
+
+static void wait_for_a_byte(void *arg UNUSED)
+{
+    char c;
+    ssize_t r UNUSED = read(stuck[0], &c, 1);
+}
+
+static void offload_one_stuck(void *arg UNUSED)
+{
+    fiber_offload(wait_for_a_byte, NULL);
+}
+
+/* As many calls as there are helpers wait on something slow: a sync goes on nevertheless. */
+FIBER_TEST(a_sync_waits_for_no_other_call)
+{
+    struct group g = {0};
+    char path[] = "/tmp/cube-fiber-XXXXXX";
+    int fd = mkstemp(path);
+    assert_int_equal(pipe(stuck), 0);
+    for (int i = 0; i < 8; i++)
+        group_spawn(&g, "stuck", offload_one_stuck, NULL);
+    fiber_yield();
+    assert_int_equal(os_fdatasync(fd), 0);
+    assert_int_equal(write(stuck[1], "12345678", 8), 8);
+    group_wait(&g, MONO_NEVER);
+    unlink(path);
+    close(fd);
+    close(stuck[0]);
+    close(stuck[1]);
+}
+
 static int ended;
 
 static void forever(void *arg UNUSED)
@@ -155,7 +189,8 @@ int main(void)
         cmocka_unit_test(sleepers_wake_in_order_of_time), cmocka_unit_test(cancelled_fibers_unwind),
         cmocka_unit_test(cancelled_before_it_ran_too),    cmocka_unit_test(group_wait_times_out),
         cmocka_unit_test(queues_bound_and_close),         cmocka_unit_test(a_mutex_admits_one),
-        cmocka_unit_test(offloaded_calls_come_back),      cmocka_unit_test(the_end_of_main_ends_all),
+        cmocka_unit_test(offloaded_calls_come_back), cmocka_unit_test(a_sync_waits_for_no_other_call),
+             cmocka_unit_test(the_end_of_main_ends_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
