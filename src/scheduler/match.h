@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Does this fit that: tolerations and taints, node selectors, pod affinity terms. Pure, over values. */
+/* Does this fit that: pod affinity terms. Pure, over values. Taints and node selectors are in type/fit.h. */
 #pragma once
 
 #include "scheduler/table.h"
+#include "type/fit.h"
 #include "type/selector.h"
-
-/* The first taint with one of the effects that no toleration tolerates; NULL when all are. */
-enum taint_effects { EFFECT_NO_SCHEDULE = 1, EFFECT_NO_EXECUTE = 2, EFFECT_PREFER_NO_SCHEDULE = 4 };
-const struct val *match_untolerated(const struct val *taints, const struct val *tolerations, unsigned effects);
-size_t match_count_untolerated(const struct val *taints, const struct val *tolerations, unsigned effects);
-bool match_tolerates(const struct val *tolerations, const struct val *taint);
-
-/* spec.nodeSelector and the required node affinity. */
-bool match_node(const struct val *pod_spec, const struct val *node_labels, struct str node_name);
-/* One NodeSelectorTerm (or a preference): an empty one matches nothing. */
-bool match_node_term(const struct val *term, const struct val *node_labels, struct str node_name);
 
 /* A PodAffinityTerm, read once. */
 struct pod_term {
