@@ -219,8 +219,9 @@ static void tell(struct job *j, const struct write *w, const struct val *got, co
     struct str name = str_empty(w->name) ? obj_name(got) : w->name;
     struct event_recorder *events = j->runner->events;
     if (!s)
-        event_record(events, w->about_res, w->about, false, t->reason, "%s" STR_FMT, t->text, STR_ARG(name));
-    else if (t->failed_reason && s->code)
+        event_record(events, w->about_res, w->about, false, t->reason, "%s" STR_FMT "%s", t->text, STR_ARG(name),
+                     t->tail ? t->tail : "");
+    else if (t->failed_reason && s->code && !(w->verb == WRITE_CREATE && s->code == 409))
         event_record(events, w->about_res, w->about, true, t->failed_reason, "%s" STR_FMT, t->failed_text,
                      STR_ARG(s->message));
 }
@@ -259,9 +260,15 @@ static void fly(void *arg)
     f->result = carry_out(f->job, f->write, &f->arena, &f->status);
 }
 
+/* A patch is of an object of its own, so that the order of several does not matter either. */
+static bool in_company(const struct write *w)
+{
+    return w->verb == WRITE_CREATE || w->verb == WRITE_DELETE || w->verb == WRITE_PATCH;
+}
+
 static bool go_together(const struct write *a, const struct write *b)
 {
-    return a->verb == b->verb && a->res == b->res && (a->verb == WRITE_CREATE || a->verb == WRITE_DELETE);
+    return a->verb == b->verb && a->res == b->res && in_company(a);
 }
 
 /* The failure that counts (the first) is copied to s, its write to *ret_failed. */
@@ -305,7 +312,7 @@ static size_t gather(const struct list *head, const struct list *l, const struct
         if (n > 0 && !go_together(batch[0], w))
             break;
         batch[n++] = w;
-        if (w->verb != WRITE_CREATE && w->verb != WRITE_DELETE)
+        if (!in_company(w))
             break;
     }
     return n;

@@ -32,10 +32,11 @@ enum write_verb {
 };
 
 /* What to tell users about a create or delete: an event about `about`, whose text is followed by the name of
- * the object written or by why it was refused. */
+ * the object written or by why it was refused. That it is there already is no event. */
 struct telling {
     const char *reason, *text;               /* "SuccessfulCreate", "Created pod: " */
     const char *failed_reason, *failed_text; /* "FailedCreate", "Error creating: "; NULL for none */
+    const char *tail;                        /* after the name; NULL: nothing */
 };
 
 /* WRITE_CHECK_ABSENT writes nothing: it asks the server itself and goes on only if the object (with that uid)
@@ -43,8 +44,9 @@ struct telling {
  * SubjectAccessReview (body) and goes on only if that is allowed, else it is a refusal with 403. */
 
 /* One thing to do. Carried out in order; a failure stops the rest of the list unless `may_fail` names its
- * code. Creates of one kind that follow each other run at once, in batches of 1, 2, 4 ... (deletes likewise),
- * so that a refusal that concerns them all costs one request. */
+ * code. Creates of one kind that follow each other run at once, in batches of 1, 2, 4 ... (deletes and patches
+ * likewise: patches that follow each other are of different objects), so that a refusal that concerns them all
+ * costs one request. */
 struct write {
     struct list link;
     enum write_verb verb;

@@ -18,73 +18,109 @@ int owner_selector(struct arena *a, const struct object *owner, struct selector 
 
 /* ---- adoption and release ---------------------------------------------------------------------------- */
 
-static struct write *metadata_patch(struct writes *w, const struct object *child, struct str owner_refs)
+/* What a claim is made with. */
+struct claims {
+    const struct object *owner;
+    const struct selector *selector;
+    const char *finalizer;   /* that comes with the reference and goes with it; NULL: none */
+    is_member_fn *is_member; /* NULL: the selector alone decides */
+    struct writes *w;
+};
+
+static struct write *metadata_patch(const struct claims *c, const struct object *child, struct str owner_refs,
+                                    const char *finalizers)
 {
+    struct writes *w = c->w;
     struct write *x = writes_add(w, WRITE_PATCH, child->res, child->namespace_, child->name);
+    struct str more =
+        c->finalizer ? arena_printf(w->arena, ",\"%s\":[\"%s\"]", finalizers, c->finalizer) : STR("");
     x->strategic = true;
-    x->patch =
-        arena_printf(w->arena, "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"}}",
-                     STR_ARG(owner_refs), STR_ARG(child->uid));
+    x->patch = arena_printf(
+        w->arena, "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"" STR_FMT "}}",
+        STR_ARG(owner_refs), STR_ARG(child->uid), STR_ARG(more));
     return x;
 }
 
-static void adopt(struct writes *w, const struct object *child, const struct object *owner)
+static void adopt(const struct claims *c, const struct object *child)
 {
+    struct arena *a = c->w->arena;
+    const struct object *owner = c->owner;
     struct buf b CLEANUP_BUF = BUF_INIT;
-    struct val ref =
-        obj_owner_ref(w->arena, api_version(w->arena, owner->res).p, owner->res->kind, owner->val);
+    struct val ref = obj_owner_ref(a, api_version(a, owner->res).p, owner->res->kind, owner->val);
     json_encode(&b, NULL, &ref, 0);
-    metadata_patch(w, child, arena_str(w->arena, buf_str(&b)));
+    metadata_patch(c, child, arena_str(a, buf_str(&b)), "finalizers");
 }
 
-static void release(struct writes *w, const struct object *child, const struct object *owner)
+static void release(const struct claims *c, const struct object *child)
 {
-    struct str ref =
-        arena_printf(w->arena, "{\"$patch\":\"delete\",\"uid\":\"" STR_FMT "\"}", STR_ARG(owner->uid));
-    metadata_patch(w, child, ref)->may_fail = 404;
+    struct str ref = arena_printf(c->w->arena, "{\"$patch\":\"delete\",\"uid\":\"" STR_FMT "\"}",
+                                  STR_ARG(c->owner->uid));
+    metadata_patch(c, child, ref, "$deleteFromPrimitiveList/finalizers")->may_fail = 404;
 }
 
 /* Whether the owner has it from now on. */
-static bool claim(const struct object *child, const struct object *owner, const struct selector *selector,
-                  struct writes *w)
+static bool claim(const struct claims *c, const struct object *child)
 {
     const struct val *ref = obj_controller(child->val);
-    bool matches = selector_matches(selector, obj_labels(child->val));
+    bool matches = selector_matches(c->selector, obj_labels(child->val)) &&
+                   (!c->is_member || c->is_member(c->owner, child));
     if (ref) {
-        if (!str_eq(val_getstr(ref, N_uid), owner->uid))
+        if (!str_eq(val_getstr(ref, N_uid), c->owner->uid))
             return false;
-        if (!matches && !obj_deleting(owner->val))
-            release(w, child, owner);
+        if (!matches && !obj_deleting(c->owner->val))
+            release(c, child);
         return matches;
     }
-    if (!matches || obj_deleting(owner->val) || obj_deleting(child->val))
+    if (!matches || obj_deleting(c->owner->val) || obj_deleting(child->val))
         return false;
-    adopt(w, child, owner);
+    adopt(c, child);
     return true;
 }
 
-static void claim_from(const struct tree *index, struct str prefix, const struct object *owner,
-                       const struct selector *selector, bool active_only, struct writes *w,
+static void claim_from(const struct claims *c, const struct tree *index, struct str prefix, bool active_only,
                        struct objects *ret)
 {
     TREE_EACH (index, prefix, it) {
         if (active_only && !pod_active(it.object->val))
             continue;
-        if (claim(it.object, owner, selector, w))
-            objects_add(w->arena, ret, it.object);
+        if (claim(c, it.object))
+            objects_add(c->w->arena, ret, it.object);
     }
+}
+
+static void claim_all(const struct claims *c, const struct snapshot *world, const struct resource *child_res,
+                      bool active_only, struct objects *ret)
+{
+    struct arena *a = c->w->arena;
+    const struct object *owner = c->owner;
+    const struct tree *index = snapshot_index(world, child_res, index_controller_uid);
+    struct str own = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(owner->uid), STR_ARG(owner->namespace_));
+    struct str orphans = arena_printf(a, INDEX_NO_CONTROLLER "/" STR_FMT, STR_ARG(owner->namespace_));
+    claim_from(c, index, own, active_only, ret);
+    claim_from(c, index, orphans, active_only, ret);
 }
 
 void claim_children(const struct snapshot *world, const struct resource *child_res,
                     const struct object *owner, const struct selector *selector, bool active_only,
                     struct writes *w, struct objects *ret)
 {
-    const struct tree *index = snapshot_index(world, child_res, index_controller_uid);
-    struct str own =
-        arena_printf(w->arena, STR_FMT "/" STR_FMT, STR_ARG(owner->uid), STR_ARG(owner->namespace_));
-    struct str orphans = arena_printf(w->arena, INDEX_NO_CONTROLLER "/" STR_FMT, STR_ARG(owner->namespace_));
-    claim_from(index, own, owner, selector, active_only, w, ret);
-    claim_from(index, orphans, owner, selector, active_only, w, ret);
+    const struct claims c = {.owner = owner, .selector = selector, .w = w};
+    claim_all(&c, world, child_res, active_only, ret);
+}
+
+void claim_members(const struct snapshot *world, const struct resource *child_res, const struct object *owner,
+                   const struct selector *selector, is_member_fn *is_member, struct writes *w,
+                   struct objects *ret)
+{
+    const struct claims c = {.owner = owner, .selector = selector, .is_member = is_member, .w = w};
+    claim_all(&c, world, child_res, false, ret);
+}
+
+void claim_tracked_pods(const struct snapshot *world, const struct object *owner, const struct selector *selector,
+                        const char *finalizer, struct writes *w, struct objects *ret)
+{
+    const struct claims c = {.owner = owner, .selector = selector, .finalizer = finalizer, .w = w};
+    claim_all(&c, world, &resources[RES_PODS], false, ret);
 }
 
 void owned_children(const struct snapshot *world, const struct resource *child_res, struct arena *a,

@@ -14,6 +14,15 @@ int owner_selector(struct arena *a, const struct object *owner, struct selector 
 void claim_children(const struct snapshot *world, const struct resource *child_res,
                     const struct object *owner, const struct selector *selector, bool active_only,
                     struct writes *w, struct objects *ret);
+/* The same where belonging takes more than labels (a StatefulSet's pods have its name): who is no member is neither taken
+ * nor kept. */
+typedef bool is_member_fn(const struct object *owner, const struct object *child);
+void claim_members(const struct snapshot *world, const struct resource *child_res, const struct object *owner,
+                   const struct selector *selector, is_member_fn *is_member, struct writes *w,
+                   struct objects *ret);
+/* The same for pods of any state, which get a finalizer with the reference and lose it on release. */
+void claim_tracked_pods(const struct snapshot *world, const struct object *owner, const struct selector *selector,
+                        const char *finalizer, struct writes *w, struct objects *ret);
 /* Those it has by reference now and the selector matches; nothing is written. */
 void owned_children(const struct snapshot *world, const struct resource *child_res, struct arena *a,
                     struct str ns, struct str uid, struct objects *ret);

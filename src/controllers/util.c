@@ -80,18 +80,23 @@ struct val *conditions_without(struct arena *a, const struct val *conditions, st
     return list;
 }
 
-struct str short_hash(struct arena *a, struct str text, int64_t salt)
+struct str safe_digits(struct arena *a, uint32_t n)
 {
     static const char letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* upstream's alphabet of generated names */
-    uint32_t h = UINT32_C(2166136261);                           /* FNV-1a */
-    for (size_t i = 0; i < text.n; i++)
-        h = (h ^ (unsigned char)text.p[i]) * UINT32_C(16777619);
-    for (int i = 0; i < 8; i++)
-        h = (h ^ (unsigned char)(salt >> (8 * i))) * UINT32_C(16777619);
-    struct str digits = arena_printf(a, "%u", h);
+    struct str digits = arena_printf(a, "%u", n);
     char *out = arena_bytes(a, digits.n + 1);
     for (size_t i = 0; i < digits.n; i++)
         out[i] = letters[(unsigned char)digits.p[i] % (sizeof(letters) - 1)];
     out[digits.n] = 0;
     return str_n(out, digits.n);
+}
+
+struct str short_hash(struct arena *a, struct str text, int64_t salt)
+{
+    uint32_t h = UINT32_C(2166136261); /* FNV-1a */
+    for (size_t i = 0; i < text.n; i++)
+        h = (h ^ (unsigned char)text.p[i]) * UINT32_C(16777619);
+    for (int i = 0; i < 8; i++)
+        h = (h ^ (unsigned char)(salt >> (8 * i))) * UINT32_C(16777619);
+    return safe_digits(a, h);
 }

@@ -28,3 +28,4 @@ struct val *conditions_without(struct arena *a, const struct val *conditions, st
 
 struct str short_hash(struct arena *a, struct str text,
                       int64_t salt); /* short, of letters and digits that make no words */
+struct str safe_digits(struct arena *a, uint32_t n); /* a number's digits in letters that make no words */
