@@ -18,48 +18,47 @@ int owner_selector(struct arena *a, const struct object *owner, struct selector 
 
 /* ---- adoption and release ---------------------------------------------------------------------------- */
 
-/* What a claim is made with. */
-struct claims {
+/* Whose children these are and which. */
+struct claim {
     const struct object *owner;
     const struct selector *selector;
-    const char *finalizer;   /* that comes with the reference and goes with it; NULL: none */
     is_member_fn *is_member; /* NULL: the selector alone decides */
-    struct writes *w;
+    const char *finalizer;   /* that comes with the reference and goes with it; NULL: none */
+    bool active_only;
 };
 
-static struct write *metadata_patch(const struct claims *c, const struct object *child, struct str owner_refs,
-                                    const char *finalizers)
+static struct write *metadata_patch(const struct claim *c, const struct object *child, struct str owner_refs,
+                                    const char *finalizers, struct writes *w)
 {
-    struct writes *w = c->w;
+    struct arena *a = w->arena;
     struct write *x = writes_add(w, WRITE_PATCH, child->res, child->namespace_, child->name);
-    struct str more =
-        c->finalizer ? arena_printf(w->arena, ",\"%s\":[\"%s\"]", finalizers, c->finalizer) : STR("");
+    struct str more = c->finalizer ? arena_printf(a, ",\"%s\":[\"%s\"]", finalizers, c->finalizer) : STR("");
     x->strategic = true;
     x->patch = arena_printf(
-        w->arena, "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"" STR_FMT "}}",
+        a, "{\"metadata\":{\"ownerReferences\":[" STR_FMT "],\"uid\":\"" STR_FMT "\"" STR_FMT "}}",
         STR_ARG(owner_refs), STR_ARG(child->uid), STR_ARG(more));
     return x;
 }
 
-static void adopt(const struct claims *c, const struct object *child)
+static void adopt(const struct claim *c, const struct object *child, struct writes *w)
 {
-    struct arena *a = c->w->arena;
-    const struct object *owner = c->owner;
     struct buf b CLEANUP_BUF = BUF_INIT;
-    struct val ref = obj_owner_ref(a, api_version(a, owner->res).p, owner->res->kind, owner->val);
+    const struct object *owner = c->owner;
+    struct val ref =
+        obj_owner_ref(w->arena, api_version(w->arena, owner->res).p, owner->res->kind, owner->val);
     json_encode(&b, NULL, &ref, 0);
-    metadata_patch(c, child, arena_str(a, buf_str(&b)), "finalizers");
+    metadata_patch(c, child, arena_str(w->arena, buf_str(&b)), "finalizers", w);
 }
 
-static void release(const struct claims *c, const struct object *child)
+static void release(const struct claim *c, const struct object *child, struct writes *w)
 {
-    struct str ref = arena_printf(c->w->arena, "{\"$patch\":\"delete\",\"uid\":\"" STR_FMT "\"}",
-                                  STR_ARG(c->owner->uid));
-    metadata_patch(c, child, ref, "$deleteFromPrimitiveList/finalizers")->may_fail = 404;
+    struct str ref =
+        arena_printf(w->arena, "{\"$patch\":\"delete\",\"uid\":\"" STR_FMT "\"}", STR_ARG(c->owner->uid));
+    metadata_patch(c, child, ref, "$deleteFromPrimitiveList/finalizers", w)->may_fail = 404;
 }
 
 /* Whether the owner has it from now on. */
-static bool claim(const struct claims *c, const struct object *child)
+static bool claim(const struct claim *c, const struct object *child, struct writes *w)
 {
     const struct val *ref = obj_controller(child->val);
     bool matches = selector_matches(c->selector, obj_labels(child->val)) &&
@@ -68,59 +67,60 @@ static bool claim(const struct claims *c, const struct object *child)
         if (!str_eq(val_getstr(ref, N_uid), c->owner->uid))
             return false;
         if (!matches && !obj_deleting(c->owner->val))
-            release(c, child);
+            release(c, child, w);
         return matches;
     }
     if (!matches || obj_deleting(c->owner->val) || obj_deleting(child->val))
         return false;
-    adopt(c, child);
+    adopt(c, child, w);
     return true;
 }
 
-static void claim_from(const struct claims *c, const struct tree *index, struct str prefix, bool active_only,
+static void claim_from(const struct claim *c, const struct tree *index, struct str prefix, struct writes *w,
                        struct objects *ret)
 {
     TREE_EACH (index, prefix, it) {
-        if (active_only && !pod_active(it.object->val))
+        if (c->active_only && !pod_active(it.object->val))
             continue;
-        if (claim(c, it.object))
-            objects_add(c->w->arena, ret, it.object);
+        if (claim(c, it.object, w))
+            objects_add(w->arena, ret, it.object);
     }
 }
 
-static void claim_all(const struct claims *c, const struct snapshot *world, const struct resource *child_res,
-                      bool active_only, struct objects *ret)
+static void claim_all(const struct claim *c, const struct snapshot *world, const struct resource *child_res,
+                      struct writes *w, struct objects *ret)
 {
-    struct arena *a = c->w->arena;
     const struct object *owner = c->owner;
     const struct tree *index = snapshot_index(world, child_res, index_controller_uid);
-    struct str own = arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(owner->uid), STR_ARG(owner->namespace_));
-    struct str orphans = arena_printf(a, INDEX_NO_CONTROLLER "/" STR_FMT, STR_ARG(owner->namespace_));
-    claim_from(c, index, own, active_only, ret);
-    claim_from(c, index, orphans, active_only, ret);
+    struct str own =
+        arena_printf(w->arena, STR_FMT "/" STR_FMT, STR_ARG(owner->uid), STR_ARG(owner->namespace_));
+    struct str orphans = arena_printf(w->arena, INDEX_NO_CONTROLLER "/" STR_FMT, STR_ARG(owner->namespace_));
+    claim_from(c, index, own, w, ret);
+    claim_from(c, index, orphans, w, ret);
 }
 
 void claim_children(const struct snapshot *world, const struct resource *child_res,
                     const struct object *owner, const struct selector *selector, bool active_only,
                     struct writes *w, struct objects *ret)
 {
-    const struct claims c = {.owner = owner, .selector = selector, .w = w};
-    claim_all(&c, world, child_res, active_only, ret);
+    const struct claim c = {.owner = owner, .selector = selector, .active_only = active_only};
+    claim_all(&c, world, child_res, w, ret);
 }
 
 void claim_members(const struct snapshot *world, const struct resource *child_res, const struct object *owner,
                    const struct selector *selector, is_member_fn *is_member, struct writes *w,
                    struct objects *ret)
 {
-    const struct claims c = {.owner = owner, .selector = selector, .is_member = is_member, .w = w};
-    claim_all(&c, world, child_res, false, ret);
+    const struct claim c = {.owner = owner, .selector = selector, .is_member = is_member};
+    claim_all(&c, world, child_res, w, ret);
 }
 
-void claim_tracked_pods(const struct snapshot *world, const struct object *owner, const struct selector *selector,
-                        const char *finalizer, struct writes *w, struct objects *ret)
+void claim_tracked_pods(const struct snapshot *world, const struct object *owner,
+                        const struct selector *selector, const char *finalizer, struct writes *w,
+                        struct objects *ret)
 {
-    const struct claims c = {.owner = owner, .selector = selector, .finalizer = finalizer, .w = w};
-    claim_all(&c, world, &resources[RES_PODS], false, ret);
+    const struct claim c = {.owner = owner, .selector = selector, .finalizer = finalizer};
+    claim_all(&c, world, &resources[RES_PODS], w, ret);
 }
 
 void owned_children(const struct snapshot *world, const struct resource *child_res, struct arena *a,

@@ -21,8 +21,9 @@ void claim_members(const struct snapshot *world, const struct resource *child_re
                    const struct selector *selector, is_member_fn *is_member, struct writes *w,
                    struct objects *ret);
 /* The same for pods of any state, which get a finalizer with the reference and lose it on release. */
-void claim_tracked_pods(const struct snapshot *world, const struct object *owner, const struct selector *selector,
-                        const char *finalizer, struct writes *w, struct objects *ret);
+void claim_tracked_pods(const struct snapshot *world, const struct object *owner,
+                        const struct selector *selector, const char *finalizer, struct writes *w,
+                        struct objects *ret);
 /* Those it has by reference now and the selector matches; nothing is written. */
 void owned_children(const struct snapshot *world, const struct resource *child_res, struct arena *a,
                     struct str ns, struct str uid, struct objects *ret);
