@@ -50,6 +50,28 @@ struct payload {
     int64_t gid; /* fsGroup: all files become readable for it; -1: none */
 };
 
+/* What lies at a path (symlinks followed). */
+struct host_stat {
+    char kind;    /* 'd' folder, 'f' file, 'b' and 'c' devices, 's' socket, 'o' anything else */
+    bool mounted; /* something is mounted right there */
+    unsigned mode;
+    int64_t uid, gid;
+    uint64_t id;     /* another one when it was made anew */
+    uint64_t device; /* of a device: its number */
+};
+
+/* As for mount(8). type "": a bind mount. */
+struct host_mount {
+    const char *source, *target, *type;
+    const struct str *options;
+    size_t n_options;
+};
+
+/* Of the file system, or (du) of one tree: then only what is used. */
+struct host_space {
+    int64_t capacity, available, used, inodes, inodes_free, inodes_used;
+};
+
 struct host_ops {
     int (*facts)(struct host *h, struct arena *a, struct host_facts *ret, struct err *e);
     int (*usage)(struct host *h, struct host_usage *ret);
@@ -73,6 +95,17 @@ struct host_ops {
     int (*host_path)(struct host *h, const char *path, const char *type, struct err *e);
     /* Mounts volume/sub at target, without ever leaving volume by a symlink; makes a missing sub. */
     int (*subpath)(struct host *h, const char *volume, const char *sub, const char *target, struct err *e);
+
+    /* These may be NULL where there are no mounts (call them through the host_* functions below). */
+    int (*stat)(struct host *h, const char *path, struct host_stat *ret);
+    int (*mount)(struct host *h, const struct host_mount *m, struct err *e);
+    /* A block device: makes a file system of m->type when it has none. */
+    int (*mount_device)(struct host *h, const struct host_mount *m, struct err *e);
+    int (*resize)(struct host *h, const char *device, const char *mounted, struct err *e); /* file system to its device's size */
+    /* All that is mounted right there, then the empty folder or file itself; 0 when there is nothing. */
+    int (*unmount)(struct host *h, const char *path, bool force, struct err *e);
+    int (*space)(struct host *h, const char *path, struct host_space *ret);
+    int (*du)(struct host *h, const char *path, struct host_space *ret);
 
     int (*cgroup_set)(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
     int (*cgroup_remove)(struct host *h, const char *path, struct err *e); /* ends processes left in it */
@@ -102,6 +135,15 @@ static inline void host_free(struct host *h)
         h->ops->free(h);
 }
 
+int host_stat(struct host *h, const char *path, struct host_stat *ret);
+bool host_mounted(struct host *h, const char *path);
+int host_mount(struct host *h, const struct host_mount *m, struct err *e);
+int host_mount_device(struct host *h, const struct host_mount *m, struct err *e);
+int host_resize(struct host *h, const char *device, const char *mounted, struct err *e);
+int host_unmount(struct host *h, const char *path, bool force, struct err *e);
+int host_space(struct host *h, const char *path, struct host_space *ret);
+int host_du(struct host *h, const char *path, struct host_space *ret);
+
 /* ---- the Linux machine's parts, private to host_*.c and cgroup.c ------------------------------------------- */
 
 int linux_payload(struct host *h, const char *dir, const struct payload *p, bool *ret_changed, struct err *e);
@@ -110,6 +152,13 @@ int linux_own(struct host *h, const char *path, int64_t gid, bool always, struct
 int linux_host_path(struct host *h, const char *path, const char *type, struct err *e);
 int linux_subpath(struct host *h, const char *volume, const char *sub, const char *target, struct err *e);
 int linux_remove_tree(struct host *h, const char *path, struct err *e);
+int linux_stat(struct host *h, const char *path, struct host_stat *ret);
+int linux_mount(struct host *h, const struct host_mount *m, struct err *e);
+int linux_mount_device(struct host *h, const struct host_mount *m, struct err *e);
+int linux_resize(struct host *h, const char *device, const char *mounted, struct err *e);
+int linux_unmount(struct host *h, const char *path, bool force, struct err *e);
+int linux_space(struct host *h, const char *path, struct host_space *ret);
+int linux_du(struct host *h, const char *path, struct host_space *ret);
 int linux_make_dir(struct host *h, const char *path, unsigned mode, struct err *e);
 int linux_write_file(struct host *h, const char *path, struct str content, unsigned mode, struct err *e);
 int linux_read_file(struct host *h, struct arena *a, const char *path, size_t max, struct str *ret, struct err *e);

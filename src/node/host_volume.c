@@ -285,7 +285,7 @@ static void own_run(void *arg)
 int linux_own(struct host *h, const char *path, int64_t gid, bool always, struct err *e)
 {
     struct stat st;
-    if (!always && stat(path, &st) == 0 && st.st_gid == (gid_t)gid && (st.st_mode & 02070) == 02070)
+    if (!always && stat(path, &st) == 0 && st.st_gid == (gid_t)gid && (st.st_mode & 02770) == 02770)
         return 0;
     struct own_job j = {path, (gid_t)gid, 0};
     fiber_offload(own_run, &j);
