@@ -285,9 +285,12 @@ FIBER_TEST(silent_servers)
 
 FIBER_TEST(answers_that_are_no_http)
 {
-    static const char *const answers[] = {"SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
-                                                                     "Transfer-Encoding: chunked\r\n\r\n",
-                                          "HTTP/1.1 20", ""};
+    static const char *const answers[] = {
+        "SSH-2.0-OpenSSH_9.2\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 20",
+        "",
+    };
     struct err e;
     char address[64];
     int fd = os_listen("127.0.0.1:0", &e);
