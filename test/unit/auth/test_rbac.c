@@ -93,8 +93,8 @@ static const char *const cluster_bindings[] = {
     "{\"metadata\":{\"name\":\"sa\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"view\"},"
     "\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"robot\",\"namespace\":\"ns1\"},"
     "{\"kind\":\"ServiceAccount\",\"name\":\"nowhere\"}]}",
-    "{\"metadata\":{\"name\":\"dangling\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"gone\"},"
-    "\"subjects\":[{\"kind\":\"User\",\"name\":\"ann\"}]}",
+    ("{\"metadata\":{\"name\":\"dangling\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"gone\"},"
+     "\"subjects\":[{\"kind\":\"User\",\"name\":\"ann\"}]}"),
 };
 static const char role_binding[] =
     "{\"metadata\":{\"name\":\"rb\",\"namespace\":\"ns1\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"edit\"},"
