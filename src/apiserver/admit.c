@@ -27,13 +27,14 @@ static const struct admit_plugin plugins[] = {
     {"CertificateSubjectRestriction", true, ADMIT_CREATE, NULL, admit_certificate_subject},
     {"DefaultIngressClass", true, ADMIT_CREATE, admit_default_ingress_class, NULL},
     {"DenyServiceExternalIPs", true, WRITES, NULL, admit_deny_external_ips},
+    {"NodeDeclaredFeatureValidator", true, ADMIT_UPDATE, NULL, admit_declared_features},
+    {"PodResizeValidator", true, ADMIT_UPDATE, NULL, admit_pod_resize},
     {"ResourceQuota", true, WRITES, NULL, admit_resource_quota},
 };
 
 /* Names of upstream that have nothing to do here yet; asking for them is no error. */
 static const char *const accepted[] = {"MutatingAdmissionWebhook", "ValidatingAdmissionWebhook",
-    "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy", "ClusterTrustBundleAttest", "PodTopologyLabels",
-    "NodeDeclaredFeatureValidator", NULL};
+    "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy", "ClusterTrustBundleAttest", "PodTopologyLabels", NULL};
 
 /* Nobody asks the plugins about reviews of access. */
 static bool is_review(const struct admission *a)

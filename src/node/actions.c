@@ -137,6 +137,72 @@ static void decide_without_sandbox(struct deciding *d)
             add_start(d, CK_MAIN, c);
 }
 
+/* ---- resizing -------------------------------------------------------------------------------------------- */
+
+static const struct val *in_force(const struct actions_input *in, struct str name, bool *ret_known)
+{
+    *ret_known = false;
+    return in->in_force ? in->in_force(in->ctx, name, ret_known) : NULL;
+}
+
+static bool amounts_of(const struct actions_input *in, const struct val *spec, struct resize_amounts *ret_have,
+                       struct resize_amounts *ret_want)
+{
+    bool known;
+    const struct val *own = in_force(in, val_getstr(spec, N_name), &known);
+    *ret_want = resize_amounts_of(val_get(pod_spec(in->pod), N_resources), val_get(spec, N_resources));
+    *ret_have = resize_amounts_of(NULL, own);
+    return known && !resize_same(ret_have, ret_want);
+}
+
+static bool cpu_moved(const struct resize_amounts *a, const struct resize_amounts *b)
+{
+    return a->cpu_limit != b->cpu_limit || a->cpu_request != b->cpu_request;
+}
+
+static bool memory_moved(const struct resize_amounts *a, const struct resize_amounts *b)
+{
+    return a->memory_limit != b->memory_limit || a->memory_request != b->memory_request;
+}
+
+/* A container that is to be kept: false when its new resources need a restart. */
+static bool decide_resize(struct deciding *d, const struct val *spec, const struct rt_container *c)
+{
+    struct update_action u = {c, spec};
+    if (!amounts_of(d->in, spec, &u.have, &u.want))
+        return true;
+    d->out->resize = true;
+    if ((cpu_moved(&u.have, &u.want) && resize_restarts(spec, "cpu")) ||
+        (memory_moved(&u.have, &u.want) && resize_restarts(spec, "memory"))) {
+        add_kill(d, c, spec, KILL_OTHER,
+                 arena_printf(d->arena, "Container " STR_FMT " resize requires restart", STR_ARG(val_getstr(spec, N_name))));
+        return false;
+    }
+    d->out->updates[d->out->n_updates++] = u;
+    return true;
+}
+
+static bool container_resizing(const struct actions_input *in, enum container_kind kind, const struct val *spec)
+{
+    struct resize_amounts have, want;
+    const struct rt_container *c = podstate_find(in->state, val_getstr(spec, N_name));
+    if (kind == CK_INIT && !container_is_sidecar(spec))
+        return false;
+    return c && c->state == RT_RUNNING && amounts_of(in, spec, &have, &want);
+}
+
+bool resize_in_progress(const struct actions_input *in)
+{
+    bool known;
+    for (enum container_kind k = CK_INIT; k <= CK_MAIN; k++)
+        VAL_EACH (pod_containers(in->pod, k), c)
+            if (container_resizing(in, k, c))
+                return true;
+    const struct val *whole = in_force(in, STR(""), &known), *wanted = val_get(pod_spec(in->pod), N_resources);
+    struct resize_amounts have = resize_amounts_of(NULL, whole), want = resize_amounts_of(NULL, wanted);
+    return known && wanted && podstate_any_running(in->state) && !resize_same(&have, &want);
+}
+
 /* What initialization looks like from the last init container backwards: only the last that ran need still be known
  * to the runtime, earlier ones may have been collected. */
 struct init_walk {
@@ -171,6 +237,8 @@ static void sidecar_running(struct deciding *d, struct init_walk *w, size_t i, s
     } else if (val_get(spec, N_livenessProbe) && verdict(d, PROBE_LIVENESS, c) == PROBE_FAILURE) {
         add_kill(d, c, spec, KILL_LIVENESS_PROBE,
                  arena_printf(d->arena, "Init container " STR_FMT " failed liveness probe", STR_ARG(name)));
+        w->start[i] = true;
+    } else if (!decide_resize(d, spec, c)) {
         w->start[i] = true;
     }
 }
@@ -220,6 +288,8 @@ static void init_step(struct deciding *d, struct init_walk *w, size_t i, size_t 
         case RT_RUNNING:
             if (sidecar)
                 sidecar_running(d, w, i, n, spec, c);
+            else
+                decide_resize(d, spec, c); /* the API refuses those that would have to be restarted */
             break;
         case RT_EXITED:
             init_exited(d, w, i, n, spec, c);
@@ -288,8 +358,12 @@ static bool decide_main(struct deciding *d, const struct val *spec)
     }
     enum kill_reason reason;
     const char *why = why_kill(d, spec, c, &reason);
-    if (!why)
-        return true;
+    if (!why) {
+        if (decide_resize(d, spec, c))
+            return true;
+        add_start(d, CK_MAIN, spec);
+        return false;
+    }
     bool again = !strcmp(why, "definition changed") || container_restarts_when_killed(d->in->pod, spec);
     add_kill(d, c, spec, reason,
              arena_printf(d->arena, "Container " STR_FMT " %s%s", STR_ARG(val_getstr(spec, N_name)), why,
@@ -314,6 +388,7 @@ static void decide_with_sandbox(struct deciding *d)
         /* Nothing runs and nothing will: sidecars must not keep the Pod alive. */
         d->out->kill_pod = true;
         d->out->n_starts = 0;
+        d->out->resize = false;
     }
 }
 
@@ -324,6 +399,8 @@ void actions_compute(struct arena *a, const struct actions_input *in, struct act
     *ret = (struct actions){
         .kills = ARENA_ARRAY(a, struct kill_action, most),
         .starts = ARENA_ARRAY(a, struct start_action, most),
+        .updates = ARENA_ARRAY(a, struct update_action, most),
+        .resize = in->cgroup_differs,
     };
     struct deciding d = {a, in, ret};
     const char *stale = sandbox_stale(in->pod, in->state, &ret->attempt);
@@ -333,4 +410,10 @@ void actions_compute(struct arena *a, const struct actions_input *in, struct act
         decide_without_sandbox(&d);
     else
         decide_with_sandbox(&d);
+    if (!ret->kill_pod && !ret->resize && !stale) {
+        bool known;
+        struct resize_amounts have = resize_amounts_of(NULL, in_force(in, STR(""), &known));
+        struct resize_amounts want = resize_amounts_of(NULL, val_get(pod_spec(in->pod), N_resources));
+        ret->resize = known && !resize_same(&have, &want);
+    }
 }

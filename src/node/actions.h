@@ -7,6 +7,7 @@
 
 #include "node/pod.h"
 #include "node/podstate.h"
+#include "node/resize.h"
 
 enum probe_kind { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS };
 #define PROBE_KINDS 3
@@ -17,6 +18,10 @@ struct actions_input {
     const struct podstate *state; /* NULL: the runtime has nothing of it */
     /* The last verdict about a container; PROBE_UNKNOWN when it was not probed yet. NULL: always unknown. */
     enum probe_result (*probe)(void *ctx, enum probe_kind kind, struct str container_id);
+    /* Resources in force for a container that runs, or (empty name) for the Pod as a whole; *ret_known false: nobody knows,
+     * they are taken to be as granted. NULL: always unknown. */
+    const struct val *(*in_force)(void *ctx, struct str container, bool *ret_known);
+    bool cgroup_differs; /* the Pod's own cgroup is not as the Pod says */
     void *ctx;
 };
 
@@ -34,6 +39,13 @@ struct start_action {
     const struct val *spec;
 };
 
+/* A running container that gets other resources. */
+struct update_action {
+    const struct rt_container *container;
+    const struct val *spec;
+    struct resize_amounts have, want;
+};
+
 struct actions {
     bool kill_pod;       /* stop every container and sandbox: all is done, or the sandbox must be made anew */
     bool create_sandbox;
@@ -43,8 +55,13 @@ struct actions {
     size_t n_kills;
     struct start_action *starts; /* in order: ephemeral, init, main */
     size_t n_starts;
+    struct update_action *updates;
+    size_t n_updates;
+    bool resize; /* updates, or the Pod's cgroup alone: to be done before the starts */
 };
 
+/* Is something that runs not yet as granted? */
+bool resize_in_progress(const struct actions_input *in);
 void actions_compute(struct arena *a, const struct actions_input *in, struct actions *ret);
 
 /* Does the Pod need another sandbox than it has? The reason (upstream's words for the condition

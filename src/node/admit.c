@@ -138,6 +138,11 @@ static const char *admit_sysctls(struct arena *a, const struct val *pod, const s
     return NULL;
 }
 
+const char *admit_resize(struct arena *a, const struct val *pod, const struct admit_world *w, struct str *ret_message)
+{
+    return admit_resources(a, pod, w, ret_message);
+}
+
 const char *admit_pod(struct arena *a, const struct val *pod, const struct admit_world *w, struct str *ret_message)
 {
     const char *why = admit_labels(pod, w, ret_message);

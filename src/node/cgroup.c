@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Control groups of Pods and QoS levels, versions 1 and 2, with the cgroupfs driver: folders and small files. On a
- * machine that lacks a controller the Pods run without its limits (restricted containers, old boards).
+ * machine that lacks one (but cpu and memory) the Pods run without its limits (restricted containers, old boards).
  */
 #include "base/fiber.h"
 #include "base/os.h"
@@ -188,6 +188,92 @@ static const char *main_tree(void)
     if (linux_cgroup2())
         return MOUNT;
     return access(MOUNT "/memory", F_OK) == 0 ? MOUNT "/memory" : MOUNT "/cpu";
+}
+
+static int64_t read_int(const char *path, const char *controller, const char *file, int64_t absent)
+{
+    struct arena a = ARENA_INIT;
+    struct str text, first;
+    int64_t n = absent;
+    if (linux_read_file(NULL, &a, arena_printf(&a, "%s%s%s/%s", MOUNT, controller, path, file).p, 4096, &text, NULL) == 0) {
+        text = str_trim(text);
+        if (!str_next(&text, ' ', &first) || str_to_i64(first, &n) < 0)
+            n = str_is(first, "max") ? 0 : absent;
+    }
+    arena_done(&a);
+    return n;
+}
+
+/* "quota period" of cpu.max */
+static int64_t read_period(const char *path)
+{
+    struct arena a = ARENA_INIT;
+    struct str text, quota, period;
+    int64_t n = -1;
+    if (linux_read_file(NULL, &a, arena_printf(&a, "%s%s/cpu.max", MOUNT, path).p, 4096, &text, NULL) == 0 &&
+        str_cut(str_trim(text), ' ', &quota, &period))
+        str_to_i64(period, &n);
+    arena_done(&a);
+    return n;
+}
+
+static void get_v1(const char *path, struct cgroup_state *ret)
+{
+    int64_t quota = read_int(path, "/cpu", "cpu.cfs_quota_us", -2), memory = read_int(path, "/memory", "memory.limit_in_bytes", -1);
+    ret->limits.cpu_shares = read_int(path, "/cpu", "cpu.shares", -1);
+    ret->limits.cpu_quota = quota == -2 ? -1 : MAX(quota, (int64_t)0);
+    ret->limits.cpu_period = read_int(path, "/cpu", "cpu.cfs_period_us", -1);
+    ret->limits.memory = memory >= INT64_MAX - (1 << 20) ? 0 : memory; /* the kernel's "none", rounded down to pages */
+    ret->memory_usage = read_int(path, "/memory", "memory.usage_in_bytes", -1);
+}
+
+static void get_v2(const char *path, struct cgroup_state *ret)
+{
+    int64_t weight = read_int(path, "", "cpu.weight", -1);
+    ret->limits.cpu_shares = weight > 0 ? 2 + (weight - 1) * 262142 / 9999 : -1;
+    ret->limits.cpu_quota = read_int(path, "", "cpu.max", -1);
+    ret->limits.cpu_period = read_period(path);
+    ret->limits.memory = read_int(path, "", "memory.max", -1);
+    ret->memory_usage = read_int(path, "", "memory.current", -1);
+}
+
+int linux_cgroup_get(struct host *h, const char *path, struct cgroup_state *ret)
+{
+    struct cgroup_state s = {CGROUP_LIMITS_NONE, -1};
+    if (!linux_cgroup_exists(h, path))
+        return -ENOENT;
+    if (linux_cgroup2())
+        get_v2(path, &s);
+    else
+        get_v1(path, &s);
+    *ret = s;
+    return 0;
+}
+
+static bool has_controller(struct str v2, const char *name)
+{
+    char path[64];
+    struct str rest = str_trim(v2), word;
+    snprintf(path, sizeof(path), MOUNT "/%s/tasks", name); /* an empty folder is no hierarchy */
+    if (!v2.p)
+        return access(path, F_OK) == 0;
+    while (str_next(&rest, ' ', &word))
+        if (str_is(word, name))
+            return true;
+    return false;
+}
+
+struct str linux_cgroup_missing(struct arena *a)
+{
+    static const char *const needed[] = {"cpu", "memory"};
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct str v2 = STR_NULL;
+    if (linux_cgroup2())
+        linux_read_file(NULL, a, MOUNT "/cgroup.controllers", 4096, &v2, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+        if (!has_controller(v2, needed[i]))
+            buf_printf(&b, "%s%s", b.n ? ", " : "", needed[i]);
+    return arena_str(a, buf_str(&b));
 }
 
 bool linux_cgroup_exists(struct host *h, const char *path)

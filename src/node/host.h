@@ -22,6 +22,7 @@ struct host_facts {
     int64_t max_pids;
     struct str machine_id, system_uuid, boot_id, kernel, os_image, arch;
     bool cgroup2;
+    struct str cgroups_missing;   /* controllers that Pods need and this machine does not have: "cpu, memory"; empty: none */
 };
 
 /* What is in use now; -1 unknown. */
@@ -108,6 +109,7 @@ struct host_ops {
     int (*du)(struct host *h, const char *path, struct host_space *ret);
 
     int (*cgroup_set)(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
+    int (*cgroup_get)(struct host *h, const char *path, struct cgroup_state *ret); /* -ENOENT; may be NULL: no cgroups */
     int (*cgroup_remove)(struct host *h, const char *path, struct err *e); /* ends processes left in it */
     bool (*cgroup_exists)(struct host *h, const char *path);
     int (*cgroup_list)(struct host *h, struct arena *a, const char *path, char ***ret); /* names of children */
@@ -163,7 +165,9 @@ int linux_make_dir(struct host *h, const char *path, unsigned mode, struct err *
 int linux_write_file(struct host *h, const char *path, struct str content, unsigned mode, struct err *e);
 int linux_read_file(struct host *h, struct arena *a, const char *path, size_t max, struct str *ret, struct err *e);
 int linux_cgroup_set(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
+int linux_cgroup_get(struct host *h, const char *path, struct cgroup_state *ret);
 int linux_cgroup_remove(struct host *h, const char *path, struct err *e);
+struct str linux_cgroup_missing(struct arena *a);
 bool linux_cgroup_exists(struct host *h, const char *path);
 int linux_cgroup_list(struct host *h, struct arena *a, const char *path, char ***ret);
 bool linux_cgroup2(void);

@@ -106,6 +106,7 @@ static int linux_facts(struct host *h, struct arena *a, struct host_facts *ret, 
         f.arch = go_arch(a, u.machine);
     }
     f.cgroup2 = linux_cgroup2();
+    f.cgroups_missing = linux_cgroup_missing(a);
     *ret = f;
     return 0;
 }
@@ -339,6 +340,7 @@ static const struct host_ops linux_ops = {
     .space = linux_space,
     .du = linux_du,
     .cgroup_set = linux_cgroup_set,
+    .cgroup_get = linux_cgroup_get,
     .cgroup_remove = linux_cgroup_remove,
     .cgroup_exists = linux_cgroup_exists,
     .cgroup_list = linux_cgroup_list,

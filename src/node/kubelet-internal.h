@@ -64,6 +64,8 @@ struct kubelet {
     struct map records; /* uid -> struct pod_record */
     struct fmutex relisting;
     struct waitq relist_wanted;
+    struct waitq room; /* resources may have been given back */
+    bool room_made;
     bool relisted; /* once */
     struct mono relisted_at;
     bool events_work;   /* the runtime tells what happens (until it says that it cannot) */
@@ -74,6 +76,9 @@ struct kubelet {
 
     /* health */
     bool runtime_ready, network_ready;
+    struct val *features; /* of the runtime: runtimeHandlers and features of a NodeStatus */
+    struct arena features_arena;
+    uint64_t features_hash;
     char runtime_problem[512], network_trouble[512];
     bool memory_pressure, disk_pressure, pid_pressure;
     struct wall pressure_until[3]; /* stays on until then */
@@ -143,6 +148,8 @@ struct container_book {
     struct backoff crash;
     struct wait_reason reason; /* malloc'd texts; reason.p NULL: none */
     struct wall retry_at;      /* not before; 0: any time */
+    struct arena in_force_arena;
+    const struct val *in_force; /* its resources (ResourceRequirements); NULL: not known */
 };
 
 enum worker_stage {
@@ -157,7 +164,17 @@ struct probe_entry;
 struct worker {
     struct kubelet *k;
     char *uid, *ns, *name;
-    struct object *pod;      /* what is wanted; NULL for what only the runtime knows */
+    struct object *pod;      /* what is to run: as wanted, with the resources that were granted; NULL for what only the
+                              * runtime knows */
+    struct object *api;      /* what is wanted; the same as pod unless a resize is pending */
+    bool granted;            /* pod's resources are its own: a resize must be granted first */
+    bool resize_queued;      /* to be granted as soon as there is room */
+    struct resize_condition resize_pending, resize_progress;
+    struct arena whole_arena;
+    const struct val *whole_in_force; /* resources of the Pod as a whole */
+    bool whole_known;
+    struct cgroup_limits cgroup; /* what its cgroup has, when cgroup_known */
+    bool cgroup_known;
     struct podstate *state;  /* what is */
     enum worker_stage stage;
     bool started;            /* its fiber runs */
@@ -215,10 +232,31 @@ void book_set_reason(struct container_book *b, const char *reason, struct str me
 void book_clear_reason(struct container_book *b);
 const struct val *worker_pod(const struct worker *w); /* NULL for orphans */
 
+/* ---- grant.c: resources that the node has set aside -------------------------------------------------------------- */
+
+/* It may run with the resources of its spec (it was admitted). */
+void grant_first(struct worker *w);
+/* It runs since before our time: what was granted, and is in force, is read from its status and the runtime. */
+void grant_recall(struct worker *w);
+/* w->api is new: what of it is to run. resized: its resources were changed. */
+void grant_follow(struct worker *w, bool resized);
+void grant_retry(struct kubelet *k); /* there may be room now for resizes that wait */
+void grant_check(struct worker *w); /* is a resize under way, or done? */
+void grant_failed(struct worker *w, const char *message);
+void grant_done(struct worker *w); /* frees what is remembered */
+void grants_run(void *kubelet);     /* a fiber: looks at what waits now and then */
+const struct val *worker_in_force(void *worker, struct str container, bool *ret_known);
+void worker_set_in_force(struct worker *w, struct str container, const struct val *pod); /* as the Pod says */
+bool worker_cgroup_differs(const struct worker *w);
+
 /* The cgroups between the root and the Pods: makes them, and keeps the burstable level's weight. */
 int qos_update(struct kubelet *k, struct err *e);
 
 /* ---- sync.c, start.c, kill.c ------------------------------------------------------------------------------------------ */
+
+/* resizing.c: gives containers and the Pod's cgroup other resources, in an order in which none is ever larger than what
+ * holds it. */
+int resize_pod(struct worker *w, const struct val *pod, struct actions *act, struct err *e);
 
 /* One pass: does what the decision says. 0, or an error whose sentence is in e (and was told as an event). */
 int sync_pod(struct worker *w, struct err *e);
@@ -307,6 +345,11 @@ struct admit_world {
     const char *const *allowed_sysctls;
 };
 const char *admit_pod(struct arena *a, const struct val *pod, const struct admit_world *w, struct str *ret_message);
+
+/* May the Pod that runs here have the resources that its spec asks for now? NULL, or the reason. */
+const char *admit_resize(struct arena *a, const struct val *pod, const struct admit_world *w, struct str *ret_message);
+/* Who else is here, what the node has. */
+void admit_world_of(struct kubelet *k, const struct worker *w, struct arena *a, struct admit_world *ret);
 
 /* ---- nodestatus.c, lease.c ------------------------------------------------------------------------------------------------ */
 

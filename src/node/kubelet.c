@@ -280,6 +280,9 @@ static int set_up(struct kubelet *k, const struct kubelet_config *config, struct
     int r = make_dirs(k, e);
     if (r == 0)
         r = k->host->ops->facts(k->host, &k->arena, &k->facts, e);
+    if (r == 0 && !k->cfg.no_cgroups && k->facts.cgroups_missing.n)
+        r = err_set(e, -ENOTSUP, "this machine's kernel gives no cgroup controllers for " STR_FMT " in /sys/fs/cgroup; mount them, "
+                    "or boot with cgroup_enable=memory", STR_ARG(k->facts.cgroups_missing));
     if (r == 0)
         r = qos_update(k, e);
     if (r == 0)
@@ -330,6 +333,7 @@ static void tear_down(struct kubelet *k)
         runtime_free(k->rt);
     if (k->host != k->cfg.host)
         host_free(k->host);
+    arena_done(&k->features_arena);
     arena_done(&k->arena);
 }
 
@@ -339,6 +343,7 @@ static void start_fibers(struct kubelet *k)
     group_spawn(&k->fibers, "pleg", pleg_run, k);
     group_spawn(&k->fibers, "static-pods", sources_static_run, k);
     group_spawn(&k->fibers, "workers", workers_reap, k);
+    group_spawn(&k->fibers, "grants", grants_run, k);
     group_spawn(&k->fibers, "garbage", gc_run, k);
     group_spawn(&k->fibers, "log-rotation", logrotate_run, k);
     group_spawn(&k->fibers, "eviction", eviction_run, k);

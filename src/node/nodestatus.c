@@ -242,12 +242,37 @@ static int listen_port(const struct kubelet *k)
     return k->server_port ? k->server_port : colon < 0 ? 0 : atoi(k->cfg.listen + colon + 1);
 }
 
+/* Resources that somebody else put there (a patch of the node's status) stay, as they are. */
+static void keep_extended(struct arena *a, struct val *capacity, struct val *allocatable, const struct val *before)
+{
+    VAL_EACH_ENTRY (before, k, v)
+        if (!val_key(capacity, val_str(k))) {
+            val_put_str(a, capacity, val_str(k), val_str(v));
+            val_put_str(a, allocatable, val_str(k), val_str(v));
+        }
+}
+
+/* What is new enough that other nodes of the cluster may lack it (KEP-5328). Sorted. */
+static struct val *declared_features(struct arena *a)
+{
+    static const char *const names[] = {"InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers"};
+    struct val *list = val_new(a, VAL_LIST);
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        val_add_str(a, list, str_of(names[i]));
+    return list;
+}
+
 /* The status as it should be, on top of the one that is. */
 static struct val *make_status(struct kubelet *k, struct arena *a, const struct val *old, bool images)
 {
     struct val *s = old ? val_copy_shallow(a, old) : val_new(a, VAL_OBJ);
-    val_set_ref(a, s, N_capacity, resource_map(k, a, false));
-    val_set_ref(a, s, N_allocatable, resource_map(k, a, true));
+    struct val *capacity = resource_map(k, a, false), *allocatable = resource_map(k, a, true);
+    keep_extended(a, capacity, allocatable, val_get(old, N_capacity));
+    val_set_ref(a, s, N_capacity, capacity);
+    val_set_ref(a, s, N_allocatable, allocatable);
+    val_set_ref(a, s, N_declaredFeatures, declared_features(a));
+    val_set_ref(a, s, N_runtimeHandlers, val_get(k->features, N_runtimeHandlers));
+    val_set_ref(a, s, N_features, val_get(k->features, N_features));
     set_addresses(k, a, s);
     set_info(k, a, s);
     set_conditions(k, a, s, old);
@@ -381,17 +406,44 @@ static int write_status(struct kubelet *k, struct arena *a, const struct val *no
                         PATCH_STRATEGIC, patch, a, NULL, s);
 }
 
+/* What the runtime can do, as the Node shows it: from its answer (none: as before). */
+static void keep_features(struct kubelet *k, const struct val *answer)
+{
+    struct arena *a = &k->features_arena;
+    uint64_t hash = answer ? val_hash(val_get(answer, N_runtime_handlers)) + val_hash(val_get(answer, N_features)) : 0;
+    if (!answer || (k->features_hash == hash && k->features))
+        return;
+    arena_done(a);
+    k->features_hash = hash;
+    struct val *v = k->features = val_new(a, VAL_OBJ);
+    VAL_EACH (val_get(answer, N_runtime_handlers), h) {
+        struct val *o = val_add_obj(a, val_sub_list(a, v, N_runtimeHandlers));
+        const struct val *can = val_get(h, N_features);
+        val_set_str(a, o, N_name, val_getstr(h, N_name));
+        struct val *f = val_sub_obj(a, o, N_features);
+        val_set_bool(a, f, N_recursiveReadOnlyMounts, val_bool(val_get(can, N_recursive_read_only_mounts), false));
+        val_set_bool(a, f, N_userNamespaces, val_bool(val_get(can, N_user_namespaces), false));
+    }
+    if (val_get(answer, N_features))
+        val_set_bool(a, val_sub_obj(a, v, N_features), N_supplementalGroupsPolicy,
+                     val_bool(val_at(answer, N_features, N_supplemental_groups_policy), false));
+}
+
 static void check_runtime(struct kubelet *k)
 {
     struct arena a = ARENA_INIT;
     struct str problem = STR("");
     struct err e = {{0}};
     bool runtime = false, network = false;
+    const struct val *answer = NULL;
     int rc = k->rt->version && *k->rt->version ? 0 : runtime_connect(k->rt, mono_add(os_mono(), SECONDS(5)), &e);
     if (rc == 0)
-        rc = runtime_status(k->rt, &a, &runtime, &network, &problem, &e);
-    if (rc < 0)
+        rc = runtime_status(k->rt, &a, &runtime, &network, &problem, &answer, &e);
+    if (rc < 0) {
+        arena_done(&a);
         return; /* cancelled */
+    }
+    keep_features(k, answer);
     if (rc > 0)
         snprintf(k->runtime_problem, sizeof(k->runtime_problem), "%s", err_text(&e, -EIO));
     else

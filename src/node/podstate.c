@@ -100,7 +100,7 @@ static struct str message_host_path(const struct val *status)
 
 void rt_container_from_val(struct arena *a, const struct val *v, struct rt_container *ret)
 {
-    const struct val *user = val_at(v, N_user, N_linux);
+    const struct val *user = val_at(v, N_user, N_linux), *held = val_at(v, N_resources, N_linux);
     struct rt_container c = {
         .id = arena_str(a, val_getstr(v, N_id)),
         .name = arena_str(a, val_str(val_key(val_get(v, N_labels), STR(CRI_LABEL_CONTAINER)))),
@@ -124,6 +124,10 @@ void rt_container_from_val(struct arena *a, const struct val *v, struct rt_conta
         .uid = val_int(val_get(user, N_uid), 0),
         .gid = val_int(val_get(user, N_gid), 0),
         .groups = val_copy(a, val_get(user, N_supplemental_groups)),
+        .cpu_shares = val_int(val_get(held, N_cpu_shares), 0),
+        .cpu_quota = val_int(val_get(held, N_cpu_quota), 0),
+        .cpu_period = val_int(val_get(held, N_cpu_period), 0),
+        .memory_limit = val_int(val_get(held, N_memory_limit_in_bytes), 0),
     };
     if (!c.name.n)
         c.name = arena_str(a, val_str(val_at(v, N_metadata, N_name)));

@@ -42,6 +42,7 @@ struct rt_container {
     int64_t uid, gid;
     const struct val *groups; /* LIST of INT, NULL */
     int pid;              /* of its first process, 0 unknown */
+    int64_t cpu_shares, cpu_quota, cpu_period, memory_limit; /* as the runtime has them in force; 0: it does not say */
 };
 
 struct rt_sandbox {

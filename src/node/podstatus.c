@@ -145,13 +145,16 @@ static void set_user(struct arena *a, struct val *s, const struct rt_container *
         val_set_ref(a, u, N_supplementalGroups, c->groups);
 }
 
-static void set_resources(struct arena *a, struct val *s, const struct val *spec)
+/* Granted, and in force (KEP-1287). */
+static void set_resources(struct arena *a, const struct status_input *in, struct val *s, const struct val *spec,
+                          const struct rt_container *c)
 {
     const struct val *r = val_get(spec, N_resources);
+    bool known = false;
+    const struct val *actuated = in->in_force ? in->in_force(in->ctx, val_getstr(spec, N_name), &known) : NULL;
     if (val_len(val_get(r, N_requests)))
         val_set_ref(a, s, N_allocatedResources, val_get(r, N_requests));
-    if (r)
-        val_set_ref(a, s, N_resources, r);
+    val_set_ref(a, s, N_resources, resize_in_force(a, r, c, known ? actuated : NULL));
 }
 
 static bool initialized_silently(const struct status_input *in, const struct val *spec, const struct val *s)
@@ -207,7 +210,8 @@ static struct val *container_status(struct arena *a, const struct status_input *
         if (found[1] && found[1]->state == RT_EXITED)
             set_terminated(a, s, N_lastState, found[1], in->runtime);
         set_mounts(a, s, spec);
-        set_resources(a, s, spec);
+        if (kind != CK_EPHEMERAL)
+            set_resources(a, in, s, spec, found[0]);
         set_user(a, s, found[0]);
     }
     apply_wait_reason(a, in, kind, spec, found[0], s);
@@ -363,8 +367,10 @@ const char *podstatus_phase(const struct val *pod, const struct val *status, boo
 
 /* ---- conditions ------------------------------------------------------------------------------------------ */
 
-static const char *const own_conditions[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
-                                             "PodScheduled", NULL};
+static const char *const own_conditions[] = {
+    "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "PodResizePending",
+    "PodResizeInProgress", NULL,
+};
 
 static bool is_own(struct str type)
 {
@@ -523,6 +529,23 @@ static struct condition initialized(struct arena *a, const struct val *pod, cons
     return c;
 }
 
+static void add_resize(struct arena *a, struct val *list, const char *type, const struct resize_condition *c)
+{
+    if (!c || !c->set)
+        return;
+    struct val *o = val_add_obj(a, list);
+    val_set_str(a, o, N_type, str_of(type));
+    if (c->generation)
+        val_set_int(a, o, N_observedGeneration, c->generation);
+    val_set_str(a, o, N_status, STR("True"));
+    val_set_time(a, o, N_lastProbeTime, c->probed);
+    val_set_time(a, o, N_lastTransitionTime, c->since);
+    if (*c->reason)
+        val_set_str(a, o, N_reason, str_of(c->reason));
+    if (c->message && *c->message)
+        val_set_str(a, o, N_message, str_of(c->message));
+}
+
 static void set_conditions(struct arena *a, const struct status_input *in, const struct val *old, struct val *status)
 {
     const struct val *theirs = val_get(pod_status(in->pod), N_conditions), *before = val_get(old, N_conditions);
@@ -530,6 +553,10 @@ static void set_conditions(struct arena *a, const struct status_input *in, const
     VAL_EACH (theirs, c)
         if (!is_own(val_getstr(c, N_type)) && !(in->disruption && str_is(val_getstr(c, N_type), "DisruptionTarget")))
             val_add(a, list, *c);
+    if (!pod_phase_is_terminal(val_getstr(status, N_phase))) {
+        add_resize(a, list, "PodResizePending", in->pending);
+        add_resize(a, list, "PodResizeInProgress", in->progress);
+    }
     if (in->disruption)
         val_add(a, list, *in->disruption);
     uint32_t attempt;
@@ -609,6 +636,24 @@ static void set_phase(struct arena *a, const struct status_input *in, const stru
         val_set_str(a, status, N_message, message);
 }
 
+/* Of the Pod as a whole (KEP-2837): granted, and in force once it is known to run. */
+static void set_pod_resources(struct arena *a, const struct status_input *in, struct val *status)
+{
+    struct val *sum = resize_sum(a, in->pod, N_requests), *r;
+    if (val_len(sum))
+        val_set_ref(a, status, N_allocatedResources, sum);
+    if (in->cgroup && str_is(val_getstr(pod_status(in->pod), N_phase), "Running")) {
+        r = resize_pod_in_force(a, in->pod, in->cgroup);
+    } else {
+        const struct val *own = val_get(pod_spec(in->pod), N_resources);
+        r = own ? val_copy(a, own) : val_new(a, VAL_OBJ);
+        val_set_ref(a, r, N_requests, val_len(sum) ? sum : NULL);
+        sum = resize_sum(a, in->pod, N_limits);
+        val_set_ref(a, r, N_limits, val_len(sum) ? sum : NULL);
+    }
+    val_set_ref(a, status, N_resources, r);
+}
+
 struct val *pod_status_make(struct arena *a, const struct status_input *in)
 {
     const struct val *api = pod_status(in->pod), *old = in->old ? in->old : api;
@@ -627,6 +672,7 @@ struct val *pod_status_make(struct arena *a, const struct status_input *in)
         val_set_time(a, status, N_startTime, in->now);
     val_set_str(a, status, N_qosClass, str_of(qos_name(pod_qos(in->pod))));
     set_phase(a, in, old, status);
+    set_pod_resources(a, in, status);
     set_ips(a, in, status);
     set_conditions(a, in, old, status);
     return status;

@@ -12,12 +12,24 @@ struct wait_reason {
     struct str reason, message;
 };
 
+/* PodResizePending or PodResizeInProgress, while it stands. Its texts are malloc'd. */
+struct resize_condition {
+    bool set;
+    const char *reason; /* "Deferred", "Infeasible", "Error" or "" */
+    char *message;      /* or NULL */
+    int64_t generation; /* of the spec that asked for it */
+    struct wall since, probed;
+};
+
 struct status_input {
     const struct val *pod;
     const struct val *old;        /* the status made last; NULL: the Pod's own */
     const struct podstate *state; /* NULL: nothing known */
     enum probe_result (*probe)(void *ctx, enum probe_kind kind, struct str container_id);
     const struct wait_reason *(*waiting)(void *ctx, struct str container); /* NULL result: none */
+    const struct val *(*in_force)(void *ctx, struct str container, bool *ret_known); /* as actions_input */
+    const struct resize_condition *pending, *progress; /* NULL: none */
+    const struct cgroup_limits *cgroup; /* what the Pod's own cgroup has; NULL: not known */
     void *ctx;
     const char *runtime; /* "containerd" of "containerd://id" */
     bool ended;          /* nothing of it will be started again (deleted, evicted, past its deadline) */

@@ -56,7 +56,7 @@ static const struct object *api_object(const struct worker *w)
 {
     if (!w->pod || w->removed)
         return NULL;
-    return pod_is_static(w->pod->val) ? mirror_of(w->k, w->pod->val) : w->pod;
+    return pod_is_static(w->pod->val) ? mirror_of(w->k, w->pod->val) : w->api;
 }
 
 void worker_make_status(struct worker *w)
@@ -71,6 +71,10 @@ void worker_make_status(struct worker *w)
         .state = w->state,
         .probe = worker_probe_result,
         .waiting = wait_reason_of,
+        .in_force = worker_in_force,
+        .pending = &w->resize_pending,
+        .progress = &w->resize_progress,
+        .cgroup = w->cgroup_known ? &w->cgroup : NULL,
         .ctx = w,
         .runtime = w->k->rt->name,
         .ended = w->stopped,

@@ -27,6 +27,11 @@ struct cgroup_limits {
     int64_t pids;
 };
 #define CGROUP_LIMITS_NONE ((struct cgroup_limits){-1, -1, -1, -1, -1})
+/* What a cgroup has: cpu_quota and memory 0 are no limit, -1 is not known. */
+struct cgroup_state {
+    struct cgroup_limits limits;
+    int64_t memory_usage;
+};
 /* The Pod's own cgroup. */
 struct cgroup_limits pod_cgroup_limits(const struct val *pod, bool cfs_quota, int64_t period, int64_t pids);
 /* "/<root>/kubepods/burstable/pod<uid>" */

@@ -56,7 +56,7 @@ int runtime_connect(struct runtime *r, struct mono deadline, struct err *e)
 }
 
 int runtime_status(struct runtime *r, struct arena *a, bool *ret_runtime_ready, bool *ret_network_ready,
-                   struct str *ret_problem, struct err *e)
+                   struct str *ret_problem, const struct val **ret_answer, struct err *e)
 {
     const struct val *v;
     int rc = runtime_call(r, G_runtime_v1_RuntimeService_Status, val_new(a, VAL_OBJ),
@@ -65,6 +65,8 @@ int runtime_status(struct runtime *r, struct arena *a, bool *ret_runtime_ready, 
         return rc;
     *ret_runtime_ready = *ret_network_ready = false;
     *ret_problem = STR("");
+    if (ret_answer)
+        *ret_answer = v;
     VAL_EACH (val_at(v, N_status, N_conditions), c) {
         struct str type = val_getstr(c, N_type);
         bool on = val_bool(val_get(c, N_status), false);

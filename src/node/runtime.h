@@ -43,9 +43,10 @@ int runtime_call(struct runtime *r, unsigned method, const struct val *request, 
 /* Asks who it is, and sets name and version. */
 int runtime_connect(struct runtime *r, struct mono deadline, struct err *e);
 
-/* Its own conditions. *ret_problem: empty when it and its network are ready, else what is missing, in the arena. */
+/* Its own conditions. *ret_problem: empty when it and its network are ready, else what is missing, in the arena.
+ * *ret_answer (may be NULL): the whole StatusResponse. */
 int runtime_status(struct runtime *r, struct arena *a, bool *ret_runtime_ready, bool *ret_network_ready,
-                   struct str *ret_problem, struct err *e);
+                   struct str *ret_problem, const struct val **ret_answer, struct err *e);
 
 /* Everything it has: LISTs of PodSandbox and Container; uid empty: of all Pods. */
 int runtime_list(struct runtime *r, struct str uid, struct arena *a, const struct val **ret_sandboxes,

@@ -51,7 +51,7 @@ static void serve_pods(struct kubelet *k, struct http_exchange *x)
     items = val_sub_list(a, list, N_items);
     MAP_EACH (&k->workers, e) {
         const struct worker *w = e->value;
-        struct val *pod = w->pod ? val_copy_shallow(a, w->pod->val) : NULL;
+        struct val *pod = w->api ? val_copy_shallow(a, w->api->val) : NULL;
         if (!pod)
             continue;
         if (w->status)

@@ -16,22 +16,31 @@ static bool counts(const struct worker *w)
     return w->started && w->pod && !w->removed && w->stage < WORKER_TERMINATED && !w->fail_reason && !pod_terminal(w->pod->val);
 }
 
+void admit_world_of(struct kubelet *k, const struct worker *w, struct arena *a, struct admit_world *ret)
+{
+    const struct val **others = ARENA_ARRAY(a, const struct val *, k->workers.n);
+    const struct object *node =
+        k->world ? replica_get(k->world, &resources[RES_NODES], STR_NULL, str_of(k->cfg.node_name)) : NULL;
+    *ret = (struct admit_world){.node = node ? node->val : NULL, .others = others,
+                                .allocatable = node_allocatable(k, a), .allowed_sysctls = k->cfg.allowed_sysctls};
+    MAP_EACH (&k->workers, e)
+        if (e->value != w && counts(e->value))
+            others[ret->n_others++] = worker_pod(e->value);
+}
+
 static void admit(struct kubelet *k, struct worker *w)
 {
     struct arena a = ARENA_INIT;
     struct str message = STR("");
-    const struct val *pod = worker_pod(w), **others = ARENA_ARRAY(&a, const struct val *, k->workers.n);
-    const struct object *node =
-        k->world ? replica_get(k->world, &resources[RES_NODES], STR_NULL, str_of(k->cfg.node_name)) : NULL;
-    struct admit_world world = {.node = node ? node->val : NULL, .others = others,
-                                .allocatable = node_allocatable(k, &a), .allowed_sysctls = k->cfg.allowed_sysctls};
-    MAP_EACH (&k->workers, e)
-        if (e->value != w && counts(e->value))
-            others[world.n_others++] = worker_pod(e->value);
+    struct admit_world world;
+    const struct val *pod = worker_pod(w);
+    admit_world_of(k, w, &a, &world);
     const char *why = admit_pod(&a, pod, &world, &message);
     if (why) {
         pod_event(k, pod, true, why, STR_FMT, STR_ARG(message));
         worker_fail(w, why, message, -1, NULL);
+    } else {
+        grant_first(w);
     }
     arena_done(&a);
 }
@@ -63,7 +72,9 @@ static void start_if_ready(struct kubelet *k, struct worker *w)
     podstate_unref(w->state);
     w->state = s;
     /* What runs already was admitted by whoever started it. */
-    if (w->pod && !s && !obj_deleting(w->pod->val) && !pod_terminal(w->pod->val))
+    if (w->pod && s)
+        grant_recall(w);
+    else if (w->pod && !obj_deleting(w->pod->val) && !pod_terminal(w->pod->val))
         admit(k, w);
     worker_start(w);
 }

@@ -220,6 +220,7 @@ static int create_and_run(struct attempt *t, const struct val *config)
     int rc = runtime_create_container(rt, t->s->sandbox_id, config, t->s->sandbox_config, t->arena, &id, &t->e);
     if (rc != 0)
         return fail_err(t, "CreateContainerError", rc);
+    worker_set_in_force(t->s->w, t->name, t->s->pod);
     container_event(t->k, t->s->pod, t->name, false, "Created", "Container created");
     rc = runtime_start_container(rt, id, &t->e);
     if (rc != 0)

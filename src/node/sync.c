@@ -10,9 +10,18 @@ static int make_cgroup(struct worker *w, const struct val *pod, struct err *e)
     struct arena a = ARENA_INIT;
     struct err why = {{0}};
     struct cgroup_limits l = pod_cgroup_limits(pod, k->cri.cfs_quota, k->cri.cfs_period, k->cfg.pod_pids);
+    const char *path = pod_cgroup_path(&a, k->cfg.cgroup_root, pod).p;
+    struct cgroup_state now;
     int r = qos_update(k, &why);
-    if (r == 0)
-        r = k->host->ops->cgroup_set(k->host, pod_cgroup_path(&a, k->cfg.cgroup_root, pod).p, &l, &why);
+    /* What runs in it already is resized, where it must be: in the order that the kernel allows. */
+    if (r == 0 && podstate_any_running(w->state) && k->host->ops->cgroup_get && k->host->ops->cgroup_get(k->host, path, &now) == 0)
+        l = now.limits;
+    else if (r == 0)
+        r = k->host->ops->cgroup_set(k->host, path, &l, &why);
+    if (r == 0) {
+        w->cgroup = l;
+        w->cgroup_known = true;
+    }
     if (r < 0) {
         pod_event(k, pod, true, "FailedCreatePodContainer", "unable to ensure pod container exists: %s",
                   err_text(&why, r));
@@ -172,7 +181,7 @@ static int carry_out_starts(struct starting *s, const struct actions *act)
 
 static bool anything(const struct actions *act)
 {
-    return act->kill_pod || act->create_sandbox || act->n_kills || act->n_starts;
+    return act->kill_pod || act->create_sandbox || act->n_kills || act->n_starts || act->resize;
 }
 
 /* After what was done: what is now, without waiting for anybody to notice. */
@@ -188,7 +197,9 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
                      struct arena *a, struct err *e)
 {
     struct actions act;
-    actions_compute(a, &(struct actions_input){pod, *state, worker_probe_result, w}, &act);
+    actions_compute(a, &(struct actions_input){.pod = pod, .state = *state, .probe = worker_probe_result,
+                                               .in_force = worker_in_force, .cgroup_differs = worker_cgroup_differs(w), .ctx = w},
+                    &act);
     if (!anything(&act))
         return 0;
     /* The decision points into the state: what it names must outlive looking again. */
@@ -216,13 +227,17 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
     }
     struct starting s = {w, pod, *state, world, box->id, cri_sandbox_config(a, pod, &w->k->cri, box->attempt)};
     struct podstate *used UNUSED CLEANUP_PODSTATE = podstate_ref(*state);
+    /* What could not be resized is tried again; it keeps nothing from starting. */
+    int resized = act.resize ? resize_pod(w, pod, &act, e) : 0;
+    if (resized == -ECANCELED)
+        return resized;
     rc = carry_out_starts(&s, &act);
     if (rc < 0)
         return rc;
     int again = look_again(w, state, e);
     remove_dead_containers(w, *state);
     remove_dead_sandboxes(w, *state);
-    return again; /* what could not be started has its own time to try again */
+    return resized != 0 ? resized : again; /* what could not be started has its own time to try again */
 }
 
 int sync_pod(struct worker *w, struct err *e)

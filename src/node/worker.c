@@ -54,8 +54,10 @@ void book_set_reason(struct container_book *b, const char *reason, struct str me
 
 static void book_free(void *p)
 {
-    book_clear_reason(p);
-    free(p);
+    struct container_book *b = p;
+    book_clear_reason(b);
+    arena_done(&b->in_force_arena);
+    free(b);
 }
 
 /* ---- what is known --------------------------------------------------------------------------------------- */
@@ -79,6 +81,8 @@ void worker_free(struct worker *w)
         return;
     worker_hold_references(w, worker_pod(w), false);
     object_unref(w->pod);
+    object_unref(w->api);
+    grant_done(w);
     podstate_unref(w->state);
     probes_free(w);
     map_done_with(&w->books, book_free);
@@ -97,10 +101,11 @@ void worker_free(struct worker *w)
 
 void worker_set_pod(struct worker *w, const struct object *pod)
 {
-    struct object *old = w->pod;
+    struct object *old = w->api;
     worker_hold_references(w, pod->val, true);
-    w->pod = object_ref(pod);
+    w->api = object_ref(pod);
     worker_hold_references(w, old ? old->val : NULL, false);
+    grant_follow(w, old && resize_differs(old->val, pod->val));
     /* What the status says is ours to say: somebody may have written otherwise (the Pods of a node that was not heard of
      * are marked as not ready). Nothing is written when it is as we want it. */
     if (old && !val_equal(pod_status(old->val), pod_status(pod->val)))
@@ -210,8 +215,10 @@ static bool wants_pass(struct worker *w, struct mono *next)
     struct wall now = os_wall();
     struct mono mono = os_mono();
     bool want = w->volumes_dirty;
-    actions_compute(&a, &(struct actions_input){worker_pod(w), w->state, worker_probe_result, w}, &act);
-    want = want || act.kill_pod || act.create_sandbox || act.n_kills;
+    actions_compute(&a, &(struct actions_input){.pod = worker_pod(w), .state = w->state, .probe = worker_probe_result,
+                                                .in_force = worker_in_force, .cgroup_differs = worker_cgroup_differs(w), .ctx = w},
+                    &act);
+    want = want || act.kill_pod || act.create_sandbox || act.n_kills || act.resize;
     for (size_t i = 0; !want && i < act.n_starts; i++) {
         const struct container_book *b = map_get(&w->books, val_getstr(act.starts[i].spec, N_name));
         int64_t wait = b ? b->retry_at.ns - now.ns : 0;
@@ -414,12 +421,15 @@ static struct mono step(struct worker *w)
     if (w->stage == WORKER_SYNCING && tokens_stale(w))
         w->volumes_dirty = true;
     probes_update(w);
+    grant_check(w);
     worker_make_status(w);
     check_deadline(w);
     enum worker_stage before = w->stage;
     decide_stage(w);
-    if (w->stage != before)
+    if (w->stage != before) {
         worker_make_status(w);
+        grant_retry(w->k);
+    }
     worker_post(w);
     act(w, &next);
     if (w->stage == WORKER_SYNCING) {

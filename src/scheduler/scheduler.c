@@ -55,7 +55,12 @@ static void pod_changed(struct scheduler *s, const struct object *old, const str
     const struct object *any = new_ ? new_ : old;
     bool placed = new_ && node.n && !has_ended(new_->val);
     if (placed) {
-        table_place(&s->table, needs_new(&s->table, new_), node);
+        const struct needs *was = map_get(&s->table.placed, new_->uid);
+        struct needs *n = needs_new(&s->table, new_);
+        bool smaller = was && (n->cpu < was->cpu || n->memory < was->memory);
+        table_place(&s->table, n, node);
+        if (smaller) /* resized in place: there is more room */
+            pod_queue_wake(&s->queue, os_mono());
     } else if (map_has(&s->table.placed, any->uid) && (!new_ || node.n || has_ended(new_->val))) {
         table_unplace(&s->table, any->uid); /* its room is free */
         pod_queue_wake(&s->queue, os_mono());

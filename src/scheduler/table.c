@@ -69,14 +69,45 @@ static void keep_larger(struct amounts *a, const struct amounts *b)
         a->extended[i] = MAX(a->extended[i], b->extended[i]);
 }
 
+/* Which requests of a container count (KEP-1287): those of the spec, those granted, or those in force. */
+enum view { WANTED, GRANTED, IN_FORCE };
+
+static const struct val *status_of(const struct needs *n, struct str container)
+{
+    static const name_id lists[] = {N_containerStatuses, N_initContainerStatuses};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        VAL_EACH(val_at(n->pod->val, N_status, lists[i]), s)
+        {
+            if (str_eq(val_getstr(s, N_name), container))
+                return s;
+        }
+    return NULL;
+}
+
+static bool infeasible(const struct needs *n)
+{
+    const struct val *c = condition_find(val_at(n->pod->val, N_status, N_conditions), STR("PodResizePending"));
+    return c && str_is(val_getstr(c, N_reason), "Infeasible");
+}
+
+static const struct val *requests_of(const struct needs *n, const struct val *container, enum view view)
+{
+    const struct val *s = view == WANTED ? NULL : status_of(n, val_getstr(container, N_name)), *r = NULL;
+    if (view == IN_FORCE)
+        r = val_at(s, N_resources, N_requests);
+    if (!r)
+        r = val_get(s, N_allocatedResources);
+    return r ? r : val_at(container, N_resources, N_requests);
+}
+
 /* KEP-753: containers and sidecars run together; an init container runs beside the sidecars started before it. */
-static struct amounts sum_requests(struct table *t, struct needs *n)
+static struct amounts sum_requests(struct table *t, struct needs *n, enum view view)
 {
     struct amounts all = {0}, sidecars = {0}, peak = {0};
     VAL_EACH(val_get(n->spec, N_initContainers), c)
     {
         struct amounts one = sidecars;
-        read_requests(t, n, val_at(c, N_resources, N_requests), &one);
+        read_requests(t, n, requests_of(n, c, view), &one);
         keep_larger(&peak, &one);
         if (str_is(val_getstr(c, N_restartPolicy), "Always"))
             sidecars = one;
@@ -84,20 +115,58 @@ static struct amounts sum_requests(struct table *t, struct needs *n)
     all = sidecars;
     VAL_EACH(val_get(n->spec, N_containers), c)
     {
-        read_requests(t, n, val_at(c, N_resources, N_requests), &all);
+        read_requests(t, n, requests_of(n, c, view), &all);
     }
     keep_larger(&all, &peak);
+    return all;
+}
+
+/* Is anything granted or in force that the spec does not ask for? Almost always not. */
+static bool resizing(const struct needs *n)
+{
+    static const name_id lists[] = {N_containers, N_initContainers};
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+        VAL_EACH(val_get(n->spec, lists[i]), c)
+        {
+            const struct val *s = status_of(n, val_getstr(c, N_name)), *wanted = val_at(c, N_resources, N_requests);
+            const struct val *granted = val_get(s, N_allocatedResources), *in_force = val_at(s, N_resources, N_requests);
+            if ((granted && !val_equal(granted, wanted)) || (in_force && !val_equal(in_force, wanted)))
+                return true;
+        }
+    return false;
+}
+
+/* While a resize is pending or under way the Pod counts for the larger: nobody else may be given what it has, nor what it
+ * will have. What can never be granted does not count. */
+static struct amounts all_requests(struct table *t, struct needs *n)
+{
+    bool never = infeasible(n);
+    if (!resizing(n))
+        return sum_requests(t, n, WANTED);
+    struct amounts all = sum_requests(t, n, GRANTED), more = sum_requests(t, n, IN_FORCE);
+    keep_larger(&all, &more);
+    if (!never) {
+        more = sum_requests(t, n, WANTED);
+        keep_larger(&all, &more);
+    }
     return all;
 }
 
 /* Requests of the pod as a whole (KEP-2837) go before those of its containers, resource by resource. */
 static void apply_pod_level(struct table *t, struct needs *n, struct amounts *all)
 {
-    const struct val *requests = val_at(n->spec, N_resources, N_requests);
-    struct amounts pod = {0};
+    const struct val *requests = val_at(n->spec, N_resources, N_requests), *status = val_get(n->pod->val, N_status);
+    struct amounts pod = {0}, granted = {0}, in_force = {0};
     if (!val_len(requests))
         return;
-    read_requests(t, n, requests, &pod);
+    if (!infeasible(n))
+        read_requests(t, n, requests, &pod);
+    if (val_get(status, N_resources)) {
+        read_requests(t, n, val_get(status, N_allocatedResources), &granted);
+        read_requests(t, n, val_at(status, N_resources, N_requests), &in_force);
+        keep_larger(&pod, &granted);
+        keep_larger(&pod, &in_force);
+    }
     if (val_key(requests, STR("cpu")))
         all->cpu = all->cpu_score = pod.cpu;
     if (val_key(requests, STR("memory")))
@@ -133,7 +202,7 @@ struct needs *needs_new(struct table *t, const struct object *pod)
     n->spec = val_get(pod->val, N_spec);
     n->labels = obj_labels(pod->val);
     n->node = -1;
-    struct amounts all = sum_requests(t, n);
+    struct amounts all = all_requests(t, n);
     apply_pod_level(t, n, &all);
     read_requests(t, n, val_get(n->spec, N_overhead), &(struct amounts){0}); /* notes unknown resources */
     n->cpu = all.cpu + quantity_milli(quantity_or_zero(val_str(val_key(val_get(n->spec, N_overhead), STR("cpu")))));
