@@ -88,6 +88,8 @@ struct write *writes_delete(struct writes *w, const struct object *o);
 void writes_event(struct writes *w, const struct resource *res, const struct val *about, bool warning,
                   const char *reason, const char *fmt, ...) PRINTF(6, 7);
 void writes_again(struct writes *w, int64_t ns); /* the soonest wins */
+/* Drops all but statuses: what is left to say when something else was refused. */
+void writes_keep_status(struct writes *w);
 
 /* ---- a controller ------------------------------------------------------------------------------------ */
 

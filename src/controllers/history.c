@@ -30,7 +30,8 @@ struct str history_data(struct arena *a, const struct val *template)
     return arena_str(a, buf_str(&b));
 }
 
-const struct val *history_template(const struct history *h, const struct revision *r, bool defaulted)
+/* defaulted: with defaults that were not known when it was written. */
+static const struct val *template_of(const struct history *h, const struct revision *r, bool defaulted)
 {
     struct val *v = NULL;
     if (json_decode(h->w->arena, h->owner->res->type, r->data, 0, NULL, &v, NULL) < 0)
@@ -38,6 +39,11 @@ const struct val *history_template(const struct history *h, const struct revisio
     if (defaulted)
         defaults_apply(h->w->arena, h->owner->res->type, v);
     return val_at(v, N_spec, N_template);
+}
+
+const struct val *history_template(const struct history *h, const struct revision *r)
+{
+    return template_of(h, r, false);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------- */
@@ -115,12 +121,15 @@ struct revision *history_find(const struct history *h, struct str name)
     return NULL;
 }
 
-struct revision *history_equal(const struct history *h, struct str data)
+struct revision *history_of(const struct history *h, const struct val *template)
 {
+    struct str data = history_data(h->w->arena, template);
     for (size_t i = h->n; i-- > 0;)
         if (str_eq(h->items[i].data, data))
             return &h->items[i];
-    return NULL;
+    struct revision *newest = h->n ? &h->items[h->n - 1] : NULL;
+    const struct val *meant = newest ? template_of(h, newest, true) : NULL;
+    return meant && str_eq(history_data(h->w->arena, meant), data) ? newest : NULL;
 }
 
 int64_t history_next_number(const struct history *h)

@@ -34,16 +34,15 @@ struct str history_data(struct arena *a, const struct val *template);
 void history_load(struct history *h, const struct snapshot *world, const struct object *owner,
                   const struct selector *selector, struct writes *w);
 struct revision *history_find(const struct history *h, struct str name);
-/* The youngest one with that data; NULL: none. */
-struct revision *history_equal(const struct history *h, struct str data);
+/* The youngest one that stands for that template; NULL: none. The newest may have been written with other defaults. */
+struct revision *history_of(const struct history *h, const struct val *template);
 int64_t history_next_number(const struct history *h);
 /* Makes one, under a name that nobody has; or takes the one of that name when it says the same. */
 struct revision *history_make(struct history *h, struct str data, int64_t number);
 /* It is the newest again (rollback). */
 void history_renumber(struct history *h, struct revision *r, int64_t number);
-/* The template that a revision puts back; NULL when its data makes no sense. defaulted: with defaults that were not
- * known when it was written. */
-const struct val *history_template(const struct history *h, const struct revision *r, bool defaulted);
+/* The template that a revision puts back; NULL when its data makes no sense. */
+const struct val *history_template(const struct history *h, const struct revision *r);
 /* Deletes the oldest of those that nobody needs until `limit` of them are left. */
 typedef bool revision_is_live(void *arg, const struct revision *r);
 void history_truncate(struct history *h, int64_t limit, revision_is_live *is_live, void *arg);

@@ -54,3 +54,14 @@ void writes_again(struct writes *w, int64_t ns)
     ns = MAX(ns, (int64_t)1);
     w->again_ns = w->again_ns ? MIN(w->again_ns, ns) : ns;
 }
+
+void writes_keep_status(struct writes *w)
+{
+    struct list all = {0};
+    list_init(&all);
+    for (struct list *l; (l = list_pop_front(&w->list));)
+        list_push_back(&all, l);
+    for (struct list *l; (l = list_pop_front(&all));)
+        if (LIST_ENTRY(l, struct write, link)->verb == WRITE_UPDATE_STATUS)
+            list_push_back(&w->list, l);
+}
