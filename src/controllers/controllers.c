@@ -2,13 +2,17 @@
 /* Everything the controller manager runs. */
 #include "controllers/cluster.h"
 #include "controllers/csr.h"
+#include "controllers/daemonset.h"
 #include "controllers/deployment.h"
+#include "controllers/disruption.h"
 #include "controllers/endpoints.h"
 #include "controllers/engine.h"
 #include "controllers/gc.h"
 #include "controllers/namespace.h"
 #include "controllers/nodes.h"
 #include "controllers/replicaset.h"
+#include "controllers/statefulset.h"
+#include "controllers/volumes.h"
 
 const struct controller *const controllers[] = {
     &namespace_controller,
@@ -17,6 +21,9 @@ const struct controller *const controllers[] = {
     &deployment_controller,
     &replicaset_controller,
     &replicationcontroller_controller,
+    &statefulset_controller,
+    &daemonset_controller,
+    &disruption_controller,
     &endpoints_controller,
     &endpointslice_controller,
     &garbage_collector_controller,
@@ -31,6 +38,11 @@ const struct controller *const controllers[] = {
     &pvc_protection_controller,
     &pv_protection_controller,
     &vac_protection_controller,
+    &pv_binder_controller,
+    &attach_detach_controller,
+    &volume_expand_controller,
+    &ephemeral_volume_controller,
+    &local_path_controller,
     NULL,
 };
 
@@ -42,16 +54,10 @@ const char *const controllers_elsewhere[] = {
     "endpointslicemirroring",
     "resourcequota-controller",
     "resourcequota",
-    "daemonset-controller",
-    "daemonset",
     "job-controller",
     "job",
     "horizontal-pod-autoscaler-controller",
     "horizontalpodautoscaling",
-    "disruption-controller",
-    "disruption",
-    "statefulset-controller",
-    "statefulset",
     "cronjob-controller",
     "cronjob",
     "podcertificaterequest-cleaner-controller",
@@ -62,18 +68,10 @@ const char *const controllers_elsewhere[] = {
     "token-cleaner-controller",
     "tokencleaner",
     "device-taint-eviction-controller",
-    "persistentvolume-binder-controller",
-    "persistentvolume-binder",
-    "persistentvolume-attach-detach-controller",
-    "attachdetach",
-    "persistentvolume-expander-controller",
-    "persistentvolume-expander",
     "podgroup-protection-controller",
     "ttl-after-finished-controller",
     "ttl-after-finished",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
-    "ephemeral-volume-controller",
-    "ephemeral-volume",
     "storageversion-garbage-collector-controller",
     "storage-version-gc",
     "resourceclaim-controller",

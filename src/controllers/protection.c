@@ -9,6 +9,7 @@
 #include "controllers/util.h"
 #include "controllers/pods.h"
 #include "resources.h"
+#include "type/claim.h"
 #include "type/meta.h"
 
 typedef bool in_use_fn(const struct snapshot *world, const struct object *o);
@@ -42,15 +43,6 @@ static void sink_if_going(const struct snapshot *world, uint16_t res, struct str
 
 /* ---- claims: used by pods that have a node ----------------------------------------------------------- */
 
-/* The claim a volume of a pod stands for; that of an ephemeral volume has the pod's name and its own. */
-static struct str claim_of(struct arena *a, const struct object *pod, const struct val *volume)
-{
-    struct str claim = val_str(val_at(volume, N_persistentVolumeClaim, N_claimName));
-    if (!str_empty(claim) || !val_get(volume, N_ephemeral))
-        return claim;
-    return arena_printf(a, STR_FMT "-" STR_FMT, STR_ARG(pod->name), STR_ARG(val_getstr(volume, N_name)));
-}
-
 static bool claim_in_use(const struct snapshot *world, const struct object *claim)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -58,29 +50,88 @@ static bool claim_in_use(const struct snapshot *world, const struct object *clai
         if (str_empty(index_pod_node(it.object)))
             continue; /* no kubelet starts a pod whose claim is going */
         VAL_EACH (val_at(it.object->val, N_spec, N_volumes), v)
-            if (str_eq(claim_of(&a, it.object, v), claim->name))
+            if (str_eq(pod_claim_name(&a, it.object->name, v), claim->name))
                 return true;
     }
     return false;
 }
 
+static bool not_running(const struct val *statuses)
+{
+    VAL_EACH (statuses, s)
+        if (!val_at(s, N_state, N_terminated) && !val_at(s, N_state, N_waiting))
+            return false;
+    return true;
+}
+
+static bool has_ended(const struct object *pod)
+{
+    return pod_finished(pod->val) ||
+           (obj_deleting(pod->val) && not_running(val_at(pod->val, N_status, N_containerStatuses)));
+}
+
+/* Is there a pod with it, on a node or not yet? */
+static bool claim_wanted(const struct snapshot *world, const struct object *claim)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it) {
+        if (has_ended(it.object))
+            continue;
+        VAL_EACH (val_at(it.object->val, N_spec, N_volumes), v)
+            if (str_eq(pod_claim_name(&a, it.object->name, v), claim->name))
+                return true;
+    }
+    return false;
+}
+
+/* Condition Unused (KEP-5541): since when nobody needs a bound claim. */
+static void write_unused(const struct snapshot *world, const struct object *claim, struct wall now, struct writes *w)
+{
+    const struct val *had = condition_find(val_at(claim->val, N_status, N_conditions), STR("Unused"));
+    bool wanted = claim_wanted(world, claim);
+    if (had && wanted == !str_is(val_getstr(had, N_status), "True"))
+        return;
+    struct val *status, *v = with_status(w->arena, claim, &status), *list = own_list(w->arena, status, N_conditions);
+    for (size_t i = 0; i < val_len(list); i++) /* items are shared */
+        if (str_is(val_getstr(&list->items[i], N_type), "Unused"))
+            list->items[i] = *val_copy(w->arena, &list->items[i]);
+    condition_set(w->arena, list, STR("Unused"), wanted ? "False" : "True", wanted ? "PodUsingPVC" : "NoPodsUsingPVC",
+                  wanted ? STR("A pod is currently referencing this PVC")
+                         : STR("No pods are currently referencing this PVC"), now);
+    writes_update_status(w, claim->res, v);
+}
+
 static int pvc_reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
+    const struct object *claim = snapshot_get(world, &resources[RES_PERSISTENTVOLUMECLAIMS], key.ns, key.name);
+    if (claim && !obj_deleting(claim->val) && str_is(val_str(val_at(claim->val, N_status, N_phase)), "Bound")) {
+        write_unused(world, claim, now, w);
+        return 0;
+    }
     return reconcile(world, RES_PERSISTENTVOLUMECLAIMS, key, "kubernetes.io/pvc-protection", claim_in_use, w);
+}
+
+static void sink_claims_of(const struct object *pod, key_sink *sink, void *arg)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    VAL_EACH (val_at(pod->val, N_spec, N_volumes), v) {
+        struct str name = pod_claim_name(&a, pod->name, v);
+        if (name.n)
+            sink(arg, (struct key){pod->namespace_, name});
+    }
 }
 
 static void pvc_keys_of(const struct snapshot *world, const struct resource *res, const struct object *old,
                         const struct object *new_, key_sink *sink, void *arg)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const struct object *o = new_ ? new_ : old;
-    if (res == &resources[RES_PERSISTENTVOLUMECLAIMS])
-        sink_if_going(world, RES_PERSISTENTVOLUMECLAIMS, o->namespace_, o->name, sink, arg);
-    else if (!new_)
-        VAL_EACH (val_at(o->val, N_spec, N_volumes), v)
-            if (!str_empty(claim_of(&a, o, v)))
-                sink_if_going(world, RES_PERSISTENTVOLUMECLAIMS, o->namespace_, claim_of(&a, o, v), sink,
-                              arg);
+    if (res == &resources[RES_PERSISTENTVOLUMECLAIMS]) {
+        bool bound = new_ && str_is(val_str(val_at(new_->val, N_status, N_phase)), "Bound");
+        if (new_ && (obj_deleting(new_->val) ||
+                     (bound && !condition_find(val_at(new_->val, N_status, N_conditions), STR("Unused")))))
+            sink(arg, (struct key){new_->namespace_, new_->name});
+    } else if (!old || !new_ || has_ended(old) != has_ended(new_)) {
+        sink_claims_of(new_ ? new_ : old, sink, arg);
+    }
 }
 
 /* ---- volumes: used while bound ----------------------------------------------------------------------- */

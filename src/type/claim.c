@@ -128,6 +128,28 @@ bool claim_is_of_pod(const struct val *claim, struct str pod_uid)
     return obj_controlled_by(claim, pod_uid);
 }
 
+static bool topology_holds(const struct val *term, const struct val *labels)
+{
+    VAL_EACH (val_get(term, N_matchLabelExpressions), e) {
+        const struct val *have = val_key(labels, val_getstr(e, N_key));
+        bool in = false;
+        VAL_EACH (val_get(e, N_values), v)
+            in |= have && str_eq(val_str(v), val_str(have));
+        if (!in)
+            return false;
+    }
+    return val_len(val_get(term, N_matchLabelExpressions)) > 0;
+}
+
+bool class_allows_node(const struct val *storage_class, const struct val *node_labels)
+{
+    const struct val *terms = val_get(storage_class, N_allowedTopologies);
+    VAL_EACH (terms, t)
+        if (topology_holds(t, node_labels))
+            return true;
+    return !val_len(terms);
+}
+
 bool class_is_default(const struct val *c)
 {
     return str_is(obj_annotation(c, STR("storageclass.kubernetes.io/is-default-class")), "true") ||

@@ -22,6 +22,7 @@
 #define LOCAL_PATH_PROVISIONER "cube.local/local-path"
 #define LOCAL_PATH_FINALIZER "cube.local/local-path"
 #define ANN_LOCAL_PATH_FOLDER "cube.local/local-path" /* of a Node: where its directories go */
+#define LABEL_LOCAL_PATH_NODE "cube.local/node" /* of a volume: name of its node, cut down to a label */
 #define ANN_LOCAL_PATH_NODE "cube.local/provisioned-by" /* of a volume: name of its node */
 
 struct str claim_class(const struct val *claim); /* empty: none */
@@ -49,6 +50,8 @@ struct str pod_claim_name(struct arena *a, struct str pod_name, const struct val
 /* Was the claim made for that pod (as its ephemeral volume)? */
 bool claim_is_of_pod(const struct val *claim, struct str pod_uid);
 
+/* May volumes of the class be made on a node with these labels (allowedTopologies)? */
+bool class_allows_node(const struct val *storage_class, const struct val *node_labels);
 /* The class that claims get that ask for none: has the annotation; the newest, of several the first by name. */
 bool class_is_default(const struct val *storage_class);
 const struct val *class_better_default(const struct val *a, const struct val *b); /* either may be NULL */
