@@ -142,62 +142,97 @@ int cron_parse(struct str s, struct cron *ret, struct err *e)
 
 /* ---- the next time ------------------------------------------------------------------------------------- */
 
-struct date {
-    int64_t year;
-    unsigned month, day; /* from 1 */
+/* What the reference parser's library does when clocks are changed is what people rely on: a time that is skipped is no
+ * time, one that comes twice comes twice. It walks from unit to unit, and so does this. */
+struct walk {
+    const struct cron *cron;
+    const struct tz *zone;
+    int64_t t;  /* seconds since 1970; a whole minute */
+    bool moved; /* smaller units have been set back to their start */
 };
 
-/* Days since 1970 and back (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"). */
-static struct date date_of(int64_t days)
+static bool day_matches(const struct cron *c, struct civil d)
 {
-    days += 719468;
-    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
-    unsigned of_era = (unsigned)(days - era * 146097);
-    unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    unsigned of_year = of_era - (365 * year + year / 4 - year / 100);
-    unsigned m = (5 * of_year + 2) / 153;
-    struct date d = {.year = (int64_t)year + era * 400,
-                     .month = m < 10 ? m + 3 : m - 9,
-                     .day = of_year - (153 * m + 2) / 5 + 1};
-    d.year += d.month <= 2;
-    return d;
-}
-
-static bool day_matches(const struct cron *c, int64_t days)
-{
-    struct date d = date_of(days);
-    unsigned weekday = (unsigned)((days % 7 + 11) % 7); /* 1 January 1970 was a Thursday */
-    bool day = c->days >> d.day & 1, week = c->weekdays >> weekday & 1;
-    if (!(c->months >> d.month & 1))
-        return false;
+    bool day = c->days >> d.day & 1, week = c->weekdays >> d.weekday & 1;
     return c->any_day || c->any_weekday ? day && week : day || week;
 }
 
-/* The first minute of the day at or after `from` that matches, or -1. */
-static int minute_of_day(const struct cron *c, int from)
+static struct civil now_of(const struct walk *w)
 {
-    for (int m = from; m < 1440; m++) {
-        if (!(c->hours >> (m / 60) & 1))
-            m += 59 - m % 60;
-        else if (c->minutes >> (m % 60) & 1)
-            return m;
-    }
-    return -1;
+    return tz_civil(w->zone, w->t);
 }
 
-struct wall cron_next(const struct cron *c, struct wall after, int64_t offset)
+static void set_to(struct walk *w, struct civil c)
 {
-    enum { MINUTE = 60, DAY = 86400, SEARCH_DAYS = 5 * 366 };
+    w->t = tz_seconds(w->zone, c);
+    w->moved = true;
+}
+
+/* Each of these goes on to the first unit that matches. False when a larger one has begun on the way. */
+static bool find_month(struct walk *w)
+{
+    struct civil c;
+    while (c = now_of(w), !(w->cron->months >> c.month & 1)) {
+        struct civil next = w->moved ? c : (struct civil){.year = c.year, .month = c.month, .day = 1};
+        next.month++;
+        set_to(w, next);
+        if (now_of(w).month == 1)
+            return false;
+    }
+    return true;
+}
+
+static bool find_day(struct walk *w)
+{
+    struct civil c;
+    while (c = now_of(w), !day_matches(w->cron, c)) {
+        struct civil next = w->moved ? c : (struct civil){.year = c.year, .month = c.month, .day = c.day};
+        next.day++;
+        set_to(w, next);
+        c = now_of(w);
+        if (c.hour) /* there was no midnight */
+            w->t += (int64_t)(c.hour > 12 ? 24 - c.hour : -c.hour) * 3600;
+        if (now_of(w).day == 1)
+            return false;
+    }
+    return true;
+}
+
+static bool find_hour(struct walk *w)
+{
+    struct civil c;
+    while (c = now_of(w), !(w->cron->hours >> c.hour & 1)) {
+        if (!w->moved)
+            set_to(w, (struct civil){.year = c.year, .month = c.month, .day = c.day, .hour = c.hour});
+        w->t += 3600;
+        if (now_of(w).hour == 0)
+            return false;
+    }
+    return true;
+}
+
+static bool find_minute(struct walk *w)
+{
+    struct civil c;
+    while (c = now_of(w), !(w->cron->minutes >> c.minute & 1)) {
+        w->moved = true;
+        w->t += 60;
+        if (c.minute == 59)
+            return false;
+    }
+    return true;
+}
+
+struct wall cron_next(const struct cron *c, struct wall after, const struct tz *zone)
+{
+    enum { SEARCH_YEARS = 5 };
     int64_t seconds = after.ns / NSEC_PER_SEC;
     if (c->every)
         return (struct wall){(seconds * NSEC_PER_SEC) + c->every};
-    int64_t local = seconds + offset / NSEC_PER_SEC;
-    local = (local / MINUTE + 1) * MINUTE;
-    int64_t day = local / DAY, last = day + SEARCH_DAYS;
-    for (int from = (int)(local % DAY / MINUTE); day < last; day++, from = 0) {
-        int m = day_matches(c, day) ? minute_of_day(c, from) : -1;
-        if (m >= 0)
-            return (struct wall){(day * DAY + (int64_t)m * MINUTE) * NSEC_PER_SEC - offset};
-    }
+    struct walk w = {.cron = c, .zone = zone, .t = (seconds / 60 + 1) * 60};
+    int64_t last = tz_civil(zone, seconds).year + SEARCH_YEARS;
+    while (now_of(&w).year <= last)
+        if (find_month(&w) && find_day(&w) && find_hour(&w) && find_minute(&w))
+            return (struct wall){w.t * NSEC_PER_SEC};
     return (struct wall){0};
 }

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/err.h"
-#include "base/time.h"
+#include "base/tz.h"
 
 struct cron {
     uint64_t minutes, hours, days, months,
@@ -15,6 +15,6 @@ struct cron {
 
 /* 0 or -EINVAL. "TZ=..." in front is not understood: timeZone has a field of its own. */
 int cron_parse(struct str s, struct cron *ret, struct err *e);
-/* The first moment after `after` that the schedule names, with offset (nanoseconds east of UTC) as the clock
- * on the wall; {0} when there is none within five years. */
-struct wall cron_next(const struct cron *c, struct wall after, int64_t offset);
+/* The first moment after `after` that the schedule names on the zone's clocks (NULL: UTC); {0} when there is none
+ * within five years. */
+struct wall cron_next(const struct cron *c, struct wall after, const struct tz *zone);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Job and CronJob. */
-#include <fcntl.h>
 #include <strings.h>
 
-#include "base/os.h"
 #include "type/cron.h"
 #include "type/validate-internal.h"
 
@@ -330,32 +328,12 @@ static void rule_job(struct validation *x, const struct vpath *p, const struct v
 
 /* ---- CronJob ------------------------------------------------------------------------------------------- */
 
-static bool file_exists(const char *path)
+static bool zone_exists(struct str name)
 {
-    int fd = os_open(path, O_RDONLY, 0);
-    if (fd >= 0)
-        os_close(fd);
-    return fd >= 0;
-}
-
-/* A machine without time zones takes any well-formed name. */
-static bool zone_exists(struct arena *a, struct str name)
-{
-    return str_is(name, "UTC") || !file_exists("/usr/share/zoneinfo/UTC") ||
-           file_exists(arena_printf(a, "/usr/share/zoneinfo/" STR_FMT, STR_ARG(name)).p);
-}
-
-static bool zone_well_formed(struct str name)
-{
-    struct str rest = name, part;
-    while (str_next(&rest, '/', &part)) {
-        if (!part.n || part.p[0] == '-' || str_is(part, ".") || str_is(part, ".."))
-            return false;
-        for (size_t i = 0; i < part.n; i++)
-            if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-+", part.p[i]))
-                return false;
-    }
-    return name.n > 0;
+    struct tz *z = NULL;
+    bool found = tz_load(name, &z) == 0;
+    tz_free(z);
+    return found;
 }
 
 static void check_zone(struct validation *x, const struct vpath *p, const struct val *v)
@@ -365,7 +343,7 @@ static void check_zone(struct validation *x, const struct vpath *p, const struct
         return;
     if (!s.n)
         say_invalid(x, p, v, "timeZone must be nil or non-empty string");
-    else if (!zone_well_formed(s) || !zone_exists(x->s->arena, s))
+    else if (!zone_exists(s))
         say_invalid(x, p, v, "unknown time zone");
     if (s.n == 5 && strncasecmp(s.p, "local", 5) == 0)
         say_invalid(x, p, v,

@@ -15,7 +15,7 @@ static void schedule(struct str s)
     struct wall now = {1700000000 * NSEC_PER_SEC};
     if (cron_parse(s, &c, NULL))
         return;
-    struct wall next = cron_next(&c, now, 0);
+    struct wall next = cron_next(&c, now, NULL);
     ASSERT(next.ns == 0 || next.ns > now.ns);
 }
 
