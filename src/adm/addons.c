@@ -20,6 +20,11 @@ static const struct addon {
      "\"kubernetes.io/cluster-service\":\"true\",\"kubernetes.io/name\":\"CoreDNS\"}},"
      "\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\"},"
      "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\"}]}}"},
+    /* Claims work from the first day: volumes are directories of the node that the pod goes to (docs/storage.md). */
+    {RES_STORAGECLASSES, "", "standard",
+     "{\"metadata\":{\"name\":\"standard\",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":\"true\"}},"
+     "\"provisioner\":\"cube.local/local-path\",\"reclaimPolicy\":\"Delete\",\"volumeBindingMode\":\"WaitForFirstConsumer\","
+     "\"allowVolumeExpansion\":true}"},
 };
 
 static int ensure(const struct cluster_config *c, const struct addon *addon, struct client *client, struct err *e)

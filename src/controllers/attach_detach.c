@@ -281,18 +281,30 @@ static bool may_detach(struct look *l, struct str name, struct note *note)
     return left <= 0;
 }
 
+static bool is_reported(const struct look *l, const struct val *list)
+{
+    const struct val *told = val_at(l->node->val, N_status, N_volumesAttached);
+    VAL_EACH (list, x)
+        if (!lists(told, val_getstr(x, N_name), false))
+            return false;
+    return val_len(told) == val_len(list);
+}
+
+/* As text: a typed encoding would write the other fields of a node, too. */
 static void report(struct look *l, const struct val *list)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
-    struct arena *a = l->w->arena;
-    struct val *v = val_new(a, VAL_OBJ);
-    val_set_ref(a, val_sub_obj(a, v, N_status), N_volumesAttached, list);
-    if (val_len(list))
-        json_encode(&b, l->node->res->type, v, 0);
-    else
-        buf_puts(&b, "{\"status\":{\"volumesAttached\":null}}");
+    const char *between = "[";
+    buf_puts(&b, "{\"status\":{\"volumesAttached\":");
+    VAL_EACH (list, x) {
+        buf_printf(&b, "%s{\"name\":", between);
+        json_encode_str(&b, val_getstr(x, N_name), 0);
+        buf_puts(&b, ",\"devicePath\":\"\"}");
+        between = ",";
+    }
+    buf_puts(&b, val_len(list) ? "]}}" : "null}}");
     struct write *x = writes_add(l->w, WRITE_PATCH_STATUS, l->node->res, STR_NULL, l->name);
-    x->patch = arena_str(a, buf_str(&b));
+    x->patch = arena_str(l->w->arena, buf_str(&b));
     x->uid = l->node->uid;
     x->may_fail = 404;
 }
@@ -314,9 +326,7 @@ static bool judge(struct look *l, const struct object *attachment, struct val *r
     if (x)
         complain(l, x, attachment);
     if (x ? attached : attached && name.n && !may_detach(l, name, note)) {
-        struct val *entry = val_add_obj(a, reported);
-        val_set_str(a, entry, N_name, name);
-        val_set_str(a, entry, N_devicePath, STR(""));
+        val_set_str(a, val_add_obj(a, reported), N_name, name);
         if (x && !lists(told, name, false))
             tell_pods(l, x, false, "AttachVolume.Attach succeeded", STR(""));
         return false;
@@ -363,7 +373,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
             attach(&l, &l.wanted[i]);
     if (reported->n > 1)
         qsort(reported->items, reported->n, sizeof(*reported->items), by_name);
-    if (l.node && !val_equal(val_at(l.node->val, N_status, N_volumesAttached), reported))
+    if (l.node && !is_reported(&l, reported))
         report(&l, reported);
     forget_some(&l);
     return 0;

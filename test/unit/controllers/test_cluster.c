@@ -54,7 +54,7 @@ static void a_claim_stays_while_a_pod_has_it(void **state)
                   "persistentVolumeClaim: {claimName: c}}, {name: scratch, ephemeral: {}}]}}");
     assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "");
     assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, c), "x/c");
-    assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, p), "");
+    assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, p), "x/c x/p-scratch");
     assert_string_equal(world_keys(w, &pvc_protection_controller, p, NULL), "x/c x/p-scratch");
     world_add(w, RES_PODS,
               "{metadata: {namespace: x, name: p}, spec: {volumes: [{name: v, persistentVolumeClaim: "
@@ -65,6 +65,30 @@ static void a_claim_stays_while_a_pod_has_it(void **state)
     world_add(w, RES_PERSISTENTVOLUMECLAIMS,
               "{metadata: {namespace: x, name: c, finalizers: [kubernetes.io/pvc-protection]}}");
     assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "");
+    world_free(w);
+}
+
+static void a_bound_claim_says_whether_a_pod_has_it(void **state)
+{
+    struct world *w = world_new();
+    const struct object *c = world_add(w, RES_PERSISTENTVOLUMECLAIMS,
+                                       "{metadata: {namespace: x, name: c}, status: {phase: Bound}}");
+    assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, c), "x/c");
+    world_reconcile(w, &pvc_protection_controller, "x/c");
+    world_apply(w);
+    c = world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "c");
+    assert_true(condition_is(val_at(c->val, N_status, N_conditions), STR("Unused"), "True"));
+    assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, c), "");
+    assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "");
+    const struct object *p = world_add(w, RES_PODS,
+                                       "{metadata: {namespace: x, name: p}, spec: {volumes: [{name: v, "
+                                       "persistentVolumeClaim: {claimName: c}}]}}");
+    assert_string_equal(world_keys(w, &pvc_protection_controller, NULL, p), "x/c");
+    assert_string_equal(world_keys(w, &pvc_protection_controller, p, p), "");
+    world_reconcile(w, &pvc_protection_controller, "x/c");
+    world_apply(w);
+    c = world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "c");
+    assert_true(condition_is(val_at(c->val, N_status, N_conditions), STR("Unused"), "False"));
     world_free(w);
 }
 
@@ -103,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(roles_are_made_of_others),
         cmocka_unit_test(a_claim_stays_while_a_pod_has_it),
+        cmocka_unit_test(a_bound_claim_says_whether_a_pod_has_it),
         cmocka_unit_test(a_volume_stays_while_it_is_bound),
         cmocka_unit_test(a_class_stays_while_it_is_named),
     };
