@@ -2,6 +2,7 @@
 /* TaintNodesByCondition, and NodeRestriction: a kubelet writes only its own node, its pods and its lease. */
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
+#include "apiserver/podrefs.h"
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -88,6 +89,43 @@ static int restrict_node(struct admission *a, struct str node)
     return e || !a->old ? e : restrict_labels(a, obj_labels(a->old)); /* those taken away */
 }
 
+/* A mirror pod belongs to its node and to nobody else: it goes with it. */
+static int restrict_owner(struct admission *a, struct str node)
+{
+    const struct val *owners = val_get(obj_meta(a->v), N_ownerReferences), *owner = val_item(owners, 0);
+    const struct val *self = admit_find(a, RES_NODES, STR(""), node);
+    if (val_len(owners) != 1 || !str_is(val_getstr(owner, N_apiVersion), "v1") || !str_is(val_getstr(owner, N_kind), "Node") ||
+        !str_eq(val_getstr(owner, N_name), node))
+        return admit_forbid(a, "node \"%.*s\" can only create pods with %s owner reference set to itself", STR_ARG(node),
+                            val_len(owners) > 1 ? "a single" : "an");
+    if (!val_bool(val_get(owner, N_controller), false))
+        return admit_forbid(a, "node \"%.*s\" can only create pods with a controller owner reference set to itself",
+                            STR_ARG(node));
+    if (val_bool(val_get(owner, N_blockOwnerDeletion), false))
+        return admit_forbid(a, "node \"%.*s\" must not set blockOwnerDeletion on an owner reference", STR_ARG(node));
+    if (!self)
+        return status_not_found(&a->r->status, &resources[RES_NODES], node);
+    if (!str_eq(val_getstr(owner, N_uid), obj_uid(self)))
+        return admit_forbid(a, "node %.*s UID mismatch: expected %.*s got %.*s", STR_ARG(node),
+                            STR_ARG(val_getstr(owner, N_uid)), STR_ARG(obj_uid(self)));
+    return 0;
+}
+
+/* Statuses that the scheduler and the claim controllers write: what a node puts there it would be given (CVE-2025-4563). */
+static int restrict_claim_statuses(struct admission *a, struct str node)
+{
+    static const struct {
+        name_id field;
+        const char *what;
+    } theirs[] = {{N_resourceClaimStatuses, "resource claim statues"}, /* upstream's word */
+                  {N_extendedResourceClaimStatus, "extended resource claim status"},
+                  {N_nodeAllocatableResourceClaimStatuses, "node allocatable resource claim statuses"}};
+    for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
+        if (!val_equal(val_at(a->v, N_status, theirs[i].field), val_at(a->old, N_status, theirs[i].field)))
+            return admit_forbid(a, "node \"%.*s\" cannot update %s", STR_ARG(node), theirs[i].what);
+    return 0;
+}
+
 /* Mirror pods only, for itself, without secrets. */
 static int restrict_pod_create(struct admission *a, struct str node)
 {
@@ -101,15 +139,10 @@ static int restrict_pod_create(struct admission *a, struct str node)
     if (!str_eq(val_getstr(spec, N_nodeName), node))
         return admit_forbid(a, "node \"%.*s\" can only create pods with spec.nodeName set to itself",
                             STR_ARG(node));
-    if (val_getstr(spec, N_serviceAccountName).n)
-        return admit_forbid(a, "node \"%.*s\" can not create pods that reference a service account",
-                            STR_ARG(node));
-    VAL_EACH(val_get(spec, N_volumes), v)
-        if (val_get(v, N_secret) || val_get(v, N_configMap) || val_get(v, N_persistentVolumeClaim))
-            return admit_forbid(a, "node \"%.*s\" can not create pods that reference secrets, configmaps or "
-                                   "persistentvolumeclaims",
-                                STR_ARG(node));
-    return 0;
+    const char *kind = pod_refers_any(a->v);
+    if (kind)
+        return admit_forbid(a, "node \"%.*s\" can not create pods that reference %s", STR_ARG(node), kind);
+    return restrict_owner(a, node);
 }
 
 static int restrict_pod(struct admission *a, struct str node)
@@ -124,7 +157,7 @@ static int restrict_pod(struct admission *a, struct str node)
         return admit_forbid(a, "node \"%.*s\" can only update pod status", STR_ARG(node));
     if (a->op == ADMIT_UPDATE && !val_equal(obj_labels(a->v), obj_labels(a->old)))
         return admit_forbid(a, "node \"%.*s\" cannot update labels through pod status", STR_ARG(node));
-    return 0;
+    return a->op == ADMIT_UPDATE ? restrict_claim_statuses(a, node) : 0;
 }
 
 int admit_node_restriction(struct admission *a)

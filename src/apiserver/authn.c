@@ -106,10 +106,16 @@ static bool by_front_proxy(struct request *r, struct user *u)
 
 /* ---- certificates ------------------------------------------------------------------------------------ */
 
+/* It was checked when the connection began; connections last. */
+static bool certificate_holds(const struct request *r)
+{
+    return r->x->tls->verified && r->now.ns <= r->x->tls->not_after.ns;
+}
+
 static bool by_certificate(struct request *r, struct user *u)
 {
     const struct tls_peer *p = r->x->tls;
-    if (!p || !p->verified || !p->cn || !*p->cn)
+    if (!p || !certificate_holds(r) || !p->cn || !*p->cn)
         return false;
     char hex[65];
     /* Copies: after an upgrade the connection, and p with it, ends before the request is audited. */
@@ -169,7 +175,7 @@ int request_authenticate(struct request *r)
     if (by_front_proxy(r, &u) || by_certificate(r, &u) || (token.n && by_token(r, token, &u))) {
         if (!user_in_group(&u, "system:authenticated") && !user_in_group(&u, "system:unauthenticated"))
             user_add_group(r->arena, &u, STR("system:authenticated"));
-    } else if (token.n || (certificate && !r->x->tls->verified) || r->server->config.anonymous_off) {
+    } else if (token.n || (certificate && !certificate_holds(r)) || r->server->config.anonymous_off) {
         return unauthorized(r);
     } else {
         u = (struct user){.name = STR("system:anonymous")};

@@ -5,9 +5,15 @@
 #include "resources.h"
 #include "type/meta.h"
 
+/* A name of nothing (.p NULL) stands for any. */
+static bool same(struct str referred, struct str name)
+{
+    return referred.n && (!name.p || str_eq(referred, name));
+}
+
 static bool named(const struct val *ref, struct str name)
 {
-    return str_eq(val_getstr(ref, N_name), name);
+    return same(val_getstr(ref, N_name), name);
 }
 
 static bool env_refers(const struct val *c, name_id from_ref, name_id key_ref, struct str name)
@@ -56,7 +62,7 @@ static const struct {
 
 static bool volume_has_secret(const struct val *volume, struct str name)
 {
-    if (str_eq(val_str(val_at(volume, N_secret, N_secretName)), name) ||
+    if (same(val_str(val_at(volume, N_secret, N_secretName)), name) ||
         projected_refers(volume, N_secret, name))
         return true;
     for (size_t i = 0; i < ARRAY_SIZE(secret_sources); i++) {
@@ -64,7 +70,7 @@ static bool volume_has_secret(const struct val *volume, struct str name)
         if (!s)
             continue;
         if (secret_sources[i].ref ? named(val_get(s, secret_sources[i].ref), name)
-                                  : str_eq(val_getstr(s, N_secretName), name))
+                                  : same(val_getstr(s, N_secretName), name))
             return true;
     }
     return false;
@@ -93,14 +99,14 @@ static bool refers_config_map(const struct val *spec, struct str name)
 static bool is_ephemeral_claim(const struct val *pod, const struct val *volume, struct str name)
 {
     struct str p = obj_name(pod), v = val_getstr(volume, N_name);
-    return val_get(volume, N_ephemeral) && name.n == p.n + 1 + v.n && str_starts(name, p) &&
-           name.p[p.n] == '-' && str_ends(name, v);
+    return val_get(volume, N_ephemeral) && (!name.p || (name.n == p.n + 1 + v.n && str_starts(name, p) &&
+           name.p[p.n] == '-' && str_ends(name, v)));
 }
 
 static bool refers_claim(const struct val *pod, struct str name)
 {
     VAL_EACH(val_at(pod, N_spec, N_volumes), v)
-        if (str_eq(val_str(val_at(v, N_persistentVolumeClaim, N_claimName)), name) ||
+        if (same(val_str(val_at(v, N_persistentVolumeClaim, N_claimName)), name) ||
             is_ephemeral_claim(pod, v, name))
             return true;
     return false;
@@ -109,19 +115,17 @@ static bool refers_claim(const struct val *pod, struct str name)
 static bool refers_resource_claim(const struct val *pod, struct str name)
 {
     VAL_EACH(val_at(pod, N_spec, N_resourceClaims), c)
-        if (str_eq(val_getstr(c, N_resourceClaimName), name))
+        if (same(val_getstr(c, N_resourceClaimName), name))
             return true;
     VAL_EACH(val_at(pod, N_status, N_resourceClaimStatuses), c)
-        if (str_eq(val_getstr(c, N_resourceClaimName), name))
+        if (same(val_getstr(c, N_resourceClaimName), name))
             return true;
     return false;
 }
 
-bool pod_refers(const struct val *pod, uint16_t res, struct str name)
+static bool refers(const struct val *pod, uint16_t res, struct str name)
 {
     const struct val *spec = val_get(pod, N_spec);
-    if (obj_annotation(pod, STR("kubernetes.io/config.mirror")).p)
-        return false; /* nodes make these: they would grant themselves what they name there */
     switch (res) {
     case RES_SECRETS:
         return refers_secret(spec, name);
@@ -130,9 +134,32 @@ bool pod_refers(const struct val *pod, uint16_t res, struct str name)
     case RES_PERSISTENTVOLUMECLAIMS:
         return refers_claim(pod, name);
     case RES_SERVICEACCOUNTS:
-        return str_eq(val_getstr(spec, N_serviceAccountName), name);
+        return same(val_getstr(spec, N_serviceAccountName), name);
     case RES_RESOURCECLAIMS:
         return refers_resource_claim(pod, name);
     }
     return false;
+}
+
+bool pod_refers(const struct val *pod, uint16_t res, struct str name)
+{
+    /* Nodes make mirror pods: they would grant themselves what they name there. */
+    return name.n && !obj_annotation(pod, STR("kubernetes.io/config.mirror")).p && refers(pod, res, name);
+}
+
+const char *pod_refers_any(const struct val *pod)
+{
+    static const struct {
+        uint16_t res;
+        const char *name;
+    } kinds[] = {{RES_SERVICEACCOUNTS, "serviceaccounts"}, {RES_SECRETS, "secrets"}, {RES_CONFIGMAPS, "configmaps"},
+                 {RES_PERSISTENTVOLUMECLAIMS, "persistentvolumeclaims"}};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (refers(pod, kinds[i].res, STR_NULL))
+            return kinds[i].name;
+    VAL_EACH(val_at(pod, N_spec, N_volumes), v)
+        VAL_EACH(val_at(v, N_projected, N_sources), s)
+            if (val_get(s, N_clusterTrustBundle) || val_get(s, N_serviceAccountToken) || val_get(s, N_podCertificate))
+                return val_get(s, N_clusterTrustBundle) ? "clustertrustbundles" : val_get(s, N_podCertificate) ? "podcertificates" : "serviceaccounts";
+    return val_len(val_at(pod, N_spec, N_resourceClaims)) ? "resourceclaims" : NULL;
 }

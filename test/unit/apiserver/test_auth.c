@@ -318,13 +318,34 @@ FIBER_TEST(kubelets_see_what_their_pods_need)
     assert_code(get(f, "/api/v1/pods"), 403);
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}"), 201);
     assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n2\"}}"), 403);
-    /* a pod of a node's own making opens no Secrets */
-    assert_code(post(f, "/api/v1/namespaces/default/pods",
-                     "{\"metadata\":{\"name\":\"m-n1\",\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"}},"
-                     "\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":"
-                     "\"A\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"hidden\",\"key\":\"k\"}}}]}]}}"),
-                201);
+    /* a pod of a node's own making names nothing that the node would then see, and belongs to the node */
+    struct str n1 = arena_str(&f->arena, str_of(at(f, get(f, "/api/v1/nodes/n1").v, "metadata.uid")));
+    static const char mirror[] =
+        "{\"metadata\":{\"name\":\"m-n1\",\"annotations\":{\"kubernetes.io/config.mirror\":\"x\"},\"ownerReferences\":["
+        "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":\"n1\",\"controller\":true,\"uid\":\"%.*s\"}]},"
+        "\"spec\":{\"nodeName\":\"n1\",%s\"containers\":[{\"name\":\"c\",\"image\":\"i\"%s}]}}";
+    static const struct {
+        const char *more, *in_container;
+        const char *kind;
+    } refused[] = {
+        {"", ",\"env\":[{\"name\":\"A\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"hidden\",\"key\":\"k\"}}}]", "secrets"},
+        {"", ",\"envFrom\":[{\"configMapRef\":{\"name\":\"c\"}}]", "configmaps"},
+        {"\"imagePullSecrets\":[{\"name\":\"hidden\"}],", "", "secrets"},
+        {"\"volumes\":[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"x\"}}],", "", "persistentvolumeclaims"},
+        {"\"serviceAccountName\":\"default\",", "", "service accounts"}, /* the ServiceAccount plugin is asked before */
+        {"\"resourceClaims\":[{\"name\":\"r\",\"resourceClaimName\":\"gpu\"}],", "", "resourceclaims"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+        struct reply r = post(f, "/api/v1/namespaces/default/pods",
+                              arena_printf(&f->arena, mirror, STR_ARG(n1), refused[i].more, refused[i].in_container).p);
+        assert_code(r, 403);
+        assert_non_null(strstr(at(f, r.v, "message"), refused[i].kind));
+    }
+    assert_code(post(f, "/api/v1/namespaces/default/pods", arena_printf(&f->arena, mirror, STR_ARG(STR("else")), "", "").p), 403);
+    assert_code(post(f, "/api/v1/namespaces/default/pods", arena_printf(&f->arena, mirror, STR_ARG(n1), "", "").p), 201);
     assert_code(get(f, "/api/v1/namespaces/default/secrets/hidden"), 403);
+    assert_code(patch(f, "/api/v1/namespaces/default/pods/p/status", "merge-patch+json",
+                      "{\"status\":{\"resourceClaimStatuses\":[{\"name\":\"r\",\"resourceClaimName\":\"gpu\"}]}}"), 403);
     /* to pods of other nodes, or of this one with more rights than its own */
     assert_code(post(f, "/api/v1/nodes/n2/proxy/run/default/p/c?cmd=id", "{}"), 403);
     assert_code(ask(f, "PUT", "/api/v1/nodes/n1/proxy/x", "{}", NULL), 403);
