@@ -30,6 +30,7 @@ struct call {
     struct str label_selector, field_selector;
     int64_t limit;
     struct str continue_token;
+    struct str query; /* what else to ask of an API that is not of this server's making; encoded */
     /* apply */
     bool force;
 };

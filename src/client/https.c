@@ -203,6 +203,8 @@ static void put_options(struct buf *b, struct client *c, uint16_t verb, const st
         if (call->limit)
             put_number(b, "limit", call->limit);
         put_query(b, "continue", call->continue_token);
+        if (call->query.n)
+            buf_printf(b, "%s" STR_FMT, b->n ? "&" : "", STR_ARG(call->query));
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything the controller manager runs. */
 #include "controllers/cluster.h"
+#include "controllers/cronjob.h"
 #include "controllers/csr.h"
 #include "controllers/daemonset.h"
 #include "controllers/deployment.h"
@@ -8,8 +9,10 @@
 #include "controllers/endpoints.h"
 #include "controllers/engine.h"
 #include "controllers/gc.h"
+#include "controllers/job.h"
 #include "controllers/namespace.h"
 #include "controllers/nodes.h"
+#include "controllers/hpa.h"
 #include "controllers/replicaset.h"
 #include "controllers/statefulset.h"
 #include "controllers/volumes.h"
@@ -24,6 +27,9 @@ const struct controller *const controllers[] = {
     &statefulset_controller,
     &daemonset_controller,
     &disruption_controller,
+    &job_controller,
+    &cronjob_controller,
+    &ttl_after_finished_controller,
     &endpoints_controller,
     &endpointslice_controller,
     &garbage_collector_controller,
@@ -38,6 +44,7 @@ const struct controller *const controllers[] = {
     &pvc_protection_controller,
     &pv_protection_controller,
     &vac_protection_controller,
+    &hpa_controller,
     &pv_binder_controller,
     &attach_detach_controller,
     &volume_expand_controller,
@@ -54,12 +61,6 @@ const char *const controllers_elsewhere[] = {
     "endpointslicemirroring",
     "resourcequota-controller",
     "resourcequota",
-    "job-controller",
-    "job",
-    "horizontal-pod-autoscaler-controller",
-    "horizontalpodautoscaling",
-    "cronjob-controller",
-    "cronjob",
     "podcertificaterequest-cleaner-controller",
     "ttl-controller",
     "ttl",
@@ -69,8 +70,6 @@ const char *const controllers_elsewhere[] = {
     "tokencleaner",
     "device-taint-eviction-controller",
     "podgroup-protection-controller",
-    "ttl-after-finished-controller",
-    "ttl-after-finished",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "storageversion-garbage-collector-controller",
     "storage-version-gc",

@@ -134,7 +134,8 @@ struct job {
     struct key key;
     struct writes writes;
     struct arena arena;
-    int64_t cost; /* of deciding, ns */
+    int64_t cost;             /* of deciding, ns */
+    int64_t refused_again_ns; /* what the refused function says about trying again; 0: nothing */
 };
 
 /* 409 when it is there after all. */
@@ -345,13 +346,15 @@ static void tell_refusal(struct job *j, const struct write *failed, const struct
     const struct controller *c = j->runner->controller;
     if (!c->refused || s->code == 0)
         return;
-    struct writes w = {.arena = &j->arena, .config = j->writes.config, .state = j->writes.state};
+    struct writes w = {.arena = &j->arena, .config = j->writes.config, .state = j->writes.state,
+                       .gathered = j->writes.gathered};
     list_init(&w.list);
     c->refused(&j->world, j->key, failed, s, os_wall(), &w);
     struct status ignored;
     status_init(&ignored, &j->arena);
     const struct write *which;
     carry_out_all(j, &w.list, &ignored, &which);
+    j->refused_again_ns = w.again_ns;
 }
 
 bool refused_by_terminating_namespace(const struct status *s)
@@ -376,6 +379,17 @@ static struct key key_parse(const struct workq_item *item)
     if (str_cut(text, '/', &head, &tail))
         return (struct key){head, tail};
     return (struct key){STR_NULL, text};
+}
+
+/* Asking takes time: what is decided then is decided over the world as it is after it. */
+static void ask_around(struct job *j)
+{
+    struct runner *r = j->runner;
+    if (!r->controller->gather)
+        return;
+    j->writes.gathered = r->controller->gather(r->client, &j->world, j->key, &j->arena);
+    snapshot_release(&j->world);
+    snapshot_take_kinds(r->engine->replica, controller_reads(r->controller), &j->world);
 }
 
 /* Whether the key is done with for now. */
@@ -436,9 +450,11 @@ static void work_on(struct runner *r, struct workq_item *item)
     snapshot_take_kinds(r->engine->replica, controller_reads(r->controller), &j.world);
     j.writes = (struct writes){.arena = &j.arena, .config = r->engine->config, .state = r->state};
     list_init(&j.writes.list);
+    ask_around(&j);
     bool well = reconcile(&j);
-    if (well && j.writes.again_ns)
-        workq_add_at(&r->queue, str_n(item->text, item->n), mono_add(os_mono(), j.writes.again_ns));
+    int64_t again_ns = well ? j.writes.again_ns : j.refused_again_ns;
+    if (again_ns)
+        workq_add_at(&r->queue, str_n(item->text, item->n), mono_add(os_mono(), again_ns));
     snapshot_release(&j.world);
     arena_done(&j.arena);
     finish(r, item, well, j.cost);

@@ -75,7 +75,8 @@ struct writes {
     struct list list;
     int64_t again_ns; /* reconcile the key again after so long even if nothing changes; 0: no */
     const struct controllers_config *config;
-    void *state; /* of the controller, see below */
+    void *state;          /* of the controller, see below */
+    const void *gathered; /* what its gather handed over; NULL: it has none, or there was nothing */
 };
 struct write *writes_add(struct writes *w, enum write_verb verb, const struct resource *res, struct str ns,
                          struct str name);
@@ -107,11 +108,14 @@ struct controller {
     /* The same for a controller that keeps count of what it sees in its state; instead of keys_of. */
     void (*changed)(void *state, const struct object *old, const struct object *new_, key_sink *sink,
                     void *arg);
+    /* What no watch tells and must be asked for, for reconcile to find in ret->gathered: metrics. The one part of a
+     * controller that waits; the world it sees may be older than that of the reconcile after it. NULL: nothing. */
+    const void *(*gather)(struct client *c, const struct snapshot *world, struct key key, struct arena *a);
     /* 0, or negative when the world makes no sense (retried). now: wall for what is written, mono for
      * waiting. */
     int (*reconcile)(const struct snapshot *world, struct key key, struct wall now, struct writes *ret);
     /* What else to write when w was refused with s (conditions that tell why); NULL: nothing. The key is
-     * retried. */
+     * retried: after its back-off, or when writes_again says so here. */
     void (*refused)(const struct snapshot *world, struct key key, const struct write *w,
                     const struct status *s, struct wall now, struct writes *ret);
     int64_t resync_ns; /* run once with an empty key every so long (rounds over everything); 0: no */
@@ -154,6 +158,12 @@ struct controllers_config {
     bool service_accounts; /* each controller writes as its service account (client over HTTPS only) */
     struct str signing_cert, signing_key; /* PEM: signer of CertificateSigningRequests; empty: off */
     int64_t signing_duration;             /* [1 year] */
+    int64_t hpa_sync_period;              /* [15 s] */
+    int64_t hpa_downscale_stabilization;  /* [5 min] */
+    int64_t hpa_cpu_initialization;       /* [5 min] */
+    int64_t hpa_initial_readiness_delay;  /* [30 s] */
+    double hpa_tolerance;                 /* [0.1] */
+    int64_t quota_sync_period;            /* [5 min] */
 };
 
 /* 0, or -EINVAL with a sentence: unknown controllers, networks that are none. */

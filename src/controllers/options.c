@@ -11,7 +11,7 @@ struct options {
     struct controllers_config config;
     struct flag_list controllers;
     struct arena arena;
-    const char *root_ca_file, *signing_cert_file, *signing_key_file, *eviction_rate;
+    const char *root_ca_file, *signing_cert_file, *signing_key_file, *eviction_rate, *hpa_tolerance;
     const char *lock_name, *lock_namespace;
     int64_t mask, mask_ipv4, mask_ipv6;
     int64_t lease, renew, retry;
@@ -40,14 +40,14 @@ static const char *join_names(struct options *o)
                             : NULL;
 }
 
-static int check_rate(struct options *o, struct err *e)
+static int check_number(const char *flag, const char *text, double *ret, struct err *e)
 {
     char *end;
-    if (!o->eviction_rate)
+    if (!text)
         return 0;
-    o->config.node_eviction_rate = strtod(o->eviction_rate, &end);
-    if (*end || end == o->eviction_rate || !(o->config.node_eviction_rate >= 0))
-        return err_set(e, -EINVAL, "--node-eviction-rate: \"%s\" is not a number", o->eviction_rate);
+    *ret = strtod(text, &end);
+    if (*end || end == text || !(*ret >= 0))
+        return err_set(e, -EINVAL, "--%s: \"%s\" is not a number", flag, text);
     return 0;
 }
 
@@ -70,7 +70,9 @@ static int prepare(void *arg, struct err *e)
     if (r == 0)
         r = read_file(o, o->signing_key_file, &o->config.signing_key, e);
     if (r == 0)
-        r = check_rate(o, e);
+        r = check_number("node-eviction-rate", o->eviction_rate, &o->config.node_eviction_rate, e);
+    if (r == 0)
+        r = check_number("horizontal-pod-autoscaler-tolerance", o->hpa_tolerance, &o->config.hpa_tolerance, e);
     if (r == 0)
         r = check_mask(o->mask_ipv4, o->mask, 32, &o->config.node_mask_ipv4, e);
     if (r == 0)
@@ -137,6 +139,20 @@ int controller_manager_main(int argc, char **argv)
          "nodes emptied a second when they fail (0.1)"},
         {"terminated-pod-gc-threshold", 0, FLAG_INT, &c->terminated_pod_threshold,
          "finished pods that are kept (12500)"},
+        {"horizontal-pod-autoscaler-sync-period", 0, FLAG_DURATION, &c->hpa_sync_period,
+         "time between two looks at an autoscaler's metrics (15s)"},
+        {"horizontal-pod-autoscaler-downscale-stabilization", 0, FLAG_DURATION, &c->hpa_downscale_stabilization,
+         "fewer pods only when nothing in that time asked for more (5m)"},
+        {"horizontal-pod-autoscaler-cpu-initialization-period", 0, FLAG_DURATION, &c->hpa_cpu_initialization,
+         "time after a pod's start in which its processor time may mean nothing (5m)"},
+        {"horizontal-pod-autoscaler-initial-readiness-delay", 0, FLAG_DURATION, &c->hpa_initial_readiness_delay,
+         "time after a pod's start in which becoming ready is its first time (30s)"},
+        {"horizontal-pod-autoscaler-tolerance", 0, FLAG_STRING, &o.hpa_tolerance,
+         "how far a metric may be off before anything happens (0.1)"},
+        {"concurrent-horizontal-pod-autoscaler-syncs", 0, FLAG_IGNORED, NULL, NULL},
+        {"resource-quota-sync-period", 0, FLAG_DURATION, &c->quota_sync_period,
+         "time between two counts of everything under quota (5m)"},
+        {"concurrent-resource-quota-syncs", 0, FLAG_IGNORED, NULL, NULL},
         {"max-endpoints-per-slice", 0, FLAG_INT, &c->endpoints_per_slice,
          "endpoints of one EndpointSlice (100)"},
         {"leader-elect", 0, FLAG_BOOL, &o.leader_elect, "of several, only one works (true)"},

@@ -17,6 +17,7 @@ struct world {
     struct controllers_config config;
     const struct controller *controller; /* whose state it is */
     void *state;
+    const void *gathered;
     struct buf text;
     int64_t revision;
     unsigned made;
@@ -173,7 +174,7 @@ static void say(struct buf *b, const struct write *w)
         return;
     }
     buf_printf(b, "%s %s " STR_FMT "%s" STR_FMT, verbs[w->verb], w->res->name, STR_ARG(w->ns),
-               str_empty(w->ns) ? "" : "/", STR_ARG(w->name));
+               str_empty(w->ns) ? "" : "/", STR_ARG(w->verb == WRITE_CREATE ? obj_name(w->body) : w->name));
     if (w->subresource)
         buf_printf(b, " %s", w->subresource);
     if (w->verb == WRITE_UPDATE_STATUS)
@@ -228,7 +229,7 @@ const char *world_reconcile(struct world *w, const struct controller *c, const c
     arena_done(&w->arena);
     hold(w, true);
     use_state(w, c);
-    w->writes = (struct writes){.arena = &w->arena, .config = &w->config, .state = w->state};
+    w->writes = (struct writes){.arena = &w->arena, .config = &w->config, .state = w->state, .gathered = w->gathered};
     list_init(&w->writes.list);
     int r = c->reconcile(&w->snapshot, parse_key(key), world_now, &w->writes);
     return say_all(w, r);
@@ -257,6 +258,11 @@ const struct write *world_write(struct world *w, size_t index)
         if (index-- == 0)
             return LIST_ENTRY(l, struct write, link);
     return NULL;
+}
+
+void world_gather(struct world *w, const void *gathered)
+{
+    w->gathered = gathered;
 }
 
 /* ---- carrying it out --------------------------------------------------------------------------------- */

@@ -23,8 +23,11 @@ struct wall world_time(const char *text);
 /* From now on the controller's `changed` is told of every change. */
 void world_follow(struct world *w, const struct controller *c);
 
+/* What the controller's gather hands over from now on; borrowed. */
+void world_gather(struct world *w, const void *gathered);
+
 /* Reconciles a key and says what it returned, one write a line, valid until the next call:
- *     create pods default/            status replicasets default/web {"replicas":1}
+ *     create pods default/[name]      status replicasets default/web {"replicas":1}
  *     patch pods default/a {"x":1}    delete pods default/a
  *     event Normal Reason text        again 5s
  *     error -22 */
