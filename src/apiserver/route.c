@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a request that may be carried out to the function that does it. */
 #include "apiserver/pages.h"
+#include "apiserver/usage.h"
 #include "apiserver/verbs.h"
 #include "resources.h"
 
@@ -52,6 +53,8 @@ static const struct special {
     {RES_SELFSUBJECTRULESREVIEWS, NULL, VERB_CREATE, review_self_rules},
     {RES_SELFSUBJECTREVIEWS, NULL, VERB_CREATE, review_self_subject},
     {RES_COMPONENTSTATUSES, NULL, VERB_GET | VERB_LIST, component_statuses},
+    {RES_NODES_METRICS_K8S_IO, NULL, VERB_GET | VERB_LIST, usage_nodes},
+    {RES_PODS_METRICS_K8S_IO, NULL, VERB_GET | VERB_LIST, usage_pods},
 };
 
 static request_stage *find_special(const struct request *r, uint16_t bit)

@@ -9,6 +9,7 @@
 #include "apiserver/expire.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
+#include "apiserver/usage.h"
 #include "apiserver/uuid.h"
 #include "auth/crypto.h"
 #include "base/log.h"
@@ -319,6 +320,7 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
         service_alloc_free(s);
     rbac_index_free(s->rbac);
     cache_close(s->cache);
+    usage_free(s);
     backend_free(s);
     audit_close(s);
     free_tokens(s);

@@ -15,6 +15,7 @@ struct admit_plugin;
 struct service_alloc;
 struct rbac_index;
 struct token_cache;
+struct usage_state;
 
 enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
 
@@ -44,6 +45,7 @@ struct apiserver {
     struct tls_client *kubelet_tls;
     struct http_client *kubelet;
     struct http_client *outside; /* pods and services */
+    struct usage_state *usage;   /* usage.h; NULL until somebody asks */
 
     const struct admit_plugin **plugins; /* those that are on, in order; NULL-terminated */
     struct service_alloc *services;

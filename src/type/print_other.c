@@ -4,6 +4,7 @@
 #include "resources.h"
 #include "type/meta.h"
 #include "type/print-internal.h"
+#include "wire/quantity.h"
 
 enum { PARTS_MAX = 64 };
 
@@ -138,6 +139,27 @@ static struct str cell_hpa_v1_targets(const struct cell_in *in)
     struct str now =
         percent(in->arena, val_at(in->v, N_status, N_currentCPUUtilizationPercentage), "<unknown>");
     return arena_printf(in->arena, "cpu: " STR_FMT "/%lld%%", STR_ARG(now), (long long)val_int(target, 0));
+}
+
+/* ---- metrics ------------------------------------------------------------------------------------------- */
+
+static struct str metrics_sum(const struct cell_in *in, struct str resource)
+{
+    char text[QUANTITY_TEXT_MAX];
+    struct quantity sum = {0};
+    VAL_EACH (val_get(in->v, N_containers), c)
+        sum = quantity_add(sum, quantity_or_zero(val_str(val_key(val_get(c, N_usage), resource))));
+    return arena_str(in->arena, str_of(quantity_text(sum, text)));
+}
+
+static struct str cell_metrics_cpu(const struct cell_in *in)
+{
+    return metrics_sum(in, STR("cpu"));
+}
+
+static struct str cell_metrics_memory(const struct cell_in *in)
+{
+    return metrics_sum(in, STR("memory"));
 }
 
 /* ---- certificates -------------------------------------------------------------------------------------- */
@@ -404,6 +426,8 @@ const struct cell_rule cells_other[] = {
     {RES_JOBS, "Status", cell_job_status},
     {RES_JOBS, "Completions", cell_job_completions},
     {RES_JOBS, "Duration", cell_job_duration},
+    {RES_PODS_METRICS_K8S_IO, "cpu", cell_metrics_cpu},
+    {RES_PODS_METRICS_K8S_IO, "memory", cell_metrics_memory},
     {RES_MUTATINGADMISSIONPOLICIES, "ParamKind", cell_param_kind},
     {RES_MUTATINGADMISSIONPOLICYBINDINGS, "ParamRef", cell_param_ref},
     {RES_PODCERTIFICATEREQUESTS, "State", cell_pod_certificate_state},
