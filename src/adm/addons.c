@@ -14,6 +14,16 @@ static const struct addon {
      "{\"metadata\":{\"name\":\"kubeadm:cluster-admins\"},"
      "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"cluster-admin\"},"
      "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Group\",\"name\":\"kubeadm:cluster-admins\"}]}"},
+    /* The DNS servers of the nodes: on this machine's own it is in the same process, further ones come with a certificate. */
+    {RES_CLUSTERROLES, "", "system:coredns",
+     "{\"metadata\":{\"name\":\"system:coredns\"},\"rules\":["
+     "{\"apiGroups\":[\"\"],\"resources\":[\"endpoints\",\"services\",\"pods\",\"namespaces\"],\"verbs\":[\"list\",\"watch\"]},"
+     "{\"apiGroups\":[\"discovery.k8s.io\"],\"resources\":[\"endpointslices\"],\"verbs\":[\"list\",\"watch\"]}]}"},
+    {RES_CLUSTERROLEBINDINGS, "", "system:coredns",
+     "{\"metadata\":{\"name\":\"system:coredns\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:coredns\"},"
+     "\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"coredns\",\"namespace\":\"kube-system\"},"
+     "{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:coredns\"}]}"},
     /* Where DNS is. The node answers on that address itself, so the Service has no endpoints. */
     {RES_SERVICES, "kube-system", "kube-dns",
      "{\"metadata\":{\"name\":\"kube-dns\",\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","

@@ -5,4 +5,5 @@
 int up_main(int argc, char **argv);
 int down_main(int argc, char **argv);
 int status_main(int argc, char **argv);
+int node_main(int argc, char **argv);
 int image_main(int argc, char **argv);

@@ -6,6 +6,7 @@
  */
 #include "adm/cluster.h"
 
+#include "adm/nodes.h"
 #include "adm/parts.h"
 #include "apiserver/local.h"
 #include "apiserver/server.h"
@@ -25,6 +26,9 @@ struct cluster {
     void *progress_arg;
     struct arena arena;
     struct parts_input input;
+    struct runtime runtime;
+    int64_t nodes;           /* wanted at least */
+    bool nodes_started;
     struct store *store;
     struct apiserver *server;
     struct group parts;
@@ -46,11 +50,13 @@ static void tell(struct cluster *c, const char *step)
 static void start_runtime(void *arg)
 {
     struct cluster *c = arg;
-    c->runtime_r = containerd_ensure(&c->arena, c->config, &c->input.cri_socket, &c->runtime_err);
-    if (c->runtime_r == 0 && !c->config->cri_socket)
-        c->runtime_r = image_ensure_pause(c->config, c->input.cri_socket, &c->runtime_err);
+    c->runtime_r = runtime_ensure(&c->runtime, &c->runtime_err);
+    if (c->runtime_r == 0 && !c->runtime.foreign)
+        c->runtime_r = image_ensure_pause(&c->runtime, c->config->data_dir, &c->runtime_err);
     c->runtime_ready = true;
     waitq_wake_all(&c->runtime_done);
+    if (c->runtime_r == 0 && !c->runtime.foreign)
+        runtime_keep(&c->runtime);
 }
 
 static int wait_runtime(struct cluster *c, struct err *e)
@@ -117,39 +123,10 @@ static int start_server(struct cluster *c, struct err *e)
 
 /* ---- parts ---------------------------------------------------------------------------------------------------------- */
 
-struct part_run {
-    struct cluster *cluster;
-    const struct part *part;
-};
-
-/* A part that ends with an error is started again; the others do not notice. */
-static void run_part(void *arg)
+static struct client *client_of(void *arg, const struct part *part, struct err *e UNUSED)
 {
-    struct part_run *p = arg;
-    const struct part *part = p->part;
-    struct client *client = local_client_new(p->cluster->server, part->name, part->user(&p->cluster->input), part->groups);
-    for (unsigned failures = 0;; failures = MIN(failures + 1, 6u)) {
-        struct err e = {0};
-        int r = part->run(&p->cluster->input, client, &e);
-        if (r == -ECANCELED || fiber_cancelled())
-            break;
-        log_error(part->name, "%s; it starts again in %u s", err_text(&e, r), 1u << failures);
-        if (fiber_sleep(SECONDS(1u << failures)) < 0)
-            break;
-    }
-    client_free(client);
-    free(p);
-}
-
-static void start_parts(struct cluster *c)
-{
-    for (const struct part *part = parts; part->name; part++) {
-        if (part_is_left_out(c->config, part->name))
-            continue;
-        struct part_run *p = NEW(struct part_run);
-        *p = (struct part_run){c, part};
-        group_spawn(&c->parts, part->name, run_part, p);
-    }
+    struct cluster *c = arg;
+    return local_client_new(c->server, part->name, part->user(&c->input), part->groups);
 }
 
 /* ---- certificates go on being good ------------------------------------------------------------------------------- */
@@ -162,6 +139,8 @@ static void keep_certificates(void *arg)
         int r = parts_certificates(&c->arena, c->config, &c->input, &e);
         if (r == 0)
             r = apiserver_reload(c->server, &e);
+        if (r == 0)
+            r = nodes_renew(c->config, &e);
         if (r < 0)
             log_error("certificates", "%s", err_text(&e, r));
     }
@@ -179,13 +158,13 @@ static int mark_node(struct cluster *c, struct client *client)
                         STR("{\"metadata\":{\"labels\":{\"node-role.kubernetes.io/control-plane\":\"\"}}}"), &a, NULL, &s);
 }
 
-static bool node_is_ready(struct cluster *c, struct client *client)
+static bool node_is_ready(const char *name, struct client *client)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     const struct val *node = NULL;
     struct status s;
     status_init(&s, &a);
-    int r = client_get(client, CALL(.res = &resources[RES_NODES], .name = str_of(c->config->node_name)), &a, &node, &s);
+    int r = client_get(client, CALL(.res = &resources[RES_NODES], .name = str_of(name)), &a, &node, &s);
     return r == 0 && condition_is(val_at(node, N_status, N_conditions), STR("Ready"), "True");
 }
 
@@ -197,20 +176,45 @@ static int make_addons(struct cluster *c, struct err *e)
     return r;
 }
 
+/* The further nodes: those on record, and as many more as are wanted. */
+static int bring_up_nodes(struct cluster *c, struct node_list *ret, struct err *e)
+{
+    struct node_list all;
+    int r = nodes_ensure(&c->arena, c->config, c->nodes - 1, &all, e);
+    return r < 0 ? r : nodes_start(&c->arena, c->config, &all, ret, e);
+}
+
+static int wait_ready(const char *name, struct client *client)
+{
+    int r = 0;
+    while (r == 0 && !node_is_ready(name, client))
+        r = fiber_sleep(MILLISECONDS(10));
+    return r;
+}
+
 static void tell_when_ready(void *arg)
 {
     struct cluster *c = arg;
     struct client *client = local_client_new(c->server, "cube-up", NULL, NULL);
     bool whole = !c->config->without; /* else the node waits for what somebody else starts */
-    int r = 0;
+    struct node_list further = {0};
+    struct err e = {0};
+    int r = bring_up_nodes(c, &further, &e);
+    if (r < 0 && r != -ECANCELED) {
+        log_error("up", "%s", err_text(&e, r));
+        tell(c, arena_printf(&c->arena, "failed: %s", err_text(&e, r)).p);
+    }
     if (!whole)
         tell(c, "ready");
-    while (r == 0 && !node_is_ready(c, client))
-        r = fiber_sleep(MILLISECONDS(10));
+    r = wait_ready(c->config->node_name, client);
     if (r == 0) {
         mark_node(c, client);
         tell(c, "node ready");
     }
+    for (size_t i = 0; r == 0 && i < further.n; i++)
+        r = wait_ready(further.list[i].name, client);
+    if (r == 0 && further.n)
+        tell(c, arena_printf(&c->arena, "%zu nodes ready", further.n + 1).p);
     if (r == 0 && whole)
         tell(c, "ready");
     client_free(client);
@@ -240,11 +244,23 @@ static int make_folders(struct cluster *c, struct err *e)
 
 static int bring_up(struct cluster *c, struct err *e)
 {
+    const struct cluster_config *k = c->config;
     int r = make_folders(c, e);
     if (r == 0)
-        r = cluster_lock(c->config, &c->lock, e);
+        r = cluster_lock(k, &c->lock, e);
+    if (r == 0)
+        r = cluster_config_save(k, e);
     if (r < 0)
         return r;
+    runtime_of_cluster(&c->arena, k, &c->runtime);
+    c->input.cri_socket = c->runtime.socket;
+    c->input.paths = (struct node_paths){
+        .kubelet = arena_printf(&c->arena, "%s/kubelet", k->data_dir).p,
+        .pod_logs = arena_printf(&c->arena, "%s/log/pods", k->data_dir).p,
+        .manifests = arena_printf(&c->arena, "%s/manifests", k->conf_dir).p,
+        .cni_conf = k->cri_socket ? NULL : c->runtime.cni_conf_dir,
+        .cni_data = arena_printf(&c->arena, "%s/cni-addresses", k->data_dir).p,
+    };
     group_spawn(&c->parts, "runtime", start_runtime, c);
     r = parts_certificates(&c->arena, c->config, &c->input, e);
     if (r < 0)
@@ -256,15 +272,15 @@ static int bring_up(struct cluster *c, struct err *e)
     if ((r = parts_network(&c->input, e)) < 0 || (r = wait_runtime(c, e)) < 0)
         return r;
     tell(c, "container runtime");
-    start_parts(c);
+    parts_start(&c->parts, &c->input, false, client_of, c);
     group_spawn(&c->parts, "certificates", keep_certificates, c);
     group_spawn(&c->parts, "ready", tell_when_ready, c);
     return 0;
 }
 
-int cluster_run(const struct cluster_config *config, cluster_progress *progress, void *arg, struct err *e)
+int cluster_run(const struct cluster_config *config, int64_t nodes, cluster_progress *progress, void *arg, struct err *e)
 {
-    struct cluster c = {.config = config, .progress = progress, .progress_arg = arg, .lock = -1};
+    struct cluster c = {.config = config, .nodes = nodes, .progress = progress, .progress_arg = arg, .lock = -1};
     c.input = (struct parts_input){.config = config, .arena = &c.arena};
     int r = bring_up(&c, e);
     if (r == 0) {
@@ -272,6 +288,8 @@ int cluster_run(const struct cluster_config *config, cluster_progress *progress,
         log_info("up", "ending on signal %d; pods go on running", signal);
     }
     group_stop(&c.parts);
+    if (c.lock >= 0) /* they are machines of their own and would go on without us */
+        nodes_quiet(config, NULL);
     apiserver_stop(c.server, SECONDS(2));
     if (c.store)
         store_close(c.store);

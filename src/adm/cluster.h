@@ -26,6 +26,10 @@ struct cluster_config {
     const char *proxy_table;    /* cube-proxy */
     const char *node_ports;     /* 30000-32767 */
     const char *without;        /* comma list of parts that somebody else runs; NULL: none */
+    const char *containerd, *runc; /* programs; NULL: found in PATH */
+    const char *cni_bin_dir;    /* NULL: /opt/cni/bin when there is a bridge plugin, else /usr/lib/cni */
+    const char *node_cidr;      /* addresses of the further nodes on this machine; one is found when NULL */
+    const char *node_bridge;    /* and the bridge that links them; NULL: named after `bridge` */
 };
 
 /* Fills what is NULL or 0 with the defaults above; texts in the arena. */
@@ -33,11 +37,24 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
 /* Refuses what cannot work (a bad range, a DNS address outside of the services' range), naming the flag. */
 int cluster_config_check(const struct cluster_config *c, struct err *e);
 
+/* What `cube up` was told, for the commands that come later: fills what c does not say from the file in its data_dir. A file
+ * that is not there is fine. Texts in the arena. */
+int cluster_config_load(struct arena *a, struct cluster_config *c, struct err *e);
+int cluster_config_save(const struct cluster_config *c, struct err *e);
+
+struct range4 {
+    uint32_t first, last; /* host order */
+    int bits;
+};
+/* IPv4, 1 to 30 bits. */
+bool range4_parse(const char *text, struct range4 *ret);
+
 /* Called with each step done, and the last time with "ready". */
 typedef void cluster_progress(void *arg, const char *step);
 
-/* Brings the cluster up and serves until SIGINT or SIGTERM. 0 after an orderly end. */
-int cluster_run(const struct cluster_config *c, cluster_progress *progress, void *arg, struct err *e);
+/* Brings the cluster up and serves until SIGINT or SIGTERM. 0 after an orderly end. nodes: how many there shall be at least,
+ * this machine's own among them; those that are on record come up anyway. */
+int cluster_run(const struct cluster_config *c, int64_t nodes, cluster_progress *progress, void *arg, struct err *e);
 
 /* ---- the files a cluster leaves ------------------------------------------------------------------------- */
 
@@ -48,23 +65,35 @@ pid_t cluster_pid(const struct cluster_config *c);
 
 /* ---- containerd (containerd.c) --------------------------------------------------------------------------- */
 
-/* The socket to use: c->cri_socket, or our own containerd's, started when it does not answer. */
-int containerd_ensure(struct arena *a, const struct cluster_config *c, const char **ret_socket, struct err *e);
-const char *containerd_socket(struct arena *a, const struct cluster_config *c);
+/* A containerd of ours: that of the machine's own node, or one in a further node's namespaces. */
+struct runtime {
+    const char *socket;
+    bool foreign; /* somebody else's, by --cri-socket: only used */
+    const char *root, *state, *config, *log, *pid_file, *cni_conf_dir;
+    const char *containerd, *runc, *cni_bin_dir; /* as in cluster_config */
+};
+void runtime_of_cluster(struct arena *a, const struct cluster_config *c, struct runtime *ret);
+/* Starts it when it does not answer: a child that outlives us. */
+int runtime_ensure(const struct runtime *r, struct err *e);
+/* Starts it again whenever it ends, until the fiber is cancelled. */
+void runtime_keep(const struct runtime *r);
 /* Ends our own containerd and its shims. */
-int containerd_stop(const struct cluster_config *c, struct err *e);
+int runtime_stop(const struct runtime *r, struct err *e);
+const char *containerd_socket(struct arena *a, const struct cluster_config *c);
 
 /* ---- images (image.c) ------------------------------------------------------------------------------------ */
 
 #define PAUSE_IMAGE "cube.local/pause:1"
 /* Composes the pause image and imports it unless it is there. */
-int image_ensure_pause(const struct cluster_config *c, const char *socket, struct err *e);
-/* Imports an OCI or docker archive. */
-int image_import(const char *socket, const char *file, struct err *e);
+int image_ensure_pause(const struct runtime *r, const char *work_dir, struct err *e);
+/* Imports an OCI or docker archive. ctr: the program, by ctr_of. */
+int image_import(const char *ctr, const char *socket, const char *file, struct err *e);
+/* The ctr that lies beside this containerd, or the one in PATH. containerd may be NULL. */
+const char *ctr_of(struct arena *a, const char *containerd);
 
 /* ---- taking down (down.c) -------------------------------------------------------------------------------- */
 
-/* Ends every pod of our containerd through CRI. */
-int cluster_stop_pods(const struct cluster_config *c, struct err *e);
+/* Ends every pod of a runtime through CRI, each container with its own grace. */
+int cri_stop_pods(const char *socket, struct err *e);
 /* Removes what a cluster leaves in the kernel and on disk: mounts, links, namespaces, rules, cgroups, folders. */
 int cluster_purge(const struct cluster_config *c, struct err *e);

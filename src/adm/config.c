@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Defaults and checks of a cluster's configuration, and its lock file. */
 #include "adm/cluster.h"
+#include "adm/options.h"
 #include "adm/parts.h"
 
 #include "base/fiber.h"
@@ -69,6 +70,9 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         if (!*texts[i].to)
             *texts[i].to = texts[i].value;
+    if (!c->node_bridge) /* names of links have 15 characters; each node adds its number */
+        c->node_bridge = strlen(c->bridge) <= 10 ? arena_printf(a, "%sn", c->bridge).p
+                                                 : arena_printf(a, "cn%08xn", (unsigned)str_hash(str_of(c->bridge))).p;
     c->port = c->port ? c->port : 6443;
     c->kubelet_port = c->kubelet_port ? c->kubelet_port : 10250;
     c->node_name = c->node_name ? c->node_name : host_name(a);
@@ -79,11 +83,7 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
     return 0;
 }
 
-struct range {
-    uint32_t first, last;
-};
-
-static bool parse_cidr(const char *text, struct range *ret)
+bool range4_parse(const char *text, struct range4 *ret)
 {
     struct str ip, bits;
     struct in_addr addr;
@@ -95,6 +95,7 @@ static bool parse_cidr(const char *text, struct range *ret)
     if (inet_pton(AF_INET, ip_text, &addr) != 1)
         return false;
     uint32_t mask = UINT32_MAX << (32 - n);
+    ret->bits = (int)n;
     ret->first = ntohl(addr.s_addr) & mask;
     ret->last = ret->first | ~mask;
     return true;
@@ -105,16 +106,26 @@ static int bad_cidr(const char *flag, const char *value, struct err *e)
     return err_set(e, -EINVAL, "--%s %s: expected an IPv4 range like 10.244.0.0/16", flag, value);
 }
 
+static bool overlap(const struct range4 *a, const struct range4 *b)
+{
+    return a->first <= b->last && b->first <= a->last;
+}
+
 int cluster_config_check(const struct cluster_config *c, struct err *e)
 {
-    struct range services, pods;
+    struct range4 services, pods, nodes;
     struct in_addr dns, node;
-    if (!parse_cidr(c->service_cidr, &services))
+    if (!range4_parse(c->service_cidr, &services))
         return bad_cidr("service-cidr", c->service_cidr, e);
-    if (!parse_cidr(c->pod_cidr, &pods))
+    if (!range4_parse(c->pod_cidr, &pods))
         return bad_cidr("pod-cidr", c->pod_cidr, e);
-    if (services.first <= pods.last && pods.first <= services.last)
+    if (overlap(&services, &pods))
         return err_set(e, -EINVAL, "--service-cidr %s and --pod-cidr %s overlap", c->service_cidr, c->pod_cidr);
+    if (c->node_cidr && !range4_parse(c->node_cidr, &nodes))
+        return bad_cidr("node-cidr", c->node_cidr, e);
+    if (c->node_cidr && (overlap(&nodes, &services) || overlap(&nodes, &pods)))
+        return err_set(e, -EINVAL, "--node-cidr %s overlaps with --service-cidr %s or --pod-cidr %s", c->node_cidr,
+                       c->service_cidr, c->pod_cidr);
     if (inet_pton(AF_INET, c->dns_ip, &dns) != 1 || ntohl(dns.s_addr) <= services.first ||
         ntohl(dns.s_addr) >= services.last)
         return err_set(e, -EINVAL, "--dns-ip %s: expected an address within --service-cidr %s", c->dns_ip, c->service_cidr);
@@ -125,6 +136,35 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
     if (c->kubelet_port < 1 || c->kubelet_port > 65535)
         return err_set(e, -EINVAL, "--kubelet-port %lld: expected 1 to 65535", (long long)c->kubelet_port);
     return parts_check(c, e);
+}
+
+static const char *saved_path(struct arena *a, const struct cluster_config *c)
+{
+    return arena_printf(a, "%s/cluster.conf", c->data_dir ? c->data_dir : "/var/lib/cube").p;
+}
+
+int cluster_config_load(struct arena *a, struct cluster_config *c, struct err *e)
+{
+    struct cluster_config saved = {0};
+    struct flag from[] = {CLUSTER_FLAGS(&saved), {0}}, to[] = {CLUSTER_FLAGS(c), {0}};
+    int r = flags_load(a, from, saved_path(a, c), e);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    for (size_t i = 0; from[i].name; i++) {
+        if (from[i].kind == FLAG_STRING && !*(const char **)to[i].to)
+            *(const char **)to[i].to = *(const char **)from[i].to;
+        else if (from[i].kind == FLAG_INT && !*(int64_t *)to[i].to)
+            *(int64_t *)to[i].to = *(int64_t *)from[i].to;
+    }
+    return 0;
+}
+
+int cluster_config_save(const struct cluster_config *c, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct cluster_config copy = *c;
+    struct flag flags[] = {CLUSTER_FLAGS(&copy), {0}};
+    return flags_save(flags, saved_path(&a, c), e);
 }
 
 static const char *pid_path(struct arena *a, const struct cluster_config *c)

@@ -3,6 +3,7 @@
 #include "adm/cluster.h"
 
 #include "base/fiber.h"
+#include "base/log.h"
 #include "base/os.h"
 
 #include <fcntl.h>
@@ -16,9 +17,27 @@ const char *containerd_socket(struct arena *a, const struct cluster_config *c)
     return c->cri_socket ? c->cri_socket : arena_printf(a, "%s/containerd/containerd.sock", c->run_dir).p;
 }
 
-static bool answers(struct arena *a, const char *socket)
+void runtime_of_cluster(struct arena *a, const struct cluster_config *c, struct runtime *ret)
 {
-    int fd = os_connect(arena_printf(a, "unix:%s", socket).p, mono_add(os_mono(), SECONDS(1)));
+    *ret = (struct runtime){
+        .socket = containerd_socket(a, c),
+        .foreign = c->cri_socket != NULL,
+        .root = arena_printf(a, "%s/containerd", c->data_dir).p,
+        .state = arena_printf(a, "%s/containerd/state", c->run_dir).p,
+        .config = arena_printf(a, "%s/containerd.toml", c->data_dir).p,
+        .log = arena_printf(a, "%s/log/containerd.log", c->data_dir).p,
+        .pid_file = arena_printf(a, "%s/containerd.pid", c->run_dir).p,
+        .cni_conf_dir = arena_printf(a, "%s/cni", c->data_dir).p,
+        .containerd = c->containerd,
+        .runc = c->runc,
+        .cni_bin_dir = c->cni_bin_dir,
+    };
+}
+
+static bool answers(const char *socket)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    int fd = os_connect(arena_printf(&a, "unix:%s", socket).p, mono_add(os_mono(), SECONDS(1)));
     os_close(fd);
     return fd >= 0;
 }
@@ -38,94 +57,111 @@ static bool oom_score_is_restricted(void)
     return restricted;
 }
 
-static const char *cni_bin_dir(void)
+static const char *cni_bin_dir(const struct runtime *r)
 {
     struct stat st;
+    if (r->cni_bin_dir)
+        return r->cni_bin_dir;
     return stat("/opt/cni/bin/bridge", &st) == 0 ? "/opt/cni/bin" : "/usr/lib/cni";
 }
 
-static int write_config(struct arena *a, const struct cluster_config *c, const char *path)
+/* A TOML basic string. */
+static void put_text(struct buf *b, const char *before, const char *text)
 {
-    struct str text = arena_printf(
-        a,
-        "# Written by cube at every start.\n"
-        "version = 2\n"
-        "root = \"%s/containerd\"\n"
-        "state = \"%s/containerd/state\"\n"
-        "disabled_plugins = [\"io.containerd.snapshotter.v1.aufs\", \"io.containerd.snapshotter.v1.btrfs\","
-        " \"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\","
-        " \"io.containerd.tracing.processor.v1.otlp\", \"io.containerd.internal.v1.tracing\"]\n"
-        "[grpc]\n"
-        "  address = \"%s\"\n"
-        "[plugins.\"io.containerd.grpc.v1.cri\"]\n"
-        "  sandbox_image = \"" PAUSE_IMAGE "\"\n"
-        "  restrict_oom_score_adj = %s\n"
-        "  enable_unprivileged_ports = true\n"
-        "  enable_unprivileged_icmp = true\n"
-        "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n"
-        "    bin_dir = \"%s\"\n"
-        "    conf_dir = \"%s/cni\"\n"
-        "  [plugins.\"io.containerd.grpc.v1.cri\".registry]\n"
-        "    config_path = \"/etc/containerd/certs.d\"\n"
-        "  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n"
-        "    default_runtime_name = \"runc\"\n"
-        "    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n"
-        "      runtime_type = \"io.containerd.runc.v2\"\n",
-        c->data_dir, c->run_dir, containerd_socket(a, c), oom_score_is_restricted() ? "true" : "false", cni_bin_dir(),
-        c->data_dir);
-    return os_write_file(path, text, 0600);
+    buf_puts(b, before);
+    buf_putc(b, '"');
+    for (const char *p = text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            buf_putc(b, '\\');
+        if ((unsigned char)*p >= ' ')
+            buf_putc(b, *p);
+    }
+    buf_puts(b, "\"\n");
 }
 
-static int start(struct arena *a, const struct cluster_config *c, const char *config, struct err *e)
+/* Version 2 of the format, which containerd 1.x has and 2.x migrates by itself. */
+static int write_config(const struct runtime *r)
 {
-    const char *log = arena_printf(a, "%s/log/containerd.log", c->data_dir).p;
-    int fd = os_open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    buf_puts(&b, "# Written by cube at every start.\nversion = 2\n");
+    put_text(&b, "root = ", r->root);
+    put_text(&b, "state = ", r->state);
+    buf_puts(&b, "disabled_plugins = [\"io.containerd.snapshotter.v1.aufs\", \"io.containerd.snapshotter.v1.btrfs\","
+                 " \"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\","
+                 " \"io.containerd.tracing.processor.v1.otlp\", \"io.containerd.internal.v1.tracing\"]\n[grpc]\n");
+    put_text(&b, "  address = ", r->socket);
+    buf_printf(&b,
+               "[plugins.\"io.containerd.grpc.v1.cri\"]\n"
+               "  sandbox_image = \"" PAUSE_IMAGE "\"\n"
+               "  restrict_oom_score_adj = %s\n"
+               "  enable_unprivileged_ports = true\n"
+               "  enable_unprivileged_icmp = true\n"
+               "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n",
+               oom_score_is_restricted() ? "true" : "false");
+    put_text(&b, "    bin_dir = ", cni_bin_dir(r));
+    put_text(&b, "    conf_dir = ", r->cni_conf_dir);
+    buf_puts(&b, "  [plugins.\"io.containerd.grpc.v1.cri\".registry]\n"
+                 "    config_path = \"/etc/containerd/certs.d\"\n"
+                 "  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n"
+                 "    default_runtime_name = \"runc\"\n"
+                 "    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n"
+                 "      runtime_type = \"io.containerd.runc.v2\"\n");
+    if (r->runc)
+        put_text(&b, "      [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n        BinaryName = ",
+                 r->runc);
+    return os_write_file(r->config, buf_str(&b), 0600);
+}
+
+static int start(const struct runtime *r, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    int fd = os_open(r->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (fd < 0)
-        return err_set(e, fd, "cannot write %s: %s", log, strerror(-fd));
-    const char *argv[] = {"containerd", "--config", config, NULL};
+        return err_set(e, fd, "cannot write %s: %s", r->log, strerror(-fd));
+    const char *program = r->containerd ? r->containerd : "containerd";
+    const char *argv[] = {program, "--config", r->config, NULL};
     struct os_spawn s = {.argv = argv, .in = -1, .out = fd, .err = fd, .new_session = true};
     pid_t pid;
-    int r = os_spawn(&s, &pid);
+    int n = os_spawn(&s, &pid);
     os_close(fd);
-    if (r == -ENOENT)
-        return err_set(e, r, "containerd was not found: install it (apt-get install containerd runc) or name a running "
-                             "one's socket with --cri-socket");
-    if (r < 0)
-        return err_set(e, r, "cannot start containerd: %s", strerror(-r));
-    return os_write_file(arena_printf(a, "%s/containerd.pid", c->run_dir).p, arena_printf(a, "%d\n", (int)pid), 0600);
+    if (n == -ENOENT)
+        return err_set(e, n, "%s was not found: install it (apt-get install containerd runc), say where it is with --containerd, "
+                             "or name a running one's socket with --cri-socket", program);
+    if (n < 0)
+        return err_set(e, n, "cannot start %s: %s", program, strerror(-n));
+    n = os_write_file(r->pid_file, arena_printf(&a, "%d\n", (int)pid), 0600);
+    return n < 0 ? err_set(e, n, "cannot write %s: %s", r->pid_file, strerror(-n)) : 0;
 }
 
-static int wait_until_it_answers(struct arena *a, const struct cluster_config *c, struct err *e)
+static int wait_until_it_answers(const struct runtime *r, struct err *e)
 {
-    const char *socket = containerd_socket(a, c);
     struct mono deadline = mono_add(os_mono(), SECONDS(30));
-    while (!answers(a, socket)) {
+    while (!answers(r->socket)) {
         if (os_mono().ns > deadline.ns)
-            return err_set(e, -ETIMEDOUT, "containerd did not answer on %s within 30 s; see %s/log/containerd.log", socket,
-                           c->data_dir);
-        int r = fiber_sleep(MILLISECONDS(10));
-        if (r < 0)
-            return r;
+            return err_set(e, -ETIMEDOUT, "containerd did not answer on %s within 30 s; see %s", r->socket, r->log);
+        int n = fiber_sleep(MILLISECONDS(10));
+        if (n < 0)
+            return n;
     }
     return 0;
 }
 
-int containerd_ensure(struct arena *a, const struct cluster_config *c, const char **ret_socket, struct err *e)
+int runtime_ensure(const struct runtime *r, struct err *e)
 {
-    const char *socket = containerd_socket(a, c);
-    *ret_socket = socket;
-    if (answers(a, socket))
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    if (answers(r->socket))
         return 0;
-    if (c->cri_socket)
-        return err_set(e, -ECONNREFUSED, "no container runtime answers on --cri-socket %s", c->cri_socket);
-    int r = os_mkdir_all(arena_printf(a, "%s/containerd", c->run_dir).p, 0711);
-    const char *config = arena_printf(a, "%s/containerd.toml", c->data_dir).p;
-    if (r == 0)
-        r = write_config(a, c, config);
-    if (r < 0)
-        return err_set(e, r, "cannot write containerd's configuration %s: %s", config, strerror(-r));
-    r = start(a, c, config, e);
-    return r < 0 ? r : wait_until_it_answers(a, c, e);
+    if (r->foreign)
+        return err_set(e, -ECONNREFUSED, "no container runtime answers on --cri-socket %s", r->socket);
+    struct str socket = str_of(r->socket);
+    ssize_t slash = str_rfind(socket, '/');
+    int n = os_mkdir_all(arena_cstr(&a, str_slice(socket, 0, slash < 0 ? 0 : (size_t)slash)), 0711);
+    if (n == 0)
+        n = write_config(r);
+    if (n < 0)
+        return err_set(e, n, "cannot write containerd's configuration %s: %s", r->config, strerror(-n));
+    n = start(r, e);
+    return n < 0 ? n : wait_until_it_answers(r, e);
 }
 
 static pid_t read_pid(struct arena *a, const char *path)
@@ -147,10 +183,9 @@ static bool command_has(struct arena *a, pid_t pid, const char *word)
 }
 
 /* Shims name the socket of their containerd in their arguments (-address). */
-static void kill_shims(struct arena *a, const struct cluster_config *c)
+static void kill_shims(struct arena *a, const char *socket)
 {
     char **names;
-    const char *socket = containerd_socket(a, c);
     if (os_list_dir(a, "/proc", &names) < 0)
         return;
     for (; *names; names++) {
@@ -162,19 +197,51 @@ static void kill_shims(struct arena *a, const struct cluster_config *c)
     }
 }
 
-int containerd_stop(const struct cluster_config *c, struct err *e)
+/* The pid of our containerd, 0 when it does not run. */
+static pid_t running(struct arena *a, const struct runtime *r)
+{
+    pid_t pid = read_pid(a, r->pid_file);
+    return pid && command_has(a, pid, r->config) ? pid : 0; /* the machine may have others */
+}
+
+int runtime_stop(const struct runtime *r, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *pid_file = arena_printf(&a, "%s/containerd.pid", c->run_dir).p;
-    pid_t pid = read_pid(&a, pid_file);
+    pid_t pid = running(&a, r);
     int status;
-    const char *config = arena_printf(&a, "%s/containerd.toml", c->data_dir).p; /* the machine may have others */
-    if (pid && command_has(&a, pid, config)) {
+    if (pid) {
         os_kill(pid, SIGTERM);
         if (os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(15))) == -ETIMEDOUT)
             return err_set(e, -ETIMEDOUT, "containerd (pid %d) did not end within 15 s", (int)pid);
     }
-    kill_shims(&a, c);
-    os_unlink(pid_file);
+    kill_shims(&a, r->socket);
+    os_unlink(r->pid_file);
     return 0;
+}
+
+/* A pid that cannot be watched (or is not on record) is asked for by its socket. */
+static int wait_for_end(const struct runtime *r)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    int status;
+    pid_t pid = running(&a, r);
+    if (pid)
+        return os_wait_pid(pid, &status, MONO_NEVER);
+    int n = 0;
+    while (n == 0 && answers(r->socket))
+        n = fiber_sleep(SECONDS(5));
+    return n;
+}
+
+void runtime_keep(const struct runtime *r)
+{
+    while (wait_for_end(r) != -ECANCELED && !fiber_cancelled()) {
+        struct err e = {0};
+        log_warn("runtime", "containerd has ended; it starts again");
+        int n = runtime_ensure(r, &e);
+        if (n < 0 && n != -ECANCELED)
+            log_error("runtime", "%s", err_text(&e, n));
+        if (fiber_sleep(SECONDS(n < 0 ? 10 : 1)) < 0)
+            break;
+    }
 }

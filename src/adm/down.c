@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cube down: ends the cluster's process, on request its pods, on request every trace of it. */
 #include "adm/adm.h"
+#include "adm/nodes.h"
 #include "adm/options.h"
 
 #include "base/fiber.h"
@@ -9,6 +10,7 @@
 #include "names.h"
 #include "net/grpc.h"
 #include "node/host.h"
+#include "overlay/overlay.h"
 #include "proxy/nft.h"
 #include "proxy/proxy.h"
 
@@ -42,10 +44,9 @@ static int stop_sandbox(struct grpc_client *g, struct arena *a, struct str id, s
     return r == 0 || r == GRPC_NOT_FOUND ? 0 : -EIO;
 }
 
-int cluster_stop_pods(const struct cluster_config *c, struct err *e)
+int cri_stop_pods(const char *socket, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *socket = containerd_socket(&a, c);
     int fd = os_connect(arena_printf(&a, "unix:%s", socket).p, mono_add(os_mono(), SECONDS(1)));
     if (fd < 0)
         return 0; /* no runtime, no pods */
@@ -150,6 +151,7 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     /* The kubelet's masquerading; adding first, since deleting what is not there is an error. */
     struct str masquerade = arena_printf(a, "add table inet cube-masq-%s\ndelete table inet cube-masq-%s\n", c->bridge, c->bridge);
     proxy_cleanup(c->proxy_table, &ignored);
+    overlay_cleanup(c->pod_cidr, &ignored);
     nft_apply(masquerade, &ignored);
     run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});
     run_quietly((const char *[]){"ip", "addr", "delete", arena_printf(a, "%s/32", c->dns_ip).p, "dev", "lo", NULL});
@@ -189,7 +191,9 @@ static int remove_config(struct arena *a, const struct cluster_config *c, struct
 int cluster_purge(const struct cluster_config *c, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    int r = unmount_below(&a, c->data_dir, e);
+    int r = nodes_purge(c, e);
+    if (r == 0)
+        r = unmount_below(&a, c->data_dir, e);
     if (r == 0)
         r = unmount_below(&a, c->run_dir, e);
     if (r < 0)
@@ -226,18 +230,34 @@ static int stop_process(struct down *d, struct err *e)
     return 0;
 }
 
+/* A pod that does not go is no reason to keep the rest: when everything goes, the first error is kept for the end. */
+static int stop_pods(struct down *d, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct runtime runtime;
+    struct err later = {0};
+    runtime_of_cluster(&a, &d->config, &runtime);
+    int r = nodes_down(&d->config, !d->purge, e);
+    if (r == 0 || d->purge) {
+        int r2 = cri_stop_pods(runtime.socket, r == 0 ? e : &later);
+        r = r < 0 ? r : r2;
+    }
+    if ((r == 0 || d->purge) && !runtime.foreign) {
+        int r2 = runtime_stop(&runtime, r == 0 ? e : &later);
+        r = r < 0 ? r : r2;
+    }
+    return r;
+}
+
 static void take_down(void *arg)
 {
     struct down *d = arg;
     struct err e = {0};
     int r = stop_process(d, &e);
+    if (r == 0 && !d->pods && !d->purge) /* a process that was killed could not do that */
+        r = nodes_quiet(&d->config, &e);
     if (r == 0 && (d->pods || d->purge)) {
-        struct err later = {0};
-        r = cluster_stop_pods(&d->config, &e);
-        if ((r == 0 || d->purge) && !d->config.cri_socket) { /* a pod that does not go is no reason to keep the rest */
-            int r2 = containerd_stop(&d->config, r == 0 ? &e : &later);
-            r = r < 0 ? r : r2;
-        }
+        r = stop_pods(d, &e);
         if (r == 0)
             puts("Its pods have ended.");
     }
@@ -269,7 +289,9 @@ int down_main(int argc, char **argv)
         return r - 1;
     if ((r = require_root("down")))
         return r;
-    r = cluster_config_complete(&a, &d.config, &e);
+    r = cluster_config_load(&a, &d.config, &e);
+    if (r == 0)
+        r = cluster_config_complete(&a, &d.config, &e);
     if (r < 0)
         return complain(&e, r);
     loop_run(take_down, &d);

@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 extern const unsigned char pause_blob[];
 extern const size_t pause_blob_size;
@@ -63,34 +64,43 @@ static int run_ctr(struct arena *a, const char *const *argv, struct str *ret_out
     return r ? err_set(e, -EIO, "ctr: " STR_FMT, STR_ARG(str_trim(err))) : 0;
 }
 
-int image_import(const char *socket, const char *file, struct err *e)
+const char *ctr_of(struct arena *a, const char *containerd)
+{
+    struct str path = str_of(containerd);
+    ssize_t slash = str_rfind(path, '/');
+    const char *beside = slash < 0 ? NULL : arena_printf(a, "%.*s/ctr", (int)slash, path.p).p;
+    return beside && access(beside, X_OK) == 0 ? beside : "ctr";
+}
+
+int image_import(const char *ctr, const char *socket, const char *file, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *argv[] = {"ctr", "--address", socket, "--namespace", "k8s.io", "images", "import",
+    const char *argv[] = {ctr, "--address", socket, "--namespace", "k8s.io", "images", "import",
                           "--all-platforms", file, NULL};
     int r = run_ctr(&a, argv, NULL, e);
     return r < 0 ? err_wrap(e, r, "cannot import %s", file) : 0;
 }
 
-static bool image_exists(struct arena *a, const char *socket, const char *name)
+static bool image_exists(struct arena *a, const char *ctr, const char *socket, const char *name)
 {
     struct str out = STR_NULL;
     const char *filter = arena_printf(a, "name==%s", name).p;
-    const char *argv[] = {"ctr", "--address", socket, "--namespace", "k8s.io", "images", "list", "-q", filter, NULL};
+    const char *argv[] = {ctr, "--address", socket, "--namespace", "k8s.io", "images", "list", "-q", filter, NULL};
     return run_ctr(a, argv, &out, NULL) == 0 && str_contains(out, str_of(name));
 }
 
-int image_ensure_pause(const struct cluster_config *c, const char *socket, struct err *e)
+int image_ensure_pause(const struct runtime *r, const char *work_dir, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf b CLEANUP_BUF = BUF_INIT;
-    if (image_exists(&a, socket, PAUSE_IMAGE))
+    const char *ctr = ctr_of(&a, r->containerd);
+    if (image_exists(&a, ctr, r->socket, PAUSE_IMAGE))
         return 0;
-    const char *file = arena_printf(&a, "%s/pause.tar", c->data_dir).p;
-    int r = os_write_file(file, pause_archive(&a, &b), 0600);
-    if (r < 0)
-        return err_set(e, r, "cannot write %s: %s", file, strerror(-r));
-    r = image_import(socket, file, e);
+    const char *file = arena_printf(&a, "%s/pause.tar", work_dir).p;
+    int n = os_write_file(file, pause_archive(&a, &b), 0600);
+    if (n < 0)
+        return err_set(e, n, "cannot write %s: %s", file, strerror(-n));
+    n = image_import(ctr, r->socket, file, e);
     os_unlink(file);
-    return r;
+    return n;
 }

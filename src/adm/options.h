@@ -22,10 +22,19 @@
         {"dns-ip", 0, FLAG_STRING, &(c)->dns_ip, "Address of the cluster's DNS (10.96.0.10)"},               \
         {"cluster-domain", 0, FLAG_STRING, &(c)->cluster_domain, "DNS domain of the cluster (cluster.local)"}, \
         {"kubelet-port", 0, FLAG_INT, &(c)->kubelet_port, "Port of the node agent (10250)"},                 \
-        {"service-node-port-range", 0, FLAG_STRING, &(c)->node_ports, "Ports of NodePort Services (30000-32767)"}
+        {"service-node-port-range", 0, FLAG_STRING, &(c)->node_ports, "Ports of NodePort Services (30000-32767)"}, \
+        {"containerd", 0, FLAG_STRING, &(c)->containerd, "containerd's program (found in PATH)"},            \
+        {"runc", 0, FLAG_STRING, &(c)->runc, "runc's, or crun's (found in PATH)"},                           \
+        {"cni-bin-dir", 0, FLAG_STRING, &(c)->cni_bin_dir, "CNI plugins (/opt/cni/bin or /usr/lib/cni)"},    \
+        {"node-cidr", 0, FLAG_STRING, &(c)->node_cidr, "Addresses of further nodes on this machine (found)"}, \
+        {"node-bridge", 0, FLAG_STRING, &(c)->node_bridge, "Name of their bridge (cni0n)"}
 
 /* Parses, prints help or the mistake: 0 to go on, else the exit code + 1. usage: "cube up [flags]". */
 int cluster_flags(const char *usage, const char *about, struct flag *flags, int argc, char **argv, int *ret_operands);
+/* A table of flags as a file, one "--name=value" a line; what is not set is left out. */
+int flags_save(const struct flag *flags, const char *path, struct err *e);
+/* Reads such a file into the flags' variables; texts in the arena. -ENOENT when it is not there. */
+int flags_load(struct arena *a, struct flag *flags, const char *path, struct err *e);
 /* Root is needed: says so and returns an exit code, else 0. */
 int require_root(const char *command);
 /* Prints "cube: " and the sentence; returns 1. */

@@ -2,11 +2,13 @@
 #include "adm/parts.h"
 
 #include "auth/pki.h"
+#include "base/log.h"
 #include "base/os.h"
 #include "controllers/engine.h"
 #include "dns/dns.h"
 #include "names.h"
 #include "node/kubelet.h"
+#include "overlay/overlay.h"
 #include "proxy/proxy.h"
 #include "resources.h"
 #include "scheduler/scheduler.h"
@@ -29,8 +31,8 @@ static struct pki_config pki_of(struct arena *a, const struct cluster_config *c)
                                .dns_domain = c->cluster_domain, .now = os_wall()};
 }
 
-/* The kubelet's serving certificate is made at each start: its key never touches the disk. */
-static int issue_kubelet_cert(struct arena *a, const struct cluster_config *c, struct parts_input *in, struct err *e)
+int parts_kubelet_cert(struct arena *a, const struct cluster_config *c, struct str ca_pem, struct str ca_key_pem,
+                       struct str *ret_cert, struct str *ret_key, struct err *e)
 {
     const char *dns[] = {c->node_name, NULL}, *ips[] = {c->advertise, "127.0.0.1", NULL}, *orgs[] = {"system:nodes", NULL};
     struct wall now = os_wall();
@@ -43,9 +45,9 @@ static int issue_kubelet_cert(struct arena *a, const struct cluster_config *c, s
     struct x509_cert *ca = NULL, *cert = NULL;
     struct x509_key *ca_key = NULL, *key = NULL;
     struct buf cert_pem CLEANUP_BUF = BUF_INIT, key_pem CLEANUP_BUF = BUF_INIT;
-    int r = x509_cert_parse(in->ca_pem, &ca, e);
+    int r = x509_cert_parse(ca_pem, &ca, e);
     if (r == 0)
-        r = x509_key_parse(in->ca_key_pem, &ca_key, e);
+        r = x509_key_parse(ca_key_pem, &ca_key, e);
     if (r == 0)
         r = x509_key_generate(&key);
     if (r == 0)
@@ -53,8 +55,8 @@ static int issue_kubelet_cert(struct arena *a, const struct cluster_config *c, s
     if (r == 0) {
         x509_cert_pem(cert, &cert_pem);
         x509_key_pem(key, &key_pem);
-        in->kubelet_cert = arena_str(a, buf_str(&cert_pem));
-        in->kubelet_key = arena_str(a, buf_str(&key_pem));
+        *ret_cert = arena_str(a, buf_str(&cert_pem));
+        *ret_key = arena_str(a, buf_str(&key_pem));
     }
     x509_cert_unref(ca);
     x509_cert_unref(cert);
@@ -77,7 +79,8 @@ int parts_certificates(struct arena *a, const struct cluster_config *c, struct p
         r = os_read_file(a, arena_printf(a, "%s/ca.key", p.dir).p, 1 << 20, &in->ca_key_pem);
     if (r < 0)
         return err_set(e, r, "cannot read the cluster's CA in %s: %s", p.dir, strerror(-r));
-    return issue_kubelet_cert(a, c, in, e);
+    /* Made at each start: its key never touches the disk. */
+    return parts_kubelet_cert(a, c, in->ca_pem, in->ca_key_pem, &in->kubelet_cert, &in->kubelet_key, e);
 }
 
 /* Pods reach it by their default route; the address lives on the loopback interface. */
@@ -140,12 +143,14 @@ static int run_kubelet(const struct parts_input *in, struct client *client, stru
         .node_ips = ips,
         .client = client,
         .cri_socket = arena_printf(in->arena, "unix://%s", in->cri_socket).p,
-        .root_dir = arena_printf(in->arena, "%s/kubelet", c->data_dir).p,
-        .pod_logs_dir = arena_printf(in->arena, "%s/log/pods", c->data_dir).p,
-        .static_pod_path = arena_printf(in->arena, "%s/manifests", c->conf_dir).p,
-        .cni_conf_dir = c->cri_socket ? NULL : arena_printf(in->arena, "%s/cni", c->data_dir).p,
-        .cni_data_dir = arena_printf(in->arena, "%s/cni-addresses", c->data_dir).p,
+        .root_dir = in->paths.kubelet,
+        .pod_logs_dir = in->paths.pod_logs,
+        .container_logs_dir = in->paths.container_logs,
+        .static_pod_path = in->paths.manifests,
+        .cni_conf_dir = in->paths.cni_conf,
+        .cni_data_dir = in->paths.cni_data,
         .cni_bridge = c->bridge,
+        .cluster_cidr = c->pod_cidr,
         .cluster_dns = dns,
         .cluster_domain = c->cluster_domain,
         .cgroup_root = c->cgroup_root,
@@ -176,6 +181,12 @@ static int run_proxy(const struct parts_input *in, struct client *client, struct
     return proxy_run(&p, e);
 }
 
+static int run_overlay(const struct parts_input *in, struct client *client, struct err *e)
+{
+    struct overlay_config o = {.client = client, .node_name = in->config->node_name, .cluster_cidr = in->config->pod_cidr};
+    return overlay_run(&o, e);
+}
+
 static const char *user_dns(const struct parts_input *in UNUSED)
 {
     return "system:coredns";
@@ -187,14 +198,69 @@ static int run_dns(const struct parts_input *in, struct client *client, struct e
     return dns_run(&(struct dns_config){.client = client, .listen = listen, .cluster_domain = in->config->cluster_domain}, e);
 }
 
+/* On further nodes, clients come with certificates of these users: node_certificates() in nodes.c. */
 const struct part parts[] = {
-    {"controllers", user_controllers, masters, run_controllers},
-    {"scheduler", user_scheduler, no_groups, run_scheduler},
-    {"kubelet", user_node, nodes_group, run_kubelet},
-    {"proxy", user_proxy, no_groups, run_proxy},
-    {"dns", user_dns, masters, run_dns},
+    {"controllers", false, user_controllers, masters, run_controllers},
+    {"scheduler", false, user_scheduler, no_groups, run_scheduler},
+    {"kubelet", true, user_node, nodes_group, run_kubelet},
+    {"proxy", true, user_proxy, no_groups, run_proxy},
+    {"dns", true, user_dns, no_groups, run_dns},
+    {"overlay", true, user_proxy, no_groups, run_overlay},
     {0},
 };
+
+/* ---- running them ------------------------------------------------------------------------------------------------------ */
+
+struct part_run {
+    const struct part *part;
+    const struct parts_input *in;
+    part_client *client;
+    void *arg;
+};
+
+static int run_once(const struct part_run *p, struct client **client, struct err *e)
+{
+    if (!*client && !(*client = p->client(p->arg, p->part, e)))
+        return -EIO;
+    return p->part->run(p->in, *client, e);
+}
+
+static void run_part(void *arg)
+{
+    struct part_run *p = arg;
+    struct client *client = NULL;
+    for (unsigned failures = 0;; failures = MIN(failures + 1, 6u)) {
+        struct err e = {0};
+        int r = run_once(p, &client, &e);
+        if (r == -ECANCELED || fiber_cancelled())
+            break;
+        log_error(p->part->name, "%s; it starts again in %u s", err_text(&e, r), 1u << failures);
+        if (fiber_sleep(SECONDS(1u << failures)) < 0)
+            break;
+    }
+    client_free(client);
+    free(p);
+}
+
+static bool is_left_out(const struct cluster_config *c, const char *name)
+{
+    struct str rest = str_of(c->without), word;
+    while (c->without && str_next(&rest, ',', &word))
+        if (str_eq(word, str_of(name)))
+            return true;
+    return false;
+}
+
+void parts_start(struct group *g, const struct parts_input *in, bool everywhere_only, part_client *client, void *arg)
+{
+    for (const struct part *part = parts; part->name; part++) {
+        if (is_left_out(in->config, part->name) || (everywhere_only && !part->everywhere))
+            continue;
+        struct part_run *p = NEW(struct part_run);
+        *p = (struct part_run){part, in, client, arg};
+        group_spawn(g, part->name, run_part, p);
+    }
+}
 
 static bool is_part(struct str name)
 {
@@ -204,21 +270,12 @@ static bool is_part(struct str name)
     return false;
 }
 
-bool part_is_left_out(const struct cluster_config *c, const char *name)
-{
-    struct str rest = str_of(c->without), word;
-    while (c->without && str_next(&rest, ',', &word))
-        if (str_eq(word, str_of(name)))
-            return true;
-    return false;
-}
-
 int parts_check(const struct cluster_config *c, struct err *e)
 {
     struct str rest = str_of(c->without), word;
     while (c->without && str_next(&rest, ',', &word))
         if (!is_part(word))
-            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns",
+            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay",
                            STR_ARG(word));
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cube status: is the cluster of this machine running, does it serve, is its node ready. Exit code 0 only when all is. */
 #include "adm/adm.h"
+#include "adm/nodes.h"
 #include "adm/options.h"
 
 #include "base/fiber.h"
@@ -49,6 +50,18 @@ static int print_nodes(struct arena *a, struct client *client, struct err *e)
     return 0;
 }
 
+/* Nodes of ours that are not up: the API knows them only as not ready. */
+static int print_stopped(struct arena *a, const struct cluster_config *c, struct err *e)
+{
+    struct node_list all;
+    int r = nodes_read(a, c, &all, e);
+    for (size_t i = 0; r == 0 && i < all.n; i++)
+        if (!node_pid(&all.list[i]))
+            printf("node        %s is %s\n", all.list[i].name,
+                   all.list[i].stopped ? "stopped; \"cube node start\" starts it" : "down");
+    return r;
+}
+
 static int report(struct arena *a, struct status_call *s, struct err *e)
 {
     struct client *client;
@@ -61,7 +74,9 @@ static int report(struct arena *a, struct status_call *s, struct err *e)
     if (r < 0)
         return r;
     printf("kubeconfig  %s\n", path);
-    r = print_nodes(a, client, e);
+    r = print_stopped(a, &s->config, e);
+    if (r == 0)
+        r = print_nodes(a, client, e);
     client_free(client);
     return r;
 }
@@ -87,7 +102,9 @@ int status_main(int argc, char **argv)
                           &operands);
     if (r)
         return r - 1;
-    r = cluster_config_complete(&a, &s.config, &e);
+    r = cluster_config_load(&a, &s.config, &e);
+    if (r == 0)
+        r = cluster_config_complete(&a, &s.config, &e);
     if (r < 0)
         return complain(&e, r);
     loop_run(run_report, &s);

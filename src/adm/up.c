@@ -18,7 +18,7 @@
 struct up {
     struct cluster_config config;
     bool foreground;
-    int64_t timeout;
+    int64_t timeout, nodes;
     char **argv;
     int argc;
     int code;
@@ -38,7 +38,7 @@ static void tell(void *arg UNUSED, const char *step)
 static void run_here(void *arg)
 {
     struct up *u = arg;
-    int r = cluster_run(&u->config, tell, NULL, &u->err);
+    int r = cluster_run(&u->config, u->nodes, tell, NULL, &u->err);
     if (r < 0) {
         char line[600];
         snprintf(line, sizeof(line), "failed: %s", err_text(&u->err, r));
@@ -148,15 +148,18 @@ int up_main(int argc, char **argv)
         CLUSTER_FLAGS(&u.config),
         {"foreground", 0, FLAG_BOOL, &u.foreground, "Stay in the foreground (for systemd)"},
         {"timeout", 0, FLAG_DURATION, &u.timeout, "How long to wait until it is ready (2m)"},
+        {"nodes", 0, FLAG_INT, &u.nodes, "How many nodes there shall be at least, each further one in namespaces (1)"},
         {"without", 0, FLAG_STRING, &u.config.without,
-         "Parts that somebody else runs, comma separated: controllers, scheduler, kubelet, proxy, dns"},
+         "Parts that somebody else runs, comma separated: controllers, scheduler, kubelet, proxy, dns, overlay"},
         {"debug", 0, FLAG_BOOL, &debug, "Log more"},
         {0},
     };
-    int r = cluster_flags("cube up [flags]", "Starts a one-node cluster on this machine.", flags, argc, argv, &operands);
+    int r = cluster_flags("cube up [flags]", "Starts a cluster on this machine.", flags, argc, argv, &operands);
     if (r)
         return r - 1;
     struct err e = {0};
+    if (u.nodes < 0 || u.nodes > 200)
+        return complain(&e, err_set(&e, -EINVAL, "--nodes %lld: expected 1 to 200", (long long)u.nodes));
     if (operands)
         return complain(&e, err_set(&e, -EINVAL, "up takes no operands, but got \"%s\"", argv[1]));
     if ((r = require_root("up")))

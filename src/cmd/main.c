@@ -9,6 +9,7 @@
 #include "controllers/engine.h"
 #include "dns/dns.h"
 #include "node/kubelet.h"
+#include "overlay/overlay.h"
 #include "proxy/proxy.h"
 #include "scheduler/scheduler.h"
 
@@ -30,6 +31,7 @@ static const struct command {
     {"up", NULL, up_main, "Start a cluster on this machine: everything in one process beside containerd"},
     {"down", NULL, down_main, "Stop it; pods go on running unless told otherwise"},
     {"status", NULL, status_main, "Say how the cluster on this machine is"},
+    {"node", NULL, node_main, "Further nodes on this machine: cube node add|remove|stop|start|list"},
     {"image", NULL, image_main, "Import images from archives: cube image import FILE..."},
     {"kubectl", "kubectl", kubectl_main, "Talk to a cluster"},
     {"apiserver", "kube-apiserver", apiserver_main, "The API server alone"},
@@ -38,6 +40,7 @@ static const struct command {
     {"kubelet", "kubelet", kubelet_main, "The node agent alone"},
     {"proxy", "kube-proxy", proxy_main, "The service proxy alone"},
     {"dns", "coredns", dns_main, "The cluster DNS server alone"},
+    {"overlay", NULL, overlay_main, "The network between pods of different nodes alone"},
     {"version", NULL, version_main, "Print the version"},
 };
 
