@@ -4,6 +4,7 @@
 #include "apiserver/backend.h"
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
+#include "base/base64.h"
 #include "base/os.h"
 #include "names.h"
 #include "net/remotecommand.h"
@@ -118,6 +119,83 @@ static int check_log_options(struct request *r)
     return status_invalid(&r->status, STR(""), STR("PodLogOptions"), r->info.name);
 }
 
+/* The kubelet refused: its answer is the client's. */
+static int pass_answer(struct request *r, struct http_call *call)
+{
+    struct str body = STR_NULL;
+    http_call_read_all(call, 1 << 20, mono_add(os_mono(), SECONDS(10)), &body);
+    struct str type = http_header(&call->headers, "content-type");
+    answer_text(r, call->status, arena_cstr(r->arena, type.n ? type : STR("text/plain")),
+                arena_str(r->arena, body));
+    return 0;
+}
+
+/* ---- logs as messages -------------------------------------------------------------------------------------
+ * A WebSocket client gets the log in messages of the protocol it chose, plain by default; what it sends is ignored. */
+
+enum { LOG_PIECE = 32768 };
+static const char *const log_protocols[] = {"binary.k8s.io", "base64.binary.k8s.io", "", NULL};
+
+struct log_socket {
+    struct websocket *w;
+    struct http_call *call;
+};
+
+/* A log that is followed may be silent for long: the client's end is its own news. */
+static void watch_client(void *arg)
+{
+    struct log_socket *s = arg;
+    struct websocket_message ignored;
+    while (websocket_read(s->w, &ignored, MONO_NEVER) == 0)
+        ;
+    http_call_abort(s->call);
+}
+
+static void send_log(struct arena *a, struct log_socket *s)
+{
+    CLEANUP_BUF struct buf text = BUF_INIT;
+    char *piece = arena_alloc(a, LOG_PIECE);
+    bool encoded = !strcmp(websocket_protocol(s->w), "base64.binary.k8s.io");
+    ssize_t n;
+    int e = 0;
+    while (!e && (n = http_call_read(s->call, piece, LOG_PIECE, MONO_NEVER)) > 0) {
+        text.n = 0;
+        if (encoded)
+            base64_put(&text, str_n(piece, (size_t)n));
+        e = websocket_write(s->w, encoded ? WS_TEXT : WS_BINARY, encoded ? buf_str(&text) : str_n(piece, (size_t)n),
+                            mono_add(os_mono(), SECONDS(60)));
+    }
+    if (!e)
+        websocket_close(s->w, n < 0 ? 1011 : 1000, "", mono_add(os_mono(), SECONDS(5)));
+}
+
+static int log_messages(struct request *r, struct str url)
+{
+    struct err e = {0};
+    struct log_socket s = {0};
+    struct http_request q = {.url = arena_cstr(r->arena, url), .peer_cn = r->kubelet_cn};
+    int x = http_do(r->server->kubelet, &q, mono_add(os_mono(), SECONDS(30)), &s.call, &e);
+    if (x < 0)
+        return status_set(&r->status, 503, "ServiceUnavailable", "error trying to reach service: %s", err_text(&e, x));
+    if (s.call->status != 200) {
+        pass_answer(r, s.call);
+    } else {
+        r->answer.kind = ANSWER_SENT;
+        r->answer.code = 101;
+        if (websocket_accept(r->x, log_protocols, &s.w, &e) == 0) {
+            struct group g = {0};
+            group_spawn(&g, "log client", watch_client, &s);
+            send_log(r->arena, &s);
+            group_stop(&g);
+        } else {
+            r->answer.code = r->x->status;
+        }
+    }
+    websocket_free(s.w);
+    http_call_free(s.call);
+    return 0;
+}
+
 int sub_log(struct request *r)
 {
     CLEANUP_BUF struct buf url = BUF_INIT;
@@ -134,6 +212,8 @@ int sub_log(struct request *r)
         if (query_get(r->arena, r->query, log_params[i], &v))
             query_add(&url, log_params[i], v);
     }
+    if (websocket_wanted(r->x))
+        return log_messages(r, buf_str(&url));
     return backend_proxy(r, r->server->kubelet, buf_str(&url), STR(""));
 }
 
@@ -169,17 +249,6 @@ static void exec_query(struct request *r, struct buf *url)
             query_add(url, params[i].kubelets, STR("1"));
 }
 
-/* The kubelet refused: its answer is the client's. */
-static int pass_answer(struct request *r, struct http_call *call)
-{
-    struct str body = STR_NULL;
-    http_call_read_all(call, 1 << 20, mono_add(os_mono(), SECONDS(10)), &body);
-    struct str type = http_header(&call->headers, "content-type");
-    answer_text(r, call->status, arena_cstr(r->arena, type.n ? type : STR("text/plain")),
-                arena_str(r->arena, body));
-    return 0;
-}
-
 static int unreachable(struct request *r, const struct err *e, int error)
 {
     return status_internal(&r->status, "error dialing backend: %s", err_text(e, error));
@@ -195,7 +264,7 @@ static int translate(struct request *r, struct str url)
     struct mono deadline = mono_add(os_mono(), SECONDS(30));
     if (rc_options_parse(r->arena, r->query, &o, &e) < 0)
         return status_bad_request(&r->status, "%s", err_text(&e, -EINVAL));
-    struct http_request q = {.method = "POST", .url = arena_cstr(r->arena, url)};
+    struct http_request q = {.method = "POST", .url = arena_cstr(r->arena, url), .peer_cn = r->kubelet_cn};
     int x = rc_connect(r->server->kubelet, &q, &o, false, deadline, &backend, &call, &e);
     if (x == HTTP_NO_UPGRADE)
         pass_answer(r, call);
@@ -252,7 +321,7 @@ int sub_portforward(struct request *r)
         url.n--;
     if (!pf_tunnel_wanted(r->x))
         return backend_proxy(r, r->server->kubelet, buf_str(&url), STR(""));
-    struct http_request q = {.method = "POST", .url = arena_cstr(r->arena, buf_str(&url))};
+    struct http_request q = {.method = "POST", .url = arena_cstr(r->arena, buf_str(&url)), .peer_cn = r->kubelet_cn};
     int x = pf_tunnel(r->x, r->server->kubelet, &q, &err);
     if (x < 0)
         return unreachable(r, &err, x);

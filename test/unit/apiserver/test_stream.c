@@ -10,6 +10,7 @@
 #include "auth/x509.h"
 #include "base/os.h"
 #include "net/remotecommand.h"
+#include "net/websocket.h"
 
 #define PODS "/api/v1/namespaces/default/pods"
 
@@ -175,6 +176,41 @@ FIBER_TEST(logs_come_from_the_kubelet)
     kubelet_stop(&k);
 }
 
+static void log_over_websocket(struct fixture *f, const char *protocol, const char *want)
+{
+    const char *const protocols[] = {protocol, NULL};
+    struct websocket *w = NULL;
+    struct http_call *call = NULL;
+    struct websocket_message m = {0};
+    struct err e = {0};
+    struct mono deadline = mono_add(os_mono(), SECONDS(10));
+    struct http_request q = {.url = arena_printf(&f->arena, "%s" PODS "/p/log?container=a", f->base).p};
+    int r = websocket_connect(f->http, &q, protocol ? protocols : NULL, deadline, &w, &call, &e);
+    if (r)
+        fail_msg("%d: %s", r, err_text(&e, r));
+    assert_string_equal(websocket_protocol(w), protocol ? protocol : "");
+    assert_int_equal(websocket_read(w, &m, deadline), 0);
+    assert_str(m.data, want);
+    assert_int_equal(websocket_read(w, &m, deadline), -ENODATA);
+    websocket_free(w);
+    http_call_free(call);
+}
+
+FIBER_TEST(logs_come_as_messages)
+{
+    struct fixture f;
+    struct kubelet k;
+    kubelet_start(&k, true);
+    struct apiserver_config c = config_for(&k);
+    fixture_start(&f, &c);
+    make_objects(&f, k.port);
+    log_over_websocket(&f, NULL, "line\n");
+    log_over_websocket(&f, "binary.k8s.io", "line\n");
+    log_over_websocket(&f, "base64.binary.k8s.io", "bGluZQo=");
+    fixture_stop(&f);
+    kubelet_stop(&k);
+}
+
 FIBER_TEST(a_kubelet_must_prove_itself)
 {
     struct fixture f;
@@ -317,6 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logs_come_from_the_kubelet),
+        cmocka_unit_test(logs_come_as_messages),
         cmocka_unit_test(a_kubelet_must_prove_itself),
         cmocka_unit_test(a_node_cannot_stand_for_another),
         cmocka_unit_test(exec_over_both_carriers),
