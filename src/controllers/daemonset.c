@@ -62,7 +62,8 @@ static int64_t wait_with(const struct daemon *d, struct str node)
     if (all->map.n >= all->sweep_at)
         sweep(all, d->now);
     b = map_get(&all->map, key);
-    int64_t wait = b ? MIN(b->wait * 2, SECONDS(BACKOFF_MAX_SECONDS)) : SECONDS(BACKOFF_SECONDS);
+    bool again = b && !is_forgotten(b, d->now);
+    int64_t wait = again ? MIN(b->wait * 2, SECONDS(BACKOFF_MAX_SECONDS)) : SECONDS(BACKOFF_SECONDS);
     if (!b) {
         b = NEW(struct backoff);
         map_put(&all->map, key, b);

@@ -71,8 +71,8 @@ static void makes_its_first_set(void **state)
     struct world *w = world_new();
     add_deployment(w, 3, "i1", ROLLING("'25%'", "'25%'"));
     const char *got = run(w);
-    assert_non_null(
-        strstr(got, "create replicasets x/\nevent Normal ScalingReplicaSet Scaled up replica set web-"));
+    assert_int_equal(strncmp(got, "create replicasets x/web-", 25), 0);
+    assert_non_null(strstr(got, "\nevent Normal ScalingReplicaSet Scaled up replica set web-"));
     assert_non_null(strstr(got, " from 0 to 3\nstatus deployments x/web "));
     const struct val *rs = world_write(w, 0)->body;
     struct str hash = obj_label(rs, STR("pod-template-hash"));
@@ -180,7 +180,7 @@ static void recreate_waits_until_old_pods_are_gone(void **state)
               "name: old, uid: u-old, controller: true}]}, status: {phase: Running}}");
     assert_null(strstr(run(w), "create"));
     world_remove(w, RES_PODS, "x", "p");
-    assert_non_null(strstr(run(w), "create replicasets x/\n"));
+    assert_non_null(strstr(run(w), "create replicasets x/web-"));
     world_free(w);
 }
 

@@ -213,7 +213,7 @@ static void endpoints_tell_ready_from_not_ready(void **state)
     add_pod(w, "a", 3, true, "", "");
     add_pod(w, "c", 1, false, "", "");
     add_pod(w, "d", 4, true, "deletionTimestamp: '2026-01-01T00:00:00Z'", "");
-    assert_string_equal(run_endpoints(w), "create endpoints x/\n");
+    assert_string_equal(run_endpoints(w), "create endpoints x/web\n");
     const struct val *v = world_write(w, 0)->body, *s = val_item(val_get(v, N_subsets), 0);
     assert_int_equal(val_len(val_get(v, N_subsets)), 1);
     assert_str(val_getstr(val_item(val_get(s, N_addresses), 0), N_ip), "10.0.0.2");

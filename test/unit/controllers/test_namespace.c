@@ -14,7 +14,7 @@ static void gives_every_namespace_a_service_account(void **state)
 {
     struct world *w = world_new();
     world_add(w, RES_NAMESPACES, NS("Active", ""));
-    assert_string_equal(world_reconcile(w, &serviceaccount_controller, "x"), "create serviceaccounts x/\n");
+    assert_string_equal(world_reconcile(w, &serviceaccount_controller, "x"), "create serviceaccounts x/default\n");
     assert_str(obj_name(world_write(w, 0)->body), "default");
     world_apply(w);
     assert_string_equal(world_reconcile(w, &serviceaccount_controller, "x"), "");
@@ -32,7 +32,7 @@ static void publishes_the_root_ca(void **state)
     struct world *w = world_new();
     world_config(w)->root_ca = STR("PEM");
     world_add(w, RES_NAMESPACES, NS("Active", ""));
-    assert_string_equal(world_reconcile(w, &root_ca_controller, "x"), "create configmaps x/\n");
+    assert_string_equal(world_reconcile(w, &root_ca_controller, "x"), "create configmaps x/kube-root-ca.crt\n");
     assert_str(obj_name(world_write(w, 0)->body), "kube-root-ca.crt");
     world_apply(w);
     assert_string_equal(world_reconcile(w, &root_ca_controller, "x"), "");
