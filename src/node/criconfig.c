@@ -358,6 +358,21 @@ static void set_mounts(struct arena *a, struct val *config, const struct cri_con
         val_set_int(a, o, N_propagation, m->propagation);
         if (m->recursive_read_only)
             val_set_bool(a, o, N_recursive_read_only, true);
+        if (m->image.n) {
+            val_set_str(a, val_sub_obj(a, o, N_image), N_image, m->image);
+            if (m->image_sub_path.n)
+                val_set_str(a, o, N_image_sub_path, m->image_sub_path);
+        }
+    }
+}
+
+static void set_devices(struct arena *a, struct val *config, const struct cri_container *c)
+{
+    for (size_t i = 0; i < c->n_devices; i++) {
+        struct val *o = val_add_obj(a, val_sub_list(a, config, N_devices));
+        val_set_str(a, o, N_container_path, c->devices[i].container_path);
+        val_set_str(a, o, N_host_path, c->devices[i].host_path);
+        val_set_str(a, o, N_permissions, c->devices[i].permissions);
     }
 }
 
@@ -380,6 +395,7 @@ struct val *cri_container_config(struct arena *a, const struct val *pod, const s
         val_set(a, o, N_value, val_of_bytes(c->env->items[i].value));
     }
     set_mounts(a, v, c);
+    set_devices(a, v, c);
     struct val *labels = val_sub_map(a, v, N_labels);
     put_identity(a, labels, pod);
     val_put_str(a, labels, STR(CRI_LABEL_CONTAINER), name);

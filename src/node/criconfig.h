@@ -21,10 +21,16 @@ struct cri_node {
 };
 
 struct cri_mount {
+    struct str volume; /* its name; empty for the kubelet's own */
     struct str container_path, host_path;
+    struct str image, image_sub_path; /* instead of host_path: the content of an image (KEP-4639) */
     bool read_only;
     bool recursive_read_only;
     unsigned propagation; /* enum of runtime.v1 MountPropagation */
+};
+
+struct cri_device {
+    struct str container_path, host_path, permissions;
 };
 
 /* All of one container that is not in its spec. */
@@ -39,6 +45,8 @@ struct cri_container {
     const struct env_list *env;
     const struct cri_mount *mounts;
     size_t n_mounts;
+    const struct cri_device *devices;
+    size_t n_devices;
     struct str target_id;        /* of the container whose PID namespace an ephemeral one shares; empty: none */
 };
 

@@ -30,8 +30,9 @@ static void clear_pod_dirs(struct kubelet *k)
     if (k->host->ops->list_dir(k->host, &a, arena_printf(&a, "%s/pods", k->cfg.root_dir).p, &names) == 0)
         for (; *names; names++)
             if (!known(k, str_of(*names)) &&
-                k->host->ops->remove_tree(k->host, pod_dir(&a, k->cfg.root_dir, str_of(*names)).p, &e) < 0)
-                log_warn(LOG, "%s", e.text);
+                (volumes_tear_down(k, str_of(*names), &e) < 0 ||
+                 k->host->ops->remove_tree(k->host, pod_dir(&a, k->cfg.root_dir, str_of(*names)).p, &e) < 0))
+                log_warn(LOG, "orphaned pod %s: %s", *names, e.text);
     arena_done(&a);
 }
 

@@ -15,7 +15,7 @@
 #include "node/objects.h"
 #include "node/podstatus.h"
 #include "node/runtime.h"
-#include "node/volume.h"
+#include "node/volumes.h"
 #include "resources.h"
 
 #define LOG "kubelet"
@@ -51,6 +51,8 @@ struct kubelet {
     struct cri_node cri;
     struct resolv_conf resolv;
     struct group fibers;
+    struct node_volumes *volumes;
+    struct csi *csi;
     bool stopping;
     struct mono started;
     struct wall started_wall;
@@ -198,6 +200,7 @@ struct worker {
     struct group doing;   /* at most one fiber: sync, terminate or clean up */
     int64_t doing_grace;  /* of the terminating fiber */
     bool volumes_dirty;   /* their content may have changed */
+    struct pod_volumes *volumes; /* NULL before the first pass */
     bool volumes_ready, cgroup_ready;
     bool stopped;         /* nothing runs any more */
     bool cleaned;         /* volumes and cgroup are given back */

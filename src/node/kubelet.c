@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "node/csi.h"
 #include "node/kubelet-internal.h"
+#include "node/plugins.h"
 
 #include "net/http.h"
 #include "net/tls.h"
@@ -39,6 +41,7 @@ static void complete_texts(struct arena *a, struct kubelet_config *c)
     c->cri_socket = text_or(a, c->cri_socket, "unix:///run/containerd/containerd.sock");
     c->image_socket = text_or(a, c->image_socket, NULL);
     c->root_dir = text_or(a, c->root_dir, "/var/lib/kubelet");
+    c->local_path_dir = text_or(a, c->local_path_dir, arena_printf(a, "%s/local-path", c->root_dir).p);
     c->pod_logs_dir = text_or(a, c->pod_logs_dir, "/var/log/pods");
     c->container_logs_dir = text_or(a, c->container_logs_dir, NULL);
     c->static_pod_path = text_or(a, c->static_pod_path, NULL);
@@ -197,6 +200,9 @@ static void node_changed(void *arg, const struct resource *res, const struct obj
     } else if (!old || !val_equal(pod_spec(old->val), pod_spec(new_->val))) {
         node_touch(k); /* it may have got its pod CIDR */
     }
+    if (old && new_ && (!val_equal(val_at(old->val, N_status, N_volumesAttached), val_at(new_->val, N_status, N_volumesAttached)) ||
+                        !val_equal(val_at(old->val, N_status, N_volumesInUse), val_at(new_->val, N_status, N_volumesInUse))))
+        node_volumes_wake(k);
 }
 
 static void set_replicas(struct kubelet *k)
@@ -209,6 +215,7 @@ static void set_replicas(struct kubelet *k)
         {.res = &resources[RES_SERVICES]},
         {.res = &resources[RES_NODES], .field_selector = me},
         {.res = classes},
+        {.res = &resources[RES_CSIDRIVERS]},
     };
     if (!k->client)
         return;
@@ -319,6 +326,8 @@ static void tear_down(struct kubelet *k)
     k->stopping = true;
     server_stop(k);
     group_stop(&k->fibers);
+    node_volumes_free(k);
+    csi_free(k);
     pleg_forget_all(k);
     free_workers(k);
     objects_free(k->objects);
@@ -347,6 +356,11 @@ static void start_fibers(struct kubelet *k)
     group_spawn(&k->fibers, "garbage", gc_run, k);
     group_spawn(&k->fibers, "log-rotation", logrotate_run, k);
     group_spawn(&k->fibers, "eviction", eviction_run, k);
+    group_spawn(&k->fibers, "storage-limits", storage_limits_run, k);
+    group_spawn(&k->fibers, "volumes", node_volumes_run, k);
+    group_spawn(&k->fibers, "plugins", plugins_run, k);
+    if (k->client)
+        group_spawn(&k->fibers, "csi-node", csi_node_run, k);
     if (k->client)
         group_spawn(&k->fibers, "lease", lease_run, k);
 }
@@ -371,7 +385,9 @@ int kubelet_run(const struct kubelet_config *config, struct err *e)
     if (r == 0 && !k->cfg.no_server)
         r = server_start(k, e);
     if (r == 0) {
+        csi_start(k);
         set_replicas(k);
+        node_volumes_start(k);
         node_event(k, false, "Starting", "Starting kubelet.");
         start_fibers(k);
         group_spawn(&k->fibers, "sources", start_when_synced, k);

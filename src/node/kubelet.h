@@ -26,6 +26,7 @@ struct kubelet_config {
     const char *cri_socket;         /* [unix:///run/containerd/containerd.sock] */
     const char *image_socket;       /* [cri_socket] */
     const char *root_dir;           /* [/var/lib/kubelet] */
+    const char *local_path_dir;     /* where directories go that are PersistentVolumes [root_dir/local-path] */
     const char *pod_logs_dir;       /* [/var/log/pods] */
     const char *container_logs_dir; /* links for log collectors; NULL: none */
     const char *static_pod_path;    /* folder or file; NULL: none */

@@ -3,6 +3,7 @@
 #include "net/resolve.h"
 #include "node/eviction.h"
 #include "node/kubelet-internal.h"
+#include "type/claim.h"
 #include "type/patch.h"
 #include "types.h"
 
@@ -276,6 +277,7 @@ static struct val *make_status(struct kubelet *k, struct arena *a, const struct 
     set_addresses(k, a, s);
     set_info(k, a, s);
     set_conditions(k, a, s, old);
+    node_volumes_report(k, a, s);
     if (images || !val_get(s, N_images))
         set_images(k, a, s);
     if (!k->cfg.no_server) {
@@ -326,6 +328,7 @@ static int create_node(struct kubelet *k, struct arena *a, const struct val **re
     set_labels(k, a, val_sub_map(a, meta, N_labels));
     val_put_str(a, val_sub_map(a, meta, N_annotations), STR("volumes.kubernetes.io/controller-managed-attach-detach"),
                 STR("true"));
+    val_put_str(a, val_sub_map(a, meta, N_annotations), STR(ANN_LOCAL_PATH_FOLDER), str_of(k->cfg.local_path_dir));
     struct val *spec = val_sub_obj(a, v, N_spec);
     if (k->cfg.provider_id)
         val_set_str(a, spec, N_providerID, str_of(k->cfg.provider_id));
@@ -341,13 +344,18 @@ static int adopt_node(struct kubelet *k, struct arena *a, const struct val **nod
     if (!labels)
         labels = val_new(a, VAL_MAP);
     set_labels(k, a, labels);
-    if (val_equal(labels, obj_labels(*node)))
+    const struct val *notes = val_get(obj_meta(*node), N_annotations);
+    struct val *annotations = notes ? val_copy(a, notes) : val_new(a, VAL_MAP);
+    val_put_str(a, annotations, STR(ANN_LOCAL_PATH_FOLDER), str_of(k->cfg.local_path_dir));
+    if (val_equal(labels, obj_labels(*node)) && val_equal(annotations, notes))
         return 0;
     struct val *old = val_new(a, VAL_OBJ), *new_ = val_new(a, VAL_OBJ);
     struct str patch;
     struct err e;
     val_set_ref(a, val_sub_obj(a, old, N_metadata), N_labels, obj_labels(*node));
+    val_set_ref(a, val_sub_obj(a, old, N_metadata), N_annotations, notes);
     val_set_ref(a, val_sub_obj(a, new_, N_metadata), N_labels, labels);
+    val_set_ref(a, val_sub_obj(a, new_, N_metadata), N_annotations, annotations);
     if (patch_three_way(a, type_at(T_core_v1_Node), old, new_, old, &patch, &e) < 0)
         return 0;
     return client_patch(k->client, CALL(.res = &resources[RES_NODES], .name = str_of(k->cfg.node_name)), PATCH_STRATEGIC,

@@ -142,13 +142,22 @@ static int find_target(struct attempt *t, struct str *ret)
     return 0;
 }
 
+static int mount_volumes(struct attempt *t, const struct val *spec, const struct env_list *env, struct container_volumes *ret)
+{
+    struct volume_list list = worker_volumes(t->s->w);
+    const struct volume *items = list.items;
+    list.recursive_read_only = runtime_mounts_recursively_read_only(t->k, t->s->pod);
+    int r = volume_mounts(t->arena, t->k->host, t->k->cfg.root_dir, t->s->pod, spec, env, &list, ret, &t->e);
+    free((void *)items);
+    return r;
+}
+
 static int configure(struct attempt *t, const struct image_info *image, const struct val **ret)
 {
     struct kubelet *k = t->k;
     const struct val *pod = t->s->pod;
     struct env_list env;
-    struct cri_mount *mounts;
-    size_t n;
+    struct container_volumes v;
     struct cri_container c = {.spec = t->action->spec, .kind = t->action->kind, .image_ref = image->ref,
                               .image_has_uid = image->has_uid, .image_uid = image->uid, .image_user = image->user};
     struct str log_dir =
@@ -159,19 +168,21 @@ static int configure(struct attempt *t, const struct image_info *image, const st
     if (r == 0)
         r = env_make(t->arena, pod, c.spec, &t->s->world->v.env, &env, &t->e);
     if (r == 0)
-        r = volume_mounts(t->arena, k->host, k->cfg.root_dir, pod, c.spec, &env, &t->s->world->v, &mounts, &n, &t->e);
+        r = mount_volumes(t, c.spec, &env, &v);
     if (r == 0)
-        r = add_hosts(t, mounts, &n);
+        r = add_hosts(t, v.mounts, &v.n_mounts);
     if (r == 0)
-        r = add_termination_message(t, mounts, &n);
+        r = add_termination_message(t, v.mounts, &v.n_mounts);
     if (r == 0)
         r = k->host->ops->make_dir(k->host, log_dir.p, 0755, &t->e);
     if (r != 0)
         return r;
     c.restarts = restart_count(t, log_dir.p);
     c.env = &env;
-    c.mounts = mounts;
-    c.n_mounts = n;
+    c.mounts = v.mounts;
+    c.n_mounts = v.n_mounts;
+    c.devices = v.devices;
+    c.n_devices = v.n_devices;
     *ret = cri_container_config(t->arena, pod, &c, &k->cri);
     return 0;
 }

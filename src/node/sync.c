@@ -33,15 +33,13 @@ static int make_cgroup(struct worker *w, const struct val *pod, struct err *e)
 
 static int set_up_volumes(struct worker *w, const struct val *pod, struct world *world, struct err *e)
 {
-    struct kubelet *k = w->k;
     struct err why = {{0}};
     w->volumes_dirty = false;
-    int r = volumes_setup(k->host, k->cfg.root_dir, pod, &world->v, k->facts.memory, &why);
+    int r = volumes_set_up(w, pod, world, &why);
     if (r == -ECANCELED)
         return r;
     if (r < 0) {
         w->volumes_dirty = true;
-        pod_event(k, pod, true, "FailedMount", "%s", why.text);
         return err_set(e, r, "%s", why.text);
     }
     w->volumes_ready = true;

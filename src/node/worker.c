@@ -91,6 +91,7 @@ void worker_free(struct worker *w)
         free(w->tokens[i].text);
     }
     free(w->tokens);
+    pod_volumes_free(w->volumes);
     arena_done(&w->fail_arena);
     arena_done(&w->status_arena);
     free(w->uid);
@@ -286,10 +287,7 @@ static int clean_up(struct worker *w, struct err *e)
 {
     struct kubelet *k = w->k;
     struct arena a = ARENA_INIT;
-    struct str dir = pod_dir(&a, k->cfg.root_dir, str_of(w->uid));
-    int r = k->host->ops->remove_tree(k->host, arena_printf(&a, STR_FMT "/volume-subpaths", STR_ARG(dir)).p, e);
-    if (r == 0)
-        r = k->host->ops->remove_tree(k->host, arena_printf(&a, STR_FMT "/volumes", STR_ARG(dir)).p, e);
+    int r = volumes_tear_down(k, str_of(w->uid), e);
     if (r == 0 && w->pod && !k->cfg.no_cgroups)
         r = k->host->ops->cgroup_remove(k->host, pod_cgroup_path(&a, k->cfg.cgroup_root, w->pod->val).p, e);
     arena_done(&a);
@@ -418,7 +416,7 @@ static bool tokens_stale(const struct worker *w)
 static struct mono step(struct worker *w)
 {
     struct mono next = mono_add(os_mono(), w->k->cfg.sync_period);
-    if (w->stage == WORKER_SYNCING && tokens_stale(w))
+    if (w->stage == WORKER_SYNCING && (tokens_stale(w) || worker_volumes_due(w).ns <= os_mono().ns))
         w->volumes_dirty = true;
     probes_update(w);
     grant_check(w);
@@ -434,6 +432,7 @@ static struct mono step(struct worker *w)
     act(w, &next);
     if (w->stage == WORKER_SYNCING) {
         next.ns = MIN(next.ns, next_refresh(w).ns);
+        next.ns = MIN(next.ns, worker_volumes_due(w).ns);
         next.ns = MIN(next.ns, active_deadline(w).ns);
     }
     return next;

@@ -56,17 +56,14 @@ static void each_service(void *ctx, void (*visit)(void *arg, const struct val *s
 static int get_file(void *ctx, struct arena *a, struct str volume, struct str path, struct str *ret, struct err *e)
 {
     struct world *w = ctx;
-    const struct val *pod = w->pod->val;
-    VAL_EACH (val_at(pod, N_spec, N_volumes), v)
-        if (str_eq(val_getstr(v, N_name), volume)) {
-            struct str root;
-            int r = volume_path(a, w->k->cfg.root_dir, pod, v, &w->v, &root, e);
-            if (r == 0)
-                r = w->k->host->ops->read_file(w->k->host, a, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(root), STR_ARG(path)).p,
-                                               64 << 10, ret, e);
-            return r;
-        }
-    return err_set(e, -EINVAL, "cannot find the volume \"" STR_FMT "\" referenced by FileKeyRef", STR_ARG(volume));
+    struct volume_list list = worker_volumes(w->worker);
+    int r = err_set(e, -EINVAL, "cannot find the volume \"" STR_FMT "\" referenced by FileKeyRef", STR_ARG(volume));
+    for (size_t i = 0; i < list.n; i++)
+        if (str_eq(list.items[i].name, volume))
+            r = w->k->host->ops->read_file(w->k->host, a, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(list.items[i].path),
+                                           STR_ARG(path)).p, 64 << 10, ret, e);
+    free((void *)list.items);
+    return r;
 }
 
 /* ---- tokens (KEP-1205) ----------------------------------------------------------------------------------- */
@@ -183,28 +180,26 @@ static int get_trust_bundle(void *ctx, const struct val *projection, struct aren
     return 0;
 }
 
-static int get_claim(void *ctx, struct str ns, struct str claim, const struct val **ret, struct err *e)
+/* As the API has it now: claims and volumes are asked for one by one, a node may not watch them. */
+static int get_live(void *ctx, uint16_t res, struct str ns, struct str name, const struct val **ret, struct err *e)
 {
     struct world *w = ctx;
     struct arena a = ARENA_INIT;
     struct status s;
-    const struct val *pvc, *pv;
-    int r = 0;
+    const struct val *v;
     status_init(&s, &a);
     if (!w->k->client)
-        return err_set(e, -ENOTCONN, "this node has no API server to ask for claims");
-    r = client_get(w->k->client, CALL(.res = &resources[RES_PERSISTENTVOLUMECLAIMS], .ns = ns, .name = claim), &a, &pvc, &s);
-    struct str volume = r == 0 ? val_str(val_at(pvc, N_spec, N_volumeName)) : STR_NULL;
-    if (r == 0 && volume.n && str_is(val_str(val_at(pvc, N_status, N_phase)), "Bound")) {
-        r = client_get(w->k->client, CALL(.res = &resources[RES_PERSISTENTVOLUMES], .name = volume), &a, &pv, &s);
-        if (r == 0) {
-            struct object *o = object_new(&resources[RES_PERSISTENTVOLUMES], pv);
-            *ret = keep(w, o);
-            object_unref(o);
-        }
+        return err_set(e, -ENOTCONN, "this node has no API server to ask for " STR_FMT, STR_ARG(name));
+    int r = client_get(w->k->client, CALL(.res = &resources[res], .ns = ns, .name = name), &a, &v, &s);
+    if (r == 0) {
+        struct object *o = object_new(&resources[res], v);
+        *ret = keep(w, o);
+        object_unref(o);
+    } else if (r > 0) {
+        r = err_set(e, r == 404 ? -ENOENT : -EIO, STR_FMT, STR_ARG(s.message));
+    } else if (r != -ECANCELED) {
+        err_set(e, r, "the API server cannot be asked: %s", strerror(-r));
     }
-    if (r != 0)
-        r = err_set(e, r < 0 ? r : -EIO, STR_FMT, STR_ARG(s.message));
     arena_done(&a);
     return r;
 }
@@ -215,7 +210,7 @@ void world_init(struct world *w, struct worker *worker)
 {
     struct kubelet *k = worker->k;
     *w = (struct world){.k = k, .worker = worker, .pod = object_ref(worker->pod)};
-    w->v = (struct volume_world){.token = get_token, .trust_bundle = get_trust_bundle, .claim = get_claim, .ctx = w};
+    w->v = (struct volume_world){.token = get_token, .trust_bundle = get_trust_bundle, .get = get_live, .ctx = w};
     struct env_world *env = &w->v.env;
     *env = (struct env_world){
         .config_map = get_config_map,

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "node/plugins.h"
+
+#include "grpc.h"
+#include "net/grpc.h"
+#include "node/kubelet-internal.h"
+
+#define LOOK SECONDS(10) /* between looks at the folder when nothing tells that it changed */
+#define ASK SECONDS(10)  /* for a plug-in to answer */
+
+static const struct plugin_handler *const handlers[] = {&csi_plugin_handler};
+
+/* A socket in the folder. */
+struct plugin {
+    char *path;
+    uint64_t id; /* of the file: made anew, it is another plug-in */
+    bool seen;   /* at this look */
+    const struct plugin_handler *handler; /* NULL: not registered */
+    char *name;
+    struct mono retry_at;
+    unsigned failures;
+};
+
+struct watching {
+    struct kubelet *k;
+    struct map plugins; /* path -> struct plugin */
+};
+
+static void plugin_free(void *v)
+{
+    struct plugin *p = v;
+    free(p->path);
+    free(p->name);
+    free(p);
+}
+
+/* ---- talking to one --------------------------------------------------------------------------------------------- */
+
+static const struct plugin_handler *find_handler(struct str type)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(handlers); i++)
+        if (str_is(type, handlers[i]->type))
+            return handlers[i];
+    return NULL;
+}
+
+static void notify(struct grpc_client *c, int r, const char *problem)
+{
+    struct arena a = ARENA_INIT;
+    struct val *q = val_new(&a, VAL_OBJ);
+    const struct val *answer;
+    val_set_bool(&a, q, N_plugin_registered, r == 0);
+    if (r != 0)
+        val_set_str(&a, q, N_error, str_of(problem));
+    grpc_call(c, &grpc_methods[G_pluginregistration_Registration_NotifyRegistrationStatus], q, mono_add(os_mono(), ASK), &a,
+              &answer, NULL);
+    arena_done(&a);
+}
+
+static int hand_over(struct watching *w, struct plugin *p, const struct val *info, struct err *e)
+{
+    struct str type = val_getstr(info, N_type), endpoint = val_getstr(info, N_endpoint);
+    const struct plugin_handler *h = find_handler(type);
+    if (!h)
+        return err_set(e, -ENOTSUP, "no handler registered for plugin type: " STR_FMT " at socket %s", STR_ARG(type), p->path);
+    int r = h->registered(w->k, val_getstr(info, N_name), endpoint.n ? endpoint : str_of(p->path),
+                          val_get(info, N_supported_versions), e);
+    if (r != 0)
+        return r;
+    p->handler = h;
+    free(p->name);
+    p->name = str_dup(val_getstr(info, N_name));
+    log_info(LOG, "plug-in " STR_FMT " %s is registered", STR_ARG(type), p->name);
+    return 0;
+}
+
+static int ask(struct watching *w, struct plugin *p, struct err *e)
+{
+    struct arena a = ARENA_INIT;
+    const struct val *info;
+    struct str address = arena_printf(&a, "unix:%s", p->path);
+    struct grpc_client *c = grpc_client_new(&(const struct grpc_client_config){.address = address.p});
+    int r = grpc_call(c, &grpc_methods[G_pluginregistration_Registration_GetInfo], val_new(&a, VAL_OBJ),
+                      mono_add(os_mono(), ASK), &a, &info, e);
+    if (r == 0) {
+        r = hand_over(w, p, info, e);
+        if (r != -ECANCELED)
+            notify(c, r, err_text(e, r));
+    }
+    grpc_client_free(c);
+    arena_done(&a);
+    return r;
+}
+
+static void let_go(struct watching *w, struct plugin *p)
+{
+    if (p->handler)
+        p->handler->gone(w->k, str_of(p->name));
+    p->handler = NULL;
+    p->failures = 0;
+    p->retry_at = (struct mono){0};
+}
+
+/* ---- the folder --------------------------------------------------------------------------------------------------- */
+
+static void see(struct watching *w, const char *path, const struct host_stat *st)
+{
+    struct plugin *p = map_get(&w->plugins, str_of(path));
+    if (!p) {
+        p = NEW(struct plugin);
+        *p = (struct plugin){.path = xstrdup(path), .id = st->id};
+        map_put(&w->plugins, str_of(path), p);
+    } else if (p->id != st->id) {
+        let_go(w, p);
+        p->id = st->id;
+    }
+    p->seen = true;
+}
+
+static void look(struct watching *w, const char *dir, unsigned depth)
+{
+    struct arena a = ARENA_INIT;
+    struct host *h = w->k->host;
+    struct host_stat st;
+    char **names;
+    if (h->ops->list_dir(h, &a, dir, &names) == 0)
+        for (; *names; names++) {
+            const char *path = arena_printf(&a, "%s/%s", dir, *names).p;
+            if (**names == '.' || host_stat(h, path, &st) < 0)
+                continue;
+            if (st.kind == 's')
+                see(w, path, &st);
+            else if (st.kind == 'd' && depth < 2)
+                look(w, path, depth + 1);
+        }
+    arena_done(&a);
+}
+
+static void drop_unseen(struct watching *w)
+{
+    MAP_EACH (&w->plugins, m) {
+        struct plugin *p = m->value;
+        if (p->seen) {
+            p->seen = false;
+            continue;
+        }
+        let_go(w, p);
+        map_del(&w->plugins, m->key);
+        plugin_free(p);
+    }
+}
+
+/* Those that are not registered yet; returns when to try again. */
+static struct mono register_new(struct watching *w)
+{
+    struct mono next = mono_add(os_mono(), LOOK);
+    MAP_EACH (&w->plugins, m) {
+        struct plugin *p = m->value;
+        struct err e = {{0}};
+        if (p->handler || fiber_cancelled())
+            continue;
+        if (p->retry_at.ns <= os_mono().ns) {
+            int r = ask(w, p, &e);
+            if (r == 0 || r == -ECANCELED)
+                continue;
+            if (p->failures++ < 3 || p->failures % 30 == 0)
+                log_warn(LOG, "plug-in at %s: %s", p->path, err_text(&e, r));
+            p->retry_at = mono_add(os_mono(), MILLISECONDS(200) << MIN(p->failures, 6u));
+        }
+        next.ns = MIN(next.ns, p->retry_at.ns);
+    }
+    return next;
+}
+
+void plugins_run(void *arg)
+{
+    struct watching w = {.k = arg};
+    struct arena a = ARENA_INIT;
+    struct str dir = arena_printf(&a, "%s/plugins_registry", w.k->cfg.root_dir);
+    w.k->host->ops->make_dir(w.k->host, dir.p, 0750, NULL);
+    while (!fiber_cancelled()) {
+        look(&w, dir.p, 0);
+        drop_unseen(&w);
+        struct mono next = register_new(&w);
+        if (w.k->host->ops->watch_dir(w.k->host, dir.p, next) == 0)
+            fiber_sleep(MILLISECONDS(20)); /* it listens in a moment */
+        else if (next.ns > os_mono().ns)
+            fiber_sleep_until(next);
+    }
+    map_done_with(&w.plugins, plugin_free);
+    arena_done(&a);
+}
