@@ -195,6 +195,22 @@ static void read_ports(struct needs *n)
     n->ports = list;
 }
 
+static void read_volumes(struct needs *n)
+{
+    const struct val *volumes = val_get(n->spec, N_volumes);
+    struct str *claims = ARENA_ARRAY(&n->arena, struct str, val_len(volumes));
+    VAL_EACH(volumes, v)
+    {
+        struct str claim = val_str(val_at(v, N_persistentVolumeClaim, N_claimName));
+        n->volumes_matter |= claim.n || val_get(v, N_ephemeral) || val_get(v, N_gcePersistentDisk) ||
+                             val_get(v, N_awsElasticBlockStore) || val_get(v, N_iscsi) || val_get(v, N_rbd);
+        if (claim.n)
+            claims[n->n_claims++] =
+                arena_printf(&n->arena, STR_FMT "/" STR_FMT, STR_ARG(n->pod->namespace_), STR_ARG(claim));
+    }
+    n->claims = claims;
+}
+
 struct needs *needs_new(struct table *t, const struct object *pod)
 {
     struct needs *n = NEW(struct needs);
@@ -218,6 +234,7 @@ struct needs *needs_new(struct table *t, const struct object *pod)
     n->preferred_affinity = val_at(affinity, N_podAffinity, N_preferredDuringSchedulingIgnoredDuringExecution);
     n->preferred_anti_affinity = val_at(affinity, N_podAntiAffinity, N_preferredDuringSchedulingIgnoredDuringExecution);
     read_ports(n);
+    read_volumes(n);
     return n;
 }
 
@@ -237,18 +254,24 @@ int table_find(const struct table *t, struct str name)
     return (int)(intptr_t)map_get(&t->by_name, name) - 1;
 }
 
+/* Lists are intrusive: when their heads move, they are moved by hand. */
+static void move_list(struct list *from, struct list *to)
+{
+    struct list *l;
+    list_init(to);
+    while ((l = list_pop_front(from)))
+        list_push_back(to, l);
+}
+
 static int add_slot(struct table *t, struct str name)
 {
     if (t->n == t->cap) {
         size_t cap = MAX(t->cap * 2, (size_t)64);
         struct node *nodes = xcalloc(cap, sizeof(*nodes));
-        /* Lists of pods are intrusive: they are moved by hand. */
         for (size_t i = 0; i < t->n; i++) {
             nodes[i] = t->nodes[i];
-            list_init(&nodes[i].pods);
-            struct list *l;
-            while ((l = list_pop_front(&t->nodes[i].pods)))
-                list_push_back(&nodes[i].pods, l);
+            move_list(&t->nodes[i].pods, &nodes[i].pods);
+            move_list(&t->nodes[i].nominated, &nodes[i].nominated);
         }
         free(t->nodes);
         t->nodes = nodes;
@@ -258,6 +281,7 @@ static int add_slot(struct table *t, struct str name)
     }
     int i = (int)t->n++;
     list_init(&t->nodes[i].pods);
+    list_init(&t->nodes[i].nominated);
     map_put(&t->by_name, name, (void *)(intptr_t)(i + 1));
     return i;
 }
@@ -368,6 +392,17 @@ static void count_terms(struct table *t, const struct needs *n, int node, int si
     t->n_preferring += (size_t)(sign * preferring);
 }
 
+static void count_claims(struct table *t, const struct needs *n, int sign)
+{
+    for (size_t i = 0; i < n->n_claims; i++) {
+        intptr_t count = (intptr_t)map_get(&t->claims, n->claims[i]) + sign;
+        if (count)
+            map_put(&t->claims, n->claims[i], (void *)count);
+        else
+            map_del(&t->claims, n->claims[i]);
+    }
+}
+
 void table_drop(struct table *t, struct needs *n, int node)
 {
     n->node = node;
@@ -375,6 +410,7 @@ void table_drop(struct table *t, struct needs *n, int node)
     t->nodes[node].n_pods++;
     charge(t, node, n, 1);
     count_terms(t, n, node, 1);
+    count_claims(t, n, 1);
 }
 
 void table_lift(struct table *t, struct needs *n)
@@ -385,6 +421,7 @@ void table_lift(struct table *t, struct needs *n)
     t->nodes[n->node].n_pods--;
     charge(t, n->node, n, -1);
     count_terms(t, n, n->node, -1);
+    count_claims(t, n, -1);
     n->node = -1;
 }
 
@@ -405,6 +442,28 @@ void table_unplace(struct table *t, struct str uid)
     needs_free(n);
 }
 
+void table_nominate(struct table *t, struct needs *n, struct str node)
+{
+    int i = table_find(t, node);
+    table_unnominate(t, n->pod->uid);
+    if (i < 0)
+        i = add_slot(t, node);
+    n->nominated_to = i;
+    list_push_back(&t->nodes[i].nominated, &n->nominee);
+    t->nodes[i].n_nominated++;
+    map_put(&t->nominated, n->pod->uid, n);
+}
+
+void table_unnominate(struct table *t, struct str uid)
+{
+    struct needs *n = map_del(&t->nominated, uid);
+    if (!n)
+        return;
+    list_remove(&n->nominee);
+    t->nodes[n->nominated_to].n_nominated--;
+    needs_free(n);
+}
+
 static void free_needs(void *p)
 {
     needs_free(p);
@@ -413,6 +472,8 @@ static void free_needs(void *p)
 void table_done(struct table *t)
 {
     map_done_with(&t->placed, free_needs);
+    map_done_with(&t->nominated, free_needs);
+    map_done(&t->claims);
     for (size_t i = 0; i < t->n; i++)
         object_unref(t->nodes[i].object);
     map_done(&t->by_name);
