@@ -148,6 +148,9 @@ static void end(struct jobsync *s)
     const struct verdict *v = &s->verdict;
     int64_t completions = jobsync_completions(s);
     job_set_condition(s, v->type, "True", v->reason, v->message);
+    bool nothing_to_do = s->suspended && completions == 0;
+    if (!val_get(s->status, N_startTime) && !nothing_to_do) /* suspended meanwhile: what has ended has started */
+        val_set_time(s->w->arena, s->status, N_startTime, s->now);
     if (strcmp(v->type, "Failed") == 0) {
         jobsync_tell(s, true, v->reason, v->message);
         return;

@@ -249,34 +249,48 @@ static void check_generated(struct validation *x, const struct vpath *p, const s
         }
 }
 
-static bool suspended_before_start(const struct val *old)
+/* Of a Job that waits with no pods, what decides where and with how much they run may still change (KEP-2926, KEP-5440). */
+static bool template_may_change(const struct val *job)
 {
-    return val_bool(val_at(old, N_spec, N_suspend), false) && !val_at(old, N_status, N_startTime);
+    const struct val *status = val_get(job, N_status);
+    return val_bool(val_at(job, N_spec, N_suspend), false) && val_int(val_get(status, N_active), 0) == 0 &&
+           (!val_get(status, N_startTime) || condition_is(val_get(status, N_conditions), STR("Suspended"), "True"));
 }
 
-/* Of a Job that waits, what decides where and with how much its Pods run may still change (KEP-2926). */
-static const struct val *template_to_compare(struct validation *x, const struct val *template,
-                                             const struct val *old)
+static void take_node_affinity(struct arena *a, struct val *spec, const struct val *from)
 {
-    static const name_id free_to_change[] = {N_affinity, N_nodeSelector, N_tolerations, N_schedulingGates};
+    const struct val *wanted = val_at(from, N_affinity, N_nodeAffinity);
+    if (!wanted && !val_get(spec, N_affinity))
+        return;
+    struct val *affinity = val_sub_obj(a, spec, N_affinity);
+    val_set_ref(a, affinity, N_nodeAffinity, wanted);
+    if (!val_len(affinity) && !val_get(from, N_affinity))
+        val_del(spec, N_affinity);
+}
+
+static void take_resources(struct arena *a, struct val *containers, const struct val *from)
+{
+    if (val_len(containers) != val_len(from))
+        return;
+    for (size_t i = 0; i < val_len(containers); i++)
+        if (str_eq(val_getstr(&containers->items[i], N_name), val_getstr(val_item(from, i), N_name)))
+            val_set_ref(a, &containers->items[i], N_resources, val_get(val_item(from, i), N_resources));
+}
+
+/* The old pod spec with everything that may change as it is in the new one. */
+static const struct val *with_changes(struct validation *x, const struct val *old, const struct val *v)
+{
+    static const name_id free_to_change[] = {N_nodeSelector, N_tolerations, N_schedulingGates};
     struct arena *a = x->s->arena;
-    struct val *copy = val_copy(a, template);
-    if (!copy || !suspended_before_start(x->old))
-        return template;
-    struct val *spec = val_sub_obj(a, copy, N_spec), *meta = val_sub_obj(a, copy, N_metadata);
-    spec = val_mut(copy, N_spec);
-    val_set_ref(a, meta, N_annotations, val_get(obj_meta(old), N_annotations));
-    val_set_ref(a, meta, N_labels, obj_labels(old));
+    struct val *spec = val_copy(a, old);
+    if (!spec)
+        return NULL;
+    take_node_affinity(a, spec, v);
     for (size_t i = 0; i < ARRAY_SIZE(free_to_change); i++)
-        val_set_ref(a, spec, free_to_change[i], val_at(old, N_spec, free_to_change[i]));
-    static const name_id lists[] = {N_containers, N_initContainers};
-    for (size_t l = 0; l < ARRAY_SIZE(lists); l++) {
-        struct val *containers = val_mut(spec, lists[l]);
-        for (size_t i = 0; i < val_len(containers); i++)
-            val_set_ref(a, &containers->items[i], N_resources,
-                        val_get(val_item(val_at(old, N_spec, lists[l]), i), N_resources));
-    }
-    return copy;
+        val_set_ref(a, spec, free_to_change[i], val_get(v, free_to_change[i]));
+    take_resources(a, val_mut(spec, N_containers), val_get(v, N_containers));
+    take_resources(a, val_mut(spec, N_initContainers), val_get(v, N_initContainers));
+    return spec;
 }
 
 static void check_job_update(struct validation *x, const struct vpath *p, const struct val *v,
@@ -295,9 +309,9 @@ static void check_job_update(struct validation *x, const struct vpath *p, const 
           val_get(old, N_completions)))
         say_invalid(x, AT(p, N_completions), completions, "field is immutable");
     const struct vpath *at = AT(p, N_template);
-    if (val_bool(val_get(old, N_suspend), false))
-        check_same(x, AT(at, N_spec), val_get(template_to_compare(x, template, was), N_spec),
-                   val_get(was, N_spec));
+    if (template_may_change(x->old))
+        check_same(x, AT(at, N_spec), val_get(template, N_spec),
+                   with_changes(x, val_get(was, N_spec), val_get(template, N_spec)));
     else
         check_same(x, at, template, was);
 }

@@ -165,6 +165,48 @@ static void test_job_status(void **state)
     run_cases(cases, ARRAY_SIZE(cases));
 }
 
+/* What of a suspended Job's template may change, and when (KEP-2926, KEP-5440). */
+static void test_job_template(void **state)
+{
+    (void)state;
+#define POD_OF(more, resources)                                                                              \
+    "'selector':{'matchLabels':{'a':'b'}},'manualSelector':true,'completions':1,'parallelism':1,"            \
+    "'completionMode':'NonIndexed','template':{'metadata':{'labels':{'a':'b'" more                           \
+    ",'restartPolicy':'Never','dnsPolicy':'Default','terminationGracePeriodSeconds':1,"                      \
+    "'containers':[{'name':'c','image':'i','imagePullPolicy':'Always','terminationMessagePath':'/t',"        \
+    "'terminationMessagePolicy':'File'" resources "}]}}"
+#define SUSPENDED(more, resources) "'suspend':true," POD_OF(more, resources)
+#define PLAIN "}},'spec':{'schedulerName':'s'"
+#define CPU(n) ",'resources':{'requests':{'cpu':'" n "'}}"
+#define IS_SUSPENDED "'conditions':[" COND("Suspended") "]"
+    static const struct validate_case cases[] = {
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN ",'nodeSelector':{'x':'y'}", ""), ""), JOB(SUSPENDED(PLAIN, ""), ""), ""},
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN ",'schedulingGates':[{'name':'x'}]", ""), ""), JOB(SUSPENDED(PLAIN, ""), ""),
+         ""},
+        {RES_JOBS, NULL, JOB(SUSPENDED(",'c':'d'" PLAIN, ""), ""), JOB(SUSPENDED(PLAIN, ""), ""), ""},
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN, CPU("2")), ""), JOB(SUSPENDED(PLAIN, CPU("1")), ""), ""},
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN, CPU("2")), ""), JOB(SUSPENDED(PLAIN, CPU("1")), START), "spec.template Invalid"},
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN, CPU("2")), ""), JOB(SUSPENDED(PLAIN, CPU("1")), START "," IS_SUSPENDED), ""},
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN, CPU("2")), ""), JOB(SUSPENDED(PLAIN, CPU("1")), "'active':1," IS_SUSPENDED),
+         "spec.template Invalid"},
+        {RES_JOBS, NULL, JOB(POD_OF(PLAIN, CPU("2")), ""), JOB(POD_OF(PLAIN, CPU("1")), ""), "spec.template Invalid"},
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN ",'hostname':'h'", ""), ""), JOB(SUSPENDED(PLAIN, ""), ""),
+         "spec.template.spec Invalid"},
+        {RES_JOBS, NULL,
+         JOB(SUSPENDED(PLAIN ",'affinity':{'nodeAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':{"
+                             "'nodeSelectorTerms':[{'matchExpressions':[{'key':'k','operator':'Exists'}]}]}}}", ""), ""),
+         JOB(SUSPENDED(PLAIN, ""), ""), ""},
+        {RES_JOBS, NULL, JOB(SUSPENDED(PLAIN, ""), ""),
+         JOB(SUSPENDED(PLAIN ",'affinity':{'nodeAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':{"
+                             "'nodeSelectorTerms':[{'matchExpressions':[{'key':'k','operator':'Exists'}]}]}}}", ""), ""), ""},
+        {RES_JOBS, NULL,
+         JOB(SUSPENDED(PLAIN ",'affinity':{'podAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{'labelSelector':"
+                             "{'matchLabels':{'a':'b'}},'topologyKey':'k'}]}}", ""), ""),
+         JOB(SUSPENDED(PLAIN, ""), ""), "spec.template.spec Invalid"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
 static void test_other_status(void **state)
 {
     (void)state;
@@ -348,7 +390,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),     cmocka_unit_test(test_pod_status),
-        cmocka_unit_test(test_job_status), cmocka_unit_test(test_other_status),
+        cmocka_unit_test(test_job_status), cmocka_unit_test(test_job_template), cmocka_unit_test(test_other_status),
         cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
         cmocka_unit_test(test_metadata),   cmocka_unit_test(test_slice_ports),
         cmocka_unit_test(test_crd),
