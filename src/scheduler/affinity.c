@@ -5,8 +5,6 @@
 #include "names.h"
 #include "type/meta.h"
 
-enum { HARD_WEIGHT = 1 }; /* what a required term of a placed pod counts in scores (hardPodAffinityWeight) */
-
 /* Counts by (topology key, value). Few distinct keys, so a map a key. */
 struct tally {
     struct str key;
@@ -116,14 +114,19 @@ static void add_wishes(struct affinity *f, const struct val *preferred, int sign
 static void count_wishes(struct affinity *f, const struct needs *placed, const struct val *labels, struct arena *a)
 {
     const struct object *pod = f->pod->pod;
+    const struct profile *p = f->w->profile ? f->w->profile : &default_profile;
     add_wishes(f, f->pod->preferred_affinity, 1, pod, placed->pod, labels, a);
     add_wishes(f, f->pod->preferred_anti_affinity, -1, pod, placed->pod, labels, a);
-    add_wishes(f, placed->preferred_affinity, 1, placed->pod, pod, labels, a);
-    add_wishes(f, placed->preferred_anti_affinity, -1, placed->pod, pod, labels, a);
+    bool others = !p->ignore_preferred_of_others || val_len(f->pod->preferred_affinity) ||
+                  val_len(f->pod->preferred_anti_affinity);
+    if (others) {
+        add_wishes(f, placed->preferred_affinity, 1, placed->pod, pod, labels, a);
+        add_wishes(f, placed->preferred_anti_affinity, -1, placed->pod, pod, labels, a);
+    }
     VAL_EACH(placed->required_affinity, v)
     {
         struct pod_term t;
-        match_read_term(a, v, placed->pod, HARD_WEIGHT, &t);
+        match_read_term(a, v, placed->pod, p->hard_pod_affinity_weight, &t);
         if (match_term(&t, pod, f->w->namespace_labels, f->w->ctx))
             tally_add(&f->wishes, t.topology_key, labels, t.weight);
     }

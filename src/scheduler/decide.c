@@ -3,12 +3,16 @@
 
 #include "names.h"
 #include "scheduler/spread.h"
+#include "scheduler/volumes.h"
 #include "type/meta.h"
 
 #include <math.h>
 
+enum { MAX_REASONS = 24 }; /* of one node */
+
 struct look {
     const struct world *w;
+    const struct profile *profile;
     struct needs *pod;
     struct arena *a;
     struct str node_name;          /* spec.nodeName was set by hand */
@@ -18,6 +22,7 @@ struct look {
     bool tolerates_unschedulable;
     struct spread *spread;
     struct affinity *affinity;
+    struct volumes *volumes;       /* NULL: none that matter */
 };
 
 /* ---- before the nodes are looked at ------------------------------------------------------------------------------ */
@@ -33,7 +38,7 @@ static bool tolerates_unschedulable(struct arena *a, const struct val *toleratio
 struct look *look_new(const struct world *w, struct needs *pod, struct arena *a)
 {
     struct look *l = ARENA_NEW(a, struct look);
-    *l = (struct look){.w = w, .pod = pod, .a = a};
+    *l = (struct look){.w = w, .pod = pod, .a = a, .profile = w->profile ? w->profile : &default_profile};
     l->tolerations = val_get(pod->spec, N_tolerations);
     l->node_name = val_getstr(pod->spec, N_nodeName);
     l->taint_verdicts = ARENA_ARRAY(a, int8_t, w->table->n_taint_sets + 1);
@@ -42,6 +47,7 @@ struct look *look_new(const struct world *w, struct needs *pod, struct arena *a)
     l->tolerates_unschedulable = tolerates_unschedulable(a, l->tolerations);
     l->spread = spread_new(w, pod, a);
     l->affinity = affinity_new(w, pod, a);
+    l->volumes = volumes_new(w, pod, a);
     return l;
 }
 
@@ -107,48 +113,138 @@ static struct str short_of(const struct look *l, int node, size_t at)
     return STR_NULL;
 }
 
+static bool wants_node(const struct look *l, const struct node *n)
+{
+    const struct val *added = val_get(l->profile->added_affinity, N_requiredDuringSchedulingIgnoredDuringExecution);
+    bool matches = !added;
+    VAL_EACH(val_get(added, N_nodeSelectorTerms), t)
+    {
+        matches |= match_node_term(t, n->labels, n->object->name);
+    }
+    return matches && (!l->selects_nodes || match_node(l->pod->spec, n->labels, n->object->name));
+}
+
+/* What neither time nor the end of other pods changes. */
+static struct str node_refusal(const struct look *l, int node)
+{
+    const struct row *r = &l->w->table->rows[node];
+    const struct node *n = &l->w->table->nodes[node];
+    const struct profile *p = l->profile;
+    if (r->unschedulable && !l->tolerates_unschedulable && profile_filters(p, PLUGIN_NODE_UNSCHEDULABLE))
+        return STR("node(s) were unschedulable");
+    if (l->node_name.n && !str_eq(l->node_name, n->object->name) && profile_filters(p, PLUGIN_NODE_NAME))
+        return STR("node(s) didn't match the requested node name");
+    if (profile_filters(p, PLUGIN_TAINT_TOLERATION) && !taints_tolerated(l, r))
+        return STR("node(s) had untolerated taint(s)");
+    if (profile_filters(p, PLUGIN_NODE_AFFINITY) && (l->selects_nodes || p->added_affinity) && !wants_node(l, n))
+        return STR("node(s) didn't match Pod's node affinity/selector");
+    return STR_NULL;
+}
+
 struct str look_filter(const struct look *l, int node, size_t at, bool *ret_resolvable)
 {
-    const struct table *t = l->w->table;
-    const struct row *r = &t->rows[node];
-    const struct node *n = &t->nodes[node];
+    const struct row *r = &l->w->table->rows[node];
+    const struct profile *p = l->profile;
+    bool by_resources = profile_filters(p, PLUGIN_RESOURCES_FIT);
     *ret_resolvable = false;
-    if (at > 0)
-        return short_of(l, node, at);
-    if (r->unschedulable && !l->tolerates_unschedulable)
-        return STR("node(s) were unschedulable");
-    if (l->node_name.n && !str_eq(l->node_name, n->object->name))
-        return STR("node(s) didn't match the requested node name");
-    if (!taints_tolerated(l, r))
-        return STR("node(s) had untolerated taint(s)");
-    if (l->selects_nodes && !match_node(l->pod->spec, n->labels, n->object->name))
-        return STR("node(s) didn't match Pod's node affinity/selector");
+    struct str why = at ? STR_NULL : node_refusal(l, node);
+    if (why.p)
+        return why;
     *ret_resolvable = true;
-    if (l->pod->n_ports && ports_taken(l, n))
+    if (!at && l->pod->n_ports && profile_filters(p, PLUGIN_NODE_PORTS) && ports_taken(l, &l->w->table->nodes[node]))
         return STR("node(s) didn't have free ports for the requested pod ports");
-    struct str lacking = short_of(l, node, 0);
-    if (lacking.p) {
+    if (by_resources && short_of(l, node, 0).p) {
         *ret_resolvable = l->pod->cpu <= r->cpu_total && l->pod->memory <= r->memory_total && !l->pod->unknown_extended;
-        return lacking;
+        return short_of(l, node, at);
     }
-    struct str why = spread_hard(l->spread) ? spread_filter(l->spread, node, ret_resolvable) : STR_NULL;
-    if (!why.p && affinity_filters(l->affinity))
+    if (l->volumes)
+        why = volumes_filter(l->volumes, node, at, ret_resolvable);
+    if (why.p || at)
+        return why;
+    *ret_resolvable = true;
+    if (spread_hard(l->spread) && profile_filters(p, PLUGIN_TOPOLOGY_SPREAD))
+        why = spread_filter(l->spread, node, ret_resolvable);
+    if (!why.p && affinity_filters(l->affinity) && profile_filters(p, PLUGIN_POD_AFFINITY))
         why = affinity_filter(l->affinity, node, ret_resolvable);
+    return why;
+}
+
+struct str look_refusal(const struct look *l)
+{
+    return volumes_refusal(l->volumes);
+}
+
+static bool is_heeded(const struct look *l, const struct needs *nominee)
+{
+    return nominee->priority >= l->pod->priority && !str_eq(nominee->pod->uid, l->pod->pod->uid);
+}
+
+/* With the nominees on the node: all that was counted before they came has to be counted anew. */
+static struct str filter_beside(const struct look *l, int node, bool *ret_resolvable)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct look *beside = look_new(l->w, l->pod, &a);
+    struct str why = look_filter(beside, node, 0, ret_resolvable);
+    why = why.p ? arena_str(l->a, why) : why;
+    look_done(beside);
+    return why;
+}
+
+struct str look_fits(const struct look *l, int node, bool *ret_resolvable)
+{
+    struct table *t = l->w->table;
+    struct node *n = &t->nodes[node];
+    struct str why = look_filter(l, node, 0, ret_resolvable);
+    bool any = false;
+    if (why.p || !n->n_nominated)
+        return why;
+    LIST_EACH(&n->nominated, x)
+    {
+        struct needs *nominee = LIST_ENTRY(x, struct needs, nominee);
+        if (is_heeded(l, nominee)) {
+            table_drop(t, nominee, node);
+            any = true;
+        }
+    }
+    if (any)
+        why = filter_beside(l, node, ret_resolvable);
+    LIST_EACH(&n->nominated, x)
+    {
+        table_lift(t, LIST_ENTRY(x, struct needs, nominee));
+    }
     return why;
 }
 
 /* ---- scores ---------------------------------------------------------------------------------------------------------- */
 
-static int64_t least_allocated(const struct look *l, int node)
+static int64_t room_score(const struct profile *p, int64_t asked, int64_t total)
+{
+    if (p->fit == FIT_BY_SHAPE)
+        return shape_score(&p->fit_shape, asked > total ? 100 : (int64_t)((__int128)asked * 100 / total));
+    if (asked > total)
+        return p->fit == FIT_MOST_ALLOCATED ? 100 : 0;
+    return (int64_t)((__int128)(p->fit == FIT_MOST_ALLOCATED ? asked : total - asked) * 100 / total);
+}
+
+/* NodeResourcesFit's score. By shape, resources that score nothing do not count, and it is rounded. */
+static int64_t room(const struct look *l, int node)
 {
     const struct row *r = &l->w->table->rows[node];
-    int64_t cpu = r->cpu_scored + l->pod->cpu_score, memory = r->memory_scored + l->pod->memory_score;
-    int64_t sum = 0, n = 0;
-    if (r->cpu_total)
-        n++, sum += cpu > r->cpu_total ? 0 : (r->cpu_total - cpu) * 100 / r->cpu_total;
-    if (r->memory_total)
-        n++, sum += memory > r->memory_total ? 0 : (int64_t)((__int128)(r->memory_total - memory) * 100 / r->memory_total);
-    return n ? sum / n : 0;
+    const struct profile *p = l->profile;
+    const struct {
+        int64_t asked, total, weight;
+    } list[] = {{r->cpu_scored + l->pod->cpu_score, r->cpu_total, p->cpu_weight},
+                {r->memory_scored + l->pod->memory_score, r->memory_total, p->memory_weight}};
+    int64_t sum = 0, weights = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++) {
+        int64_t score = list[i].total && list[i].weight ? room_score(p, list[i].asked, list[i].total) : 0;
+        bool counts = list[i].total && (p->fit != FIT_BY_SHAPE || score > 0);
+        sum += score * list[i].weight;
+        weights += counts ? list[i].weight : 0;
+    }
+    if (!weights)
+        return 0;
+    return p->fit == FIT_BY_SHAPE ? (2 * sum + weights) / (2 * weights) : sum / weights;
 }
 
 /* How alike the fractions of cpu and memory in use are: 100 less half their difference. */
@@ -213,13 +309,20 @@ static int64_t intolerable(const struct look *l, int node)
 
 enum normalize { AS_IT_IS, BY_MAX, BY_MAX_REVERSED };
 
+static int64_t volume_room(const struct look *l, int node)
+{
+    int64_t score;
+    return volumes_score(l->volumes, node, &score) ? score : 0;
+}
+
 static const struct scorer {
     int64_t (*score)(const struct look *l, int node);
-    int64_t weight;
+    enum plugin plugin;
     enum normalize normalize;
 } scorers[] = {
-    {intolerable, 3, BY_MAX_REVERSED}, {preferred_nodes, 2, BY_MAX}, {least_allocated, 1, AS_IT_IS},
-    {balanced, 1, AS_IT_IS},           {image_locality, 1, AS_IT_IS},
+    {intolerable, PLUGIN_TAINT_TOLERATION, BY_MAX_REVERSED}, {preferred_nodes, PLUGIN_NODE_AFFINITY, BY_MAX},
+    {room, PLUGIN_RESOURCES_FIT, AS_IT_IS},                  {volume_room, PLUGIN_VOLUME_BINDING, AS_IT_IS},
+    {balanced, PLUGIN_BALANCED_ALLOCATION, AS_IT_IS},        {image_locality, PLUGIN_IMAGE_LOCALITY, AS_IT_IS},
 };
 
 static void normalize(int64_t *scores, size_t n, enum normalize how)
@@ -243,19 +346,22 @@ void look_score(const struct look *l, const int *nodes, size_t n, int64_t *ret)
 {
     int64_t *one = ARENA_ARRAY(l->a, int64_t, n);
     memset(ret, 0, n * sizeof(*ret));
+    const int64_t *weights = l->profile->weights;
     for (size_t k = 0; k < ARRAY_SIZE(scorers); k++) {
+        if (!weights[scorers[k].plugin])
+            continue;
         for (size_t i = 0; i < n; i++)
             one[i] = scorers[k].score(l, nodes[i]);
         normalize(one, n, scorers[k].normalize);
-        add_weighted(ret, one, n, scorers[k].weight);
+        add_weighted(ret, one, n, weights[scorers[k].plugin]);
     }
-    if (spread_soft(l->spread)) {
+    if (spread_soft(l->spread) && weights[PLUGIN_TOPOLOGY_SPREAD]) {
         spread_score(l->spread, nodes, n, one);
-        add_weighted(ret, one, n, 2);
+        add_weighted(ret, one, n, weights[PLUGIN_TOPOLOGY_SPREAD]);
     }
-    if (affinity_scores(l->affinity)) {
+    if (affinity_scores(l->affinity) && weights[PLUGIN_POD_AFFINITY]) {
         affinity_score(l->affinity, nodes, n, one);
-        add_weighted(ret, one, n, 2);
+        add_weighted(ret, one, n, weights[PLUGIN_POD_AFFINITY]);
     }
 }
 
@@ -273,14 +379,24 @@ static void add_reason(struct decision *d, struct str text)
         d->reasons[d->n_reasons++] = (struct reason){text, 1};
 }
 
+/* Was the reason one of those of which a node may give several? */
+static bool has_more(const struct look *l, int node, struct str why)
+{
+    bool ignored;
+    struct str lacking = short_of(l, node, 0);
+    if (lacking.p)
+        return str_eq(lacking, why);
+    return l->volumes && str_eq(volumes_filter(l->volumes, node, 0, &ignored), why);
+}
+
 static void refuse(const struct look *l, int node, struct str why, bool resolvable, struct decision *d)
 {
     bool ignored;
     add_reason(d, why);
     d->n_resolvable += resolvable;
-    if (!short_of(l, node, 0).p || !str_eq(short_of(l, node, 0), why))
+    if (!has_more(l, node, why))
         return;
-    for (size_t at = 1; (why = look_filter(l, node, at, &ignored)).p; at++)
+    for (size_t at = 1; at < MAX_REASONS && (why = look_filter(l, node, at, &ignored)).p; at++)
         add_reason(d, why);
 }
 
@@ -301,30 +417,50 @@ static int best_of(const int *nodes, const int64_t *scores, size_t n, uint64_t r
     return nodes[best];
 }
 
+/* A place was made for it there: it is taken when it fits, without looking further. */
+static int nominated_node(const struct look *l)
+{
+    struct str name = val_getstr(val_get(l->pod->pod->val, N_status), N_nominatedNodeName);
+    int node = name.n ? table_find(l->w->table, name) : -1;
+    bool ignored;
+    return node >= 0 && l->w->table->rows[node].present && !look_fits(l, node, &ignored).p ? node : -1;
+}
+
+static int choose(const struct look *l, uint64_t random, struct decision *d)
+{
+    const struct table *t = l->w->table;
+    int *fit = ARENA_ARRAY(l->a, int, t->n);
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        bool resolvable;
+        if (!t->rows[i].present)
+            continue;
+        struct str why = look_fits(l, (int)i, &resolvable);
+        if (!why.p)
+            fit[n++] = (int)i;
+        else
+            refuse(l, (int)i, why, resolvable, d);
+    }
+    if (!n)
+        return -1;
+    int64_t *scores = ARENA_ARRAY(l->a, int64_t, n);
+    if (n > 1)
+        look_score(l, fit, n, scores);
+    return best_of(fit, scores, n, random);
+}
+
 void decide(const struct world *w, struct needs *pod, uint64_t random, struct decision *ret)
 {
     /* Reasons that were printed live in the pod's own arena; the rest goes at the end. */
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct look *l = look_new(w, pod, &a);
-    int *fit = ARENA_ARRAY(&a, int, w->table->n);
-    size_t n = 0;
-    *ret = (struct decision){.node = -1};
-    for (size_t i = 0; i < w->table->n; i++) {
-        bool resolvable;
-        if (!w->table->rows[i].present)
-            continue;
-        struct str why = look_filter(l, (int)i, 0, &resolvable);
-        if (!why.p)
-            fit[n++] = (int)i;
-        else
-            refuse(l, (int)i, why, resolvable, ret);
-    }
-    if (n) {
-        int64_t *scores = ARENA_ARRAY(&a, int64_t, n);
-        if (n > 1)
-            look_score(l, fit, n, scores);
-        ret->node = best_of(fit, scores, n, random);
-    }
+    *ret = (struct decision){.node = -1, .whole = look_refusal(l)};
+    if (!ret->whole.p)
+        ret->node = nominated_node(l);
+    if (!ret->whole.p && ret->node < 0)
+        ret->node = choose(l, random, ret);
+    if (ret->whole.p)
+        ret->whole = arena_str(&pod->arena, ret->whole);
     for (size_t i = 0; i < ret->n_reasons; i++)
         ret->reasons[i].text = arena_str(&pod->arena, ret->reasons[i].text);
     look_done(l);
@@ -341,6 +477,8 @@ struct str decision_message(struct arena *a, const struct decision *d, size_t n_
     struct str texts[ARRAY_SIZE(d->reasons)];
     if (!n_nodes)
         return STR("no nodes available to schedule pods");
+    if (d->whole.p)
+        return arena_printf(a, "0/%zu nodes are available: " STR_FMT ".", n_nodes, STR_ARG(d->whole));
     for (size_t i = 0; i < d->n_reasons; i++)
         texts[i] = arena_printf(a, "%zu " STR_FMT, d->reasons[i].n, STR_ARG(d->reasons[i].text));
     qsort(texts, d->n_reasons, sizeof(*texts), compare_texts);

@@ -4,13 +4,15 @@
  * a node or the reasons out.
  *
  * Predicates run in upstream's order (NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts,
- * NodeResourcesFit, PodTopologySpread, InterPodAffinity) and the first that refuses a node names its reason. Scores and
+ * NodeResourcesFit, the four of volumes.h, PodTopologySpread, InterPodAffinity) and the first that refuses a node names its reason. Scores and
  * weights are those of the default profile: TaintToleration 3, NodeAffinity 2, PodTopologySpread 2, InterPodAffinity 2,
- * NodeResourcesFit (LeastAllocated) 1, NodeResourcesBalancedAllocation 1, ImageLocality 1.
+ * NodeResourcesFit (LeastAllocated) 1, VolumeBinding 1, NodeResourcesBalancedAllocation 1, ImageLocality 1, or what the
+ * profile says.
  */
 #pragma once
 
 #include "scheduler/match.h"
+#include "scheduler/profile.h"
 
 /* What the decision may look at besides the table. */
 struct world {
@@ -19,6 +21,9 @@ struct world {
     /* Selectors of Services, ReplicaSets ... that select the pod, for default spreading; fills at most max. */
     size_t (*default_selectors)(void *ctx, const struct object *pod, struct arena *a, struct selector *ret, size_t max);
     void *ctx;
+    const struct profile *profile;          /* NULL: the default profile */
+    const struct snapshot *objects;         /* claims, volumes, classes ...; NULL: there are none */
+    const struct volume_promises *promises; /* may be NULL */
 };
 
 struct reason {
@@ -28,6 +33,7 @@ struct reason {
 
 struct decision {
     int node;          /* -1: fits nowhere */
+    struct str whole;  /* why it can go nowhere at all; nodes were not looked at */
     struct reason reasons[32];
     size_t n_reasons;
     size_t n_resolvable; /* refusing nodes where fewer pods would help */
@@ -43,8 +49,13 @@ struct str decision_message(struct arena *a, const struct decision *d, size_t n_
 struct look;
 struct look *look_new(const struct world *w, struct needs *pod, struct arena *a);
 void look_done(struct look *l);
+/* Why the pod can go nowhere at all; STR_NULL: ask about nodes. */
+struct str look_refusal(const struct look *l);
 /* Why the node refuses the pod: STR_NULL when it takes it. *ret_resolvable: taking pods away might help. *ret_more
  * (may be NULL): a further reason (several resources may be short), to be asked for with at = 1, 2 ... */
 struct str look_filter(const struct look *l, int node, size_t at, bool *ret_resolvable);
+/* As look_filter with at 0, but heeding those nominated to the node that are as important: it must fit with and without
+ * them. For the length of the call they are in the table. */
+struct str look_fits(const struct look *l, int node, bool *ret_resolvable);
 /* Total score of each node listed. */
 void look_score(const struct look *l, const int *nodes, size_t n, int64_t *ret);

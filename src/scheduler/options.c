@@ -66,17 +66,16 @@ static int read_election(struct options *o, const struct val *v, struct err *e)
     return r;
 }
 
-/* One profile, with the default plugins: what it could say more would change decisions, so it is refused. */
-static int read_profile(struct options *o, const struct val *profiles, struct err *e)
+/* --scheduler-name names the first. */
+static int read_profiles(struct options *o, const struct val *list, struct err *e)
 {
-    const struct val *p = val_item(profiles, 0);
-    if (val_len(profiles) > 1)
-        return err_set(e, -EINVAL, "profiles: more than one is not supported");
-    if (val_len(val_get(p, N_plugins)) || val_len(val_get(p, N_pluginConfig)))
-        return err_set(
-            e, -EINVAL,
-            "profiles[0]: plugins and pluginConfig are not supported; the default profile is always used");
-    read_text(o, val_get(p, N_schedulerName), "scheduler-name", &o->config.name);
+    struct profile *p;
+    int r = profiles_read(&o->arena, list, &p, &o->config.n_profiles, e);
+    if (r < 0)
+        return r;
+    if (given(o, "scheduler-name"))
+        p[0].name = o->config.name;
+    o->config.profiles = p;
     return 0;
 }
 
@@ -88,7 +87,7 @@ static int apply_file(struct options *o, const struct val *v, struct err *e)
     o->config.backoff_max_ns = SECONDS(val_int(val_get(v, N_podMaxBackoffSeconds), 0));
     read_text(o, val_at(v, N_clientConnection, N_kubeconfig), "kubeconfig", &o->common.kubeconfig);
     int r = read_election(o, val_get(v, N_leaderElection), e);
-    return r < 0 ? r : read_profile(o, val_get(v, N_profiles), e);
+    return r < 0 ? r : read_profiles(o, val_get(v, N_profiles), e);
 }
 
 static int read_file(struct options *o, struct val **ret, struct err *e)

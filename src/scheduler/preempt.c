@@ -42,24 +42,37 @@ static bool fits(const struct attempt *t, int node)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     bool resolvable;
     struct look *l = look_new(t->w, t->pod, &a);
-    bool r = !look_filter(l, node, 0, &resolvable).p;
+    bool r = !look_refusal(l).p && !look_fits(l, node, &resolvable).p;
     look_done(l);
     return r;
+}
+
+/* A budget that selects nothing by a label guards nothing here (upstream's rule; an eviction thinks otherwise), and a pod
+ * that was evicted already is counted. */
+static bool guards(const struct val *budget, const struct needs *p)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct selector s;
+    return str_eq(obj_namespace(budget), p->pod->namespace_) && val_len(p->labels) > 0 &&
+           selector_from_val(&a, val_at(budget, N_spec, N_selector), &s, NULL) == 0 && s.n > 0 &&
+           selector_matches(&s, p->labels) && !val_key(val_at(budget, N_status, N_disruptedPods), p->pod->name);
 }
 
 /* Does losing the pod violate a budget, those already counted in spent (one number a budget) included? */
 static bool violates(const struct attempt *t, const struct needs *p, int64_t *spent)
 {
-    bool any = false;
-    for (size_t i = 0; i < t->n_budgets; i++) {
-        struct arena a CLEANUP_ARENA = ARENA_INIT;
-        struct selector s;
-        if (!str_eq(obj_namespace(t->budgets[i]), p->pod->namespace_) ||
-            selector_from_val(&a, val_at(t->budgets[i], N_spec, N_selector), &s, NULL) < 0 || !selector_matches(&s, p->labels))
-            continue;
-        any = any || ++spent[i] > val_int(val_at(t->budgets[i], N_status, N_disruptionsAllowed), 0);
-    }
-    return any;
+    for (size_t i = 0; i < t->n_budgets; i++)
+        if (guards(t->budgets[i], p) &&
+            ++spent[i] > val_int(val_at(t->budgets[i], N_status, N_disruptionsAllowed), 0))
+            return true;
+    return false;
+}
+
+/* When it was started; one that was not yet is younger than all others. */
+static struct str started(const struct needs *p)
+{
+    struct str at = val_getstr(val_get(p->pod->val, N_status), N_startTime);
+    return at.n ? at : STR("~");
 }
 
 /* The most important first: higher priority, then started earlier. */
@@ -68,7 +81,7 @@ static int by_importance(const void *a, const void *b)
     const struct needs *x = *(struct needs *const *)a, *y = *(struct needs *const *)b;
     if (x->priority != y->priority)
         return x->priority > y->priority ? -1 : 1;
-    return str_cmp(val_getstr(val_get(x->pod->val, N_status), N_startTime), val_getstr(val_get(y->pod->val, N_status), N_startTime));
+    return str_cmp(started(x), started(y));
 }
 
 /* Those that would violate a budget get their chance to stay first. */
@@ -139,7 +152,18 @@ static int32_t highest(const struct candidate *c)
     return h;
 }
 
-/* Upstream's order: fewest violations, lowest highest priority, smallest sum, fewest pods. */
+/* The earliest start of those with the highest priority. */
+static struct str earliest(const struct candidate *c)
+{
+    struct str at = STR("~");
+    int32_t top = highest(c);
+    for (size_t i = 0; i < c->n; i++)
+        if (c->victims[i]->priority == top && str_cmp(started(c->victims[i]), at) < 0)
+            at = started(c->victims[i]);
+    return at;
+}
+
+/* Upstream's order: fewest violations, lowest highest priority, smallest sum, fewest pods, latest start. */
 static bool is_better(const struct candidate *a, const struct candidate *b)
 {
     if (a->violations != b->violations)
@@ -148,7 +172,9 @@ static bool is_better(const struct candidate *a, const struct candidate *b)
         return highest(a) < highest(b);
     if (sum_priorities(a) != sum_priorities(b))
         return sum_priorities(a) < sum_priorities(b);
-    return a->n < b->n;
+    if (a->n != b->n)
+        return a->n < b->n;
+    return str_cmp(earliest(a), earliest(b)) > 0;
 }
 
 void preempt_find(const struct world *w, struct needs *pod, const struct val *const *budgets, size_t n_budgets,
@@ -163,7 +189,7 @@ void preempt_find(const struct world *w, struct needs *pod, const struct val *co
         bool resolvable;
         if (!w->table->rows[i].present)
             continue;
-        if (!look_filter(l, (int)i, 0, &resolvable).p)
+        if (!look_fits(l, (int)i, &resolvable).p)
             continue;
         if (!resolvable) {
             ret->n_unhelpful++;

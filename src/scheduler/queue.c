@@ -148,16 +148,28 @@ void pod_queue_failed(struct pod_queue *q, struct waiting *w, struct mono now)
     make_back_off(q, w, now);
 }
 
-void pod_queue_wake(struct pod_queue *q, struct mono now)
+void pod_queue_wake_some(struct pod_queue *q, struct mono now, bool (*helps)(void *arg, const struct object *pod), void *arg)
 {
     MAP_EACH(&q->pods, e)
     {
         struct waiting *w = e->value;
+        if ((w->place != QUEUE_UNSCHEDULABLE && w->place != QUEUE_TAKEN) || !helps(arg, w->pod))
+            continue;
         if (w->place == QUEUE_UNSCHEDULABLE)
             make_back_off(q, w, now);
-        else if (w->place == QUEUE_TAKEN)
+        else
             w->moved = true;
     }
+}
+
+static bool helps_all(void *arg UNUSED, const struct object *pod UNUSED)
+{
+    return true;
+}
+
+void pod_queue_wake(struct pod_queue *q, struct mono now)
+{
+    pod_queue_wake_some(q, now, helps_all, NULL);
 }
 
 struct mono pod_queue_tick(struct pod_queue *q, struct mono now)

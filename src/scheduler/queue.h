@@ -42,5 +42,7 @@ void pod_queue_unschedulable(struct pod_queue *q, struct waiting *w, struct mono
 void pod_queue_failed(struct pod_queue *q, struct waiting *w, struct mono now);
 /* Something changed that may help: unschedulable ones are tried again, after their back-off. */
 void pod_queue_wake(struct pod_queue *q, struct mono now);
+/* The same for those that it may help. */
+void pod_queue_wake_some(struct pod_queue *q, struct mono now, bool (*helps)(void *arg, const struct object *pod), void *arg);
 /* Moves those whose time has come; when the next one's comes (MONO_NEVER). */
 struct mono pod_queue_tick(struct pod_queue *q, struct mono now);

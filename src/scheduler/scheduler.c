@@ -7,8 +7,11 @@
 #include "client/replica.h"
 #include "names.h"
 #include "resources.h"
+#include "scheduler/binding.h"
 #include "scheduler/preempt.h"
 #include "scheduler/queue.h"
+#include "scheduler/volumes.h"
+#include "type/claim.h"
 #include "type/meta.h"
 #include "wire/json.h"
 
@@ -17,16 +20,25 @@ enum { MAX_BINDING = 256, DECISIONS_A_TURN = 32 };
 struct scheduler {
     const struct scheduler_config *config;
     struct client *client;
-    const char *name;
+    struct profile own_profile;      /* when none was given */
+    const struct profile *profiles;
+    size_t n_profiles;
     struct replica *replica;
-    struct event_recorder *events;
+    struct event_recorder **events;  /* one a profile, in its name */
+    struct snapshot objects;         /* borrowed anew for each decision */
+    struct volume_promises promises;
     struct table table;
     struct pod_queue queue;
     struct world world;
     struct group fibers;
     unsigned binding;        /* bindings and refusals being told */
-    struct waitq work, told;
+    struct waitq work, told, volumes; /* volumes: a claim or a volume changed */
 };
+
+/* What decisions about volumes read. */
+static const uint16_t volume_kinds[] = {RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES,    RES_STORAGECLASSES,
+                                        RES_CSINODES,               RES_CSIDRIVERS,           RES_CSISTORAGECAPACITIES,
+                                        RES_VOLUMEATTACHMENTS,      0};
 
 /* ---- following the cluster ------------------------------------------------------------------------------------- */
 
@@ -36,17 +48,39 @@ static bool has_ended(const struct val *pod)
     return str_is(phase, "Succeeded") || str_is(phase, "Failed");
 }
 
-static bool is_ours(const struct scheduler *s, const struct val *pod)
+/* The profile that the pod asks for; NULL: it is another scheduler's. */
+static const struct profile *profile_of(const struct scheduler *s, const struct val *pod)
 {
     struct str name = val_getstr(val_get(pod, N_spec), N_schedulerName);
-    return str_is(name.n ? name : STR("default-scheduler"), s->name);
+    for (size_t i = 0; i < s->n_profiles; i++)
+        if (str_is(name.n ? name : STR("default-scheduler"), s->profiles[i].name))
+            return &s->profiles[i];
+    return NULL;
+}
+
+static struct event_recorder *recorder_of(const struct scheduler *s, const struct val *pod)
+{
+    const struct profile *p = profile_of(s, pod);
+    return s->events[p ? (size_t)(p - s->profiles) : 0];
 }
 
 static bool waits_for_node(const struct scheduler *s, const struct object *pod)
 {
     const struct val *spec = val_get(pod->val, N_spec);
-    return !val_getstr(spec, N_nodeName).n && is_ours(s, pod->val) && !obj_deleting(pod->val) && !has_ended(pod->val) &&
+    return !val_getstr(spec, N_nodeName).n && profile_of(s, pod->val) && !obj_deleting(pod->val) && !has_ended(pod->val) &&
            !val_len(val_get(spec, N_schedulingGates));
+}
+
+/* Others made room for it, or did not, or it needs it no more. */
+static void note_nomination(struct scheduler *s, const struct object *any, bool waits)
+{
+    struct str node = waits ? val_str(val_at(any->val, N_status, N_nominatedNodeName)) : STR_NULL;
+    if (node.n) {
+        table_nominate(&s->table, needs_new(&s->table, any), node);
+    } else if (map_has(&s->table.nominated, any->uid)) {
+        table_unnominate(&s->table, any->uid);
+        pod_queue_wake(&s->queue, os_mono());
+    }
 }
 
 static void pod_changed(struct scheduler *s, const struct object *old, const struct object *new_)
@@ -65,6 +99,7 @@ static void pod_changed(struct scheduler *s, const struct object *old, const str
         table_unplace(&s->table, any->uid); /* its room is free */
         pod_queue_wake(&s->queue, os_mono());
     }
+    note_nomination(s, any, new_ && waits_for_node(s, new_) && !map_has(&s->table.placed, any->uid));
     if (new_ && waits_for_node(s, new_)) {
         if (!map_has(&s->table.placed, new_->uid)) /* else it is assumed: the binding is on its way */
             pod_queue_put(&s->queue, new_, os_mono());
@@ -88,6 +123,40 @@ static bool node_differs(const struct object *a, const struct object *b)
            !val_equal(obj_labels(a->val), obj_labels(b->val));
 }
 
+static bool has_volumes(void *arg UNUSED, const struct object *pod)
+{
+    VAL_EACH(val_at(pod->val, N_spec, N_volumes), v)
+    {
+        if (val_get(v, N_persistentVolumeClaim) || val_get(v, N_ephemeral))
+            return true;
+    }
+    return false;
+}
+
+static bool has_claim(void *arg, const struct object *pod)
+{
+    const struct object *claim = arg;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    if (!str_eq(pod->namespace_, claim->namespace_))
+        return false;
+    VAL_EACH(val_at(pod->val, N_spec, N_volumes), v)
+    {
+        if (str_eq(pod_claim_name(&a, pod->name, v), claim->name))
+            return true;
+    }
+    return false;
+}
+
+static void volumes_changed(struct scheduler *s, const struct resource *res, const struct object *old, const struct object *new_)
+{
+    const struct object *any = new_ ? new_ : old;
+    if (res->index == RES_PERSISTENTVOLUMECLAIMS)
+        pod_queue_wake_some(&s->queue, os_mono(), has_claim, (void *)(uintptr_t)any);
+    else if (res->index != RES_VOLUMEATTACHMENTS || !new_)
+        pod_queue_wake_some(&s->queue, os_mono(), has_volumes, NULL);
+    waitq_wake_all(&s->volumes);
+}
+
 static void changed(void *arg, const struct resource *res, const struct object *old, const struct object *new_)
 {
     struct scheduler *s = arg;
@@ -97,6 +166,10 @@ static void changed(void *arg, const struct resource *res, const struct object *
         table_node(&s->table, old, new_);
         if (new_ && node_differs(old, new_))
             pod_queue_wake(&s->queue, os_mono());
+    } else {
+        for (const uint16_t *k = volume_kinds; *k; k++)
+            if (*k == res->index)
+                volumes_changed(s, res, old, new_);
     }
     waitq_wake_all(&s->work);
 }
@@ -156,6 +229,8 @@ struct tell {
     struct str message;
     struct str *victims;      /* "ns/name/uid": to be deleted first */
     size_t n_victims;
+    bool give_up;             /* the room that was made for it is of no use */
+    struct volume_plan plan;  /* binding: volumes to be had first; objects referenced */
 };
 
 static struct tell *tell_new(struct scheduler *s, const struct object *pod)
@@ -169,6 +244,10 @@ static struct tell *tell_new(struct scheduler *s, const struct object *pod)
 static void tell_free(struct tell *t)
 {
     object_unref((struct object *)t->pod);
+    for (size_t i = 0; i < t->plan.n; i++) {
+        object_unref((struct object *)(uintptr_t)t->plan.list[i].claim);
+        object_unref((struct object *)(uintptr_t)t->plan.list[i].volume);
+    }
     arena_done(&t->arena);
     t->s->binding--;
     waitq_wake_all(&t->s->told);
@@ -188,39 +267,74 @@ static struct val *binding_of(struct arena *a, const struct object *pod, struct 
     return v;
 }
 
+/* It could not be bound: its room is free again, and it is tried again after its back-off. */
+static void unassume(struct tell *t)
+{
+    struct scheduler *s = t->s;
+    const struct object *now = replica_get(s->replica, &resources[RES_PODS], t->pod->namespace_, t->pod->name);
+    struct needs *assumed = map_get(&s->table.placed, t->pod->uid);
+    if (assumed && (!now || !val_str(val_at(now->val, N_spec, N_nodeName)).n))
+        table_unplace(&s->table, t->pod->uid);
+    if (now && waits_for_node(s, now)) {
+        pod_queue_put(&s->queue, now, os_mono());
+        struct waiting *w = map_get(&s->queue.pods, now->uid);
+        w->tried = os_mono();
+    }
+    fiber_sleep(MILLISECONDS(100));
+    waitq_wake_all(&s->work);
+}
+
+/* Has its volumes bound, which may take minutes: others may bind meanwhile. 0, or it was told why not. */
+static int get_volumes(struct tell *t)
+{
+    struct scheduler *s = t->s;
+    const struct profile *p = profile_of(s, t->pod->val);
+    struct err e = {0};
+    if (!t->plan.n)
+        return 0;
+    struct volume_work work = {.client = s->client, .replica = s->replica, .moved = &s->volumes, .pod = t->pod, .node = t->node,
+                               .timeout_ns = p ? p->bind_timeout_ns : SECONDS(600)};
+    s->binding--;
+    waitq_wake_all(&s->told);
+    int r = volumes_bind(&work, &t->plan, &t->arena, &e);
+    s->binding++;
+    volume_unpromise(&s->promises, &t->plan);
+    if (r && r != -ECANCELED)
+        event_record(recorder_of(s, t->pod->val), &resources[RES_PODS], t->pod->val, true, "FailedScheduling",
+                     "running PreBind plugin \"VolumeBinding\": %s", err_text(&e, r));
+    return r;
+}
+
 static void bind_pod(void *arg)
 {
     struct tell *t = arg;
     struct scheduler *s = t->s;
     struct status status;
     status_init(&status, &t->arena);
-    int r = client_create(s->client,
-                          CALL(.res = &resources[RES_PODS], .ns = t->pod->namespace_, .name = t->pod->name,
-                               .subresource = "binding"),
-                          binding_of(&t->arena, t->pod, t->node), &t->arena, NULL, &status);
+    int r = get_volumes(t);
+    if (r) {
+        unassume(t);
+        tell_free(t);
+        return;
+    }
+    r = client_create(s->client,
+                      CALL(.res = &resources[RES_PODS], .ns = t->pod->namespace_, .name = t->pod->name,
+                           .subresource = "binding"),
+                      binding_of(&t->arena, t->pod, t->node), &t->arena, NULL, &status);
     if (r == 0) {
-        event_record(s->events, &resources[RES_PODS], t->pod->val, false, "Scheduled",
+        event_record(recorder_of(s, t->pod->val), &resources[RES_PODS], t->pod->val, false, "Scheduled",
                      "Successfully assigned " STR_FMT "/" STR_FMT " to " STR_FMT, STR_ARG(t->pod->namespace_),
                      STR_ARG(t->pod->name), STR_ARG(t->node));
     } else if (r != -ECANCELED) {
         log_warn("scheduler", "binding " STR_FMT "/" STR_FMT " to " STR_FMT " failed: " STR_FMT, STR_ARG(t->pod->namespace_),
                  STR_ARG(t->pod->name), STR_ARG(t->node), STR_ARG(r > 0 ? status.message : str_of(strerror(-r))));
-        const struct object *now = replica_get(s->replica, &resources[RES_PODS], t->pod->namespace_, t->pod->name);
-        struct needs *assumed = map_get(&s->table.placed, t->pod->uid);
-        if (assumed && (!now || !val_str(val_at(now->val, N_spec, N_nodeName)).n))
-            table_unplace(&s->table, t->pod->uid);
-        if (now && waits_for_node(s, now)) {
-            pod_queue_put(&s->queue, now, os_mono());
-            struct waiting *w = map_get(&s->queue.pods, now->uid);
-            w->tried = os_mono();
-        }
-        fiber_sleep(MILLISECONDS(100));
-        waitq_wake_all(&s->work);
+        unassume(t);
     }
     tell_free(t);
 }
 
-static struct str condition_patch(struct arena *a, struct str message, struct str nominated)
+/* give_up: it is no longer nominated. */
+static struct str condition_patch(struct arena *a, struct str message, struct str nominated, bool give_up)
 {
     char now[TIME_TEXT_MAX];
     struct buf b CLEANUP_BUF = BUF_INIT;
@@ -229,6 +343,8 @@ static struct str condition_patch(struct arena *a, struct str message, struct st
         buf_puts(&b, "\"nominatedNodeName\":");
         json_encode_str(&b, nominated, 0);
         buf_putc(&b, ',');
+    } else if (give_up) {
+        buf_puts(&b, "\"nominatedNodeName\":null,");
     }
     buf_printf(&b, "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\","
                    "\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\",\"message\":", time_format(os_wall(), now));
@@ -246,7 +362,7 @@ static void delete_victim(struct tell *t, struct str text)
     str_cut(rest, '/', &name, &uid);
     const struct object *victim = replica_get(t->s->replica, &resources[RES_PODS], ns, name);
     if (victim)
-        event_record(t->s->events, &resources[RES_PODS], victim->val, false, "Preempted",
+        event_record(recorder_of(t->s, t->pod->val), &resources[RES_PODS], victim->val, false, "Preempted",
                      "Preempted by pod " STR_FMT " on node " STR_FMT, STR_ARG(t->pod->uid), STR_ARG(t->node));
     int r = client_delete(t->s->client, CALL(.res = &resources[RES_PODS], .ns = ns, .name = name, .uid = uid), &t->arena,
                           NULL, &status);
@@ -265,12 +381,13 @@ static void tell_unschedulable(void *arg)
     int r = client_patch(t->s->client,
                          CALL(.res = &resources[RES_PODS], .ns = t->pod->namespace_, .name = t->pod->name,
                               .subresource = "status"),
-                         PATCH_STRATEGIC, condition_patch(&t->arena, t->message, t->n_victims ? t->node : STR_NULL), &t->arena,
+                         PATCH_STRATEGIC, condition_patch(&t->arena, t->message, t->n_victims ? t->node : STR_NULL, t->give_up),
+                         &t->arena,
                          NULL, &status);
     if (r && r != 404 && r != -ECANCELED)
         log_warn("scheduler", "status of " STR_FMT "/" STR_FMT ": " STR_FMT, STR_ARG(t->pod->namespace_),
                  STR_ARG(t->pod->name), STR_ARG(r > 0 ? status.message : str_of(strerror(-r))));
-    event_record(t->s->events, &resources[RES_PODS], t->pod->val, true, "FailedScheduling", STR_FMT, STR_ARG(t->message));
+    event_record(recorder_of(t->s, t->pod->val), &resources[RES_PODS], t->pod->val, true, "FailedScheduling", STR_FMT, STR_ARG(t->message));
     tell_free(t);
 }
 
@@ -282,11 +399,26 @@ static void start_telling(struct scheduler *s, struct tell *t, fiber_fn *fn)
 
 /* ---- one pod ------------------------------------------------------------------------------------------------------------ */
 
+static void plan_volumes(struct scheduler *s, struct needs *n, int node, struct tell *t)
+{
+    if (!n->volumes_matter)
+        return;
+    volumes_plan_for(&s->world, n, node, &t->arena, &t->plan);
+    for (size_t i = 0; i < t->plan.n; i++) {
+        object_ref(t->plan.list[i].claim);
+        if (t->plan.list[i].volume)
+            object_ref(t->plan.list[i].volume);
+    }
+    volume_promise(&s->promises, &t->plan, t->node);
+}
+
 static void assume(struct scheduler *s, struct needs *n, int node)
 {
     struct tell *t = tell_new(s, n->pod);
     t->node = arena_str(&t->arena, s->table.nodes[node].object->name);
+    plan_volumes(s, n, node, t);
     pod_queue_drop(&s->queue, n->pod->uid);
+    table_unnominate(&s->table, n->pod->uid);
     table_place(&s->table, n, t->node);
     start_telling(s, t, bind_pod);
 }
@@ -302,12 +434,17 @@ static struct str try_preempting(struct scheduler *s, struct needs *n, const str
     {
         budgets[n_budgets++] = it.object->val;
     }
+    if (!profile_filters(s->world.profile, PLUGIN_PREEMPTION))
+        return STR_NULL;
+    if (str_is(val_getstr(n->spec, N_preemptionPolicy), "Never"))
+        return STR("preemption: not eligible due to preemptionPolicy=Never.");
     if (!d->n_resolvable)
         p = (struct preemption){.node = -1, .n_unhelpful = s->table.n_present};
     else if (!preempt_allowed(&s->world, n))
-        return STR("preemption: not eligible due to preemptionPolicy=Never.");
+        return STR("preemption: not eligible due to a terminating pod on the nominated node.");
     else
         preempt_find(&s->world, n, budgets, n_budgets, &a, &p);
+    t->give_up = p.node < 0 && val_str(val_at(n->pod->val, N_status, N_nominatedNodeName)).n > 0;
     if (p.node < 0)
         return preemption_message(&t->arena, &p, s->table.n_present);
     t->node = arena_str(&t->arena, s->table.nodes[p.node].object->name);
@@ -330,7 +467,9 @@ static void refuse(struct scheduler *s, struct waiting *w, struct needs *n, cons
             t->message = arena_printf(&t->arena, STR_FMT " " STR_FMT, STR_ARG(t->message), STR_ARG(more));
     }
     pod_queue_unschedulable(&s->queue, w, os_mono());
-    if (str_eq(w->said, t->message) && !t->n_victims) {
+    if (t->n_victims)
+        table_nominate(&s->table, needs_new(&s->table, n->pod), t->node);
+    if (str_eq(w->said, t->message) && !t->n_victims && !t->give_up) {
         s->binding++; /* tell_free takes it back */
         tell_free(t);
         return;
@@ -344,6 +483,8 @@ static void schedule_one(struct scheduler *s, struct waiting *w)
 {
     struct decision d;
     struct needs *n = needs_new(&s->table, w->pod);
+    s->world.profile = profile_of(s, w->pod->val);
+    snapshot_borrow(s->replica, volume_kinds, &s->objects);
     decide(&s->world, n, os_random_u64(), &d);
     if (d.node >= 0) {
         assume(s, n, d.node);
@@ -377,6 +518,33 @@ static int serve(struct scheduler *s)
     }
 }
 
+static void read_config(struct scheduler *s, const struct scheduler_config *c)
+{
+    s->own_profile = default_profile;
+    if (c->name)
+        s->own_profile.name = c->name;
+    s->profiles = c->n_profiles ? c->profiles : &s->own_profile;
+    s->n_profiles = MAX(c->n_profiles, (size_t)1);
+    s->queue.backoff_first = c->backoff_first_ns ? c->backoff_first_ns : SECONDS(1);
+    s->queue.backoff_max = c->backoff_max_ns ? c->backoff_max_ns : SECONDS(10);
+    s->events = xcalloc(s->n_profiles, sizeof(struct event_recorder *));
+    for (size_t i = 0; i < s->n_profiles; i++)
+        s->events[i] = event_recorder_new(c->client, s->profiles[i].name, NULL);
+}
+
+static void scheduler_done(struct scheduler *s)
+{
+    group_stop(&s->fibers);
+    replica_free(s->replica);
+    for (size_t i = 0; i < s->n_profiles; i++)
+        event_recorder_free(s->events[i]);
+    free(s->events);
+    snapshot_return(&s->objects);
+    volume_promises_done(&s->promises);
+    pod_queue_done(&s->queue);
+    table_done(&s->table);
+}
+
 int scheduler_run(const struct scheduler_config *c, struct err *e UNUSED)
 {
     const struct replica_kind kinds[] = {
@@ -388,22 +556,24 @@ int scheduler_run(const struct scheduler_config *c, struct err *e UNUSED)
         {.res = &resources[RES_REPLICATIONCONTROLLERS]},
         {.res = &resources[RES_STATEFULSETS]},
         {.res = &resources[RES_PODDISRUPTIONBUDGETS]},
+        {.res = &resources[RES_PERSISTENTVOLUMECLAIMS]},
+        {.res = &resources[RES_PERSISTENTVOLUMES]},
+        {.res = &resources[RES_STORAGECLASSES]},
+        {.res = &resources[RES_CSINODES]},
+        {.res = &resources[RES_CSIDRIVERS]},
+        {.res = &resources[RES_CSISTORAGECAPACITIES]},
+        {.res = &resources[RES_VOLUMEATTACHMENTS]},
     };
-    struct scheduler s = {.config = c, .client = c->client, .name = c->name ? c->name : "default-scheduler"};
-    s.queue.backoff_first = c->backoff_first_ns ? c->backoff_first_ns : SECONDS(1);
-    s.queue.backoff_max = c->backoff_max_ns ? c->backoff_max_ns : SECONDS(10);
-    s.world = (struct world){&s.table, labels_of_namespace, default_selectors, &s};
-    s.events = event_recorder_new(c->client, s.name, NULL);
+    struct scheduler s = {.config = c, .client = c->client};
+    read_config(&s, c);
+    s.world = (struct world){.table = &s.table, .namespace_labels = labels_of_namespace, .default_selectors = default_selectors,
+                             .ctx = &s, .objects = &s.objects, .promises = &s.promises};
     s.replica = replica_new(c->client, kinds, ARRAY_SIZE(kinds));
     replica_on_change(s.replica, changed, &s);
     replica_start(s.replica);
     int r = replica_wait_synced(s.replica, MONO_NEVER); /* half a picture would overfill nodes */
     if (r == 0)
         r = serve(&s);
-    group_stop(&s.fibers);
-    replica_free(s.replica);
-    event_recorder_free(s.events);
-    pod_queue_done(&s.queue);
-    table_done(&s.table);
+    scheduler_done(&s);
     return r;
 }

@@ -6,10 +6,13 @@
 #pragma once
 
 #include "client/client.h"
+#include "scheduler/profile.h"
 
 struct scheduler_config {
     struct client *client;
-    const char *name;         /* pods with this spec.schedulerName; NULL: "default-scheduler" */
+    const char *name;         /* without profiles: pods with this spec.schedulerName; NULL: "default-scheduler" */
+    const struct profile *profiles; /* NULL: the default one alone */
+    size_t n_profiles;
     uint64_t seed;            /* of the choice among equals; 0: from the door */
     int64_t backoff_first_ns; /* 0: 1 s */
     int64_t backoff_max_ns;   /* 0: 10 s */

@@ -92,6 +92,28 @@ static void read_constraint(struct spread *s, const struct val *v)
     c->hostname = str_is(c->key, HOSTNAME_LABEL);
 }
 
+/* Those that the profile lists, for pods that something selects. */
+static void add_listed(struct spread *s, const struct val *list, struct selector *selectors, size_t n)
+{
+    size_t hard = s->n_hard, soft = s->n_soft;
+    if (!n)
+        return;
+    VAL_EACH(list, v)
+    {
+        read_constraint(s, v);
+    }
+    for (; hard < s->n_hard; hard++) {
+        s->hard[hard].selectors = selectors;
+        s->hard[hard].n_selectors = n;
+        s->hard[hard].self_match = selects(&s->hard[hard], s->pod->labels);
+    }
+    for (; soft < s->n_soft; soft++) {
+        s->soft[soft].selectors = selectors;
+        s->soft[soft].n_selectors = n;
+    }
+    s->need_all_keys = true;
+}
+
 /* Pods without constraints of their own spread over hosts and zones with those that the same Service or set selects. */
 static void add_defaults(struct spread *s)
 {
@@ -103,6 +125,10 @@ static void add_defaults(struct spread *s)
         return;
     struct selector *selectors = ARENA_ARRAY(s->a, struct selector, MAX_DEFAULT_SELECTORS);
     size_t n = s->w->default_selectors(s->w->ctx, s->pod->pod, s->a, selectors, MAX_DEFAULT_SELECTORS);
+    if (s->w->profile && s->w->profile->spread_by_list) {
+        add_listed(s, s->w->profile->default_constraints, selectors, n);
+        return;
+    }
     for (size_t i = 0; n && i < ARRAY_SIZE(defaults); i++)
         s->soft[s->n_soft++] = (struct constraint){.key = defaults[i].key, .selectors = selectors, .n_selectors = n,
                                                    .max_skew = defaults[i].max_skew, .min_domains = 1,

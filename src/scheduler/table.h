@@ -34,7 +34,12 @@ struct needs {
     const struct val *spec, *labels;
     const struct val *required_affinity, *required_anti_affinity; /* of pods: terms */
     const struct val *preferred_affinity, *preferred_anti_affinity;
+    bool volumes_matter;                   /* has claims, or disks that not every pod may share */
+    const struct str *claims;              /* "ns/name" of those named in its volumes (not of ephemeral ones) */
+    size_t n_claims;
     struct list on_node;                   /* placed: on the node's list */
+    struct list nominee;                   /* nominated: on the node's list of those */
+    int nominated_to;
     int node;                              /* placed: index of the node, else -1 */
 };
 
@@ -53,6 +58,8 @@ struct node {
     const struct val *labels, *images;
     struct list pods;      /* struct needs.on_node */
     size_t n_pods, n_anti; /* pods with required anti-affinity among them */
+    struct list nominated; /* struct needs.nominee: others made room for them here */
+    size_t n_nominated;
     int64_t extended_free[MAX_EXTENDED];
 };
 
@@ -62,6 +69,8 @@ struct table {
     size_t n, cap, n_present;
     struct map by_name;          /* name -> index + 1 */
     struct map placed;           /* pod uid -> struct needs * */
+    struct map nominated;        /* pod uid -> struct needs *: not placed, see table_nominate */
+    struct map claims;           /* "ns/name" -> number of placed pods that have the claim, as pointer */
     const struct val **taint_sets; /* [0] is NULL; LISTs kept in arena */
     uint16_t n_taint_sets;
     struct map taint_ids;        /* text -> id */
@@ -82,6 +91,10 @@ void needs_free(struct needs *n);
 void table_place(struct table *t, struct needs *n, struct str node);
 /* Takes a pod out; its needs are freed. */
 void table_unplace(struct table *t, struct str uid);
+/* A pod waits for its victims to leave a node (status.nominatedNodeName): it takes no room, but decisions about pods that
+ * are no more important heed it. Replaces an earlier nomination. */
+void table_nominate(struct table *t, struct needs *n, struct str node);
+void table_unnominate(struct table *t, struct str uid); /* its needs are freed; fine when there is none */
 /* For "what if": out and in again without freeing. */
 void table_lift(struct table *t, struct needs *n);
 void table_drop(struct table *t, struct needs *n, int node);
