@@ -97,7 +97,7 @@ struct kubelet {
 
     struct http_client *http; /* for probes, hooks and the runtime's streaming server */
     struct http_server *server, *healthz;
-    struct map auth_cache; /* server_auth.c */
+    struct map auth_cache, auth_refused; /* server_auth.c */
 };
 
 /* ---- world.c: what a Pod may ask for beyond itself ----------------------------------------------------------- */

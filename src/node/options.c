@@ -467,6 +467,8 @@ int kubelet_options_read(struct kubelet_options *o, int argc, char **argv, struc
     int r = parse(&o->arena, look, argc, argv, e);
     if (r == 0 && first.config && *first.config)
         r = take_file(&o->arena, first.config, look, &s, e);
+    else if (r == 0 && first.client_ca && *first.client_ca)
+        file_defaults(&s); /* who says which clients are trusted means to keep the others out */
     else if (r == 0)
         s.anonymous = true; /* flags alone have upstream's oldest defaults */
     if (r == 0)

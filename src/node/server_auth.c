@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who asks and what they may: client certificate or bearer token (TokenReview), then SubjectAccessReview on the
- * node's subresources (KEP-2862: the narrow one first, then "proxy"). Answers are remembered for a while.
+ * node's subresources (KEP-2862: the narrow one first, then "proxy"). Answers are remembered for a while: as many as
+ * CACHE_MAX, refusals apart, few and short, so that a flood of bad tokens pushes nothing good out. Tokens themselves are
+ * not kept, only their SHA-256.
  */
+#include "auth/crypto.h"
 #include "net/http.h"
 #include "node/kubelet-internal.h"
 
@@ -10,7 +13,9 @@
 #define ALLOWED_GOOD SECONDS(300)
 #define DENIED_GOOD SECONDS(30)
 
-enum { CACHE_MAX = 4096, GROUPS_MAX = 64 };
+#define REFUSED_GOOD SECONDS(2)
+
+enum { CACHE_MAX = 4096, REFUSED_MAX = 256, GROUPS_MAX = 64 };
 
 struct user {
     struct str name;
@@ -37,26 +42,43 @@ static void answer_free(void *p)
 void server_auth_forget(struct kubelet *k)
 {
     map_done_with(&k->auth_cache, answer_free);
+    map_done_with(&k->auth_refused, answer_free);
 }
 
-static struct answer *remembered(struct kubelet *k, struct str key)
+static struct answer *remembered(struct map *m, struct str key)
 {
-    struct answer *a = map_get(&k->auth_cache, key);
+    struct answer *a = map_get(m, key);
     if (a && a->until.ns > os_mono().ns)
         return a;
     if (a)
-        answer_free(map_del(&k->auth_cache, key));
+        answer_free(map_del(m, key));
     return NULL;
 }
 
-static struct answer *remember(struct kubelet *k, struct str key, bool yes, int64_t good)
+/* Takes out whose time is up, else the one whose time is up next. */
+static void make_room(struct map *m, size_t most)
 {
-    if (k->auth_cache.n >= CACHE_MAX)
-        server_auth_forget(k);
+    while (m->n >= most) {
+        struct str first = STR_NULL;
+        int64_t until = INT64_MAX;
+        MAP_EACH (m, e) {
+            const struct answer *a = e->value;
+            if (a->until.ns < until) {
+                until = a->until.ns;
+                first = e->key;
+            }
+        }
+        answer_free(map_del(m, first));
+    }
+}
+
+static struct answer *remember(struct map *m, size_t most, struct str key, bool yes, int64_t good)
+{
     struct answer *a = NEW(struct answer), *old;
+    make_room(m, most);
     a->yes = yes;
     a->until = mono_add(os_mono(), good);
-    old = map_put(&k->auth_cache, key, a);
+    old = map_put(m, key, a);
     if (old)
         answer_free(old);
     return a;
@@ -92,8 +114,11 @@ static void copy_user(struct arena *a, const struct user *from, struct user *ret
 /* Asks the API whose token it is. False: nobody's. */
 static bool user_from_token(struct kubelet *k, struct arena *a, struct str token, struct user *ret)
 {
-    struct str key = arena_printf(a, "token:%016llx:" STR_FMT, (unsigned long long)str_hash(token), STR_ARG(token));
-    struct answer *known = remembered(k, key);
+    char digest[65];
+    struct str key = arena_printf(a, "token:%s", sha256_hex(token, digest));
+    struct answer *known = remembered(&k->auth_cache, key);
+    if (!known && remembered(&k->auth_refused, key))
+        return false;
     if (!known) {
         const struct resource *res = resource_find(STR("authentication.k8s.io"), STR("v1"), STR("tokenreviews"));
         struct val *v = val_new(a, VAL_OBJ);
@@ -104,17 +129,19 @@ static bool user_from_token(struct kubelet *k, struct arena *a, struct str token
         if (client_create(k->client, CALL(.res = res), v, a, &answer, &s) != 0)
             return false;
         const struct val *st = val_get(answer, N_status), *user = val_get(st, N_user);
-        bool good = val_bool(val_get(st, N_authenticated), false);
-        known = remember(k, key, good, good ? TOKEN_GOOD : SECONDS(5));
+        if (!val_bool(val_get(st, N_authenticated), false)) {
+            remember(&k->auth_refused, REFUSED_MAX, key, false, REFUSED_GOOD);
+            return false;
+        }
+        known = remember(&k->auth_cache, CACHE_MAX, key, true, TOKEN_GOOD);
         known->user.name = arena_str(&known->arena, val_getstr(user, N_username));
         known->user.uid = arena_str(&known->arena, val_getstr(user, N_uid));
         VAL_EACH (val_get(user, N_groups), g)
             add_group(&known->arena, &known->user, val_str(g));
         add_group(&known->arena, &known->user, STR("system:authenticated"));
     }
-    if (known->yes)
-        copy_user(a, &known->user, ret);
-    return known->yes;
+    copy_user(a, &known->user, ret);
+    return true;
 }
 
 static bool authenticate(struct kubelet *k, struct http_exchange *x, struct user *ret)
@@ -201,7 +228,7 @@ static int may(struct kubelet *k, struct arena *a, const struct user *u, const c
     struct str groups = u->n_groups ? arena_join(a, u->groups, u->n_groups, STR("\n")) : STR("");
     struct str key = arena_printf(a, "may:%s:%s:%zu:" STR_FMT ":" STR_FMT, verb, sub, u->name.n, STR_ARG(u->name),
                                   STR_ARG(groups)); /* names have colons, too */
-    struct answer *known = remembered(k, key);
+    struct answer *known = remembered(&k->auth_cache, key);
     if (!known) {
         const struct resource *res = resource_find(STR("authorization.k8s.io"), STR("v1"), STR("subjectaccessreviews"));
         const struct val *answer;
@@ -211,7 +238,7 @@ static int may(struct kubelet *k, struct arena *a, const struct user *u, const c
         if (r != 0)
             return -EIO;
         bool yes = val_bool(val_at(answer, N_status, N_allowed), false);
-        known = remember(k, key, yes, yes ? ALLOWED_GOOD : DENIED_GOOD);
+        known = remember(&k->auth_cache, CACHE_MAX, key, yes, yes ? ALLOWED_GOOD : DENIED_GOOD);
     }
     return known->yes;
 }
@@ -224,8 +251,12 @@ bool server_allows(struct kubelet *k, struct http_exchange *x)
         http_respond(x, 401, "text/plain; charset=utf-8", STR("Unauthorized"));
         return false;
     }
-    if (k->cfg.authorize_always || !k->client)
+    if (k->cfg.authorize_always)
         return true;
+    if (!k->client) { /* nobody to ask: closed */
+        http_respond(x, 403, "text/plain; charset=utf-8", STR("Forbidden (there is no API server to ask)"));
+        return false;
+    }
     int r = 0;
     for (const char *const *s = subs; *s && r == 0; s++)
         r = may(k, &x->arena, &u, verb, *s);

@@ -59,13 +59,14 @@ static bool same_containers(struct validation *x, const struct vpath *p, const s
         say_forbidden(x, p, arena_printf(a, "%s may not be added or removed on resize", what).p);
         return false;
     }
+    bool same = true;
     for (size_t i = 0; i < val_len(old); i++)
         if (!str_eq(val_getstr(val_item(list, i), N_name), val_getstr(val_item(old, i), N_name))) {
             say_forbidden(x, AT(ITEM(p, i), N_name),
                           arena_printf(a, "%s may not be renamed or reordered on resize", what).p);
-            return false;
+            same = false;
         }
-    return true;
+    return same;
 }
 
 static bool removed(const struct val *map, const struct val *old)
