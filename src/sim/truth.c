@@ -40,10 +40,17 @@ struct living *truth_begin(struct truth *t, const char *machine, struct str uid,
                        other->pod, other->machine, STR_ARG(ip));
         return NULL;
     }
+    other = map_get(&t->by_name, pod);
+    if (other) {
+        truth_violated(t, "pod " STR_FMT " begins on %s while its namesake lives on %s", STR_ARG(pod), machine,
+                       other->machine);
+        return NULL;
+    }
     struct living *l = NEW(struct living);
     *l = (struct living){str_dup(uid), str_dup(ip), str_dup(pod), machine};
     map_put(&t->by_uid, uid, l);
     map_put(&t->by_ip, ip, l);
+    map_put(&t->by_name, pod, l);
     return l;
 }
 
@@ -53,11 +60,13 @@ void truth_end(struct truth *t, struct living *l)
         return;
     map_del(&t->by_uid, str_of(l->uid));
     map_del(&t->by_ip, str_of(l->ip));
+    map_del(&t->by_name, str_of(l->pod));
     living_free(l);
 }
 
 void truth_done(struct truth *t)
 {
     map_done(&t->by_ip);
+    map_done(&t->by_name);
     map_done_with(&t->by_uid, living_free);
 }

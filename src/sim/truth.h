@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What really runs on the machines of a simulated cluster, whatever anybody thinks: pods by uid and by address. What must
- * never be is found where it happens and kept as a sentence. */
+/* What really runs on the machines of a simulated cluster, whatever anybody thinks: pods by uid, by address and by name
+ * (two of one name at once would be two of one StatefulSet's identity). What must never be is found where it happens and
+ * kept as a sentence. */
 #pragma once
 
 #include "base/map.h"
 
 struct truth {
-    struct map by_uid, by_ip; /* -> struct living */
+    struct map by_uid, by_ip, by_name; /* -> struct living */
     unsigned violations;
     char first[512]; /* the first violation, with its time */
 };
