@@ -278,39 +278,120 @@ FIBER_TEST(deletes_collections)
     fixture_stop(&f);
 }
 
+#define BUDGETS "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+#define EVICTION "{\"kind\":\"Eviction\",\"apiVersion\":\"policy/v1\",\"metadata\":{\"name\":\"p\"}"
+
+/* A pod "p" on a node, so that it takes its time to go; ready: its condition. */
+static void make_evictable(struct fixture *f, const char *ready)
+{
+    struct str status = arena_printf(&f->arena,
+                                     "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":"
+                                     "\"%s\"}]}}",
+                                     ready);
+    assert_code(post(f, PODS,
+                     "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"nodeName\":\"n\",\"containers\":"
+                     "[{\"name\":\"c\",\"image\":\"i\"}]}}"),
+                201);
+    assert_code(patch(f, PODS "/p/status", "merge-patch+json", status.p), 200);
+}
+
+static void make_budget(struct fixture *f, const char *name, const char *policy)
+{
+    struct str body = arena_printf(&f->arena,
+                                   "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"minAvailable\":1%s,\"selector\":"
+                                   "{\"matchLabels\":{\"a\":\"b\"}}}}",
+                                   name, policy);
+    assert_code(post(f, BUDGETS, body.p), 201);
+}
+
+static void set_budget(struct fixture *f, const char *status)
+{
+    struct str body = arena_printf(&f->arena, "{\"status\":{\"observedGeneration\":1,%s}}", status);
+    assert_code(patch(f, BUDGETS "/b/status", "merge-patch+json", body.p), 200);
+}
+
 FIBER_TEST(evictions_ask_the_budget)
 {
     struct fixture f;
     start(&f);
-    assert_code(
-        post(&f, PODS,
-             "{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":"
-             "\"c\",\"image\":\"i\"}]}}"),
-        201);
-    assert_code(
-        patch(
-            &f, PODS "/p/status", "merge-patch+json",
-            "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}"),
-        200);
-    assert_code(
-        post(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":1,\"selector\":{\"matchLabels\":"
-             "{\"a\":\"b\"}}}}"),
-        201);
-    const char *eviction =
-        "{\"kind\":\"Eviction\",\"apiVersion\":\"policy/v1\",\"metadata\":{\"name\":\"p\"}}";
-    struct reply r = post(&f, PODS "/p/eviction", eviction);
+    make_evictable(&f, "True");
+    make_budget(&f, "b", "");
+    struct reply r = post(&f, PODS "/p/eviction", EVICTION "}");
     assert_code(r, 429);
+    assert_at(&f, r, "message", "Cannot evict pod as it would violate the pod's disruption budget.");
     assert_at(&f, r, "details.causes.0.reason", "DisruptionBudget");
-    assert_code(patch(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b/status",
-                      "merge-patch+json",
-                      "{\"status\":{\"disruptionsAllowed\":1,\"observedGeneration\":1,\"currentHealthy\":2,"
-                      "\"desiredHealthy\":1,\"expectedPods\":2}}"),
-                200);
-    assert_code(post(&f, PODS "/p/eviction", eviction), 201);
-    assert_code(get(&f, PODS "/p"), 404);
-    r = get(&f, "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b");
+    assert_at(&f, r, "details.causes.0.message", "The disruption budget b is still being processed by the server.");
+    assert_at(&f, r, "details.retryAfterSeconds", "10");
+    set_budget(&f, "\"currentHealthy\":1,\"desiredHealthy\":1,\"expectedPods\":1,\"disruptionsAllowed\":0");
+    r = post(&f, PODS "/p/eviction", EVICTION "}");
+    assert_code(r, 429);
+    assert_at(&f, r, "details.causes.0.message", "The disruption budget b needs 1 healthy pods and has 1 currently");
+    set_budget(&f, "\"currentHealthy\":9,\"desiredHealthy\":1,\"expectedPods\":1,\"disruptionsAllowed\":0,\"conditions\":"
+                   "[{\"type\":\"DisruptionAllowed\",\"status\":\"False\",\"reason\":\"SyncFailed\",\"message\":\"why\","
+                   "\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]");
+    r = post(&f, PODS "/p/eviction", EVICTION "}");
+    assert_at(&f, r, "details.causes.0.message",
+              "The disruption budget b does not allow evicting pods currently because it failed sync: why");
+    set_budget(&f, "\"currentHealthy\":2,\"desiredHealthy\":1,\"expectedPods\":2,\"disruptionsAllowed\":1");
+    assert_code(post(&f, PODS "/p/eviction?dryRun=All", EVICTION "}"), 201);
+    assert_at(&f, get(&f, BUDGETS "/b"), "status.disruptionsAllowed", "1");
+    assert_code(post(&f, PODS "/p/eviction", EVICTION "}"), 201);
+    r = get(&f, PODS "/p");
+    assert_code(r, 200);
+    assert_at(&f, r, "metadata.deletionGracePeriodSeconds", "30");
+    assert_at(&f, r, "status.conditions.1.type", "DisruptionTarget");
+    assert_at(&f, r, "status.conditions.1.reason", "EvictionByEvictionAPI");
+    assert_at(&f, r, "status.conditions.1.message", "Eviction API: evicting");
+    r = get(&f, BUDGETS "/b");
     assert_at(&f, r, "status.disruptionsAllowed", "0");
+    assert_at(&f, r, "status.conditions.0.reason", "InsufficientPods");
+    assert_code(post(&f, PODS "/p/eviction", EVICTION "}"), 201); /* it goes already */
+    fixture_stop(&f);
+}
+
+FIBER_TEST(pods_that_are_not_ready_may_be_evicted)
+{
+    struct fixture f;
+    start(&f);
+    make_evictable(&f, "False");
+    make_budget(&f, "b", "");
+    assert_code(post(&f, PODS "/p/eviction", EVICTION "}"), 429);
+    set_budget(&f, "\"currentHealthy\":0,\"desiredHealthy\":1,\"expectedPods\":1,\"disruptionsAllowed\":0");
+    assert_code(post(&f, PODS "/p/eviction", EVICTION "}"), 429); /* not while too few are healthy */
+    set_budget(&f, "\"currentHealthy\":1,\"desiredHealthy\":1,\"expectedPods\":2,\"disruptionsAllowed\":0");
+    assert_code(post(&f, PODS "/p/eviction", EVICTION "}"), 201);
+    assert_code(ask(&f, "DELETE", PODS "/p?gracePeriodSeconds=0", NULL, NULL), 200);
+    assert_code(ask(&f, "DELETE", BUDGETS "/b", NULL, NULL), 200);
+    make_evictable(&f, "False");
+    make_budget(&f, "b", ",\"unhealthyPodEvictionPolicy\":\"AlwaysAllow\"");
+    assert_code(post(&f, PODS "/p/eviction", EVICTION "}"), 201);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(evictions_are_checked)
+{
+    struct fixture f;
+    start(&f);
+    make_evictable(&f, "True");
+    assert_code(post(&f, PODS "/q/eviction", EVICTION "}"), 400);
+    assert_code(post(&f, PODS "/p/eviction",
+                     EVICTION ",\"deleteOptions\":{\"preconditions\":{\"uid\":\"another\"}}}"),
+                409);
+    assert_code(post(&f, PODS "/p/eviction",
+                     EVICTION ",\"deleteOptions\":{\"preconditions\":{\"resourceVersion\":\"1\"}}}"),
+                409);
+    assert_code(post(&f, PODS "/p/eviction",
+                     EVICTION ",\"deleteOptions\":{\"ignoreStoreReadErrorWithClusterBreakingPotential\":true}}"),
+                422);
+    make_budget(&f, "b", "");
+    make_budget(&f, "c", "");
+    struct reply r = post(&f, PODS "/p/eviction", EVICTION "}");
+    assert_code(r, 500);
+    assert_at(&f, r, "message",
+              "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+    assert_code(ask(&f, "DELETE", BUDGETS, NULL, NULL), 200);
+    assert_code(post(&f, PODS "/p/eviction", EVICTION ",\"deleteOptions\":{\"gracePeriodSeconds\":3}}"), 201);
+    assert_at(&f, get(&f, PODS "/p"), "metadata.deletionGracePeriodSeconds", "3");
     fixture_stop(&f);
 }
 
@@ -346,6 +427,8 @@ int main(void)
         cmocka_unit_test(namespaces_end_when_finalized),
         cmocka_unit_test(deletes_collections),
         cmocka_unit_test(evictions_ask_the_budget),
+        cmocka_unit_test(pods_that_are_not_ready_may_be_evicted),
+        cmocka_unit_test(evictions_are_checked),
         cmocka_unit_test(bodies_are_limited),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
