@@ -35,7 +35,7 @@ int sub_finalize(struct request *r)
 
 /* ---- approval ---------------------------------------------------------------------------------------- */
 
-/* Only the conditions Approved and Denied are taken over; what was decided stays. */
+/* Of the status only the conditions are taken over; metadata is changed as by any update. */
 static struct val *with_conditions(struct request *r, const struct object *now, const struct val *from)
 {
     struct val *v = val_copy(r->arena, now->val);
@@ -53,8 +53,7 @@ static struct val *with_conditions(struct request *r, const struct object *now, 
             val_set_time(r->arena, item, N_lastTransitionTime, r->now);
     }
     val_set_ref(r->arena, status, N_conditions, list->n ? list : NULL);
-    struct val *meta = val_sub_obj(r->arena, v, N_metadata);
-    val_set_ref(r->arena, meta, N_resourceVersion, val_get(obj_meta(from), N_resourceVersion));
+    val_set_ref(r->arena, v, N_metadata, obj_meta(from));
     return v;
 }
 

@@ -623,6 +623,24 @@ static int carry(struct rc_session *from, struct rc_session *to, enum rc_channel
     return r ? r : (int)n;
 }
 
+/* How it ended, in the words of the client's protocol: before v4 nothing when all is well, else a sentence. */
+static int carry_outcome(struct rc_session *from, struct rc_session *to)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str outcome;
+    struct val *v;
+    if (to->protocol->version >= 4 || from->protocol->version < 4)
+        return carry(from, to, RC_ERROR);
+    int r = rc_read_outcome(from, &a, &outcome, MONO_NEVER);
+    if (r < 0)
+        return r;
+    if (json_decode(&a, NULL, outcome, JSON_DECODE_DEFAULT, NULL, &v, NULL) == 0)
+        outcome = str_is(val_str(val_key(v, STR("status"))), "Success") ? STR("") : val_str(val_key(v, STR("message")));
+    if (outcome.n)
+        r = rc_write(to, RC_ERROR, outcome, MONO_NEVER);
+    return r ? r : rc_close_channel(to, RC_ERROR);
+}
+
 /* From the client. Its leaving ends the backend; the mere end of stdin does not. */
 static void forward_lane(void *arg)
 {
@@ -635,7 +653,8 @@ static void forward_lane(void *arg)
 static void backward_lane(void *arg)
 {
     struct lane *l = arg;
-    if (carry(l->b->backend, l->b->client, l->ch) == -EPIPE)
+    struct rc_session *from = l->b->backend, *to = l->b->client;
+    if ((l->ch == RC_ERROR ? carry_outcome(from, to) : carry(from, to, l->ch)) == -EPIPE)
         rc_abort(l->b->backend);
     l->b->backwards--;
     waitq_wake_all(&l->b->q);

@@ -258,6 +258,33 @@ static bool path_seen(struct val *seen, struct arena *a, struct str path)
     return false;
 }
 
+static bool is_kubernetes_signer(struct str signer)
+{
+    ssize_t slash = str_find(signer, '/');
+    struct str domain = slash < 0 ? signer : str_slice(signer, 0, (size_t)slash);
+    return str_is(domain, "kubernetes.io") || str_ends(domain, STR(".kubernetes.io"));
+}
+
+static void check_certificate(struct validation *x, const struct vpath *p, const struct val *v)
+{
+    static const name_id files[] = {N_credentialBundlePath, N_keyPath, N_certificateChainPath};
+    const struct val *seconds = val_get(v, N_maxExpirationSeconds);
+    bool ours = is_kubernetes_signer(val_getstr(v, N_signerName)), any = false;
+    if (seconds && val_int(seconds, 0) < 3600)
+        say_invalid(x, AT(p, N_maxExpirationSeconds), seconds, "if provided, maxExpirationSeconds must be >= 3600");
+    if (seconds && val_int(seconds, 0) > (ours ? 86400 : 7862400))
+        say_invalid(x, AT(p, N_maxExpirationSeconds), seconds,
+                    ours ? "if provided, maxExpirationSeconds must be <= 86400"
+                         : "if provided, maxExpirationSeconds must be <= 7862400");
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        if (val_getstr(v, files[i]).n) {
+            any = true;
+            check_local_path(x, AT(p, files[i]), val_getstr(v, files[i]));
+        }
+    if (!any)
+        say_required(x, p, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath");
+}
+
 /* No two files go to the same place. */
 static void check_places(struct validation *x, const struct vpath *p, struct val *seen,
                          const struct val *source)
@@ -270,6 +297,12 @@ static void check_places(struct validation *x, const struct vpath *p, struct val
     struct str bundle = val_getstr(val_get(source, N_clusterTrustBundle), N_path);
     if (path_seen(seen, x->s->arena, bundle))
         say_invalid_str(x, p, bundle, "conflicting duplicate paths");
+    static const name_id files[] = {N_credentialBundlePath, N_keyPath, N_certificateChainPath};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        struct str path = val_getstr(val_get(source, N_podCertificate), files[i]);
+        if (path_seen(seen, x->s->arena, path))
+            say_invalid_str(x, p, path, "conflicting duplicate paths");
+    }
 }
 
 static void rule_projected(struct validation *x, const struct vpath *p, const struct val *v,
@@ -286,6 +319,8 @@ static void rule_projected(struct validation *x, const struct vpath *p, const st
             check_token(x, AT(at, N_serviceAccountToken), p, val_get(source, N_serviceAccountToken));
         if (val_get(source, N_clusterTrustBundle))
             check_bundle(x, AT(at, N_clusterTrustBundle), val_get(source, N_clusterTrustBundle));
+        if (val_get(source, N_podCertificate))
+            check_certificate(x, AT(at, N_podCertificate), val_get(source, N_podCertificate));
         if (val_len(source) > 1)
             say_forbidden(x, at, "may not specify more than 1 volume type per source");
     }

@@ -246,6 +246,28 @@ static void test_other_status(void **state)
     "'containers':[{'name':'c','image':'" image                                                              \
     "','imagePullPolicy':'Always','terminationMessagePolicy':'File'}]"
 
+#define CERTIFICATE(more)                                                                                    \
+    POD(C("a") ",'volumes':[{'name':'v','projected':{'sources':[{'podCertificate':{'keyType':'ED25519'," more "}}]}}]")
+#define AT_CERTIFICATE "spec.volumes[0].projected.sources[0].podCertificate"
+
+static void test_pod_certificates(void **state)
+{
+    (void)state;
+    static const struct validate_case cases[] = {
+        {RES_PODS, NULL, CERTIFICATE("'signerName':'e.org/s','keyPath':'k','maxExpirationSeconds':7862400"), NULL, ""},
+        {RES_PODS, NULL, CERTIFICATE("'signerName':'e.org/s','keyPath':'k','maxExpirationSeconds':3599"), NULL,
+         AT_CERTIFICATE ".maxExpirationSeconds Invalid"},
+        {RES_PODS, NULL, CERTIFICATE("'signerName':'e.org/s','keyPath':'k','maxExpirationSeconds':7862401"), NULL,
+         AT_CERTIFICATE ".maxExpirationSeconds Invalid"},
+        {RES_PODS, NULL, CERTIFICATE("'signerName':'kubernetes.io/s','keyPath':'k','maxExpirationSeconds':86401"), NULL,
+         AT_CERTIFICATE ".maxExpirationSeconds Invalid"},
+        {RES_PODS, NULL, CERTIFICATE("'signerName':'e.org/s'"), NULL, AT_CERTIFICATE " Required"},
+        {RES_PODS, NULL, CERTIFICATE("'signerName':'e.org/s','keyPath':'k','certificateChainPath':'k'"), NULL,
+         "spec.volumes[0].projected Invalid"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
 static void test_pod_update(void **state)
 {
     (void)state;
@@ -391,6 +413,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),     cmocka_unit_test(test_pod_status),
         cmocka_unit_test(test_job_status), cmocka_unit_test(test_job_template), cmocka_unit_test(test_other_status),
+        cmocka_unit_test(test_pod_certificates),
         cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
         cmocka_unit_test(test_metadata),   cmocka_unit_test(test_slice_ports),
         cmocka_unit_test(test_crd),
