@@ -26,7 +26,7 @@ struct cluster {
     void *progress_arg;
     struct arena arena;
     struct parts_input input;
-    struct runtime runtime;
+    struct containerd runtime;
     int64_t nodes;           /* wanted at least */
     bool nodes_started;
     struct store *store;
@@ -50,13 +50,13 @@ static void tell(struct cluster *c, const char *step)
 static void start_runtime(void *arg)
 {
     struct cluster *c = arg;
-    c->runtime_r = runtime_ensure(&c->runtime, &c->runtime_err);
+    c->runtime_r = containerd_ensure(&c->runtime, &c->runtime_err);
     if (c->runtime_r == 0 && !c->runtime.foreign)
         c->runtime_r = image_ensure_pause(&c->runtime, c->config->data_dir, &c->runtime_err);
     c->runtime_ready = true;
     waitq_wake_all(&c->runtime_done);
     if (c->runtime_r == 0 && !c->runtime.foreign)
-        runtime_keep(&c->runtime);
+        containerd_keep(&c->runtime);
 }
 
 static int wait_runtime(struct cluster *c, struct err *e)
@@ -252,7 +252,7 @@ static int bring_up(struct cluster *c, struct err *e)
         r = cluster_config_save(k, e);
     if (r < 0)
         return r;
-    runtime_of_cluster(&c->arena, k, &c->runtime);
+    containerd_of_cluster(&c->arena, k, &c->runtime);
     c->input.cri_socket = c->runtime.socket;
     c->input.paths = (struct node_paths){
         .kubelet = arena_printf(&c->arena, "%s/kubelet", k->data_dir).p,

@@ -25,6 +25,7 @@ struct cluster_config {
     const char *cgroup_root;    /* "/" */
     const char *proxy_table;    /* cube-proxy */
     const char *node_ports;     /* 30000-32767 */
+    int64_t node_grace;         /* ns of silence after which a node counts as lost; 0: 50 s, upstream's */
     const char *without;        /* comma list of parts that somebody else runs; NULL: none */
     const char *containerd, *runc; /* programs; NULL: found in PATH */
     const char *cni_bin_dir;    /* NULL: /opt/cni/bin when there is a bridge plugin, else /usr/lib/cni */
@@ -66,34 +67,35 @@ pid_t cluster_pid(const struct cluster_config *c);
 /* ---- containerd (containerd.c) --------------------------------------------------------------------------- */
 
 /* A containerd of ours: that of the machine's own node, or one in a further node's namespaces. */
-struct runtime {
+struct containerd {
     const char *socket;
     bool foreign; /* somebody else's, by --cri-socket: only used */
     const char *root, *state, *config, *log, *pid_file, *cni_conf_dir;
     const char *containerd, *runc, *cni_bin_dir; /* as in cluster_config */
 };
-void runtime_of_cluster(struct arena *a, const struct cluster_config *c, struct runtime *ret);
+void containerd_of_cluster(struct arena *a, const struct cluster_config *c, struct containerd *ret);
 /* Starts it when it does not answer: a child that outlives us. */
-int runtime_ensure(const struct runtime *r, struct err *e);
+int containerd_ensure(const struct containerd *r, struct err *e);
 /* Starts it again whenever it ends, until the fiber is cancelled. */
-void runtime_keep(const struct runtime *r);
+void containerd_keep(const struct containerd *r);
 /* Ends our own containerd and its shims. */
-int runtime_stop(const struct runtime *r, struct err *e);
+int containerd_stop(const struct containerd *r, struct err *e);
 const char *containerd_socket(struct arena *a, const struct cluster_config *c);
 
 /* ---- images (image.c) ------------------------------------------------------------------------------------ */
 
 #define PAUSE_IMAGE "cube.local/pause:1"
 /* Composes the pause image and imports it unless it is there. */
-int image_ensure_pause(const struct runtime *r, const char *work_dir, struct err *e);
+int image_ensure_pause(const struct containerd *r, const char *work_dir, struct err *e);
 /* Imports an OCI or docker archive. ctr: the program, by ctr_of. */
 int image_import(const char *ctr, const char *socket, const char *file, struct err *e);
 /* The ctr that lies beside this containerd, or the one in PATH. containerd may be NULL. */
 const char *ctr_of(struct arena *a, const char *containerd);
 
-/* ---- taking down (down.c) -------------------------------------------------------------------------------- */
+/* ---- taking down (pods.c, down.c) --------------------------------------------------------------------------- */
 
-/* Ends every pod of a runtime through CRI, each container with its own grace. */
-int cri_stop_pods(const char *socket, struct err *e);
+/* Ends every pod of a runtime through CRI. orderly: its containers are asked to end first, all at once, each within its
+ * own grace. */
+int cri_stop_pods(const char *socket, bool orderly, struct err *e);
 /* Removes what a cluster leaves in the kernel and on disk: mounts, links, namespaces, rules, cgroups, folders. */
 int cluster_purge(const struct cluster_config *c, struct err *e);

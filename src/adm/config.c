@@ -135,6 +135,8 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
         return err_set(e, -EINVAL, "--port %lld: expected 1 to 65535", (long long)c->port);
     if (c->kubelet_port < 1 || c->kubelet_port > 65535)
         return err_set(e, -EINVAL, "--kubelet-port %lld: expected 1 to 65535", (long long)c->kubelet_port);
+    if (c->node_grace && c->node_grace < SECONDS(2))
+        return err_set(e, -EINVAL, "--node-monitor-grace-period: expected at least 2s");
     return parts_check(c, e);
 }
 
@@ -153,7 +155,7 @@ int cluster_config_load(struct arena *a, struct cluster_config *c, struct err *e
     for (size_t i = 0; from[i].name; i++) {
         if (from[i].kind == FLAG_STRING && !*(const char **)to[i].to)
             *(const char **)to[i].to = *(const char **)from[i].to;
-        else if (from[i].kind == FLAG_INT && !*(int64_t *)to[i].to)
+        else if ((from[i].kind == FLAG_INT || from[i].kind == FLAG_DURATION) && !*(int64_t *)to[i].to)
             *(int64_t *)to[i].to = *(int64_t *)from[i].to;
     }
     return 0;

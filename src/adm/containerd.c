@@ -17,9 +17,9 @@ const char *containerd_socket(struct arena *a, const struct cluster_config *c)
     return c->cri_socket ? c->cri_socket : arena_printf(a, "%s/containerd/containerd.sock", c->run_dir).p;
 }
 
-void runtime_of_cluster(struct arena *a, const struct cluster_config *c, struct runtime *ret)
+void containerd_of_cluster(struct arena *a, const struct cluster_config *c, struct containerd *ret)
 {
-    *ret = (struct runtime){
+    *ret = (struct containerd){
         .socket = containerd_socket(a, c),
         .foreign = c->cri_socket != NULL,
         .root = arena_printf(a, "%s/containerd", c->data_dir).p,
@@ -57,7 +57,7 @@ static bool oom_score_is_restricted(void)
     return restricted;
 }
 
-static const char *cni_bin_dir(const struct runtime *r)
+static const char *cni_bin_dir(const struct containerd *r)
 {
     struct stat st;
     if (r->cni_bin_dir)
@@ -80,7 +80,7 @@ static void put_text(struct buf *b, const char *before, const char *text)
 }
 
 /* Version 2 of the format, which containerd 1.x has and 2.x migrates by itself. */
-static int write_config(const struct runtime *r)
+static int write_config(const struct containerd *r)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
     buf_puts(&b, "# Written by cube at every start.\nversion = 2\n");
@@ -112,7 +112,7 @@ static int write_config(const struct runtime *r)
     return os_write_file(r->config, buf_str(&b), 0600);
 }
 
-static int start(const struct runtime *r, struct err *e)
+static int start(const struct containerd *r, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     int fd = os_open(r->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -133,7 +133,7 @@ static int start(const struct runtime *r, struct err *e)
     return n < 0 ? err_set(e, n, "cannot write %s: %s", r->pid_file, strerror(-n)) : 0;
 }
 
-static int wait_until_it_answers(const struct runtime *r, struct err *e)
+static int wait_until_it_answers(const struct containerd *r, struct err *e)
 {
     struct mono deadline = mono_add(os_mono(), SECONDS(30));
     while (!answers(r->socket)) {
@@ -146,7 +146,7 @@ static int wait_until_it_answers(const struct runtime *r, struct err *e)
     return 0;
 }
 
-int runtime_ensure(const struct runtime *r, struct err *e)
+int containerd_ensure(const struct containerd *r, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     if (answers(r->socket))
@@ -198,13 +198,13 @@ static void kill_shims(struct arena *a, const char *socket)
 }
 
 /* The pid of our containerd, 0 when it does not run. */
-static pid_t running(struct arena *a, const struct runtime *r)
+static pid_t running(struct arena *a, const struct containerd *r)
 {
     pid_t pid = read_pid(a, r->pid_file);
     return pid && command_has(a, pid, r->config) ? pid : 0; /* the machine may have others */
 }
 
-int runtime_stop(const struct runtime *r, struct err *e)
+int containerd_stop(const struct containerd *r, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     pid_t pid = running(&a, r);
@@ -220,7 +220,7 @@ int runtime_stop(const struct runtime *r, struct err *e)
 }
 
 /* A pid that cannot be watched (or is not on record) is asked for by its socket. */
-static int wait_for_end(const struct runtime *r)
+static int wait_for_end(const struct containerd *r)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     int status;
@@ -233,12 +233,12 @@ static int wait_for_end(const struct runtime *r)
     return n;
 }
 
-void runtime_keep(const struct runtime *r)
+void containerd_keep(const struct containerd *r)
 {
     while (wait_for_end(r) != -ECANCELED && !fiber_cancelled()) {
         struct err e = {0};
         log_warn("runtime", "containerd has ended; it starts again");
-        int n = runtime_ensure(r, &e);
+        int n = containerd_ensure(r, &e);
         if (n < 0 && n != -ECANCELED)
             log_error("runtime", "%s", err_text(&e, n));
         if (fiber_sleep(SECONDS(n < 0 ? 10 : 1)) < 0)

@@ -6,9 +6,6 @@
 
 #include "base/fiber.h"
 #include "base/os.h"
-#include "grpc.h"
-#include "names.h"
-#include "net/grpc.h"
 #include "node/host.h"
 #include "overlay/overlay.h"
 #include "proxy/nft.h"
@@ -22,52 +19,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* ---- pods, through CRI ---------------------------------------------------------------------------------- */
-
-static struct val *sandbox_request(struct arena *a, struct str id)
-{
-    struct val *v = val_new(a, VAL_OBJ);
-    val_set_str(a, v, N_pod_sandbox_id, id);
-    return v;
-}
-
-static int stop_sandbox(struct grpc_client *g, struct arena *a, struct str id, struct err *e)
-{
-    const struct val *answer;
-    struct mono deadline = mono_add(os_mono(), SECONDS(60));
-    int r = grpc_call(g, &grpc_methods[G_runtime_v1_RuntimeService_StopPodSandbox], sandbox_request(a, id), deadline, a,
-                      &answer, e);
-    if (r == 0)
-        r = grpc_call(g, &grpc_methods[G_runtime_v1_RuntimeService_RemovePodSandbox], sandbox_request(a, id), deadline, a,
-                      &answer, e);
-    return r == 0 || r == GRPC_NOT_FOUND ? 0 : -EIO;
-}
-
-int cri_stop_pods(const char *socket, struct err *e)
-{
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    int fd = os_connect(arena_printf(&a, "unix:%s", socket).p, mono_add(os_mono(), SECONDS(1)));
-    if (fd < 0)
-        return 0; /* no runtime, no pods */
-    os_close(fd);
-    struct grpc_client_config config = {.address = arena_printf(&a, "unix:%s", socket).p};
-    struct grpc_client *g = grpc_client_new(&config);
-    const struct val *list = NULL;
-    int r = grpc_call(g, &grpc_methods[G_runtime_v1_RuntimeService_ListPodSandbox], val_new(&a, VAL_OBJ),
-                      mono_add(os_mono(), SECONDS(30)), &a, &list, e);
-    r = r > 0 ? err_wrap(e, -EIO, "cannot list the pods of %s", socket) : r;
-    VAL_EACH(val_get(list, N_items), sandbox)
-    {
-        /* One that will not go (its network namespace is held elsewhere, say) must not keep the others; its processes
-         * end with their shim. */
-        struct err why = {0};
-        if (r == 0 && stop_sandbox(g, &a, val_getstr(sandbox, N_id), &why) < 0)
-            fprintf(stderr, "cube: pod " STR_FMT ": %s\n", STR_ARG(val_str(val_at(sandbox, N_metadata, N_name))), why.text);
-    }
-    grpc_client_free(g);
-    return r;
-}
 
 /* ---- every trace ---------------------------------------------------------------------------------------- */
 
@@ -234,16 +185,16 @@ static int stop_process(struct down *d, struct err *e)
 static int stop_pods(struct down *d, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct runtime runtime;
+    struct containerd runtime;
     struct err later = {0};
-    runtime_of_cluster(&a, &d->config, &runtime);
+    containerd_of_cluster(&a, &d->config, &runtime);
     int r = nodes_down(&d->config, !d->purge, e);
     if (r == 0 || d->purge) {
-        int r2 = cri_stop_pods(runtime.socket, r == 0 ? e : &later);
+        int r2 = cri_stop_pods(runtime.socket, !d->purge, r == 0 ? e : &later);
         r = r < 0 ? r : r2;
     }
     if ((r == 0 || d->purge) && !runtime.foreign) {
-        int r2 = runtime_stop(&runtime, r == 0 ? e : &later);
+        int r2 = containerd_stop(&runtime, r == 0 ? e : &later);
         r = r < 0 ? r : r2;
     }
     return r;

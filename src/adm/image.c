@@ -89,7 +89,7 @@ static bool image_exists(struct arena *a, const char *ctr, const char *socket, c
     return run_ctr(a, argv, &out, NULL) == 0 && str_contains(out, str_of(name));
 }
 
-int image_ensure_pause(const struct runtime *r, const char *work_dir, struct err *e)
+int image_ensure_pause(const struct containerd *r, const char *work_dir, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf b CLEANUP_BUF = BUF_INIT;

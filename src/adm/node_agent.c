@@ -17,7 +17,7 @@ struct agent {
     const char *dir;
     struct node node;
     struct arena arena;
-    struct runtime runtime;
+    struct containerd runtime;
     struct parts_input input;
     struct group parts;
     int code;
@@ -41,7 +41,7 @@ static struct client *client_of(void *arg, const struct part *part, struct err *
 static void fill(struct agent *g)
 {
     const struct cluster_config *c = &g->node.cluster;
-    g->runtime = (struct runtime){
+    g->runtime = (struct containerd){
         .socket = "/run/containerd/containerd.sock",
         .root = "/var/lib/containerd",
         .state = "/run/containerd",
@@ -83,7 +83,7 @@ static int read_certificates(struct agent *g, struct err *e)
 static void keep_runtime(void *arg)
 {
     struct agent *g = arg;
-    runtime_keep(&g->runtime);
+    containerd_keep(&g->runtime);
 }
 
 static int bring_up(struct agent *g, struct err *e)
@@ -98,7 +98,7 @@ static int bring_up(struct agent *g, struct err *e)
     if (r == 0)
         r = read_certificates(g, e);
     if (r == 0)
-        r = runtime_ensure(&g->runtime, e);
+        r = containerd_ensure(&g->runtime, e);
     if (r == 0)
         r = image_ensure_pause(&g->runtime, g->dir, e);
     if (r < 0)

@@ -113,26 +113,49 @@ static int do_stop(struct node_call *c, struct err *e)
     return r;
 }
 
+/* Nobody is left who could tell that its pods have ended: they are deleted without grace, rather than found to be
+ * orphans by the pod garbage collector a minute later. */
+static void forget_pods(struct node_call *c, struct client *client, const struct node *n)
+{
+    struct status s;
+    const struct val *list = NULL;
+    struct str selector = arena_printf(&c->arena, "spec.nodeName=%s", n->name);
+    status_init(&s, &c->arena);
+    if (client_list(client, CALL(.res = &resources[RES_PODS], .field_selector = selector), &c->arena, &list, &s))
+        return;
+    VAL_EACH (val_get(list, N_items), pod)
+        client_delete(client, CALL(.res = &resources[RES_PODS], .ns = obj_namespace(pod), .name = obj_name(pod), .uid = obj_uid(pod),
+                                   .grace_seconds = 0), &c->arena, NULL, &s);
+}
+
+static int forget(struct node_call *c, const struct node *n, struct err *e)
+{
+    struct client *client = NULL;
+    struct status s;
+    int r = api(c, &client, e);
+    if (r < 0)
+        return r;
+    status_init(&s, &c->arena);
+    r = client_delete(client, CALL(.res = &resources[RES_NODES], .name = str_of(n->name)), &c->arena, NULL, &s);
+    r = r == 0 || r == 404 ? 0 : err_set(e, -EIO, "the Node object cannot be deleted: " STR_FMT,
+                                         STR_ARG(r > 0 ? s.message : str_of(strerror(-r))));
+    if (r == 0)
+        forget_pods(c, client, n);
+    client_free(client);
+    return r;
+}
+
 static int do_remove(struct node_call *c, struct err *e)
 {
     struct node_list all;
     struct node *n;
-    struct client *client = NULL;
-    struct status s;
     int r = find(c, &all, &n, e);
     if (r == 0)
         r = node_remove(&c->config, n, e);
     if (r == 0 && cluster_pid(&c->config))
-        r = api(c, &client, e);
-    if (client) {
-        status_init(&s, &c->arena);
-        r = client_delete(client, CALL(.res = &resources[RES_NODES], .name = str_of(n->name)), &c->arena, NULL, &s);
-        r = r == 0 || r == 404 ? 0 : err_set(e, -EIO, "the Node object cannot be deleted: " STR_FMT,
-                                             STR_ARG(r > 0 ? s.message : str_of(strerror(-r))));
-        client_free(client);
-    } else if (r == 0) {
-        printf("the cluster does not run: \"cube kubectl delete node %s\" later removes it from the API\n", n->name);
-    }
+        r = forget(c, n, e);
+    else if (r == 0)
+        printf("the cluster does not run: later, \"cube kubectl delete node %s\" removes it from the API\n", n->name);
     if (r == 0)
         printf("node %s is removed\n", n->name);
     return r;

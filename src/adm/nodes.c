@@ -186,6 +186,7 @@ static void fill(struct arena *a, const struct cluster_config *c, struct node *n
         .cgroup_root = arena_printf(a, "%s/%s", top ? "" : c->cgroup_root, n->name).p,
         .proxy_table = "cube-proxy",
         .node_ports = c->node_ports,
+        .node_grace = c->node_grace,
         .without = c->without,
         .containerd = c->containerd,
         .runc = c->runc,
@@ -475,7 +476,7 @@ static int stop_locked(const struct node *n, bool graceful, struct err *e)
         struct err why = {0};
         int r = quiet(n, &why); /* else its kubelet would start them again */
         if (r == 0)
-            r = cri_stop_pods(socket, &why);
+            r = cri_stop_pods(socket, true, &why);
         if (r < 0)
             log_warn("node", "%s: %s; its plug is pulled", n->name, err_text(&why, r));
     }

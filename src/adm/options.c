@@ -38,6 +38,10 @@ static void put_flag(struct buf *b, const struct flag *f)
         if (*(int64_t *)f->to)
             buf_printf(b, "--%s=%lld\n", f->name, (long long)*(int64_t *)f->to);
         return;
+    case FLAG_DURATION:
+        if (*(int64_t *)f->to)
+            buf_printf(b, "--%s=%lldns\n", f->name, (long long)*(int64_t *)f->to);
+        return;
     default:
         return;
     }

@@ -27,7 +27,9 @@
         {"runc", 0, FLAG_STRING, &(c)->runc, "runc's, or crun's (found in PATH)"},                           \
         {"cni-bin-dir", 0, FLAG_STRING, &(c)->cni_bin_dir, "CNI plugins (/opt/cni/bin or /usr/lib/cni)"},    \
         {"node-cidr", 0, FLAG_STRING, &(c)->node_cidr, "Addresses of further nodes on this machine (found)"}, \
-        {"node-bridge", 0, FLAG_STRING, &(c)->node_bridge, "Name of their bridge (cni0n)"}
+        {"node-bridge", 0, FLAG_STRING, &(c)->node_bridge, "Name of their bridge (cni0n)"},          \
+        {"node-monitor-grace-period", 0, FLAG_DURATION, &(c)->node_grace,                                    \
+         "After how much silence a node counts as lost (50s)"}
 
 /* Parses, prints help or the mistake: 0 to go on, else the exit code + 1. usage: "cube up [flags]". */
 int cluster_flags(const char *usage, const char *about, struct flag *flags, int argc, char **argv, int *ret_operands);

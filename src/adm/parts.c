@@ -114,6 +114,8 @@ static int run_controllers(const struct parts_input *in, struct client *client, 
     struct controllers_config c = {.root_ca = in->ca_pem,
                                    .cluster_cidr = in->config->pod_cidr,
                                    .service_cidr = in->config->service_cidr,
+                                   .node_monitor_grace = in->config->node_grace,
+                                   .node_monitor_period = in->config->node_grace / 10,
                                    .signing_cert = in->ca_pem,
                                    .signing_key = in->ca_key_pem};
     return controllers_run_with(client, &c, e);
@@ -154,6 +156,7 @@ static int run_kubelet(const struct parts_input *in, struct client *client, stru
         .cluster_dns = dns,
         .cluster_domain = c->cluster_domain,
         .cgroup_root = c->cgroup_root,
+        .lease_duration = c->node_grace / 5 * 4, /* upstream's defaults: 40 s and 50 s */
         .listen = arena_printf(in->arena, "0.0.0.0:%lld", (long long)c->kubelet_port).p,
         .tls_cert = in->kubelet_cert,
         .tls_key = in->kubelet_key,

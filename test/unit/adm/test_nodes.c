@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Records of further nodes: names, addresses, folders, and settings that are read again as they were written. */
+#include "../testing.h"
+
+#include "adm/nodes.h"
+#include "adm/options.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* A cluster in a folder of its own, with ranges that no machine has. */
+static struct cluster_config cluster_in(struct arena *a, char *dir)
+{
+    struct err e = {0};
+    struct cluster_config c = {.data_dir = mkdtemp(dir), .node_name = "m", .advertise = "192.0.2.77", .service_cidr = "198.18.0.0/16",
+                               .pod_cidr = "198.19.0.0/16", .dns_ip = "198.18.0.10", .cgroup_root = "/cube-unit", .bridge = "cubeu0",
+                               .node_cidr = "203.0.113.0/28"};
+    assert_non_null(c.data_dir);
+    assert_int_equal(cluster_config_complete(a, &c, &e), 0);
+    assert_int_equal(cluster_config_check(&c, &e), 0);
+    return c;
+}
+
+static void remove_dir(const char *dir)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *argv[] = {"rm", "-rf", dir, NULL};
+    os_run(&a, argv, NULL, NULL, MONO_NEVER);
+}
+
+FIBER_TEST(nodes_get_names_and_addresses)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char dir[] = "/tmp/cube-unit-XXXXXX";
+    struct cluster_config c = cluster_in(&a, dir);
+    struct node_list all = {0};
+    struct node n;
+    struct err e = {0};
+    assert_int_equal(nodes_read(&a, &c, &all, &e), 0);
+    assert_int_equal(all.n, 0); /* no folder yet is no error */
+    assert_int_equal(nodes_ensure(&a, &c, 0, &all, &e), 0);
+    assert_int_equal(nodes_ensure(&a, &c, 2, &all, &e), 0);
+    assert_int_equal(all.n, 2);
+    assert_string_equal(all.list[0].name, "m-2");
+    assert_string_equal(all.list[1].name, "m-3");
+    assert_int_equal(nodes_ensure(&a, &c, 1, &all, &e), 0); /* at least: none goes */
+    assert_int_equal(all.n, 2);
+    assert_int_equal(nodes_add(&a, &c, "west.example", &n, &e), 0);
+    assert_string_equal(n.cluster.advertise, "203.0.113.4");
+    assert_int_equal(nodes_read(&a, &c, &all, &e), 0);
+    assert_int_equal(all.n, 3);
+    struct node *second = nodes_find(&all, "m-2");
+    assert_string_equal(second->cluster.advertise, "203.0.113.2");
+    assert_string_equal(second->gateway, "203.0.113.1");
+    assert_string_equal(second->control_plane, "192.0.2.77");
+    assert_string_equal(second->link, "cubeu0n2");
+    assert_string_equal(second->cluster.cgroup_root, "/cube-unit/m-2");
+    assert_string_equal(second->cluster.pod_cidr, "198.19.0.0/16");
+    assert_int_equal(second->prefix_bits, 28);
+    assert_false(second->stopped);
+    assert_int_equal(node_pid(second), 0);
+    assert_null(node_socket(&a, second));
+    assert_null(nodes_find(&all, "m"));
+    remove_dir(dir);
+}
+
+FIBER_TEST(an_address_that_is_given_back_is_given_again)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char dir[] = "/tmp/cube-unit-XXXXXX";
+    struct cluster_config c = cluster_in(&a, dir);
+    struct node_list all;
+    struct node n;
+    struct err e = {0};
+    assert_int_equal(nodes_ensure(&a, &c, 3, &all, &e), 0);
+    remove_dir(arena_printf(&a, "%s/nodes/m-3", dir).p);
+    assert_int_equal(nodes_add(&a, &c, NULL, &n, &e), 0);
+    assert_string_equal(n.name, "m-3");
+    assert_string_equal(n.cluster.advertise, "203.0.113.3");
+    remove_dir(dir);
+}
+
+FIBER_TEST(what_cannot_be)
+{
+    static const char *const bad[] = {"", "A", "-a", "a-", "a..b", ".a", "a.", "a.-b", "a/b", "../b", "a b", "a_b", "\xc3\xa4", "lock/",
+                                      "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg"};
+    static const char *const good[] = {"a", "1", "a.b", "a--b"};
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char dir[] = "/tmp/cube-unit-XXXXXX";
+    struct cluster_config c = cluster_in(&a, dir);
+    struct node_list all;
+    struct node n;
+    struct err e = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_int_equal(nodes_add(&a, &c, bad[i], &n, &e), -EINVAL);
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        assert_int_equal(nodes_add(&a, &c, good[i], &n, &e), 0);
+    assert_int_equal(nodes_add(&a, &c, "a", &n, &e), -EEXIST);
+    assert_int_equal(nodes_add(&a, &c, "m", &n, &e), -EEXIST); /* the machine itself */
+    assert_int_equal(nodes_ensure(&a, &c, 14, &all, &e), -EADDRNOTAVAIL); /* 16 addresses, 13 of them for nodes */
+    assert_int_equal(nodes_ensure(&a, &c, 13, &all, &e), 0);
+    assert_int_equal(all.n, 13);
+    c.node_cidr = "203.0.114.0/24"; /* not beside nodes that have others */
+    assert_int_equal(nodes_add(&a, &c, "z", &n, &e), -EINVAL);
+    assert_true(strstr(e.text, "203.0.113.0/28"));
+    c.node_cidr = NULL; /* what is on record goes on */
+    assert_int_equal(nodes_add(&a, &c, "z", &n, &e), -EADDRNOTAVAIL);
+    remove_dir(dir);
+    c.data_dir = "/run/cube-unit";
+    c.node_cidr = "203.0.113.0/28";
+    assert_int_equal(nodes_add(&a, &c, "z", &n, &e), -EINVAL);
+    remove_dir(c.data_dir);
+}
+
+/* A range that is found keeps off the cluster's others, and differs from that of most other clusters. */
+FIBER_TEST(ranges_are_found)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct cluster_config one = {.data_dir = "/x/one", .pod_cidr = "10.123.0.0/17", .service_cidr = "10.123.128.0/18", .node_bridge = "none0"};
+    struct cluster_config two = one;
+    struct node_list none = {0};
+    struct range4 r = {0}, s = {0};
+    struct err e = {0};
+    two.data_dir = "/x/two";
+    assert_int_equal(node_net_range(&a, &one, &none, &r, &e), 0);
+    assert_int_equal(node_net_range(&a, &two, &none, &s, &e), 0);
+    assert_int_equal(r.bits, 24);
+    assert_true(r.first >= ((10u << 24) | (123u << 16) | (192u << 8)) && r.last <= ((10u << 24) | (123u << 16) | 0xffffu));
+    assert_int_not_equal(r.first, s.first);
+    one.pod_cidr = "10.123.0.0/16";
+    assert_int_equal(node_net_range(&a, &one, &none, &r, &e), -EADDRNOTAVAIL);
+    one.node_cidr = "10.9.0.0/31";
+    assert_int_equal(node_net_range(&a, &one, &none, &r, &e), -EINVAL);
+}
+
+FIBER_TEST(settings_are_kept)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char dir[] = "/tmp/cube-unit-XXXXXX";
+    struct cluster_config c = cluster_in(&a, dir), later = {.data_dir = dir, .port = 7777}, other = {.data_dir = "/nowhere"};
+    struct err e = {0};
+    c.node_grace = SECONDS(5);
+    c.containerd = "/opt/a b/\"containerd\"";
+    assert_int_equal(cluster_config_save(&c, &e), 0);
+    assert_int_equal(cluster_config_load(&a, &later, &e), 0);
+    assert_string_equal(later.pod_cidr, "198.19.0.0/16");
+    assert_string_equal(later.containerd, "/opt/a b/\"containerd\"");
+    assert_int_equal(later.node_grace, SECONDS(5));
+    assert_int_equal(later.port, 7777); /* what was said goes before what was kept */
+    assert_int_equal(later.kubelet_port, 10250);
+    assert_int_equal(cluster_config_load(&a, &other, &e), 0); /* nothing kept is fine */
+    assert_null(other.pod_cidr);
+    c.runc = "two\nlines";
+    assert_int_equal(cluster_config_save(&c, &e), -EINVAL);
+    struct str bad = STR("--data-dir=/x\n--no-such-flag=1\n");
+    assert_int_equal(os_write_file(arena_printf(&a, "%s/cluster.conf", dir).p, bad, 0600), 0);
+    later = (struct cluster_config){.data_dir = dir};
+    assert_int_equal(cluster_config_load(&a, &later, &e), -EINVAL);
+    assert_true(strstr(e.text, "no-such-flag"));
+    remove_dir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nodes_get_names_and_addresses),
+        cmocka_unit_test(an_address_that_is_given_back_is_given_again),
+        cmocka_unit_test(what_cannot_be),
+        cmocka_unit_test(ranges_are_found),
+        cmocka_unit_test(settings_are_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
