@@ -150,6 +150,9 @@ static void find_candidates(struct volumes *v, struct open_claim *c)
 
 static void add_open(struct volumes *v, const struct object *claim, const struct val *class)
 {
+    for (size_t i = 0; i < v->n_open; i++)
+        if (v->open[i].claim == claim)
+            return; /* in two places of the pod */
     struct open_claim *c = &v->open[v->n_open++];
     const char *promised = v->w->promises ? map_get(&v->w->promises->claims, claim->uid) : NULL;
     const struct object *driver = get(v->w, RES_CSIDRIVERS, STR_NULL, val_getstr(class, N_provisioner));

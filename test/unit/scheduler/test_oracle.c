@@ -10,12 +10,13 @@
 #include <stdio.h>
 
 #include "client/fake_client.h"
+#include "client/replica.h"
 #include "testing.h"
 #include "type/meta.h"
 #include "wire/json.h"
 #include "wire/quantity.h"
 
-enum { MAX_NODES = 8, MAX_PODS = 24 };
+enum { MAX_NODES = 8, MAX_PODS = 24, MAX_CLAIMS = 8, MAX_VOLUMES = 12 };
 
 struct cluster {
     struct table table;
@@ -23,6 +24,11 @@ struct cluster {
     struct object *nodes[MAX_NODES];
     struct object *pods[MAX_PODS]; /* placed */
     struct object *namespaces[2];
+    struct object *claims[MAX_CLAIMS];   /* "x/c0", "y/c0", "x/c1" ... */
+    struct object *volumes[MAX_VOLUMES]; /* one for each claim that is bound, then free ones */
+    struct object *classes[2];
+    struct snapshot_slot slots[3];
+    struct snapshot objects;
     unsigned seed;
 };
 
@@ -121,7 +127,7 @@ static struct object *random_pod(struct cluster *c, unsigned i)
         text, sizeof(text),
         "{metadata: {name: p%u, namespace: %s, uid: p%u-%u, labels: {app: %s, %s}}, spec: {%s tolerations: "
         "[%s %s], affinity: "
-        "{nodeAffinity: {%s %s}, %s}, topologySpreadConstraints: [%s], containers: [{name: c, image: i, "
+        "{nodeAffinity: {%s %s}, %s}, topologySpreadConstraints: [%s], volumes: [%s %s], containers: [{name: c, image: i, "
         "resources: {requests: "
         "{%s %s}}, ports: [%s]}]}}",
         i, ONE_OF(c, "x", "y"), i, c->seed, ONE_OF(c, "web", "db"), ONE_OF(c, "", "tier: front"),
@@ -139,11 +145,85 @@ static struct object *random_pod(struct cluster *c, unsigned i)
                "operator: Exists}]}}, {weight: 30, preference: {matchExpressions: [{key: zone, operator: "
                "NotIn, values: "
                "[b]}]}}]"),
-        affinity, spread, ONE_OF(c, "", "cpu: 100m,", "cpu: '1',", "cpu: '2',"),
+        affinity, spread,
+        ONE_OF(c, "", "", "{name: v, persistentVolumeClaim: {claimName: c0}},", "{name: v, persistentVolumeClaim: {claimName: c1}},"),
+        ONE_OF(c, "", "", "{name: w, persistentVolumeClaim: {claimName: c2}}", "{name: w, persistentVolumeClaim: {claimName: c3}}"),
+        ONE_OF(c, "", "cpu: 100m,", "cpu: '1',", "cpu: '2',"),
         ONE_OF(c, "", "memory: 64Mi", "memory: 1Gi"),
         ONE_OF(c, "", "", "{containerPort: 1, hostPort: 80}",
                "{containerPort: 1, hostPort: 80, hostIP: 10.0.0.1}"));
     return object_relaxed(RES_PODS, text);
+}
+
+/* ---- volumes: claims that are bound, that get one of the free volumes, and that one is made for ------- */
+
+static struct object *random_volume(struct cluster *c, unsigned i)
+{
+    char text[512];
+    snprintf(text, sizeof(text),
+             "{metadata: {name: v%u, uid: v%u}, spec: {capacity: {storage: %uGi}, accessModes: [ReadWriteOnce], "
+             "storageClassName: static, %s}, status: {phase: Available}}",
+             i, i, 1 + pick(c, 4),
+             ONE_OF(c, "",
+                    "nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: In, "
+                    "values: [a]}]}]}}",
+                    "nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: In, "
+                    "values: [b, c]}]}, {matchExpressions: [{key: disk, operator: Exists}]}]}}",
+                    "nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: "
+                    "kubernetes.io/hostname, operator: In, values: [n1, n2, n3]}]}]}}"));
+    return object_relaxed(RES_PERSISTENTVOLUMES, text);
+}
+
+static struct object *random_claim(struct cluster *c, unsigned i)
+{
+    char text[512];
+    char volume[32] = "";
+    bool bound = pick(c, 3) == 0;
+    if (bound)
+        snprintf(volume, sizeof(volume), ", volumeName: v%u", i);
+    snprintf(text, sizeof(text),
+             "{metadata: {namespace: %s, name: c%u, uid: c%u, %s}, spec: {storageClassName: %s, resources: {requests: "
+             "{storage: %uGi}}, accessModes: [%s] %s}}",
+             i % 2 ? "y" : "x", i / 2, i, bound ? "annotations: {pv.kubernetes.io/bind-completed: 'yes'}" : "",
+             ONE_OF(c, "static", "made"), 1 + pick(c, 3), bound ? ONE_OF(c, "ReadWriteOnce", "ReadWriteOncePod") : "ReadWriteOnce",
+             volume);
+    return object_relaxed(RES_PERSISTENTVOLUMECLAIMS, text);
+}
+
+static void make_volumes(struct cluster *c)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    static const uint16_t kinds[] = {RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, RES_STORAGECLASSES};
+    c->classes[0] = object_relaxed(RES_STORAGECLASSES, "{metadata: {name: static}, provisioner: kubernetes.io/no-provisioner, "
+                                                       "volumeBindingMode: WaitForFirstConsumer}");
+    c->classes[1] = object_relaxed(RES_STORAGECLASSES, "{metadata: {name: made}, provisioner: p, volumeBindingMode: "
+                                                       "WaitForFirstConsumer, allowedTopologies: [{matchLabelExpressions: [{key: "
+                                                       "zone, values: [a, b]}]}]}");
+    for (unsigned i = 0; i < MAX_CLAIMS; i++)
+        c->claims[i] = random_claim(c, i);
+    for (unsigned i = 0; i < MAX_VOLUMES; i++)
+        c->volumes[i] = random_volume(c, i);
+    for (size_t k = 0; k < 3; k++)
+        c->slots[k].res = &resources[kinds[k]];
+    for (size_t i = 0; i < MAX_CLAIMS; i++)
+        c->slots[0].tree = tree_put(c->slots[0].tree, obj_key(&a, c->claims[i]->namespace_, c->claims[i]->name), c->claims[i]);
+    for (size_t i = 0; i < MAX_VOLUMES; i++)
+        c->slots[1].tree = tree_put(c->slots[1].tree, c->volumes[i]->name, c->volumes[i]);
+    for (size_t i = 0; i < 2; i++)
+        c->slots[2].tree = tree_put(c->slots[2].tree, c->classes[i]->name, c->classes[i]);
+    c->objects = (struct snapshot){c->slots, 3};
+}
+
+static void free_volumes(struct cluster *c)
+{
+    for (size_t i = 0; i < 3; i++)
+        tree_unref(c->slots[i].tree);
+    for (size_t i = 0; i < MAX_CLAIMS; i++)
+        object_unref(c->claims[i]);
+    for (size_t i = 0; i < MAX_VOLUMES; i++)
+        object_unref(c->volumes[i]);
+    object_unref(c->classes[0]);
+    object_unref(c->classes[1]);
 }
 
 /* ---- the obvious: small questions -------------------------------------------------------------------- */
@@ -297,6 +377,124 @@ static bool ports_free(const struct cluster *c, const struct object *pod, const 
     return true;
 }
 
+/* ---- volumes ----------------------------------------------------------------------------------------- */
+
+static const struct object *claim_of(const struct cluster *c, const struct object *pod, size_t i)
+{
+    struct str name = val_str(val_at(val_item(val_at(pod->val, N_spec, N_volumes), i), N_persistentVolumeClaim, N_claimName));
+    for (size_t k = 0; k < MAX_CLAIMS; k++)
+        if (str_eq(c->claims[k]->name, name) && str_eq(c->claims[k]->namespace_, pod->namespace_))
+            return c->claims[k];
+    return NULL;
+}
+
+static struct str claim_text(const struct object *claim, name_id name)
+{
+    return val_str(val_at(claim->val, N_spec, name));
+}
+
+static int64_t gib(const struct val *map)
+{
+    return quantity_units(quantity_or_zero(val_str(val_key(map, STR("storage")))));
+}
+
+static int64_t claim_bytes(const struct object *claim)
+{
+    return gib(val_at(claim->val, N_spec, N_resources, N_requests));
+}
+
+static int64_t volume_bytes(const struct object *volume)
+{
+    return gib(val_at(volume->val, N_spec, N_capacity));
+}
+
+static bool reaches(const struct object *volume, const struct object *node)
+{
+    const struct val *required = val_at(volume->val, N_spec, N_nodeAffinity, N_required);
+    bool any = !required;
+    VAL_EACH (val_get(required, N_nodeSelectorTerms), t)
+        any |= term_holds(t, node);
+    return any;
+}
+
+/* The smallest free volume for the claim, leaving one out. */
+static const struct object *smallest_for(const struct cluster *c, const struct object *claim, const struct object *node,
+                                         const struct object *without)
+{
+    const struct object *best = NULL;
+    for (size_t i = 0; i < MAX_VOLUMES; i++) {
+        const struct object *v = c->volumes[i];
+        bool fits = v != without && volume_bytes(v) >= claim_bytes(claim) && reaches(v, node);
+        if (fits && (!best || volume_bytes(v) < volume_bytes(best) ||
+                     (volume_bytes(v) == volume_bytes(best) && str_cmp(v->name, best->name) < 0)))
+            best = v;
+    }
+    return best;
+}
+
+static bool is_open(const struct object *claim, const char *class)
+{
+    return claim && !claim_text(claim, N_volumeName).n && str_is(claim_text(claim, N_storageClassName), class);
+}
+
+/* Pods have at most two claims. The one that asks for less chooses first. */
+static bool choose_volumes(const struct cluster *c, const struct object *pod, const struct object *node,
+                           const struct object *ret[2])
+{
+    const struct object *one = claim_of(c, pod, 0), *two = claim_of(c, pod, 1);
+    one = is_open(one, "static") ? one : NULL;
+    two = is_open(two, "static") ? two : NULL;
+    bool swap = one && two && (claim_bytes(two) < claim_bytes(one) ||
+                               (claim_bytes(two) == claim_bytes(one) && str_cmp(two->name, one->name) < 0));
+    ret[swap ? 1 : 0] = swap ? smallest_for(c, two, node, NULL) : one ? smallest_for(c, one, node, NULL) : NULL;
+    ret[swap ? 0 : 1] = swap ? smallest_for(c, one, node, ret[1]) : two ? smallest_for(c, two, node, ret[0]) : NULL;
+    return (!one || ret[0]) && (!two || ret[1]);
+}
+
+static bool taken_by_another(const struct cluster *c, const struct object *claim)
+{
+    if (!str_is(val_str(val_item(val_at(claim->val, N_spec, N_accessModes), 0)), "ReadWriteOncePod"))
+        return false;
+    for (size_t i = 0; i < MAX_PODS; i++)
+        for (size_t k = 0; c->pods[i] && k < 2; k++)
+            if (claim_of(c, c->pods[i], k) == claim)
+                return true;
+    return false;
+}
+
+static bool volumes_allow(const struct cluster *c, const struct object *pod, const struct object *node)
+{
+    const struct object *chosen[2];
+    struct str zone = obj_label(node->val, STR("zone"));
+    for (size_t i = 0; i < 2; i++) {
+        const struct object *claim = claim_of(c, pod, i);
+        if (!claim)
+            continue;
+        if (taken_by_another(c, claim))
+            return false;
+        for (size_t k = 0; k < MAX_VOLUMES; k++)
+            if (str_eq(c->volumes[k]->name, claim_text(claim, N_volumeName)) && !reaches(c->volumes[k], node))
+                return false;
+        if (is_open(claim, "made") && !str_is(zone, "a") && !str_is(zone, "b"))
+            return false;
+    }
+    return choose_volumes(c, pod, node, chosen);
+}
+
+static int64_t volume_score(const struct cluster *c, const struct object *pod, const struct object *node)
+{
+    const struct object *chosen[2];
+    int64_t asked = 0, there = 0;
+    choose_volumes(c, pod, node, chosen);
+    for (size_t i = 0; i < 2; i++) {
+        if (!chosen[i])
+            continue;
+        asked += claim_bytes(claim_of(c, pod, i));
+        there += volume_bytes(chosen[i]);
+    }
+    return there ? 100 - asked * 100 / there : 0;
+}
+
 /* ---- spreading --------------------------------------------------------------------------------------- */
 
 static bool is_hard(const struct val *constraint)
@@ -439,7 +637,7 @@ static bool obviously_fits(const struct cluster *c, const struct object *pod, co
     val_set_ref(&a, taint, N_effect, val_get(cordon, N_effect));
     bool open = !val_bool(val_at(node->val, N_spec, N_unschedulable), false) || tolerated(pod, taint);
     return open && taints_allow(pod, node) && wants_node(pod, node) && ports_free(c, pod, node) &&
-           resources_fit(c, pod, node) && spread_allows(c, pod, node) && affinity_allows(c, pod, node) &&
+           resources_fit(c, pod, node) && volumes_allow(c, pod, node) && spread_allows(c, pod, node) && affinity_allows(c, pod, node) &&
            anti_affinity_allows(c, pod, node);
 }
 
@@ -573,7 +771,7 @@ static void obvious_scores(const struct cluster *c, const struct object *pod,
         }
     }
     for (size_t i = 0; i < n; i++) {
-        ret[i] = room_score(c, pod, list[i]) + balance_score(c, pod, list[i]);
+        ret[i] = room_score(c, pod, list[i]) + balance_score(c, pod, list[i]) + volume_score(c, pod, list[i]);
         ret[i] += 3 * (100 - (taints ? 100 * taint_count(pod, list[i]) / taints : 0));
         ret[i] += 2 * (wishes ? 100 * preference(pod, list[i]) / wishes : 0);
         ret[i] +=
@@ -690,7 +888,8 @@ static void run(unsigned seed, size_t *ret_fits, size_t *ret_asked)
     struct cluster c = {.seed = seed};
     c.namespaces[0] = object_relaxed(RES_NAMESPACES, "{metadata: {name: x, labels: {team: red}}}");
     c.namespaces[1] = object_relaxed(RES_NAMESPACES, "{metadata: {name: y}}");
-    c.world = (struct world){&c.table, labels_of_namespace, NULL, &c};
+    make_volumes(&c);
+    c.world = (struct world){.table = &c.table, .namespace_labels = labels_of_namespace, .ctx = &c, .objects = &c.objects};
     for (unsigned i = 0; i < MAX_NODES; i++)
         change_node(&c, i, pick(&c, 6) == 0);
     for (unsigned step = 0; step < 60; step++) {
@@ -708,6 +907,7 @@ static void run(unsigned seed, size_t *ret_fits, size_t *ret_asked)
         object_unref(c.pods[i]);
     object_unref(c.namespaces[0]);
     object_unref(c.namespaces[1]);
+    free_volumes(&c);
     table_done(&c.table);
 }
 
