@@ -10,6 +10,7 @@
 #include "node/actions.h"
 #include "node/backoff.h"
 #include "node/criconfig.h"
+#include "node/gate.h"
 #include "node/host.h"
 #include "node/kubelet.h"
 #include "node/objects.h"
@@ -43,6 +44,7 @@ struct kubelet {
     struct host_facts facts;
     struct str *ips; /* of the node */
     size_t n_ips;
+    struct gate starts; /* Pods whose sandbox and first containers are being made */
     struct event_recorder *events;
     struct val *node_ref; /* ObjectReference for events */
     struct replica *pods;   /* of this node */

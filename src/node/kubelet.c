@@ -290,6 +290,7 @@ static int set_up(struct kubelet *k, const struct kubelet_config *config, struct
     if (r == 0 && !k->cfg.no_cgroups && k->facts.cgroups_missing.n)
         r = err_set(e, -ENOTSUP, "this machine's kernel gives no cgroup controllers for " STR_FMT " in /sys/fs/cgroup; mount them, "
                     "or boot with cgroup_enable=memory", STR_ARG(k->facts.cgroups_missing));
+    gate_init(&k->starts, (unsigned)MAX(2 * k->facts.cpus, (int64_t)4), SECONDS(2));
     if (r == 0)
         r = qos_update(k, e);
     if (r == 0)

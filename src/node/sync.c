@@ -206,7 +206,11 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
     if (rc != 0 || (act.kill_pod && !act.create_sandbox))
         return rc;
     prune_init_containers(w, pod, *state);
+    struct gate_pass pass UNUSED CLEANUP_GATE_PASS = {.gate = NULL};
     if (act.create_sandbox) {
+        rc = gate_enter(&w->k->starts, &pass);
+        if (rc < 0)
+            return rc;
         rc = create_sandbox(w, pod, act.attempt, e);
         if (rc == -ECANCELED)
             return rc;
