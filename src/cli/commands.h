@@ -35,6 +35,7 @@ int cmd_run(struct cli *c, int argc, char **argv);
 int cmd_logs(struct cli *c, int argc, char **argv);
 int cmd_exec(struct cli *c, int argc, char **argv);
 int cmd_attach(struct cli *c, int argc, char **argv);
+int cmd_debug(struct cli *c, int argc, char **argv);
 int cmd_cp(struct cli *c, int argc, char **argv);
 int cmd_port_forward(struct cli *c, int argc, char **argv);
 int cmd_proxy(struct cli *c, int argc, char **argv);
