@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* LimitRanger: default requests and limits of containers, and bounds for containers, pods and claims. */
 #include "apiserver/admit.h"
-#include "apiserver/limits.h"
+#include "type/amounts.h"
 #include "apiserver/state.h"
 #include "names.h"
 #include "resources.h"
@@ -9,23 +9,25 @@
 
 /* ---- defaults ---------------------------------------------------------------------------------------- */
 
-/* Sorted by resource, as upstream's annotation has it. */
-static void set_missing(struct arena *a, struct val *container, name_id which, const struct val *defaults,
-                        struct buf *noted)
+static int by_text(const void *a, const void *b)
 {
-    const struct val *list = val_at(container, N_resources, which);
-    bool any = false;
-    VAL_EACH_ENTRY(defaults, k, v)
-        any |= !val_key(list, val_str(k)) && v != NULL;
-    if (!any)
-        return;
-    struct val *res = val_sub_obj(a, container, N_resources);
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* Puts in what is missing; the names of it, sorted, go into `noted`. */
+static void set_missing(struct arena *a, struct val *container, name_id which, const struct val *defaults, struct buf *noted)
+{
+    size_t n = 0;
+    struct str *names = ARENA_ARRAY(a, struct str, val_len(defaults));
     VAL_EACH_ENTRY(defaults, k, v) {
-        struct val *map = val_sub_map(a, res, which);
-        if (val_key(map, val_str(k)))
+        if (!v || val_key(val_at(container, N_resources, which), val_str(k)))
             continue;
-        val_put_str(a, map, val_str(k), val_str(v));
-        buf_printf(noted, "%s%.*s", noted->n ? ", " : "", STR_ARG(val_str(k)));
+        val_put_str(a, val_sub_map(a, val_sub_obj(a, container, N_resources), which), val_str(k), val_str(v));
+        names[n++] = val_str(k);
+    }
+    if (n) {
+        qsort(names, n, sizeof(*names), by_text);
+        buf_putstr(noted, arena_join(a, names, n, STR(", ")));
     }
 }
 
@@ -45,44 +47,65 @@ static void default_container(struct arena *a, struct val *c, const struct val *
                    STR_ARG(name));
 }
 
-static void default_pod(struct admission *a, const struct val *limit, struct buf *all)
+/* What one LimitRange adds; the annotation tells of the last one that added anything, as upstream's does. */
+static void default_pod(struct admission *a, const struct val *range)
 {
-    struct val *spec = val_sub_obj(a->r->arena, a->v, N_spec);
-    struct val *main = val_mut(spec, N_containers), *init = val_mut(spec, N_initContainers);
-    for (size_t i = 0; i < val_len(main); i++)
-        default_container(a->r->arena, &main->items[i], limit, "container", all);
-    for (size_t i = 0; i < val_len(init); i++)
-        default_container(a->r->arena, &init->items[i], limit, "init container", all);
+    static const struct {
+        name_id list;
+        const char *what;
+    } lists[] = {{N_containers, "container"}, {N_initContainers, "init container"}};
+    CLEANUP_BUF struct buf all = BUF_INIT;
+    struct arena *mem = a->r->arena;
+    struct val *spec = val_sub_obj(mem, a->v, N_spec);
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        struct val *list = val_mut(spec, lists[i].list);
+        VAL_EACH(val_at(range, N_spec, N_limits), limit)
+            for (size_t j = 0; str_is(val_getstr(limit, N_type), "Container") && j < val_len(list); j++)
+                default_container(mem, &list->items[j], limit, lists[i].what, &all);
+    }
+    if (all.n)
+        val_put_str(mem, val_sub_map(mem, val_sub_obj(mem, a->v, N_metadata), N_annotations),
+                    STR("kubernetes.io/limit-ranger"),
+                    arena_printf(mem, "LimitRanger plugin set: %.*s", STR_ARG(buf_str(&all))));
+}
+
+static bool new_or_resized(const struct admission *a)
+{
+    if (a->old && obj_deleting(a->old))
+        return false;
+    return (admit_is(a, RES_PODS, NULL) && a->op == ADMIT_CREATE) ||
+           (admit_is(a, RES_PODS, "resize") && a->op == ADMIT_UPDATE);
 }
 
 int admit_limit_ranger(struct admission *a)
 {
-    CLEANUP_BUF struct buf all = BUF_INIT;
-    if (!admit_is(a, RES_PODS, NULL) || a->op != ADMIT_CREATE)
+    if (!new_or_resized(a))
         return 0;
     TREE_EACH(state_kind(a->r->server, RES_LIMITRANGES)->root, a->ns, it)
-        VAL_EACH(val_at(it.object->val, N_spec, N_limits), limit)
-            if (str_is(val_getstr(limit, N_type), "Container"))
-                default_pod(a, limit, &all);
-    if (all.n) {
-        struct val *meta = val_sub_obj(a->r->arena, a->v, N_metadata);
-        val_put_str(a->r->arena, val_sub_map(a->r->arena, meta, N_annotations),
-                    STR("kubernetes.io/limit-ranger"),
-                    arena_printf(a->r->arena, "LimitRanger plugin set: %.*s", STR_ARG(buf_str(&all))));
-    }
+        default_pod(a, it.object->val);
     return 0;
 }
 
 /* ---- bounds ------------------------------------------------------------------------------------------ */
 
+/* Each sentence once, in the order of finding. */
 struct faults {
-    struct buf b;
+    struct arena *arena;
+    struct str *items;
     size_t n;
 };
 
 static void fault(struct faults *f, struct str text)
 {
-    buf_printf(&f->b, "%s%.*s", f->n++ ? ", " : "", STR_ARG(text));
+    struct str *more;
+    for (size_t i = 0; i < f->n; i++)
+        if (str_eq(f->items[i], text))
+            return;
+    more = ARENA_ARRAY(f->arena, struct str, f->n + 1);
+    if (f->n)
+        memcpy(more, f->items, f->n * sizeof(*more));
+    more[f->n++] = text;
+    f->items = more;
 }
 
 static struct str given(struct arena *a, const struct quantity *q)
@@ -111,16 +134,16 @@ static void check_min(struct arena *a, struct faults *f, struct str type, const 
     }
 }
 
-/* needs_limit: containers and pods must name a limit where there is a maximum. */
+/* Containers and pods must name a limit where there is a maximum, claims (which have none) a request. */
 static void check_max(struct arena *a, struct faults *f, struct str type, const struct val *list,
                       const struct amounts *requests, const struct amounts *limits, bool needs_limit)
 {
     VAL_EACH_ENTRY(list, k, v) {
         struct quantity most = quantity_or_zero(val_str(v));
         const struct quantity *q = amounts_find(requests, val_str(k)), *l = amounts_find(limits, val_str(k));
-        if (!l && needs_limit)
-            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s.  No limit is specified",
-                                  STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v))));
+        if (needs_limit ? !l : !q)
+            fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s.  No %s is specified", STR_ARG(val_str(k)),
+                                  STR_ARG(type), STR_ARG(val_str(v)), needs_limit ? "limit" : "request"));
         else if (l && quantity_cmp(*l, most) > 0)
             fault(f, arena_printf(a, "maximum %.*s usage per %.*s is %.*s, but limit is %.*s",
                                   STR_ARG(val_str(k)), STR_ARG(type), STR_ARG(val_str(v)),
@@ -201,24 +224,30 @@ static void check_claim(struct arena *a, struct faults *f, const struct val *lim
     check_max(a, f, STR("PersistentVolumeClaim"), val_get(limit, N_max), &requests, &limits, false);
 }
 
+/* Of one LimitRange; the first that is not kept refuses. */
+static int check_range(struct admission *a, const struct val *range, bool claim)
+{
+    struct faults f = {.arena = a->r->arena};
+    VAL_EACH(val_at(range, N_spec, N_limits), limit) {
+        if (claim)
+            check_claim(a->r->arena, &f, limit, a->v);
+        else
+            check_pod(a->r->arena, &f, limit, val_get(a->v, N_spec));
+    }
+    if (!f.n)
+        return 0;
+    struct str all = arena_join(a->r->arena, f.items, f.n, STR(", "));
+    return admit_forbid(a, "%s%.*s%s", f.n > 1 ? "[" : "", STR_ARG(all), f.n > 1 ? "]" : "");
+}
+
 int admit_limit_ranger_check(struct admission *a)
 {
-    bool pod = admit_is(a, RES_PODS, NULL) && a->op == ADMIT_CREATE;
-    bool resized = admit_is(a, RES_PODS, "resize") && a->op == ADMIT_UPDATE;
-    bool claim = admit_is(a, RES_PERSISTENTVOLUMECLAIMS, NULL);
-    struct faults f = {.n = 0};
-    if (!pod && !resized && !claim)
+    bool claim = admit_is(a, RES_PERSISTENTVOLUMECLAIMS, NULL) && !(a->old && obj_deleting(a->old));
+    int e = 0;
+    if (!claim && !new_or_resized(a))
         return 0;
     TREE_EACH(state_kind(a->r->server, RES_LIMITRANGES)->root, a->ns, it)
-        VAL_EACH(val_at(it.object->val, N_spec, N_limits), limit) {
-            if (claim)
-                check_claim(a->r->arena, &f, limit, a->v);
-            else
-                check_pod(a->r->arena, &f, limit, val_get(a->v, N_spec));
-        }
-    int e = 0;
-    if (f.n)
-        e = admit_forbid(a, "%s%.*s%s", f.n > 1 ? "[" : "", STR_ARG(buf_str(&f.b)), f.n > 1 ? "]" : "");
-    buf_done(&f.b);
+        if (!e)
+            e = check_range(a, it.object->val, claim);
     return e;
 }

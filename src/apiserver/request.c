@@ -3,8 +3,10 @@
 #include "apiserver/request.h"
 
 #include "apiserver/audit.h"
+#include "apiserver/quota_lock.h"
 #include "apiserver/state.h"
 #include "apiserver/uuid.h"
+#include "apiserver/write.h"
 #include "base/log.h"
 #include "base/os.h"
 
@@ -31,6 +33,8 @@ void request_init(struct request *r, struct apiserver *s, struct arena *a, struc
 
 void request_done(struct request *r)
 {
+    storage_drop_ops(r);
+    quota_lock_release(r);
     for (struct held *h = r->held; h; h = h->next) {
         object_unref(h->object);
         tree_unref(h->tree);

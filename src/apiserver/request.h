@@ -79,6 +79,7 @@ struct answer {
 };
 
 struct held;
+struct quota_lock;
 
 struct request {
     struct apiserver *server;
@@ -119,6 +120,8 @@ struct request {
     struct held *held;
     struct store_op *extra_ops; /* go into the next transaction with the object itself */
     size_t n_extra_ops;
+    struct quota_lock *quota_lock; /* quota_lock.h */
+    bool quota_lost; /* the last transaction failed since a quota had changed */
     const char *kubelet_cn; /* whose certificate the kubelet must show that it goes on to (backend.h) */
     unsigned *in_flight; /* the counter this request holds up, NULL for none */
 };

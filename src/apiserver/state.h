@@ -49,6 +49,7 @@ struct apiserver {
 
     const struct admit_plugin **plugins; /* those that are on, in order; NULL-terminated */
     struct service_alloc *services;
+    struct map quota_locks; /* quota_lock.h, by namespace */
 
     unsigned in_flight[IN_FLIGHT_KINDS];
     unsigned watches;

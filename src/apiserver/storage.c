@@ -30,6 +30,12 @@ static bool only_renews(struct request *r, const struct cache_kind *k, const str
     return val_equal(a, b) && val_equal(obj_labels(now->val), obj_labels(v));
 }
 
+static bool is_quota(const struct store_op *op)
+{
+    const struct object *o = op->cookie;
+    return o && o->res->index == RES_RESOURCEQUOTAS;
+}
+
 /* The object's own op and those that go with it; cookies are let go of unless all were committed. */
 static int commit(struct request *r, struct store_op own, struct object *o, const struct object **ret)
 {
@@ -39,7 +45,9 @@ static int commit(struct request *r, struct store_op own, struct object *o, cons
     if (r->n_extra_ops)
         memcpy(ops + 1, r->extra_ops, r->n_extra_ops * sizeof(*ops));
     r->n_extra_ops = 0;
-    int e = store_txn(r->server->store, ops, n, NULL, NULL);
+    size_t conflict = 0;
+    int e = store_txn(r->server->store, ops, n, NULL, &conflict);
+    r->quota_lost = e == STORE_CONFLICT && conflict && is_quota(&ops[conflict]);
     for (size_t i = 1; i < n; i++)
         object_unref(ops[i].cookie);
     if (e) {
@@ -58,6 +66,16 @@ void storage_add_op(struct request *r, struct store_op op)
         memcpy(ops, r->extra_ops, r->n_extra_ops * sizeof(*ops));
     ops[r->n_extra_ops++] = op;
     r->extra_ops = ops;
+}
+
+void storage_add_put(struct request *r, struct cache_kind *k, const struct object *now, struct val *v)
+{
+    CLEANUP_BUF struct buf bytes = BUF_INIT;
+    struct object *o = object_new(k->res, v);
+    object_store_bytes(k->res, o->val, &bytes);
+    storage_add_op(r, (struct store_op){.kind = STORE_PUT, .key = cache_key(r->arena, k, o->namespace_, o->name),
+        .value = arena_str(r->arena, buf_str(&bytes)), .expect = now->revision, .cookie = o,
+        .committing = cache_committing});
 }
 
 void storage_drop_ops(struct request *r)

@@ -4,6 +4,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "apiserver/certificates.h"
+#include "apiserver/quota_lock.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/removal.h"
@@ -153,12 +154,18 @@ static const struct object *unstored(struct request *r, struct cache_kind *k, st
     return o;
 }
 
-static int create_once(struct request *r, struct val *v, unsigned flags, const struct object **ret)
+/* What it charged the quotas is void when one of them changed meanwhile (another server's doing): once more. */
+static int charge_again(struct request *r, struct val *v)
+{
+    struct admission a = admission_of(r, ADMIT_CREATE, v, NULL);
+    int e = cache_fresh(r->server->cache);
+    return e < 0 ? e : admit_resource_quota(&a);
+}
+
+static int put_new(struct request *r, struct val *v, const struct object **ret)
 {
     struct service_claim claim = {0};
-    int e = create_checks(r, v, flags);
-    if (!e && r->kind->res->index == RES_SERVICES)
-        e = service_claim(r, v, NULL, &claim);
+    int e = r->kind->res->index == RES_SERVICES ? service_claim(r, v, NULL, &claim) : 0;
     if (e)
         return e;
     if (r->opt.dry_run) {
@@ -168,6 +175,19 @@ static int create_once(struct request *r, struct val *v, unsigned flags, const s
         e = store_object(r, r->kind, NULL, v, ret);
     }
     service_settle(r, &claim, e == 0 && !r->opt.dry_run);
+    return e;
+}
+
+static int create_once(struct request *r, struct val *v, unsigned flags, const struct object **ret)
+{
+    int e = create_checks(r, v, flags);
+    r->quota_lost = false;
+    if (!e)
+        e = put_new(r, v, ret);
+    for (int i = 0; e == STORE_CONFLICT && r->quota_lost && i < TRIES; i++)
+        if ((e = charge_again(r, v)) == 0)
+            e = put_new(r, v, ret);
+    quota_lock_release(r);
     if (e == STORE_CONFLICT)
         return status_already_exists(&r->status, r->kind->res, obj_name(v));
     return e;
@@ -361,7 +381,11 @@ static int update_once(struct request *r, const struct object *now, change_fn *f
         e = check_identity(r, v, now);
     if (!e)
         e = update_checks(r, v, now, flags);
-    return e ? e : commit_update(r, v, now, ret);
+    if (!e)
+        e = commit_update(r, v, now, ret);
+    storage_drop_ops(r);
+    quota_lock_release(r);
+    return e;
 }
 
 /* A conflict in the store means that somebody else was quicker: fn is asked again, and a revision that the

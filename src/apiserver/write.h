@@ -50,4 +50,6 @@ int remove_object(struct request *r, struct cache_kind *k, const struct object *
  * remove_object. */
 struct store_op;
 void storage_add_op(struct request *r, struct store_op op);
+/* The same for an object in place of `now`. */
+void storage_add_put(struct request *r, struct cache_kind *k, const struct object *now, struct val *v);
 void storage_drop_ops(struct request *r); /* there will be no such transaction */

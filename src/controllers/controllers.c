@@ -13,6 +13,7 @@
 #include "controllers/namespace.h"
 #include "controllers/nodes.h"
 #include "controllers/hpa.h"
+#include "controllers/quota.h"
 #include "controllers/replicaset.h"
 #include "controllers/statefulset.h"
 #include "controllers/volumes.h"
@@ -45,6 +46,7 @@ const struct controller *const controllers[] = {
     &pv_protection_controller,
     &vac_protection_controller,
     &hpa_controller,
+    &quota_controller,
     &pv_binder_controller,
     &attach_detach_controller,
     &volume_expand_controller,
@@ -59,8 +61,6 @@ const char *const controllers_elsewhere[] = {
     "serviceaccount-token",
     "endpointslice-mirroring-controller",
     "endpointslicemirroring",
-    "resourcequota-controller",
-    "resourcequota",
     "podcertificaterequest-cleaner-controller",
     "ttl-controller",
     "ttl",

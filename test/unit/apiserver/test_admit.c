@@ -113,6 +113,144 @@ FIBER_TEST(quotas_count)
     fixture_stop(&f);
 }
 
+static const char *used(struct fixture *f, const char *quota, const char *name)
+{
+    struct reply r = get(f, arena_printf(&f->arena, NS "/resourcequotas/%s", quota).p);
+    return val_cstr(val_key(val_key(val_key(r.v, STR("status")), STR("used")), str_of(name)));
+}
+
+static void make_quota(struct fixture *f, const char *spec, const char *hard, const char *zeros)
+{
+    assert_code(post(f, NS "/resourcequotas",
+                     arena_printf(&f->arena, "{\"metadata\":{\"name\":\"q\"},\"spec\":{%s\"hard\":{%s}}}", spec, hard).p), 201);
+    assert_code(patch(f, NS "/resourcequotas/q/status", "merge-patch+json",
+                      arena_printf(&f->arena, "{\"status\":{\"hard\":{%s},\"used\":{%s}}}", hard, zeros).p), 200);
+}
+
+FIBER_TEST(quotas_say_why)
+{
+    struct fixture f;
+    start(&f);
+    make_quota(&f, "", "\"limits.memory\":\"1Gi\",\"cpu\":\"1\",\"pods\":\"1\"",
+               "\"limits.memory\":\"0\",\"cpu\":\"0\",\"pods\":\"0\"");
+    assert_at(&f, pod(&f, "", ""), "message",
+              "pods \"p\" is forbidden: failed quota: q: must specify cpu for: c; limits.memory for: c");
+    assert_at(&f, pod(&f, "\"initContainers\":[{\"name\":\"b\",\"image\":\"i\"}],", ",\"resources\":{\"limits\":{\"memory\":\"1\"}}"),
+              "message", "pods \"p\" is forbidden: failed quota: q: must specify cpu for: b,c; limits.memory for: b");
+    assert_code(pod(&f, "\"resources\":{\"requests\":{\"cpu\":\"1m\"}},", ""), 201); /* for the pod as a whole */
+    assert_at(&f, pod(&f, "", ",\"resources\":{\"limits\":{\"memory\":\"2Gi\",\"cpu\":\"1500m\"}}"), "message",
+              "pods \"p\" is forbidden: exceeded quota: q, requested: cpu=1500m,limits.memory=2Gi, used: cpu=0,limits.memory=0, "
+              "limited: cpu=1,limits.memory=1Gi");
+    /* Nobody has counted yet. */
+    assert_code(patch(&f, NS "/resourcequotas/q/status", "merge-patch+json", "{\"status\":{\"used\":{\"pods\":null}}}"), 200);
+    assert_at(&f, pod(&f, "", ",\"resources\":{\"limits\":{\"memory\":\"1\",\"cpu\":\"1m\"}}"), "message",
+              "pods \"p\" is forbidden: status unknown for quota: q, resources: cpu,limits.memory,pods");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(quotas_of_scopes)
+{
+    struct fixture f;
+    start(&f);
+    make_quota(&f, "\"scopes\":[\"BestEffort\"],", "\"pods\":\"0\"", "\"pods\":\"0\"");
+    assert_code(pod(&f, "", ""), 403);
+    assert_code(pod(&f, "", ",\"resources\":{\"requests\":{\"cpu\":\"1m\"}}"), 201);
+    make_config_map(&f, "a", NULL); /* lies in no scope */
+    fixture_stop(&f);
+}
+
+/* What is charged and what is stored are one: nobody overruns a quota, nothing is charged for what was refused. */
+struct burst {
+    struct fixture *f;
+    unsigned made, refused, other;
+    int next;
+};
+
+static void make_one(void *arg)
+{
+    struct burst *b = arg;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct status s;
+    struct val *v = val_new(&a, VAL_OBJ);
+    status_init(&s, &a);
+    val_set_str(&a, val_sub_obj(&a, v, N_metadata), N_name, arena_printf(&a, "m%d", b->next++ / 2)); /* each name twice */
+    int r = client_create(b->f->local, CALL(.res = &resources[RES_CONFIGMAPS], .ns = STR("default")), v, &a, NULL, &s);
+    b->made += r == 0;
+    b->refused += r == 403;
+    b->other += r != 0 && r != 403;
+}
+
+FIBER_TEST(quotas_are_exact_in_a_burst)
+{
+    struct fixture f;
+    struct burst b = {.f = &f};
+    struct group g = {0};
+    start(&f);
+    make_quota(&f, "", "\"configmaps\":\"20\"", "\"configmaps\":\"0\"");
+    for (int i = 0; i < 60; i++)
+        group_spawn(&g, "make", make_one, &b);
+    assert_int_equal(group_wait(&g, MONO_NEVER), 0);
+    assert_int_equal(b.made, 20);
+    assert_string_equal(used(&f, "q", "configmaps"), "20");
+    assert_int_equal(b.made + b.refused + b.other, 60);
+    /* What failed for another reason was not charged. */
+    assert_code(ask(&f, "DELETE", NS "/configmaps/m0", NULL, NULL), 200);
+    assert_code(patch(&f, NS "/resourcequotas/q/status", "merge-patch+json", "{\"status\":{\"used\":{\"configmaps\":\"19\"}}}"), 200);
+    assert_code(post(&f, NS "/configmaps", "{\"metadata\":{\"name\":\"m1\"}}"), 409);
+    assert_string_equal(used(&f, "q", "configmaps"), "19");
+    assert_code(post(&f, NS "/configmaps?dryRun=All", "{\"metadata\":{\"name\":\"new\"}}"), 201);
+    assert_string_equal(used(&f, "q", "configmaps"), "19");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(quotas_of_changes)
+{
+    struct fixture f;
+    start(&f);
+    make_quota(&f, "", "\"services.nodeports\":\"2\",\"services\":\"5\",\"resourcequotas\":\"1\"",
+               "\"services.nodeports\":\"0\",\"services\":\"0\",\"resourcequotas\":\"1\"");
+    assert_code(post(&f, NS "/services", "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"ports\":[{\"port\":80}]}}"), 201);
+    assert_string_equal(used(&f, "q", "services.nodeports"), "0");
+    assert_code(patch(&f, NS "/services/s", "merge-patch+json", "{\"spec\":{\"type\":\"NodePort\"}}"), 200);
+    assert_string_equal(used(&f, "q", "services.nodeports"), "1");
+    assert_string_equal(used(&f, "q", "services"), "1");
+    assert_code(patch(&f, NS "/services/s", "merge-patch+json",
+                      "{\"spec\":{\"ports\":[{\"port\":80,\"name\":\"a\"},{\"port\":81,\"name\":\"b\"},{\"port\":82,\"name\":\"c\"}]}}"), 403);
+    assert_code(patch(&f, NS "/services/s", "merge-patch+json", "{\"spec\":{\"type\":\"ClusterIP\"}}"), 200);
+    assert_string_equal(used(&f, "q", "services.nodeports"), "1"); /* what is freed is the controller's to find */
+    assert_code(post(&f, NS "/resourcequotas", "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"hard\":{\"pods\":\"1\"}}}"), 403);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(limits_say_why)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, NS "/limitranges",
+                     "{\"metadata\":{\"name\":\"l\"},\"spec\":{\"limits\":[{\"type\":\"Pod\",\"max\":{\"memory\":\"1Gi\"}},"
+                     "{\"type\":\"Container\",\"maxLimitRequestRatio\":{\"cpu\":\"2\"},\"defaultRequest\":{\"cpu\":\"1m\",\"memory\":\"1Mi\"}},"
+                     "{\"type\":\"PersistentVolumeClaim\",\"min\":{\"storage\":\"1Gi\"},\"max\":{\"storage\":\"2Gi\"}}]}}"), 201);
+    assert_at(&f, pod(&f, "", ",\"resources\":{\"requests\":{\"cpu\":\"1m\"},\"limits\":{\"cpu\":\"5m\",\"memory\":\"2Gi\"}}"), "message",
+              "pods \"p\" is forbidden: [maximum memory usage per Pod is 1Gi, but limit is 2Gi, cpu max limit to request ratio per "
+              "Container is 2, but provided ratio is 5.000000]");
+    struct reply r = pod(&f, "\"initContainers\":[{\"name\":\"i\",\"image\":\"i\",\"resources\":{\"limits\":{\"cpu\":\"2m\",\"memory\":\"1Mi\"}}}],",
+                         ",\"resources\":{\"limits\":{\"cpu\":\"2m\",\"memory\":\"1Mi\"}}");
+    assert_code(r, 201);
+    assert_at(&f, pod(&f, "", ""), "message",
+              "pods \"p\" is forbidden: [maximum memory usage per Pod is 1Gi.  No limit is specified, cpu max limit to request ratio per "
+              "Container is 2, but no limit is specified or limit is 0]");
+    static const char claim[] = "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":"
+                                "{\"storage\":\"%s\"}}}}";
+    r = post(&f, NS "/persistentvolumeclaims?dryRun=All", arena_printf(&f.arena, claim, "3Gi").p);
+    assert_at(&f, r, "message",
+              "persistentvolumeclaims \"c\" is forbidden: maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi");
+    r = post(&f, NS "/persistentvolumeclaims?dryRun=All", arena_printf(&f.arena, claim, "1Mi").p);
+    assert_at(&f, r, "message",
+              "persistentvolumeclaims \"c\" is forbidden: minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi");
+    assert_code(post(&f, NS "/persistentvolumeclaims?dryRun=All", arena_printf(&f.arena, claim, "2Gi").p), 201);
+    fixture_stop(&f);
+}
+
 FIBER_TEST(pod_security_levels)
 {
     struct fixture f;
@@ -221,6 +359,11 @@ int main(void)
         cmocka_unit_test(pods_tolerate_a_lost_node_for_a_while),
         cmocka_unit_test(limits_default_and_bound),
         cmocka_unit_test(quotas_count),
+        cmocka_unit_test(quotas_say_why),
+        cmocka_unit_test(quotas_of_scopes),
+        cmocka_unit_test(quotas_are_exact_in_a_burst),
+        cmocka_unit_test(quotas_of_changes),
+        cmocka_unit_test(limits_say_why),
         cmocka_unit_test(pod_security_levels),
         cmocka_unit_test(runtime_classes),
         cmocka_unit_test(defaults_of_classes),
