@@ -5,6 +5,7 @@
 #include "apiserver/podrefs.h"
 #include "names.h"
 #include "resources.h"
+#include "type/claim.h"
 #include "type/meta.h"
 
 #define NOT_READY "node.kubernetes.io/not-ready"
@@ -160,6 +161,30 @@ static int restrict_pod(struct admission *a, struct str node)
     return a->op == ADMIT_UPDATE ? restrict_claim_statuses(a, node) : 0;
 }
 
+/* Of a volume that is a directory of its own, a kubelet takes away one finalizer and changes nothing else. */
+static int restrict_volume(struct admission *a, struct str node)
+{
+    struct arena *mem = a->r->arena;
+    if (a->op != ADMIT_UPDATE || a->sub || !a->old || !str_eq(obj_annotation(a->old, STR(ANN_LOCAL_PATH_NODE)), node))
+        return admit_forbid(a, "node \"%.*s\" can only let go of persistent volumes that are directories of its own", STR_ARG(node));
+    struct val *want = val_copy_shallow(mem, a->old), *meta = val_copy_shallow(mem, obj_meta(a->old)), *have, *have_meta;
+    struct val *list = val_new(mem, VAL_LIST);
+    VAL_EACH(val_get(obj_meta(a->old), N_finalizers), f)
+        if (!str_is(val_str(f), LOCAL_PATH_FINALIZER))
+            val_add(mem, list, *f);
+    val_set_ref(mem, meta, N_finalizers, list);
+    val_set_ref(mem, want, N_metadata, meta);
+    have = val_copy_shallow(mem, a->v);
+    have_meta = val_copy_shallow(mem, obj_meta(a->v));
+    val_set_ref(mem, have_meta, N_managedFields, val_get(meta, N_managedFields));
+    val_set_ref(mem, have_meta, N_resourceVersion, val_get(meta, N_resourceVersion));
+    val_set_ref(mem, have, N_metadata, have_meta);
+    if (!val_equal(want, have))
+        return admit_forbid(a, "node \"%.*s\" can only take the finalizer " LOCAL_PATH_FINALIZER " off a persistent volume",
+                            STR_ARG(node));
+    return 0;
+}
+
 int admit_node_restriction(struct admission *a)
 {
     struct str node = node_of_user(&a->r->user);
@@ -177,6 +202,8 @@ int admit_node_restriction(struct admission *a)
                    ? 0
                    : admit_forbid(a, "can only access node lease with the same name as the requesting "
                                      "node");
+    case RES_PERSISTENTVOLUMES:
+        return restrict_volume(a, node);
     case RES_CSINODES:
         return str_eq(a->name, node)
                    ? 0

@@ -8,9 +8,11 @@
 #include "apiserver/auth.h"
 #include "apiserver/podrefs.h"
 #include "apiserver/state.h"
+#include "auth/crypto.h"
 #include "names.h"
 #include "net/url.h"
 #include "resources.h"
+#include "type/claim.h"
 #include "type/meta.h"
 #include "type/selector.h"
 
@@ -57,6 +59,35 @@ static bool verb_in(const struct attributes *at, const char *list)
     return false;
 }
 
+/* Is the volume bound to a claim that a pod of the node uses? */
+static bool volume_reaches(struct request *r, struct str node, const struct val *pv)
+{
+    const struct val *ref = val_at(pv, N_spec, N_claimRef);
+    return ref && referred(r, node, RES_PERSISTENTVOLUMECLAIMS, val_getstr(ref, N_namespace), val_getstr(ref, N_name));
+}
+
+/* Secrets that a CSI volume names for its driver on the node. */
+static bool volume_has_secret(const struct val *pv, struct str ns, struct str name)
+{
+    static const name_id refs[] = {N_nodeStageSecretRef, N_nodePublishSecretRef, N_nodeExpandSecretRef};
+    for (size_t i = 0; i < ARRAY_SIZE(refs); i++) {
+        const struct val *ref = val_at(pv, N_spec, N_csi, refs[i]);
+        if (ref && str_eq(val_getstr(ref, N_namespace), ns) && str_eq(val_getstr(ref, N_name), name))
+            return true;
+    }
+    return false;
+}
+
+static bool secret_of_volume(struct request *r, const struct attributes *at, struct str node)
+{
+    if (!str_is(at->verb, "get") || !at->name.n || at->subresource.n)
+        return false;
+    TREE_EACH(state_kind(r->server, RES_PERSISTENTVOLUMES)->root, STR_NULL, it)
+        if (volume_has_secret(it.object->val, at->ns, at->name) && volume_reaches(r, node, it.object->val))
+            return true;
+    return false;
+}
+
 static bool may_read_referred(struct request *r, const struct attributes *at, struct str node, uint16_t res)
 {
     return reads(at) && at->name.n && at->ns.n && !at->subresource.n &&
@@ -71,15 +102,38 @@ static bool may_claim(struct request *r, const struct attributes *at, struct str
            referred(r, node, RES_PERSISTENTVOLUMECLAIMS, at->ns, at->name);
 }
 
-/* A volume is reached through the claim that it is bound to. */
+static struct str local_path_label(struct arena *a, struct str node)
+{
+    char hash[65];
+    return node.n <= 63 ? node : arena_str(a, str_n(sha256_hex(node, hash), 32));
+}
+
+/* Node-local directories carry their node's label (docs/storage.md); a kubelet follows those. */
+static bool selects_own_volumes(struct request *r, struct str node)
+{
+    struct str text = r->opt.label_selector, want;
+    struct selector s;
+    if ((!text.n && !query_get(r->arena, r->query, "labelSelector", &text)) || selector_parse(r->arena, text, &s, NULL))
+        return false;
+    want = local_path_label(r->arena, node);
+    for (size_t i = 0; i < s.n; i++)
+        if (s.reqs[i].op == SEL_EQ && str_is(s.reqs[i].key, LABEL_LOCAL_PATH_NODE) && str_eq(s.reqs[i].values[0], want))
+            return true;
+    return false;
+}
+
+/* A volume is reached through the claim that it is bound to. What of its own directories a kubelet may change is
+ * NodeRestriction's to say. */
 static bool may_volume(struct request *r, const struct attributes *at, struct str node)
 {
     const struct object *pv = find(r, RES_PERSISTENTVOLUMES, STR(""), at->name);
-    const struct val *ref = pv ? val_at(pv->val, N_spec, N_claimRef) : NULL;
-    if (!str_is(at->verb, "get") || at->subresource.n || !ref)
+    if (at->subresource.n)
         return false;
-    return referred(r, node, RES_PERSISTENTVOLUMECLAIMS, val_getstr(ref, N_namespace),
-                    val_getstr(ref, N_name));
+    if (verb_in(at, "list watch"))
+        return selects_own_volumes(r, node);
+    if (verb_in(at, "patch update"))
+        return pv && str_eq(obj_annotation(pv->val, STR(ANN_LOCAL_PATH_NODE)), node);
+    return str_is(at->verb, "get") && pv && volume_reaches(r, node, pv->val);
 }
 
 static bool may_attachment(struct request *r, const struct attributes *at, struct str node)
@@ -178,6 +232,7 @@ static bool may(struct request *r, const struct attributes *at, struct str node)
                              : NULL;
     switch (res ? res->index : 0) {
     case RES_SECRETS:
+        return may_read_referred(r, at, node, res->index) || secret_of_volume(r, at, node);
     case RES_CONFIGMAPS:
         return may_read_referred(r, at, node, res->index);
     case RES_PERSISTENTVOLUMECLAIMS:

@@ -369,6 +369,46 @@ FIBER_TEST(kubelets_see_what_their_pods_need)
     cluster_stop(&c);
 }
 
+/* Directories of the node that are volumes (docs/storage.md), and secrets that a CSI volume names for its driver. */
+FIBER_TEST(nodes_have_their_volumes)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    become(&c, "root", "system:masters");
+    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+    assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}"), 201);
+    assert_code(post(f, "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"stage\"}}"), 201);
+    assert_code(post(f, "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"attach\"}}"), 201);
+    assert_code(post(f, "/api/v1/persistentvolumes",
+                     "{\"metadata\":{\"name\":\"dir\",\"finalizers\":[\"cube.local/local-path\",\"x.example/y\"],\"labels\":{\"cube.local/node\":"
+                     "\"n1\"},\"annotations\":{\"cube.local/provisioned-by\":\"n1\"}},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},"
+                     "\"accessModes\":[\"ReadWriteOnce\"],\"hostPath\":{\"path\":\"/d\"}}}"), 201);
+    assert_code(post(f, "/api/v1/persistentvolumes",
+                     "{\"metadata\":{\"name\":\"other\",\"finalizers\":[\"cube.local/local-path\"]},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},"
+                     "\"accessModes\":[\"ReadWriteOnce\"],\"claimRef\":{\"namespace\":\"default\",\"name\":\"data\"},\"csi\":{\"driver\":\"d\","
+                     "\"volumeHandle\":\"h\",\"nodeStageSecretRef\":{\"name\":\"stage\",\"namespace\":\"default\"},"
+                     "\"controllerPublishSecretRef\":{\"name\":\"attach\",\"namespace\":\"default\"}}}}"), 201);
+    assert_code(post(f, "/api/v1/namespaces/default/pods",
+                     "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}],\"volumes\":"
+                     "[{\"name\":\"v\",\"persistentVolumeClaim\":{\"claimName\":\"data\"}}]}}"), 201);
+    become(&c, "system:node:n1", "system:nodes");
+    assert_code(get(f, "/api/v1/persistentvolumes"), 403);
+    assert_code(get(f, "/api/v1/persistentvolumes?labelSelector=cube.local/node%3Dn2"), 403);
+    assert_code(get(f, "/api/v1/persistentvolumes?labelSelector=cube.local/node%3Dn1"), 200);
+    assert_code(get(f, "/api/v1/persistentvolumes/other"), 200);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/stage"), 200);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/attach"), 403);
+    assert_code(patch(f, "/api/v1/persistentvolumes/other", "merge-patch+json", "{\"metadata\":{\"finalizers\":[]}}"), 403);
+    assert_code(patch(f, "/api/v1/persistentvolumes/dir", "merge-patch+json", "{\"metadata\":{\"finalizers\":[]}}"), 403);
+    assert_code(patch(f, "/api/v1/persistentvolumes/dir", "merge-patch+json",
+                      "{\"metadata\":{\"finalizers\":[\"x.example/y\"],\"labels\":null}}"), 403);
+    assert_code(patch(f, "/api/v1/persistentvolumes/dir", "merge-patch+json", "{\"spec\":{\"capacity\":{\"storage\":\"2Gi\"}}}"), 403);
+    assert_code(patch(f, "/api/v1/persistentvolumes/dir", "merge-patch+json", 
+                      "{\"metadata\":{\"finalizers\":[\"x.example/y\",\"kubernetes.io/pv-protection\"]}}"), 200);
+    cluster_stop(&c);
+}
+
 FIBER_TEST(keys_are_published)
 {
     struct cluster c;
@@ -391,6 +431,7 @@ int main(void)
         cmocka_unit_test(updating_is_not_creating),
         cmocka_unit_test(impersonation_is_a_right),
         cmocka_unit_test(kubelets_see_what_their_pods_need),
+        cmocka_unit_test(nodes_have_their_volumes),
         cmocka_unit_test(keys_are_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
