@@ -353,6 +353,25 @@ static struct str condition_patch(struct arena *a, struct str message, struct st
     return arena_str(a, buf_str(&b));
 }
 
+/* Why it has to go, for Jobs and people to tell it from a failure (KEP-3329). Nothing waits for this to succeed. */
+static void mark_victim(struct tell *t, struct str ns, struct str name, const struct object *victim, struct status *status)
+{
+    char now[TIME_TEXT_MAX];
+    struct str patch = arena_printf(
+        &t->arena,
+        "{\"metadata\":{\"uid\":\"" STR_FMT "\"},\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\",\"status\":\"True\","
+        "\"reason\":\"PreemptionByScheduler\",\"lastTransitionTime\":\"%s\",\"observedGeneration\":%lld,"
+        "\"message\":\"" STR_FMT ": preempting to accommodate a higher priority pod\"}]}}",
+        STR_ARG(victim->uid), time_format(os_wall(), now), (long long)val_int(val_get(obj_meta(victim->val), N_generation), 0),
+        STR_ARG(val_str(val_at(t->pod->val, N_spec, N_schedulerName))));
+    int r = client_patch(t->s->client,
+                         CALL(.res = &resources[RES_PODS], .ns = ns, .name = name, .subresource = "status"),
+                         PATCH_STRATEGIC, patch, &t->arena, NULL, status);
+    if (r && r != 404 && r != 409)
+        log_warn("scheduler", "status of " STR_FMT "/" STR_FMT ": " STR_FMT, STR_ARG(ns), STR_ARG(name),
+                 STR_ARG(r > 0 ? status->message : str_of(strerror(-r))));
+}
+
 static void delete_victim(struct tell *t, struct str text)
 {
     struct str ns, rest, name, uid;
@@ -361,9 +380,11 @@ static void delete_victim(struct tell *t, struct str text)
     str_cut(text, '/', &ns, &rest);
     str_cut(rest, '/', &name, &uid);
     const struct object *victim = replica_get(t->s->replica, &resources[RES_PODS], ns, name);
-    if (victim)
+    if (victim && str_eq(victim->uid, uid)) {
         event_record(recorder_of(t->s, t->pod->val), &resources[RES_PODS], victim->val, false, "Preempted",
                      "Preempted by pod " STR_FMT " on node " STR_FMT, STR_ARG(t->pod->uid), STR_ARG(t->node));
+        mark_victim(t, ns, name, victim, &status); /* from here on the object may be gone */
+    }
     int r = client_delete(t->s->client, CALL(.res = &resources[RES_PODS], .ns = ns, .name = name, .uid = uid), &t->arena,
                           NULL, &status);
     if (r && r != 404 && r != 409)
