@@ -112,6 +112,26 @@ static int write_config(const struct containerd *r)
     return os_write_file(r->config, buf_str(&b), 0600);
 }
 
+/* Its shim is looked up in PATH and must be of the same make, so the folder of a program that was named comes first. */
+static const char *const *environment(struct arena *a, const char *program)
+{
+    struct str path = str_of(program);
+    ssize_t slash = str_rfind(path, '/');
+    const char *before = getenv("PATH");
+    size_t n = 0;
+    if (slash <= 0)
+        return NULL;
+    while (environ[n])
+        n++;
+    const char **env = ARENA_ARRAY(a, const char *, n + 2);
+    n = 0;
+    env[n++] = arena_printf(a, "PATH=%.*s:%s", (int)slash, path.p, before ? before : "/usr/sbin:/usr/bin:/sbin:/bin").p;
+    for (char **one = environ; *one; one++)
+        if (!str_starts(str_of(*one), STR("PATH=")))
+            env[n++] = *one;
+    return env;
+}
+
 static int start(const struct containerd *r, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -120,7 +140,7 @@ static int start(const struct containerd *r, struct err *e)
         return err_set(e, fd, "cannot write %s: %s", r->log, strerror(-fd));
     const char *program = r->containerd ? r->containerd : "containerd";
     const char *argv[] = {program, "--config", r->config, NULL};
-    struct os_spawn s = {.argv = argv, .in = -1, .out = fd, .err = fd, .new_session = true};
+    struct os_spawn s = {.argv = argv, .env = environment(&a, program), .in = -1, .out = fd, .err = fd, .new_session = true};
     pid_t pid;
     int n = os_spawn(&s, &pid);
     os_close(fd);

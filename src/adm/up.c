@@ -117,7 +117,8 @@ static void run_background(void *arg)
     pid_t pid;
     pid_t running = cluster_pid(&u->config);
     if (running) {
-        printf("The cluster runs already (pid %d).\n", (int)running);
+        printf("The cluster runs already (pid %d)%s.\n", (int)running,
+               u->nodes > 1 ? "; \"cube node add\" gives it more nodes" : "");
         return;
     }
     int r = os_socketpair(pair);
