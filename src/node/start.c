@@ -244,23 +244,64 @@ static int create_and_run(struct attempt *t, const struct val *config)
     return run_post_start(t, id);
 }
 
+/* What an image is wanted for: the container itself, or (spec made up for it) one of its volumes. */
+static int pull_image(struct attempt *t, const struct val *spec, struct image_info *ret)
+{
+    const char *reason;
+    struct str message = STR("");
+    struct wall retry = {0};
+    int rc = image_ensure(t->s->w, spec, t->s->sandbox_config, t->s->world, t->arena, ret, &reason, &message, &retry);
+    if (rc == 0 || rc == -ECANCELED)
+        return rc;
+    container_event(t->k, t->s->pod, t->name, true, "Failed", "Error: %s", reason);
+    return fail(t, reason, message, retry.ns - os_wall().ns, false);
+}
+
+/* "1.6.20~ds1", "v2.1.3" */
+static bool mounts_images(const struct runtime *rt)
+{
+    unsigned major = 0, minor = 0;
+    const char *version = *rt->version == 'v' ? rt->version + 1 : rt->version;
+    if (strcmp(rt->name, "containerd") != 0 || sscanf(version, "%u.%u", &major, &minor) != 2)
+        return true; /* it will say so itself */
+    return major > 2 || (major == 2 && minor >= 1);
+}
+
+/* Images that the container has as volumes (KEP-4639) are pulled as its own is; the runtime mounts them. */
+static int pull_volumes(struct attempt *t)
+{
+    int rc = 0;
+    VAL_EACH (val_get(t->action->spec, N_volumeMounts), m)
+        VAL_EACH (val_at(t->s->pod, N_spec, N_volumes), v) {
+            const struct val *source = val_get(v, N_image);
+            struct image_info unused;
+            if (rc != 0 || !source || !str_eq(val_getstr(v, N_name), val_getstr(m, N_name)))
+                continue;
+            if (!mounts_images(t->k->rt)) {
+                err_set(&t->e, -ENOTSUP, "volume \"" STR_FMT "\" is an image: container runtime %s %s cannot mount images, "
+                        "containerd 2.1 or later can", STR_ARG(val_getstr(v, N_name)), t->k->rt->name, t->k->rt->version);
+                return fail_err(t, "CreateContainerConfigError", -ENOTSUP);
+            }
+            struct val *spec = val_new(t->arena, VAL_OBJ);
+            val_set_str(t->arena, spec, N_name, t->name);
+            val_set_str(t->arena, spec, N_image, val_getstr(source, N_reference));
+            val_set_str(t->arena, spec, N_imagePullPolicy, val_getstr(source, N_pullPolicy));
+            rc = pull_image(t, spec, &unused);
+        }
+    return rc;
+}
+
 static int start(struct attempt *t)
 {
     const struct val *config;
     struct image_info image;
-    const char *reason;
-    struct str message = STR("");
-    struct wall retry = {0};
     int rc = check_backoff(t);
+    if (rc == 0)
+        rc = pull_image(t, t->action->spec, &image);
+    if (rc == 0)
+        rc = pull_volumes(t);
     if (rc != 0)
         return rc;
-    rc = image_ensure(t->s->w, t->action->spec, t->s->sandbox_config, t->s->world, t->arena, &image, &reason, &message, &retry);
-    if (rc == -ECANCELED)
-        return rc;
-    if (rc != 0) {
-        container_event(t->k, t->s->pod, t->name, true, "Failed", "Error: %s", reason);
-        return fail(t, reason, message, retry.ns - os_wall().ns, false);
-    }
     rc = configure(t, &image, &config);
     return rc != 0 ? fail_err(t, "CreateContainerConfigError", rc) : create_and_run(t, config);
 }
