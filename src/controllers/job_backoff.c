@@ -175,7 +175,8 @@ static int64_t remaining(struct failures f, struct wall now)
         return 0;
     for (int64_t i = 1; i < f.n && pause < BACKOFF_MAX; i++)
         pause *= 2;
-    return MAX(MIN(pause, BACKOFF_MAX) - (now.ns - f.last.ns), (int64_t)0);
+    int64_t passed = MAX(now.ns - f.last.ns, (int64_t)0); /* clocks differ, and may be set back */
+    return MAX(MIN(pause, BACKOFF_MAX) - passed, (int64_t)0);
 }
 
 int64_t job_backoff(struct jobsync *s)
