@@ -189,7 +189,7 @@ static int expand(const struct snapshot *world, const struct object *claim, stru
     const struct val *has = val_key(val_at(claim->val, N_status, N_capacity), STR("storage"));
     const struct object *volume = snapshot_get(world, &resources[RES_PERSISTENTVOLUMES], STR_NULL,
                                                val_str(val_at(claim->val, N_spec, N_volumeName)));
-    if (!volume || !is_ours(volume->val) || !volume_is_for(volume->val, claim->val) || !wanted ||
+    if (!volume || !is_ours(volume->val) || !volume_is_for(volume->val, claim->val) || !wanted || !has ||
         quantity_cmp(claim_size(claim->val), quantity_or_zero(val_str(has))) <= 0)
         return 0;
     if (quantity_cmp(volume_size(volume->val), claim_size(claim->val)) < 0) {

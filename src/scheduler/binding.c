@@ -110,7 +110,9 @@ static enum state look_at(struct progress *p, const struct volume_bind *b)
         return broken(p, "another volume was bound to PVC", claim->name);
     if (volume && !reaches(volume, node))
         return broken(p, "the node cannot reach what was made for it: pv", volume->name);
-    return volume && claim_bound(claim->val) ? DONE : WAITING;
+    /* Its status, too: kubelets look at that. */
+    bool bound = claim_bound(claim->val) && str_is(val_str(val_at(claim->val, N_status, N_phase)), "Bound");
+    return volume && bound ? DONE : WAITING;
 }
 
 static bool pod_is_gone(const struct volume_work *w)
