@@ -225,6 +225,7 @@ static void get_v1(const char *path, struct cgroup_state *ret)
     ret->limits.cpu_period = read_int(path, "/cpu", "cpu.cfs_period_us", -1);
     ret->limits.memory = memory >= INT64_MAX - (1 << 20) ? 0 : memory; /* the kernel's "none", rounded down to pages */
     ret->memory_usage = read_int(path, "/memory", "memory.usage_in_bytes", -1);
+    ret->pids = read_int(path, "/pids", "pids.current", -1);
 }
 
 static void get_v2(const char *path, struct cgroup_state *ret)
@@ -235,11 +236,12 @@ static void get_v2(const char *path, struct cgroup_state *ret)
     ret->limits.cpu_period = read_period(path);
     ret->limits.memory = read_int(path, "", "memory.max", -1);
     ret->memory_usage = read_int(path, "", "memory.current", -1);
+    ret->pids = read_int(path, "", "pids.current", -1);
 }
 
 int linux_cgroup_get(struct host *h, const char *path, struct cgroup_state *ret)
 {
-    struct cgroup_state s = {CGROUP_LIMITS_NONE, -1};
+    struct cgroup_state s = {CGROUP_LIMITS_NONE, -1, -1};
     if (!linux_cgroup_exists(h, path))
         return -ENOENT;
     if (linux_cgroup2())

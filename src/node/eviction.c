@@ -1,97 +1,179 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Running short of memory, disk or process numbers: says so in the node's conditions (for five minutes at least, so
- * that it does not flap), and ends Pods, one at a time, when memory is about to run out.
+ * Keeps the node from running short: looks every ten seconds, says so in the node's conditions, clears away what nobody
+ * needs, and else ends Pods, one at a time. What is decided is in evictrules.c.
  */
 #include "node/eviction.h"
 
+#include "grpc.h"
 #include "node/kubelet-internal.h"
 
 #define PERIOD SECONDS(10)
-#define TRANSITION SECONDS(300)
+#define CLEANUP_WAIT SECONDS(30) /* for an evicted Pod to give back what it had, before the next look */
+#define CLEANUP_POLL MILLISECONDS(500)
 
-/* ---- pure ---------------------------------------------------------------------------------------------------------- */
+/* ---- observing --------------------------------------------------------------------------------------------- */
 
-static int64_t priority_of(const struct val *pod)
+/* Where the runtime keeps images and containers; empty: it does not say. */
+static struct str image_dir(struct kubelet *k, struct arena *a)
 {
-    return val_int(val_at(pod, N_spec, N_priority), 0);
+    const struct val *answer;
+    if (runtime_call(k->rt, G_runtime_v1_ImageService_ImageFsInfo, val_new(a, VAL_OBJ), mono_add(os_mono(), SECONDS(10)), a, &answer, NULL) != 0)
+        return STR_NULL;
+    return val_str(val_at(val_item(val_get(answer, N_image_filesystems), 0), N_fs_id, N_mountpoint));
 }
 
-static int order(const void *pa, const void *pb)
+static int observe(struct kubelet *k, struct eviction_observation obs[EVICTION_SIGNALS])
 {
-    const struct eviction_candidate *a = pa, *b = pb;
-    bool over_a = a->usage > a->request, over_b = b->usage > b->request;
-    int64_t p_a = priority_of(a->pod), p_b = priority_of(b->pod);
-    if (over_a != over_b)
-        return over_a ? -1 : 1;
-    if (p_a != p_b)
-        return p_a < p_b ? -1 : 1;
-    int64_t more_a = a->usage - a->request, more_b = b->usage - b->request;
-    return more_a > more_b ? -1 : more_a < more_b;
-}
-
-void eviction_rank(struct eviction_candidate *c, size_t n)
-{
-    if (n)
-        qsort(c, n, sizeof(*c), order);
-}
-
-int64_t eviction_threshold(const char *const *settings, const char *signal, int64_t whole)
-{
-    struct str key, value;
-    for (; settings && *settings; settings++) {
-        int64_t percent;
-        ssize_t at = str_find(str_of(*settings), '<');
-        char mark = at > 0 ? '<' : '=';
-        if (!str_cut(str_of(*settings), mark, &key, &value) || !str_is(key, signal) || !value.n)
-            continue;
-        if (value.p[value.n - 1] == '%')
-            return str_to_i64(str_slice(value, 0, value.n - 1), &percent) == 0 ? whole / 100 * percent : 0;
-        return quantity_units(quantity_or_zero(value));
+    struct arena a = ARENA_INIT;
+    struct host_usage u;
+    struct host_space s;
+    for (int i = 0; i < EVICTION_SIGNALS; i++)
+        obs[i] = (struct eviction_observation){-1, 0};
+    if (k->host->ops->usage(k->host, &u) < 0)
+        return -EIO;
+    obs[EVICT_MEMORY] = (struct eviction_observation){u.memory_available, k->facts.memory};
+    obs[EVICT_NODEFS] = (struct eviction_observation){u.fs_available, u.fs_bytes};
+    obs[EVICT_NODEFS_INODES] = (struct eviction_observation){u.fs_inodes_free, u.fs_inodes};
+    if (u.max_pids > 0 && u.pids >= 0)
+        obs[EVICT_PIDS] = (struct eviction_observation){u.max_pids - u.pids, u.max_pids};
+    struct str dir = image_dir(k, &a);
+    if (dir.n && host_space(k->host, arena_cstr(&a, dir), &s) == 0) {
+        obs[EVICT_IMAGEFS] = (struct eviction_observation){s.available, s.capacity};
+        obs[EVICT_IMAGEFS_INODES] = (struct eviction_observation){s.inodes_free, s.inodes};
     }
+    arena_done(&a);
     return 0;
 }
 
-/* ---- conditions ------------------------------------------------------------------------------------------------------ */
-
-static bool below(struct kubelet *k, const char *signal, int64_t available, int64_t whole)
+static void set_pressure(struct kubelet *k, const bool now[PRESSURES])
 {
-    int64_t limit = eviction_threshold(k->cfg.eviction_hard, signal, whole);
-    return available >= 0 && limit > 0 && available < limit;
+    bool *flags[PRESSURES] = {&k->memory_pressure, &k->disk_pressure, &k->pid_pressure};
+    for (int p = 0; p < PRESSURES; p++)
+        if (*flags[p] != now[p]) {
+            *flags[p] = now[p];
+            node_touch(k);
+        }
 }
 
-/* On at once, off only when it has been quiet for a while. */
-static void set_pressure(struct kubelet *k, bool *flag, struct wall *until, bool now_short)
+/* ---- who uses what ------------------------------------------------------------------------------------------- */
+
+struct use {
+    struct kubelet *k;
+    struct arena *a;
+    enum eviction_signal signal;
+    const struct val *stats; /* LIST of ContainerStats */
+};
+
+static bool is_memory(const struct use *u)
 {
-    struct wall now = os_wall();
-    bool was = *flag;
-    if (now_short)
-        until->ns = now.ns + TRANSITION;
-    *flag = now_short || now.ns < until->ns;
-    if (*flag != was)
-        node_touch(k);
+    return u->signal == EVICT_MEMORY;
 }
 
-/* ---- ending Pods ------------------------------------------------------------------------------------------------------- */
+static bool is_inodes(const struct use *u)
+{
+    return u->signal == EVICT_NODEFS_INODES || u->signal == EVICT_IMAGEFS_INODES;
+}
 
-static size_t candidates(struct kubelet *k, struct map *usage, struct eviction_candidate *ret)
+static int64_t of_container(const struct use *u, const struct val *stats)
+{
+    name_id list = is_memory(u) ? N_memory : N_writable_layer;
+    name_id what = is_memory(u) ? N_working_set_bytes : is_inodes(u) ? N_inodes_used : N_used_bytes;
+    return MAX(val_int(val_at(stats, list, what, N_value), 0), (int64_t)0);
+}
+
+static bool is_of(const struct val *stats, const char *uid)
+{
+    return str_is(val_str(val_key(val_at(stats, N_attributes, N_labels), STR(CRI_LABEL_POD_UID))), uid);
+}
+
+static int64_t below(const struct use *u, struct str dir)
+{
+    struct host_space s;
+    if (host_du(u->k->host, dir.p, &s) < 0)
+        return 0;
+    return is_inodes(u) ? s.inodes_used : s.used;
+}
+
+/* What a Pod has of the resource; -1: nobody knows. */
+static int64_t of_pod(const struct use *u, const struct val *pod, const char *uid)
+{
+    struct kubelet *k = u->k;
+    struct cgroup_state now;
+    int64_t sum = 0, found = 0;
+    if (u->signal == EVICT_PIDS)
+        return k->host->ops->cgroup_get && k->host->ops->cgroup_get(k->host, pod_cgroup_path(u->a, k->cfg.cgroup_root, pod).p, &now) == 0
+                   ? now.pids
+                   : -1;
+    VAL_EACH (u->stats, s)
+        if (is_of(s, uid)) {
+            sum += of_container(u, s);
+            found++;
+        }
+    if (!found)
+        return -1;
+    if (is_memory(u))
+        return sum;
+    sum += below(u, pod_log_dir(u->a, k->cfg.pod_logs_dir, pod));
+    return sum + below(u, arena_printf(u->a, STR_FMT "/volumes/kubernetes.io~empty-dir", STR_ARG(pod_dir(u->a, k->cfg.root_dir, str_of(uid)))));
+}
+
+static size_t candidates(const struct use *u, struct eviction_candidate *ret, size_t most)
 {
     size_t n = 0;
-    MAP_EACH (&k->workers, m) {
-        struct worker *w = m->value;
-        const struct val *pod = worker_pod(w);
-        if (!pod || w->stage != WORKER_SYNCING || pod_critical(pod))
-            continue;
-        const int64_t *bytes = map_get(usage, str_of(w->uid));
-        ret[n++] = (struct eviction_candidate){pod, bytes ? *bytes : 0, quantity_units(pod_amount(pod, N_requests, "memory")), w};
+    struct str *uids = ARENA_ARRAY(u->a, struct str, most);
+    MAP_EACH (&u->k->workers, m) {
+        const struct worker *w = m->value;
+        if (n < most && worker_pod(w) && w->stage == WORKER_SYNCING && podstate_any_running(w->state))
+            uids[n++] = arena_str(u->a, m->key);
     }
-    return n;
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct worker *w = worker_find(u->k, uids[i]); /* measuring waits: it may be gone */
+        if (!w || !w->pod)
+            continue;
+        struct object *pod CLEANUP_OBJECT = object_ref(w->pod);
+        const char *resource = eviction_resource(u->signal);
+        int64_t request = is_inodes(u) ? 0 : quantity_units(pod_amount(pod->val, N_requests, resource));
+        ret[kept] = (struct eviction_candidate){val_copy(u->a, pod->val), of_pod(u, pod->val, uids[i].p), request, (void *)(uintptr_t)uids[i].p};
+        kept++;
+    }
+    return kept;
 }
 
-static const struct val *disruption(struct kubelet *k, struct arena *a, struct str message)
+/* ---- evicting --------------------------------------------------------------------------------------------------- */
+
+static struct str amount_text(struct arena *a, int64_t n)
+{
+    char text[QUANTITY_TEXT_MAX];
+    return arena_str(a, str_of(quantity_text(quantity_of(n, QUANTITY_BINARY_SI), text)));
+}
+
+/* Of its containers, those that have more than they asked for. */
+static struct str blame(const struct use *u, const struct val *pod, const char *uid)
+{
+    struct str text = STR("");
+    const char *resource = eviction_resource(u->signal);
+    if (is_inodes(u) || u->signal == EVICT_PIDS)
+        return text;
+    VAL_EACH (u->stats, s) {
+        const struct val *spec = pod_find_container(pod, val_str(val_key(val_at(s, N_attributes, N_labels), STR(CRI_LABEL_CONTAINER))), NULL);
+        int64_t used = of_container(u, s), request = quantity_units(resource_amount(val_get(spec, N_resources), N_requests, resource));
+        if (is_of(s, uid) && spec && used > request)
+            text = arena_printf(u->a, STR_FMT "Container " STR_FMT " was using " STR_FMT ", request is " STR_FMT ", has larger consumption of %s. ",
+                                STR_ARG(text), STR_ARG(val_getstr(spec, N_name)), STR_ARG(amount_text(u->a, used)),
+                                STR_ARG(amount_text(u->a, request)), resource);
+    }
+    return text;
+}
+
+static const struct val *disruption(struct arena *a, const struct val *pod, struct str message)
 {
     struct val *c = val_new(a, VAL_OBJ);
+    int64_t generation = val_int(val_get(obj_meta(pod), N_generation), 0);
     val_set_str(a, c, N_type, STR("DisruptionTarget"));
+    if (generation)
+        val_set_int(a, c, N_observedGeneration, generation);
     val_set_str(a, c, N_status, STR("True"));
     val_set_str(a, c, N_reason, STR("TerminationByKubelet"));
     val_set_str(a, c, N_message, message);
@@ -99,47 +181,97 @@ static const struct val *disruption(struct kubelet *k, struct arena *a, struct s
     return c;
 }
 
-static void evict_for_memory(struct kubelet *k, int64_t available, int64_t limit)
+/* Seconds that it gets: one when the threshold is hard, else as it wants but no more than the node's most. */
+static int64_t grace_for(struct kubelet *k, const struct val *pod, bool hard)
+{
+    int64_t own = val_int(val_at(pod, N_spec, N_terminationGracePeriodSeconds), k->cfg.eviction_max_grace);
+    return hard ? 1 : MIN(own, k->cfg.eviction_max_grace);
+}
+
+static void wait_for_cleanup(struct kubelet *k, struct str uid)
+{
+    struct mono end = mono_add(os_mono(), CLEANUP_WAIT);
+    for (;;) {
+        const struct worker *w = worker_find(k, uid);
+        if (!w || w->stage >= WORKER_FINISHED || os_mono().ns > end.ns || fiber_sleep(CLEANUP_POLL) < 0)
+            return;
+    }
+}
+
+static void evict_one(struct use *u, const struct eviction_look *look, const struct eviction_observation *o)
+{
+    struct kubelet *k = u->k;
+    struct eviction_candidate *c = ARENA_ARRAY(u->a, struct eviction_candidate, k->workers.n);
+    size_t n = candidates(u, c, k->workers.n);
+    eviction_rank(c, n, u->signal);
+    for (size_t i = 0; i < n; i++) {
+        struct worker *w = worker_find(k, str_of(c[i].owner));
+        if (!w || w->stage != WORKER_SYNCING || w->fail_reason || pod_critical(c[i].pod))
+            continue;
+        struct str head = arena_printf(u->a, "The node was low on resource: %s. Threshold quantity: " STR_FMT ", available: " STR_FMT ". ",
+                                       eviction_resource(u->signal), STR_ARG(amount_text(u->a, look->least)),
+                                       STR_ARG(amount_text(u->a, o->available / 1024 * 1024)));
+        struct str message = arena_printf(u->a, STR_FMT STR_FMT, STR_ARG(head), STR_ARG(blame(u, c[i].pod, c[i].owner)));
+        pod_event(k, c[i].pod, true, "Evicted", STR_FMT, STR_ARG(message));
+        worker_fail(w, "Evicted", message, grace_for(k, c[i].pod, look->reclaim->hard), disruption(u->a, c[i].pod, message));
+        wait_for_cleanup(k, str_of(c[i].owner));
+        return;
+    }
+}
+
+/* Disk may be had without ending anything: containers that have ended, and images that nothing uses. */
+static bool reclaim_disk(struct kubelet *k, enum eviction_signal signal, struct eviction_rules *rules)
+{
+    struct eviction_observation obs[EVICTION_SIGNALS];
+    struct eviction_look again;
+    if (signal < EVICT_NODEFS || signal > EVICT_IMAGEFS_INODES)
+        return false;
+    gc_dead_containers(k);
+    gc_unused_images(k);
+    if (observe(k, obs) < 0)
+        return false;
+    eviction_look(rules, obs, os_wall(), &again);
+    return !again.reclaim;
+}
+
+static void reclaim(struct kubelet *k, struct eviction_rules *rules, const struct eviction_look *look, const struct eviction_observation obs[])
 {
     struct arena a = ARENA_INIT;
-    struct map usage = MAP_INIT;
-    char have[QUANTITY_TEXT_MAX], want[QUANTITY_TEXT_MAX], used[QUANTITY_TEXT_MAX], asked[QUANTITY_TEXT_MAX];
-    node_event(k, true, "EvictionThresholdMet", "Attempting to reclaim memory");
-    if (pod_memory_usage(k, &usage, NULL) == 0) {
-        struct eviction_candidate *c = ARENA_ARRAY(&a, struct eviction_candidate, k->workers.n);
-        size_t n = candidates(k, &usage, c);
-        eviction_rank(c, n);
-        if (n) {
-            struct worker *w = c[0].owner;
-            struct str message = arena_printf(
-                &a, "The node was low on resource: memory. Threshold quantity: %s, available: %s. The pod was using %s, request is %s. ",
-                quantity_text(quantity_of(limit, QUANTITY_BINARY_SI), want),
-                quantity_text(quantity_of(available / 1024 * 1024, QUANTITY_BINARY_SI), have),
-                quantity_text(quantity_of(c[0].usage / 1024 * 1024, QUANTITY_BINARY_SI), used),
-                quantity_text(quantity_of(c[0].request, QUANTITY_BINARY_SI), asked));
-            pod_event(k, c[0].pod, true, "Evicted", STR_FMT, STR_ARG(message));
-            worker_fail(w, "Evicted", message, 1, disruption(k, &a, message));
-        }
+    enum eviction_signal signal = look->reclaim->signal;
+    struct use u = {.k = k, .a = &a, .signal = signal};
+    const struct val *answer;
+    node_event(k, true, "EvictionThresholdMet", "Attempting to reclaim %s", eviction_resource(signal));
+    log_warn(LOG, "short of %s: %lld available, threshold %lld", eviction_resource(signal), (long long)obs[signal].available,
+             (long long)look->least);
+    if (!reclaim_disk(k, signal, rules) && look->reclaim &&
+        runtime_call(k->rt, G_runtime_v1_RuntimeService_ListContainerStats, val_new(&a, VAL_OBJ), mono_add(os_mono(), SECONDS(30)), &a, &answer,
+                     NULL) == 0) {
+        u.stats = val_get(answer, N_stats);
+        evict_one(&u, look, &obs[signal]);
     }
-    map_done_with(&usage, free);
     arena_done(&a);
 }
 
 void eviction_run(void *arg)
 {
     struct kubelet *k = arg;
+    struct eviction_rules rules;
+    struct err e = {{0}};
+    const struct eviction_settings s = {k->cfg.eviction_hard, k->cfg.eviction_soft, k->cfg.eviction_soft_grace, k->cfg.eviction_reclaim,
+                                        k->cfg.eviction_transition};
+    int r = eviction_rules_make(&k->arena, &s, &rules, &e);
+    if (r < 0) {
+        log_error(LOG, "no eviction: %s", err_text(&e, r)); /* flags and files were checked: only a caller of the library gets here */
+        return;
+    }
     while (fiber_sleep(PERIOD) == 0) {
-        struct host_usage u;
-        if (k->host->ops->usage(k->host, &u) < 0)
+        struct eviction_observation obs[EVICTION_SIGNALS];
+        struct eviction_look look;
+        if (observe(k, obs) < 0)
             continue;
-        bool memory = below(k, "memory.available", u.memory_available, k->facts.memory);
-        bool disk = below(k, "nodefs.available", u.fs_available, u.fs_bytes) ||
-                    below(k, "nodefs.inodesFree", u.fs_inodes_free, u.fs_inodes);
-        bool pids = u.max_pids > 0 && below(k, "pid.available", u.max_pids - u.pids, u.max_pids);
-        set_pressure(k, &k->memory_pressure, &k->pressure_until[0], memory);
-        set_pressure(k, &k->disk_pressure, &k->pressure_until[1], disk);
-        set_pressure(k, &k->pid_pressure, &k->pressure_until[2], pids);
-        if (memory)
-            evict_for_memory(k, u.memory_available, eviction_threshold(k->cfg.eviction_hard, "memory.available", k->facts.memory));
+        eviction_look(&rules, obs, os_wall(), &look);
+        set_pressure(k, look.pressure);
+        if (look.reclaim && k->relisted)
+            reclaim(k, &rules, &look, obs);
     }
 }

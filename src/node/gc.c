@@ -141,6 +141,44 @@ static const struct val *oldest_unused(struct kubelet *k, const struct val *imag
     return oldest;
 }
 
+void gc_dead_containers(struct kubelet *k)
+{
+    struct arena a = ARENA_INIT;
+    size_t n = 0, most = 0;
+    MAP_EACH (&k->records, m)
+        most += ((const struct pod_record *)m->value)->state ? ((const struct pod_record *)m->value)->state->n_containers : 0;
+    struct str *ids = ARENA_ARRAY(&a, struct str, most);
+    MAP_EACH (&k->records, m) {
+        const struct pod_record *r = m->value;
+        const struct worker *w = worker_find(k, m->key);
+        if (w && w->stage < WORKER_FINISHED)
+            continue; /* the newest of each name is its status */
+        for (size_t i = 0; r->state && i < r->state->n_containers; i++)
+            if (r->state->containers[i].state == RT_EXITED)
+                ids[n++] = arena_str(&a, r->state->containers[i].id);
+    }
+    for (size_t i = 0; i < n; i++)
+        runtime_remove_container(k->rt, ids[i], NULL);
+    arena_done(&a);
+}
+
+void gc_unused_images(struct kubelet *k)
+{
+    struct arena a = ARENA_INIT;
+    const struct val *images;
+    if (runtime_images(k->rt, &a, &images, NULL) == 0)
+        VAL_EACH (images, image) {
+            struct str id = val_getstr(image, N_id);
+            if (in_use(k, image) || val_bool(val_get(image, N_pinned), false))
+                continue;
+            log_info(LOG, "removing image " STR_FMT ": the node is short of disk", STR_ARG(id));
+            if (runtime_remove_image(k->rt, id, NULL) == 0)
+                k->images_dirty = true;
+            free(map_del(&k->unused_images, id));
+        }
+    arena_done(&a);
+}
+
 static void clear_images(struct kubelet *k)
 {
     bool full = used_percent(k) >= k->cfg.image_gc_high;

@@ -85,7 +85,6 @@ struct kubelet {
     uint64_t features_hash;
     char runtime_problem[512], network_trouble[512];
     bool memory_pressure, disk_pressure, pid_pressure;
-    struct wall pressure_until[3]; /* stays on until then */
     int64_t burstable_shares;      /* of the level's cgroup, as last written */
     bool masqueraded;              /* the rule is set for the present ranges */
     bool node_touched;             /* something that the node's status tells has changed */
@@ -367,6 +366,8 @@ int64_t node_allocatable_of(struct kubelet *k, const char *resource); /* milli f
 /* ---- housekeeping: gc.c, logrotate.c, eviction.c ---------------------------------------------------------------------------- */
 
 void gc_run(void *kubelet);
+void gc_dead_containers(struct kubelet *k); /* of Pods that have ended */
+void gc_unused_images(struct kubelet *k);   /* all of them */
 void logrotate_run(void *kubelet);
 void eviction_run(void *kubelet);
 

@@ -63,7 +63,8 @@ static void complete_texts(struct arena *a, struct kubelet_config *c)
 
 static void complete_lists(struct arena *a, struct kubelet_config *c)
 {
-    static const char *const eviction[] = {"memory.available=100Mi", "nodefs.available=10%", "nodefs.inodesFree=5%", NULL};
+    static const char *const eviction[] = {"memory.available=100Mi", "nodefs.available=10%", "nodefs.inodesFree=5%",
+                                           "imagefs.available=15%", "imagefs.inodesFree=5%", NULL};
     c->node_ips = copy_list(a, c->node_ips);
     c->cluster_dns = copy_list(a, c->cluster_dns);
     c->node_labels = copy_list(a, c->node_labels);
@@ -72,6 +73,9 @@ static void complete_lists(struct arena *a, struct kubelet_config *c)
     c->kube_reserved = copy_list(a, c->kube_reserved);
     c->system_reserved = copy_list(a, c->system_reserved);
     c->eviction_hard = copy_list(a, c->eviction_hard ? c->eviction_hard : eviction);
+    c->eviction_soft = copy_list(a, c->eviction_soft);
+    c->eviction_soft_grace = copy_list(a, c->eviction_soft_grace);
+    c->eviction_reclaim = copy_list(a, c->eviction_reclaim);
 }
 
 #define DEFAULT(field, value)                                                                                \
@@ -93,6 +97,7 @@ static void complete_numbers(struct kubelet_config *c)
     DEFAULT(image_gc_low, 80);
     DEFAULT(image_min_age, SECONDS(120));
     DEFAULT(max_crash_backoff, BACKOFF_MOST);
+    DEFAULT(eviction_transition, SECONDS(300));
     DEFAULT(sync_period, SECONDS(60));
     DEFAULT(status_period, SECONDS(10));
     DEFAULT(status_report_period, SECONDS(300));

@@ -44,6 +44,9 @@ struct kubelet_config {
     const char *const *taints;      /* "key=value:Effect", NULL-terminated: at registration */
     const char *const *allowed_sysctls; /* unsafe ones, "net.*" */
     const char *const *kube_reserved, *const *system_reserved, *const *eviction_hard; /* "memory=100Mi"; "nodefs.available=10%" */
+    const char *const *eviction_soft, *const *eviction_soft_grace, *const *eviction_reclaim; /* "memory.available=1m30s"; minimum */
+    int64_t eviction_max_grace;  /* seconds that Pods get when a soft threshold evicts them, at most [0] */
+    int64_t eviction_transition; /* how long the node tells of a pressure that is over; ns [5 min] */
     bool no_register;
     bool no_cgroups;          /* no Pod and QoS cgroups (cgroupsPerQOS: false) */
     bool no_cpu_quota;

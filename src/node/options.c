@@ -24,7 +24,9 @@ struct settings {
     const char *static_path, *address, *cert, *key, *client_ca, *authorization, *provider_id, *healthz_address;
     const char *log_max_size, *logs_dir, *cert_dir, *bootstrap;
     struct flag_list dns, labels, taints, kube_reserved, system_reserved, eviction_hard, sysctls;
+    struct flag_list eviction_soft, soft_grace, eviction_reclaim;
     bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, version;
+    int64_t evict_grace, evict_transition;
     int64_t verbosity, port, max_pods, pods_per_core, healthz_port, log_files, pids, gc_high, gc_low, max_images, parallel_pulls;
     int64_t status_period, report_period, sync_period, file_period, cfs_period, image_age, crash_most, lease_seconds;
 };
@@ -61,9 +63,9 @@ static const struct settings defaults = {
         IGNORED("authorization-webhook-cache-unauthorized-ttl"), IGNORED("cgroup-driver"), IGNORED("cloud-provider"), \
         IGNORED("config-dir"), IGNORED("cpu-manager-policy"), IGNORED("cpu-manager-policy-options"),               \
         IGNORED("cpu-manager-reconcile-period"), IGNORED("enforce-node-allocatable"), IGNORED("event-burst"),      \
-        IGNORED("event-qps"), IGNORED("eviction-max-pod-grace-period"), IGNORED("eviction-minimum-reclaim"),       \
-        IGNORED("eviction-pressure-transition-period"), IGNORED("eviction-soft"),                                  \
-        IGNORED("eviction-soft-grace-period"), IGNORED("experimental-mounter-path"), IGNORED("feature-gates"),     \
+        IGNORED("event-qps"),       \
+                                  \
+ IGNORED("experimental-mounter-path"), IGNORED("feature-gates"),     \
         IGNORED("hairpin-mode"), IGNORED("housekeeping-interval"), IGNORED("http-check-frequency"),                \
         IGNORED("image-credential-provider-bin-dir"), IGNORED("image-credential-provider-config"),                 \
         IGNORED("kube-api-burst"), IGNORED("kube-api-content-type"), IGNORED("kube-api-qps"),                      \
@@ -114,6 +116,11 @@ static const struct settings defaults = {
         {"kube-reserved", 0, FLAG_STRINGS, &(s)->kube_reserved, "resource=quantity kept for the node agent"}, \
         {"system-reserved", 0, FLAG_STRINGS, &(s)->system_reserved, "resource=quantity kept for the system"}, \
         {"eviction-hard", 0, FLAG_STRINGS, &(s)->eviction_hard, "signal<quantity at which pods are evicted"}, \
+        {"eviction-soft", 0, FLAG_STRINGS, &(s)->eviction_soft, "the same, after a grace period"},           \
+        {"eviction-soft-grace-period", 0, FLAG_STRINGS, &(s)->soft_grace, "signal=duration of soft thresholds"}, \
+        {"eviction-minimum-reclaim", 0, FLAG_STRINGS, &(s)->eviction_reclaim, "signal=quantity to win back at least"}, \
+        {"eviction-max-pod-grace-period", 0, FLAG_INT, &(s)->evict_grace, "seconds for pods that soft thresholds evict"}, \
+        {"eviction-pressure-transition-period", 0, FLAG_DURATION, &(s)->evict_transition, "how long a pressure is told of at least"}, \
         {"allowed-unsafe-sysctls", 0, FLAG_STRINGS, &(s)->sysctls, "sysctls pods may set; * at the end fits all"}, \
         {"cluster-dns", 0, FLAG_STRINGS, &(s)->dns, "addresses of the cluster's DNS"},                       \
         {"cluster-domain", 0, FLAG_STRING, &(s)->domain, "domain of the cluster"},                           \
@@ -195,6 +202,11 @@ static const struct file_entry entries[] = {
     {{N_serializeImagePulls}, FILE_BOOL, TO(serial_pulls), "serialize-image-pulls"},
     {{N_maxParallelImagePulls}, FILE_INT, TO(parallel_pulls), NULL},
     {{N_evictionHard}, FILE_MAP, TO(eviction_hard), "eviction-hard"},
+    {{N_evictionSoft}, FILE_MAP, TO(eviction_soft), "eviction-soft"},
+    {{N_evictionSoftGracePeriod}, FILE_MAP, TO(soft_grace), "eviction-soft-grace-period"},
+    {{N_evictionMinimumReclaim}, FILE_MAP, TO(eviction_reclaim), "eviction-minimum-reclaim"},
+    {{N_evictionMaxPodGracePeriod}, FILE_INT, TO(evict_grace), "eviction-max-pod-grace-period"},
+    {{N_evictionPressureTransitionPeriod}, FILE_DURATION, TO(evict_transition), "eviction-pressure-transition-period"},
     {{N_systemReserved}, FILE_MAP, TO(system_reserved), "system-reserved"},
     {{N_kubeReserved}, FILE_MAP, TO(kube_reserved), "kube-reserved"},
     {{N_allowedUnsafeSysctls}, FILE_LIST, TO(sysctls), "allowed-unsafe-sysctls"},
@@ -379,6 +391,9 @@ static void set_texts(struct arena *a, const struct settings *s, struct kubelet_
     c->kube_reserved = list_of(a, &s->kube_reserved);
     c->system_reserved = list_of(a, &s->system_reserved);
     c->eviction_hard = s->eviction_hard.n ? list_of(a, &s->eviction_hard) : NULL;
+    c->eviction_soft = list_of(a, &s->eviction_soft);
+    c->eviction_soft_grace = list_of(a, &s->soft_grace);
+    c->eviction_reclaim = list_of(a, &s->eviction_reclaim);
     c->listen = address(a, s->address, s->port);
     c->healthz_listen = s->healthz_port ? address(a, s->healthz_address, s->healthz_port) : NULL;
 }
@@ -397,6 +412,8 @@ static void set_rest(const struct settings *s, struct kubelet_config *c)
     c->pods_per_core = (int)s->pods_per_core;
     c->pod_pids = s->pids;
     c->log_max_files = (int)s->log_files;
+    c->eviction_max_grace = s->evict_grace;
+    c->eviction_transition = s->evict_transition;
     c->max_images_reported = (int)s->max_images;
     c->image_gc_high = (int)s->gc_high;
     c->image_gc_low = (int)s->gc_low;
@@ -442,7 +459,7 @@ static int apply(struct kubelet_options *o, const struct settings *s, struct err
 static void settings_done(struct settings *s)
 {
     struct flag_list *lists[] = {&s->dns, &s->labels, &s->taints, &s->kube_reserved, &s->system_reserved, &s->eviction_hard,
-                                 &s->sysctls};
+                                 &s->sysctls, &s->eviction_soft, &s->soft_grace, &s->eviction_reclaim};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         flag_list_done(lists[i]);
 }

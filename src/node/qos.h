@@ -30,7 +30,7 @@ struct cgroup_limits {
 /* What a cgroup has: cpu_quota and memory 0 are no limit, -1 is not known. */
 struct cgroup_state {
     struct cgroup_limits limits;
-    int64_t memory_usage;
+    int64_t memory_usage, pids;
 };
 /* The Pod's own cgroup. */
 struct cgroup_limits pod_cgroup_limits(const struct val *pod, bool cfs_quota, int64_t period, int64_t pids);

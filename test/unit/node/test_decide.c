@@ -325,12 +325,69 @@ static void eviction_order(void **state)
     };
     static const char *const want[] = {"over by 400", "over by 200", "over, important", "within"};
     static const char *const settings[] = {"memory.available<100Mi", "nodefs.available=10%", NULL};
-    eviction_rank(c, ARRAY_SIZE(c));
+    eviction_rank(c, ARRAY_SIZE(c), EVICT_MEMORY);
     for (size_t i = 0; i < ARRAY_SIZE(c); i++)
         assert_string_equal(c[i].owner, want[i]);
     assert_int_equal(eviction_threshold(settings, "memory.available", 1000), 100 << 20);
     assert_int_equal(eviction_threshold(settings, "nodefs.available", 1000), 100);
     assert_int_equal(eviction_threshold(settings, "pid.available", 1000), 0);
+    arena_done(&arena);
+}
+
+/* Seconds since the start, what is available of 1000, and what comes of it: "m" pressure, "M" to be acted on. */
+static void eviction_over_time(void **state)
+{
+    static const char *const hard[] = {"memory.available=100", "nodefs.available<10%", "pid.available=0", NULL};
+    static const char *const soft[] = {"memory.available=200", NULL}, *const grace[] = {"memory.available=30s", NULL};
+    static const char *const least[] = {"memory.available=50", NULL};
+    static const struct {
+        int64_t at, memory, disk;
+        const char *want;
+    } looks[] = {
+        {10, 300, 500, ""},
+        {20, 150, 500, "m"},      /* soft: not yet */
+        {49, 150, 500, "m"},
+        {50, 150, 500, "mM soft"},
+        {60, 240, 500, "mM soft"}, /* not 50 above the threshold yet */
+        {70, 251, 500, "m"},      /* over, but told of for a while */
+        {80, 90, 50, "mdM hard"}, /* memory before disk; the soft one waits again */
+        {90, 300, 50, "mdD hard"},
+        {100, 300, 100, "md"},
+        {159, 300, 100, "d"},
+        {161, 300, 100, ""},
+    };
+    const struct eviction_settings s = {hard, soft, grace, least, SECONDS(70)};
+    struct eviction_rules rules;
+    struct err e = {{0}};
+    assert_int_equal(eviction_rules_make(&arena, &s, &rules, &e), 0);
+    assert_int_equal(rules.n, 3);
+    for (size_t i = 0; i < ARRAY_SIZE(looks); i++) {
+        struct eviction_observation obs[EVICTION_SIGNALS];
+        struct eviction_look look;
+        for (int o = 0; o < EVICTION_SIGNALS; o++)
+            obs[o] = (struct eviction_observation){-1, 1000};
+        obs[EVICT_MEMORY].available = looks[i].memory;
+        obs[EVICT_NODEFS].available = looks[i].disk;
+        eviction_look(&rules, obs, (struct wall){SECONDS(looks[i].at)}, &look);
+        const char *what = !look.reclaim ? "" : look.reclaim->signal == EVICT_MEMORY ? "M" : "D";
+        struct str got = arena_printf(&arena, "%s%s%s%s", look.pressure[PRESSURE_MEMORY] ? "m" : "", look.pressure[PRESSURE_DISK] ? "d" : "", what,
+                                      !look.reclaim ? "" : look.reclaim->hard ? " hard" : " soft");
+        if (!str_is(got, looks[i].want))
+            fail_msg("at %lld: " STR_FMT ", not %s", (long long)looks[i].at, STR_ARG(got), looks[i].want);
+    }
+    const char *const *const bad[] = {(const char *const[]){"memory=1", NULL}, (const char *const[]){"memory.available=x", NULL},
+                                             (const char *const[]){"memory.available=100%", NULL}, (const char *const[]){"memory.available", NULL}};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_int_equal(eviction_rules_make(&arena, &(const struct eviction_settings){.hard = bad[i]}, &rules, &e), -EINVAL);
+    assert_int_equal(eviction_rules_make(&arena, &(const struct eviction_settings){.soft = soft}, &rules, &e), -EINVAL); /* no grace period */
+    struct eviction_candidate c[] = {
+        {pod_of("priority: 5, " MAIN), 900, 0, (char *)(uintptr_t)"important"},
+        {pod_of("priority: 0, " MAIN), 10, 0, (char *)(uintptr_t)"few"},
+        {pod_of("priority: 0, " MAIN), 20, 0, (char *)(uintptr_t)"many"},
+    };
+    eviction_rank(c, ARRAY_SIZE(c), EVICT_PIDS);
+    assert_string_equal(c[0].owner, "many");
+    assert_string_equal(c[2].owner, "important");
     arena_done(&arena);
 }
 
@@ -340,7 +397,7 @@ int main(void)
         cmocka_unit_test(actions_table), cmocka_unit_test(a_changed_image_replaces_the_container),
         cmocka_unit_test(backing_off),   cmocka_unit_test(qos_and_sums),
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
-        cmocka_unit_test(eviction_order),
+        cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
