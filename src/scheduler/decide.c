@@ -171,6 +171,9 @@ struct str look_filter(const struct look *l, int node, size_t at, bool *ret_reso
 
 struct str look_refusal(const struct look *l)
 {
+    /* Letting such a pod start without its devices would be worse than letting it wait. */
+    if (val_len(val_get(l->pod->spec, N_resourceClaims)))
+        return STR("pod has resource claims (DRA), which this scheduler does not allocate");
     return volumes_refusal(l->volumes);
 }
 
