@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What runs on a further node beside its containers, in its namespaces: containerd's keeper, kubelet, proxy, DNS, overlay. */
+/* What runs on a further node beside its containers, in its namespaces: containerd's keeper, kubelet, proxy,
+ * DNS, overlay. */
 #include "adm/nodes.h"
 #include "adm/parts.h"
 
@@ -26,7 +27,9 @@ struct agent {
 /* kubelet as itself; the others as upstream's users of these names. */
 static const char *kubeconfig_of(const struct part *part)
 {
-    return !strcmp(part->name, "kubelet") ? "kubelet.conf" : !strcmp(part->name, "dns") ? "coredns.conf" : "kube-proxy.conf";
+    return !strcmp(part->name, "kubelet") ? "kubelet.conf"
+           : !strcmp(part->name, "dns")   ? "coredns.conf"
+                                          : "kube-proxy.conf";
 }
 
 static struct client *client_of(void *arg, const struct part *part, struct err *e)
@@ -70,7 +73,9 @@ static int read_certificates(struct agent *g, struct err *e)
     const struct {
         const char *name;
         struct str *to;
-    } files[] = {{"ca.crt", &g->input.ca_pem}, {"kubelet.crt", &g->input.kubelet_cert}, {"kubelet.key", &g->input.kubelet_key}};
+    } files[] = {{"ca.crt", &g->input.ca_pem},
+                 {"kubelet.crt", &g->input.kubelet_cert},
+                 {"kubelet.key", &g->input.kubelet_key}};
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         const char *path = arena_printf(&g->arena, "%s/pki/%s", g->dir, files[i].name).p;
         int r = os_read_file(&g->arena, path, 1 << 20, files[i].to);

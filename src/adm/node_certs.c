@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a further node shows to be let in, and what its kubelet serves with. Issued by the machine, which has the CA's key. */
+/* What a further node shows to be let in, and what its kubelet serves with. Issued by the machine, which has
+ * the CA's key. */
 #include "adm/nodes.h"
 #include "adm/parts.h"
 
@@ -21,7 +22,8 @@ static const struct {
     {"coredns.conf", "system:coredns", no_groups},
 };
 
-static int ensure_kubeconfigs(struct arena *a, const struct cluster_config *c, const struct node *n, bool *changed, struct err *e)
+static int ensure_kubeconfigs(struct arena *a, const struct cluster_config *c, const struct node *n,
+                              bool *changed, struct err *e)
 {
     struct pki_config p = {.dir = arena_printf(a, "%s/pki", c->conf_dir).p, .now = os_wall()};
     for (size_t i = 0; i < ARRAY_SIZE(identities); i++) {
@@ -51,10 +53,12 @@ static bool is_good(struct str cert_pem, struct str ca_pem, const struct node *n
     return good;
 }
 
-static int ensure_serving(struct arena *a, const struct cluster_config *c, const struct node *n, bool *changed, struct err *e)
+static int ensure_serving(struct arena *a, const struct cluster_config *c, const struct node *n,
+                          bool *changed, struct err *e)
 {
     const char *pki = arena_printf(a, "%s/pki", c->conf_dir).p, *own = arena_printf(a, "%s/pki", n->dir).p;
-    const char *cert_path = arena_printf(a, "%s/kubelet.crt", own).p, *key_path = arena_printf(a, "%s/kubelet.key", own).p;
+    const char *cert_path = arena_printf(a, "%s/kubelet.crt", own).p,
+               *key_path = arena_printf(a, "%s/kubelet.key", own).p;
     struct str ca, ca_key, cert, key;
     int r = os_mkdir_all(own, 0700);
     if (r == 0)
@@ -63,7 +67,8 @@ static int ensure_serving(struct arena *a, const struct cluster_config *c, const
         r = os_write_file(arena_printf(a, "%s/ca.crt", own).p, ca, 0644);
     if (r < 0)
         return err_set(e, r, "cannot copy the cluster's CA from %s to %s: %s", pki, own, strerror(-r));
-    if (os_read_file(a, cert_path, 1 << 20, &cert) == 0 && os_read_file(a, key_path, 1 << 20, &key) == 0 && is_good(cert, ca, n))
+    if (os_read_file(a, cert_path, 1 << 20, &cert) == 0 && os_read_file(a, key_path, 1 << 20, &key) == 0 &&
+        is_good(cert, ca, n))
         return 0;
     *changed = true;
     r = os_read_file(a, arena_printf(a, "%s/ca.key", pki).p, 1 << 20, &ca_key);

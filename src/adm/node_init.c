@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first process of a further node: makes the namespaces, gives the node folders of its own where programs have fixed
- * paths, starts the agent and keeps it running, reaps. It lives outside of the door (base/os.h) and its loop on purpose: process 1
- * must wait for any child, it does so in one thread, and nothing of it can be simulated.
+ * The first process of a further node: makes the namespaces, gives the node folders of its own where programs
+ * have fixed paths, starts the agent and keeps it running, reaps. It lives outside of the door (base/os.h)
+ * and its loop on purpose: process 1 must wait for any child, it does so in one thread, and nothing of it can
+ * be simulated.
  *
  * SIGTERM: end the agent, containers go on. SIGUSR1: start the agent anew. SIGKILL: the end of the node.
  */
@@ -42,14 +43,15 @@ static int write_text(const char *dir, const char *name, const char *text)
     return r;
 }
 
-/* ---- mounts ------------------------------------------------------------------------------------------------ */
+/* ---- mounts --------------------------------------------------------------------------------------- */
 
 /* Private folders, by their names below the node's own. */
 static const struct {
     const char *own, *path;
 } binds[] = {
-    {"kubelet", "/var/lib/kubelet"}, {"containerd", "/var/lib/containerd"}, {"cni-lib", "/var/lib/cni"},
-    {"cni", "/etc/cni"},             {"log/pods", "/var/log/pods"},         {"log/containers", "/var/log/containers"},
+    {"kubelet", "/var/lib/kubelet"}, {"containerd", "/var/lib/containerd"},
+    {"cni-lib", "/var/lib/cni"},     {"cni", "/etc/cni"},
+    {"log/pods", "/var/log/pods"},   {"log/containers", "/var/log/containers"},
 };
 
 static int bind_own(const char *dir, const char *own, const char *path, bool file)
@@ -58,7 +60,9 @@ static int bind_own(const char *dir, const char *own, const char *path, bool fil
     snprintf(from, sizeof(from), "%s/%s", dir, own);
     if (!file && os_mkdir_all(from, 0755) < 0)
         return fail("cannot make", from);
-    return mount(from, path, NULL, MS_BIND, NULL) < 0 ? fail("cannot mount a folder of the node's own on", path) : 0;
+    return mount(from, path, NULL, MS_BIND, NULL) < 0
+               ? fail("cannot mount a folder of the node's own on", path)
+               : 0;
 }
 
 static bool is_below(const char *path, const char *dir)
@@ -67,8 +71,8 @@ static bool is_below(const char *path, const char *dir)
     return n > 1 && strncmp(path, dir, n) == 0 && path[n] == '/';
 }
 
-/* What the machine has mounted for its own pods would live on in our copy of its mounts; so it goes. The way to our own
- * folder must stay. */
+/* What the machine has mounted for its own pods would live on in our copy of its mounts; so it goes. The way
+ * to our own folder must stay. */
 static void drop_mounts(const struct node *n)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -80,7 +84,8 @@ static void drop_mounts(const struct node *n)
     } *list = NULL;
     FILE *f = setmntent("/proc/self/mounts", "re");
     while (f && getmntent_r(f, &m, line, sizeof(line))) {
-        if ((!is_below(m.mnt_dir, "/run") && !is_below(m.mnt_dir, n->machine_data) && !is_below(m.mnt_dir, n->machine_run)) ||
+        if ((!is_below(m.mnt_dir, "/run") && !is_below(m.mnt_dir, n->machine_data) &&
+             !is_below(m.mnt_dir, n->machine_run)) ||
             is_below(n->dir, m.mnt_dir) || !strcmp(n->dir, m.mnt_dir))
             continue;
         struct drop *d = ARENA_NEW(&a, struct drop);
@@ -93,7 +98,8 @@ static void drop_mounts(const struct node *n)
         umount2(list->path, MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
-/* The machine's name servers, but for those on its loopback, which is not ours: behind systemd-resolved's are the real ones. */
+/* The machine's name servers, but for those on its loopback, which is not ours: behind systemd-resolved's are
+ * the real ones. */
 static struct str resolv_conf(struct arena *a)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
@@ -131,8 +137,10 @@ static int make_files(struct arena *a, const struct node *n)
 {
     char id[PATH_MAX], number[33];
     struct str resolv = resolv_conf(a);
-    const char *hosts = arena_printf(a, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n%s %s\n",
-                                     n->cluster.advertise, n->name).p;
+    const char *hosts =
+        arena_printf(a, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n%s %s\n",
+                     n->cluster.advertise, n->name)
+            .p;
     int r = write_text(n->dir, "resolv.conf", arena_cstr(a, resolv));
     if (r == 0)
         r = write_text(n->dir, "hosts", hosts);
@@ -140,7 +148,8 @@ static int make_files(struct arena *a, const struct node *n)
         r = write_text(n->dir, "hostname", arena_printf(a, "%s\n", n->name).p);
     snprintf(id, sizeof(id), "%s/machine-id", n->dir);
     if (r == 0 && access(id, F_OK) < 0) {
-        snprintf(number, sizeof(number), "%016llx%016llx", (unsigned long long)os_random_u64(), (unsigned long long)os_random_u64());
+        snprintf(number, sizeof(number), "%016llx%016llx", (unsigned long long)os_random_u64(),
+                 (unsigned long long)os_random_u64());
         r = write_text(n->dir, "machine-id", arena_printf(a, "%s\n", number).p);
     }
     return r;
@@ -181,7 +190,7 @@ static int set_up(struct arena *a, const struct node *n)
     return r;
 }
 
-/* ---- process 1 ---------------------------------------------------------------------------------------------- */
+/* ---- process 1 ------------------------------------------------------------------------------------ */
 
 struct init {
     const char *dir;
@@ -208,8 +217,8 @@ static void start_agent(struct init *i)
     sigset_t none, all;
     int r = node_load(&a, i->dir, &n, &e);
     const char *program = r == 0 && n.program ? n.program : "/proc/self/exe";
-    char *argv[] = {(char *)(uintptr_t)program, (char[]){"node"}, (char[]){"agent"}, (char[]){"--dir"},
-                    (char *)(uintptr_t)i->dir, NULL};
+    char *argv[] = {(char *)(uintptr_t)program, (char[]){"node"},          (char[]){"agent"},
+                    (char[]){"--dir"},          (char *)(uintptr_t)i->dir, NULL};
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_init(&attr);
@@ -268,8 +277,8 @@ static void on_signal(struct init *i, int number)
         write_text(i->dir, "state", NODE_STATE_OFF "\n");
 }
 
-/* Until it is killed. Signals stay blocked and are taken one by one: process 1 gets none that it has no handler for, but
- * those that are blocked. */
+/* Until it is killed. Signals stay blocked and are taken one by one: process 1 gets none that it has no
+ * handler for, but those that are blocked. */
 static void serve(struct init *i, const sigset_t *signals)
 {
     for (;;) {

@@ -25,7 +25,8 @@ struct node_call {
 
 static int api(struct node_call *c, struct client **ret, struct err *e)
 {
-    return kubeconfig_client(arena_printf(&c->arena, "%s/admin.conf", c->config.conf_dir).p, "cube-node", ret, e);
+    return kubeconfig_client(arena_printf(&c->arena, "%s/admin.conf", c->config.conf_dir).p, "cube-node", ret,
+                             e);
 }
 
 static int find(struct node_call *c, struct node_list *all, struct node **ret, struct err *e)
@@ -34,12 +35,18 @@ static int find(struct node_call *c, struct node_list *all, struct node **ret, s
     if (r < 0)
         return r;
     if (!strcmp(c->name, c->config.node_name))
-        return err_set(e, -EINVAL, "node %s is this machine itself: \"cube up\" and \"cube down\" start and stop it", c->name);
+        return err_set(e, -EINVAL,
+                       "node %s is this machine itself: \"cube up\" and \"cube down\" start and stop it",
+                       c->name);
     *ret = nodes_find(all, c->name);
-    return *ret ? 0 : err_set(e, -ENOENT, "there is no further node %s on this machine; \"cube node list\" shows them", c->name);
+    return *ret ? 0
+                : err_set(e, -ENOENT,
+                          "there is no further node %s on this machine; \"cube node list\" shows them",
+                          c->name);
 }
 
-/* 1 ready, 0 not, negative when the API cannot be asked. What was said before `since` is of the node's life before. */
+/* 1 ready, 0 not, negative when the API cannot be asked. What was said before `since` is of the node's life
+ * before. */
 static int is_ready(struct client *client, const char *name, struct wall since)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -47,9 +54,11 @@ static int is_ready(struct client *client, const char *name, struct wall since)
     struct status s;
     status_init(&s, &a);
     int r = client_get(client, CALL(.res = &resources[RES_NODES], .name = str_of(name)), &a, &node, &s);
-    const struct val *ready = r == 0 ? condition_find(val_at(node, N_status, N_conditions), STR("Ready")) : NULL;
-    return r < 0 ? r : str_is(val_getstr(ready, N_status), "True") &&
-                           val_time(val_get(ready, N_lastHeartbeatTime)).ns >= since.ns - since.ns % NSEC_PER_SEC;
+    const struct val *ready =
+        r == 0 ? condition_find(val_at(node, N_status, N_conditions), STR("Ready")) : NULL;
+    return r < 0 ? r
+                 : str_is(val_getstr(ready, N_status), "True") &&
+                       val_time(val_get(ready, N_lastHeartbeatTime)).ns >= since.ns - since.ns % NSEC_PER_SEC;
 }
 
 static int wait_ready(struct node_call *c, const char *name, struct wall since, struct err *e)
@@ -63,10 +72,13 @@ static int wait_ready(struct node_call *c, const char *name, struct wall since, 
         if ((r = fiber_sleep(MILLISECONDS(50))) < 0)
             break;
     client_free(client);
-    return r > 0 ? 0 : r < 0 ? r : err_set(e, -ETIMEDOUT, "node %s is not ready after %lld s", name, (long long)(c->timeout / NSEC_PER_SEC));
+    return r > 0   ? 0
+           : r < 0 ? r
+                   : err_set(e, -ETIMEDOUT, "node %s is not ready after %lld s", name,
+                             (long long)(c->timeout / NSEC_PER_SEC));
 }
 
-/* ---- the verbs --------------------------------------------------------------------------------------------- */
+/* ---- the verbs ------------------------------------------------------------------------------------ */
 
 static int start(struct node_call *c, struct node *n, struct err *e)
 {
@@ -113,19 +125,22 @@ static int do_stop(struct node_call *c, struct err *e)
     return r;
 }
 
-/* Nobody is left who could tell that its pods have ended: they are deleted without grace, rather than found to be
- * orphans by the pod garbage collector a minute later. */
+/* Nobody is left who could tell that its pods have ended: they are deleted without grace, rather than found
+ * to be orphans by the pod garbage collector a minute later. */
 static void forget_pods(struct node_call *c, struct client *client, const struct node *n)
 {
     struct status s;
     const struct val *list = NULL;
     struct str selector = arena_printf(&c->arena, "spec.nodeName=%s", n->name);
     status_init(&s, &c->arena);
-    if (client_list(client, CALL(.res = &resources[RES_PODS], .field_selector = selector), &c->arena, &list, &s))
+    if (client_list(client, CALL(.res = &resources[RES_PODS], .field_selector = selector), &c->arena, &list,
+                    &s))
         return;
     VAL_EACH (val_get(list, N_items), pod)
-        client_delete(client, CALL(.res = &resources[RES_PODS], .ns = obj_namespace(pod), .name = obj_name(pod), .uid = obj_uid(pod),
-                                   .grace_seconds = 0), &c->arena, NULL, &s);
+        client_delete(client,
+                      CALL(.res = &resources[RES_PODS], .ns = obj_namespace(pod), .name = obj_name(pod),
+                           .uid = obj_uid(pod), .grace_seconds = 0),
+                      &c->arena, NULL, &s);
 }
 
 static int forget(struct node_call *c, const struct node *n, struct err *e)
@@ -136,9 +151,11 @@ static int forget(struct node_call *c, const struct node *n, struct err *e)
     if (r < 0)
         return r;
     status_init(&s, &c->arena);
-    r = client_delete(client, CALL(.res = &resources[RES_NODES], .name = str_of(n->name)), &c->arena, NULL, &s);
-    r = r == 0 || r == 404 ? 0 : err_set(e, -EIO, "the Node object cannot be deleted: " STR_FMT,
-                                         STR_ARG(r > 0 ? s.message : str_of(strerror(-r))));
+    r = client_delete(client, CALL(.res = &resources[RES_NODES], .name = str_of(n->name)), &c->arena, NULL,
+                      &s);
+    r = r == 0 || r == 404 ? 0
+                           : err_set(e, -EIO, "the Node object cannot be deleted: " STR_FMT,
+                                     STR_ARG(r > 0 ? s.message : str_of(strerror(-r))));
     if (r == 0)
         forget_pods(c, client, n);
     client_free(client);
@@ -155,7 +172,8 @@ static int do_remove(struct node_call *c, struct err *e)
     if (r == 0 && cluster_pid(&c->config))
         r = forget(c, n, e);
     else if (r == 0)
-        printf("the cluster does not run: later, \"cube kubectl delete node %s\" removes it from the API\n", n->name);
+        printf("the cluster does not run: later, \"cube kubectl delete node %s\" removes it from the API\n",
+               n->name);
     if (r == 0)
         printf("node %s is removed\n", n->name);
     return r;
@@ -168,10 +186,14 @@ static int do_list(struct node_call *c, struct err *e)
     if (r < 0)
         return r;
     printf("%-24s %-16s %s\n", "NAME", "ADDRESS", "STATE");
-    printf("%-24s %-16s %s\n", c->config.node_name, c->config.advertise, cluster_pid(&c->config) ? "running" : "down");
+    printf("%-24s %-16s %s\n", c->config.node_name, c->config.advertise,
+           cluster_pid(&c->config) ? "running" : "down");
     for (size_t i = 0; i < all.n; i++) {
         const struct node *n = &all.list[i];
-        printf("%-24s %-16s %s\n", n->name, n->cluster.advertise, node_pid(n) ? "running" : n->stopped ? "stopped" : "down");
+        printf("%-24s %-16s %s\n", n->name, n->cluster.advertise,
+               node_pid(n)  ? "running"
+               : n->stopped ? "stopped"
+                            : "down");
     }
     return 0;
 }
@@ -182,8 +204,8 @@ static const struct node_verb {
     int names_min, names_max;
     bool root;
 } verbs[] = {
-    {"add", do_add, 0, 1, true},       {"remove", do_remove, 1, 1, true}, {"stop", do_stop, 1, 1, true},
-    {"start", do_start, 1, 1, true},   {"list", do_list, 0, 0, false},
+    {"add", do_add, 0, 1, true},     {"remove", do_remove, 1, 1, true}, {"stop", do_stop, 1, 1, true},
+    {"start", do_start, 1, 1, true}, {"list", do_list, 0, 0, false},
 };
 
 static const struct node_verb *find_verb(const char *name)
@@ -226,7 +248,8 @@ int node_main(int argc, char **argv)
         {"timeout", 0, FLAG_DURATION, &c.timeout, "How long to wait until a node is ready (1m)"},
         {0},
     };
-    int r = cluster_flags(USAGE " [flags]", "Further nodes on this machine, in namespaces of their own.", flags, argc, argv, &operands);
+    int r = cluster_flags(USAGE " [flags]", "Further nodes on this machine, in namespaces of their own.",
+                          flags, argc, argv, &operands);
     if (r)
         return r - 1;
     c.verb = operands ? find_verb(argv[1]) : NULL;

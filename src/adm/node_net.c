@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The network of further nodes: a bridge on the machine, a veth pair as each node's cable, the machine as their router.
- * Addresses: the range's first is the machine's, then one a node.
+ * The network of further nodes: a bridge on the machine, a veth pair as each node's cable, the machine as
+ * their router. Addresses: the range's first is the machine's, then one a node.
  */
 #include "adm/nodes.h"
 
@@ -23,7 +23,7 @@ const char *ip_text(struct arena *a, uint32_t ip)
     return arena_cstr(a, str_of(inet_ntop(AF_INET, &addr, text, sizeof(text))));
 }
 
-/* ---- which range ------------------------------------------------------------------------------------------- */
+/* ---- which range ---------------------------------------------------------------------------------- */
 
 static bool overlap(const struct range4 *a, const struct range4 *b)
 {
@@ -47,7 +47,8 @@ static bool is_in_use(const struct range4 *range, const char *bridge)
     return used;
 }
 
-/* 10.123.N.0/24, with the first N from the data folder's name on that collides with nothing: clusters share a machine. */
+/* 10.123.N.0/24, with the first N from the data folder's name on that collides with nothing: clusters share a
+ * machine. */
 static int find_range(const struct cluster_config *c, struct range4 *ret, struct err *e)
 {
     struct range4 services = {0}, pods = {0};
@@ -62,11 +63,12 @@ static int find_range(const struct cluster_config *c, struct range4 *ret, struct
         *ret = range;
         return 0;
     }
-    return err_set(e, -EADDRNOTAVAIL, "no range in 10.123.0.0/16 is free for further nodes; name one with --node-cidr");
+    return err_set(e, -EADDRNOTAVAIL,
+                   "no range in 10.123.0.0/16 is free for further nodes; name one with --node-cidr");
 }
 
-int node_net_range(struct arena *a UNUSED, const struct cluster_config *c, const struct node_list *known, struct range4 *ret,
-                   struct err *e)
+int node_net_range(struct arena *a UNUSED, const struct cluster_config *c, const struct node_list *known,
+                   struct range4 *ret, struct err *e)
 {
     struct range4 told = {0}, recorded = {0};
     if (c->node_cidr && !range4_parse(c->node_cidr, &told))
@@ -84,7 +86,7 @@ int node_net_range(struct arena *a UNUSED, const struct cluster_config *c, const
     return 0;
 }
 
-/* ---- the machine's side ------------------------------------------------------------------------------------ */
+/* ---- the machine's side --------------------------------------------------------------------------- */
 
 /* Runs ip with words; NULL-terminated. */
 static int ip_run(const char *const *argv, struct err *e)
@@ -99,7 +101,9 @@ static int ip_run(const char *const *argv, struct err *e)
         return err_set(e, r, "cannot run ip: %s", strerror(-r));
     for (; r && *argv; argv++)
         buf_printf(&b, "%s ", *argv);
-    return r ? err_set(e, -EIO, "\"" STR_FMT "\" fails: " STR_FMT, STR_ARG(str_trim(buf_str(&b))), STR_ARG(str_trim(text))) : 0;
+    return r ? err_set(e, -EIO, "\"" STR_FMT "\" fails: " STR_FMT, STR_ARG(str_trim(buf_str(&b))),
+                       STR_ARG(str_trim(text)))
+             : 0;
 }
 #define IP(e, ...) ip_run((const char *const[]){"ip", __VA_ARGS__, NULL}, e)
 
@@ -116,13 +120,13 @@ static void sysctl(const char *name, const char *value)
 static int hide_nodes(struct arena *a, const struct cluster_config *c, const struct node *n, struct err *e)
 {
     const char *nodes = n->cluster.node_cidr, *bridge = c->node_bridge;
-    struct str rules = arena_printf(
-        a,
-        "table inet cube-nodes-%s\ndelete table inet cube-nodes-%s\ntable inet cube-nodes-%s {\n"
-        "chain postrouting {\ntype nat hook postrouting priority srcnat; policy accept;\n"
-        "ip saddr %s ip daddr { %s, %s, %s } return\n"
-        "ip saddr %s oifname != \"%s\" masquerade\n}\n}\n",
-        bridge, bridge, bridge, nodes, nodes, c->pod_cidr, c->service_cidr, nodes, bridge);
+    struct str rules =
+        arena_printf(a,
+                     "table inet cube-nodes-%s\ndelete table inet cube-nodes-%s\ntable inet cube-nodes-%s {\n"
+                     "chain postrouting {\ntype nat hook postrouting priority srcnat; policy accept;\n"
+                     "ip saddr %s ip daddr { %s, %s, %s } return\n"
+                     "ip saddr %s oifname != \"%s\" masquerade\n}\n}\n",
+                     bridge, bridge, bridge, nodes, nodes, c->pod_cidr, c->service_cidr, nodes, bridge);
     int r = nft_apply(rules, e);
     return r < 0 ? err_wrap(e, r, "the rule that hides nodes behind the machine") : 0;
 }
@@ -151,7 +155,8 @@ int node_net_plug(const struct cluster_config *c, const struct node *n, pid_t pi
     return r;
 }
 
-/* A network namespace whose last process has ended takes a while to go, and its cable with it: not waited for. */
+/* A network namespace whose last process has ended takes a while to go, and its cable with it: not waited
+ * for. */
 void node_net_unplug(const struct node *n)
 {
     if (if_nametoindex(n->link))
@@ -161,14 +166,14 @@ void node_net_unplug(const struct node *n)
 void node_net_remove(const struct cluster_config *c)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct str rules = arena_printf(&a, "add table inet cube-nodes-%s\ndelete table inet cube-nodes-%s\n", c->node_bridge,
-                                    c->node_bridge);
+    struct str rules = arena_printf(&a, "add table inet cube-nodes-%s\ndelete table inet cube-nodes-%s\n",
+                                    c->node_bridge, c->node_bridge);
     if (if_nametoindex(c->node_bridge))
         IP(NULL, "link", "delete", c->node_bridge);
     nft_apply(rules, NULL);
 }
 
-/* ---- within ------------------------------------------------------------------------------------------------ */
+/* ---- within --------------------------------------------------------------------------------------- */
 
 int node_net_within(const struct node *n, struct err *e)
 {

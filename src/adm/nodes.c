@@ -15,7 +15,7 @@
 
 enum { MAX_NODES = 250 };
 
-/* ---- records ----------------------------------------------------------------------------------------------- */
+/* ---- records -------------------------------------------------------------------------------------- */
 
 static const char *nodes_dir(struct arena *a, const struct cluster_config *c)
 {
@@ -97,7 +97,7 @@ static int lock_nodes(const struct cluster_config *c, int *ret_fd, struct err *e
     return 0;
 }
 
-/* ---- a new one --------------------------------------------------------------------------------------------- */
+/* ---- a new one ------------------------------------------------------------------------------------ */
 
 /* A name for a Node and a host: RFC 1123, one label or several. */
 static bool is_name(const char *s)
@@ -130,8 +130,8 @@ static bool has_address(const struct node_list *l, const char *address)
 }
 
 /* Address and cable: the first number from 2 on that nobody has. */
-static int give_address(struct arena *a, const struct cluster_config *c, const struct node_list *known, struct node *n,
-                        struct err *e)
+static int give_address(struct arena *a, const struct cluster_config *c, const struct node_list *known,
+                        struct node *n, struct err *e)
 {
     struct range4 range;
     int r = node_net_range(a, c, known, &range, e);
@@ -207,11 +207,14 @@ static int make_folders(struct arena *a, const struct node *n, struct err *e)
 }
 
 /* name NULL: one is found. known has room for one more. */
-static int add(struct arena *a, const struct cluster_config *c, const char *name, struct node_list *known, struct err *e)
+static int add(struct arena *a, const struct cluster_config *c, const char *name, struct node_list *known,
+               struct err *e)
 {
     struct node n = {.name = name ? name : free_name(a, c, known)};
     if (!is_name(n.name))
-        return err_set(e, -EINVAL, "\"%s\" is no name for a node: small letters, digits, '-' and '.', at most 63", n.name);
+        return err_set(e, -EINVAL,
+                       "\"%s\" is no name for a node: small letters, digits, '-' and '.', at most 63",
+                       n.name);
     if (!strcmp(n.name, c->node_name) || nodes_find(known, n.name))
         return err_set(e, -EEXIST, "there is a node %s already", n.name);
     if (known->n >= MAX_NODES)
@@ -231,7 +234,8 @@ static int add(struct arena *a, const struct cluster_config *c, const char *name
     return r;
 }
 
-int nodes_add(struct arena *a, const struct cluster_config *c, const char *name, struct node *ret, struct err *e)
+int nodes_add(struct arena *a, const struct cluster_config *c, const char *name, struct node *ret,
+              struct err *e)
 {
     struct node_list known;
     int lock, r = lock_nodes(c, &lock, e);
@@ -246,7 +250,8 @@ int nodes_add(struct arena *a, const struct cluster_config *c, const char *name,
     return r;
 }
 
-int nodes_ensure(struct arena *a, const struct cluster_config *c, int64_t at_least, struct node_list *ret, struct err *e)
+int nodes_ensure(struct arena *a, const struct cluster_config *c, int64_t at_least, struct node_list *ret,
+                 struct err *e)
 {
     struct node_list known;
     int lock = -1, r = 0;
@@ -262,14 +267,15 @@ int nodes_ensure(struct arena *a, const struct cluster_config *c, int64_t at_lea
     return r;
 }
 
-/* ---- running ones ------------------------------------------------------------------------------------------ */
+/* ---- running ones --------------------------------------------------------------------------------- */
 
 pid_t node_pid(const struct node *n)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str text, line;
     int64_t pid;
-    if (os_read_file(&a, arena_printf(&a, "%s/pid", n->dir).p, 64, &text) < 0 || str_to_i64(str_trim(text), &pid) < 0 || pid <= 1)
+    if (os_read_file(&a, arena_printf(&a, "%s/pid", n->dir).p, 64, &text) < 0 ||
+        str_to_i64(str_trim(text), &pid) < 0 || pid <= 1)
         return 0;
     if (os_read_file(&a, arena_printf(&a, "/proc/%d/cmdline", (int)pid).p, 65536, &line) < 0)
         return 0;
@@ -289,7 +295,8 @@ static bool state_is(const struct node *n, const char *state)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str text;
-    return os_read_file(&a, arena_printf(&a, "%s/state", n->dir).p, 64, &text) == 0 && str_is(str_trim(text), state);
+    return os_read_file(&a, arena_printf(&a, "%s/state", n->dir).p, 64, &text) == 0 &&
+           str_is(str_trim(text), state);
 }
 
 static int wait_state(const struct node *n, const char *state, struct err *e)
@@ -299,7 +306,8 @@ static int wait_state(const struct node *n, const char *state, struct err *e)
         if (!node_pid(n))
             return err_set(e, -EPIPE, "node %s has ended; see %s/log/node.log", n->name, n->dir);
         if (os_mono().ns > deadline.ns)
-            return err_set(e, -ETIMEDOUT, "node %s is not %s after 30 s; see %s/log/node.log", n->name, state, n->dir);
+            return err_set(e, -ETIMEDOUT, "node %s is not %s after 30 s; see %s/log/node.log", n->name, state,
+                           n->dir);
         int r = fiber_sleep(MILLISECONDS(5));
         if (r < 0)
             return r;
@@ -308,8 +316,8 @@ static int wait_state(const struct node *n, const char *state, struct err *e)
 }
 
 /* Folders that a node wants to mount its own upon. Those that we make are written down, for nodes_purge. */
-static const char *const mount_points[] = {"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni", "/etc/cni",
-                                           "/var/log/pods", "/var/log/containers"};
+static const char *const mount_points[] = {"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni",
+                                           "/etc/cni",         "/var/log/pods",       "/var/log/containers"};
 
 static int make_mount_points(const struct cluster_config *c, struct err *e)
 {
@@ -409,8 +417,8 @@ static void start_one(void *arg)
     s->r = start_locked(s->config, s->node, &s->err);
 }
 
-int nodes_start(struct arena *a, const struct cluster_config *c, const struct node_list *which, struct node_list *ret,
-                struct err *e)
+int nodes_start(struct arena *a, const struct cluster_config *c, const struct node_list *which,
+                struct node_list *ret, struct err *e)
 {
     struct group g = {0};
     struct start *starts = ARENA_ARRAY(a, struct start, which->n + 1);
@@ -440,7 +448,7 @@ int nodes_start(struct arena *a, const struct cluster_config *c, const struct no
     return r;
 }
 
-/* ---- ending them ------------------------------------------------------------------------------------------- */
+/* ---- ending them ---------------------------------------------------------------------------------- */
 
 static int quiet(const struct node *n, struct err *e)
 {
@@ -460,7 +468,8 @@ static int pull_plug(const struct node *n, struct err *e)
     if (pid) {
         os_kill(pid, SIGKILL);
         if (os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(30))) == -ETIMEDOUT)
-            return err_set(e, -ETIMEDOUT, "processes of node %s did not end within 30 s of being killed", n->name);
+            return err_set(e, -ETIMEDOUT, "processes of node %s did not end within 30 s of being killed",
+                           n->name);
     }
     os_unlink(arena_printf(&a, "%s/pid", n->dir).p);
     os_unlink(arena_printf(&a, "%s/state", n->dir).p);
@@ -550,9 +559,10 @@ int nodes_down(const struct cluster_config *c, bool orderly, struct err *e)
     return r;
 }
 
-/* ---- for good ---------------------------------------------------------------------------------------------- */
+/* ---- for good ------------------------------------------------------------------------------------- */
 
-/* Whether some process sees a mount there: nodes of another cluster, say. Removing the folder would take it from them. */
+/* Whether some process sees a mount there: nodes of another cluster, say. Removing the folder would take it
+ * from them. */
 static bool is_mounted_somewhere(struct arena *a, const char *path)
 {
     char **names;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ending the pods of a runtime without a kubelet, which would tell the API that they are gone: they only pause. */
+/* Ending the pods of a runtime without a kubelet, which would tell the API that they are gone: they only
+ * pause. */
 #include "adm/cluster.h"
 
 #include "base/fiber.h"
@@ -14,8 +15,8 @@ struct stop {
     const struct val *pod, *container; /* one is set */
 };
 
-/* One that will not go (its network namespace is held elsewhere, say) must not keep the others; its processes end with
- * their shim. */
+/* One that will not go (its network namespace is held elsewhere, say) must not keep the others; its processes
+ * end with their shim. */
 static void complain_of(const char *what, struct str name, const struct err *e)
 {
     fprintf(stderr, "cube: %s " STR_FMT ": %s\n", what, STR_ARG(name), e->text);

@@ -31,6 +31,7 @@ int overlay_main(int argc, char **argv)
         {"backend", 0, FLAG_STRING, &o.config.backend, "how packets travel: host-gw"},
         {0},
     };
-    struct daemon d = {"cube-overlay", "The network between the pods of different nodes.", flags, &o.common, run, &o};
+    struct daemon d = {
+        "cube-overlay", "The network between the pods of different nodes.", flags, &o.common, run, &o};
     return daemon_main(&d, argc, argv);
 }

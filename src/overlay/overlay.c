@@ -14,7 +14,8 @@ enum { CALM_MS = 50, WATCH_CALM_S = 2, RETRY_S = 10 };
 
 struct overlay;
 
-/* A back end brings the kernel to what the other nodes want. again: the kernel may have lost something, look first. */
+/* A back end brings the kernel to what the other nodes want. again: the kernel may have lost something, look
+ * first. */
 struct backend {
     const char *name;
     int (*sync)(struct overlay *o, const struct peer *peers, size_t n, bool again, struct err *e);
@@ -36,7 +37,7 @@ struct overlay {
     int watch;
 };
 
-/* ---- host-gw ----------------------------------------------------------------------------------------------- */
+/* ---- host-gw -------------------------------------------------------------------------------------- */
 
 static void keep(struct routes *to, const struct routes *from, const int *results)
 {
@@ -66,8 +67,8 @@ static void tell_troubles(struct overlay *o, const struct routes *set, const int
 }
 
 /* The kernel has what was wanted but for what failed. */
-static void remember(struct overlay *o, struct arena *a, const struct routes *want, const struct route_changes *c,
-                     const int *results)
+static void remember(struct overlay *o, struct arena *a, const struct routes *want,
+                     const struct route_changes *c, const int *results)
 {
     struct routes failed = {ARENA_ARRAY(a, struct route, c->set.n + 1), 0}, now = {0};
     struct str told = arena_str(a, o->told);
@@ -106,9 +107,10 @@ static const struct backend backends[] = {
     {"host-gw", host_gw_sync},
 };
 
-/* ---- following ----------------------------------------------------------------------------------------------- */
+/* ---- following ------------------------------------------------------------------------------------ */
 
-static void node_changed(void *arg, const struct resource *res UNUSED, const struct object *old, const struct object *new_)
+static void node_changed(void *arg, const struct resource *res UNUSED, const struct object *old,
+                         const struct object *new_)
 {
     struct overlay *o = arg;
     if (!peer_differs(old, new_))
@@ -117,7 +119,8 @@ static void node_changed(void *arg, const struct resource *res UNUSED, const str
     waitq_wake_all(&o->changed);
 }
 
-/* What others do to the kernel's routes; a machine with many pods sees links come and go, so not more often than that. */
+/* What others do to the kernel's routes; a machine with many pods sees links come and go, so not more often
+ * than that. */
 static void watch_kernel(void *arg)
 {
     struct overlay *o = arg;
@@ -154,7 +157,8 @@ static int serve(struct overlay *o)
         struct err e = {0};
         bool again = o->again;
         o->dirty = o->again = false;
-        size_t n = peers_of_nodes(&a, replica_tree(o->replica, &resources[RES_NODES]), str_of(o->config->node_name), &peers);
+        size_t n = peers_of_nodes(&a, replica_tree(o->replica, &resources[RES_NODES]),
+                                  str_of(o->config->node_name), &peers);
         r = o->backend->sync(o, peers, n, again, &e);
         if (r < 0) {
             log_error(LOG, "%s", err_text(&e, r));

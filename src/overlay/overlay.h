@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pods of different nodes reach each other: keeps this node's kernel told where every other node's pods are, from the
- * Nodes of a replica. The back end is Flannel's host-gw: a plain route for each range via the node that has it.
+ * Pods of different nodes reach each other: keeps this node's kernel told where every other node's pods are,
+ * from the Nodes of a replica. The back end is Flannel's host-gw: a plain route for each range via the node
+ * that has it.
  */
 #pragma once
 
@@ -10,8 +11,8 @@
 struct overlay_config {
     struct client *client;
     const char *node_name;
-    /* All pods' ranges, comma separated. Only routes into them are made, and only such routes of ours are removed, so that
-     * clusters can share a machine. NULL: any. */
+    /* All pods' ranges, comma separated. Only routes into them are made, and only such routes of ours are
+     * removed, so that clusters can share a machine. NULL: any. */
     const char *cluster_cidr;
     const char *backend; /* NULL: "host-gw" */
 };

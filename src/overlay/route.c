@@ -7,7 +7,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-/* ---- addresses ------------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------------ */
 
 bool ip_parse(struct str text, struct ip *ret)
 {
@@ -31,7 +31,7 @@ static unsigned width(const struct ip *ip)
 static void mask(struct prefix *p)
 {
     for (unsigned bit = p->bits; bit < width(&p->ip); bit++)
-        p->ip.b[bit / 8] &= (uint8_t)~(0x80u >> (bit % 8));
+        p->ip.b[bit / 8] &= (uint8_t) ~(0x80u >> (bit % 8));
 }
 
 bool prefix_parse(struct str text, struct prefix *ret)
@@ -39,7 +39,8 @@ bool prefix_parse(struct str text, struct prefix *ret)
     struct str ip, bits;
     struct prefix p = {0};
     int64_t n;
-    if (!str_cut(text, '/', &ip, &bits) || !ip_parse(ip, &p.ip) || str_to_i64(bits, &n) < 0 || n < 0 || n > width(&p.ip))
+    if (!str_cut(text, '/', &ip, &bits) || !ip_parse(ip, &p.ip) || str_to_i64(bits, &n) < 0 || n < 0 ||
+        n > width(&p.ip))
         return false;
     p.bits = (uint8_t)n;
     mask(&p);
@@ -63,12 +64,13 @@ int prefixes_parse(struct arena *a, const char *list, struct prefixes *ret, stru
     struct prefixes out = {ARENA_ARRAY(a, struct prefix, rest.n + 1), 0};
     while (list && str_next(&rest, ',', &word))
         if (!prefix_parse(str_trim(word), &out.list[out.n++]))
-            return err_set(e, -EINVAL, "\"" STR_FMT "\" is no address range like 10.244.0.0/16", STR_ARG(word));
+            return err_set(e, -EINVAL, "\"" STR_FMT "\" is no address range like 10.244.0.0/16",
+                           STR_ARG(word));
     *ret = out;
     return 0;
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------------- */
 
 static const struct val *addresses_of(const struct object *node)
 {
@@ -82,7 +84,8 @@ static const struct val *ranges_of(const struct object *node)
 
 bool peer_differs(const struct object *old, const struct object *new_)
 {
-    return !old || !new_ || !val_equal(addresses_of(old), addresses_of(new_)) || !val_equal(ranges_of(old), ranges_of(new_)) ||
+    return !old || !new_ || !val_equal(addresses_of(old), addresses_of(new_)) ||
+           !val_equal(ranges_of(old), ranges_of(new_)) ||
            !val_equal(val_at(old->val, N_spec, N_podCIDR), val_at(new_->val, N_spec, N_podCIDR));
 }
 
@@ -125,7 +128,7 @@ size_t peers_of_nodes(struct arena *a, const struct tree *nodes, struct str self
     return n;
 }
 
-/* ---- routes ---------------------------------------------------------------------------------------------- */
+/* ---- routes --------------------------------------------------------------------------------------- */
 
 static bool is_within(const struct prefix *p, const struct prefixes *within)
 {
@@ -159,7 +162,8 @@ void routes_sort(struct routes *r)
         qsort(r->list, r->n, sizeof(*r->list), compare_whole);
 }
 
-/* Two nodes that say they have the same range: a mistake (or one is about to go) that must not make the route flap. */
+/* Two nodes that say they have the same range: a mistake (or one is about to go) that must not make the route
+ * flap. */
 static bool is_taken(const struct routes *r, const struct prefix *to)
 {
     for (size_t i = r->n; i-- > 0;)
@@ -190,7 +194,8 @@ static void sort_and_thin(struct arena *a, struct routes *r)
     *r = out;
 }
 
-void routes_wanted(struct arena *a, const struct peer *peers, size_t n, const struct prefixes *within, struct routes *ret)
+void routes_wanted(struct arena *a, const struct peer *peers, size_t n, const struct prefixes *within,
+                   struct routes *ret)
 {
     size_t ranges = 0;
     for (size_t i = 0; i < n; i++)
@@ -207,9 +212,11 @@ void routes_wanted(struct arena *a, const struct peer *peers, size_t n, const st
     *ret = out;
 }
 
-void routes_compare(struct arena *a, const struct routes *have, const struct routes *want, struct route_changes *ret)
+void routes_compare(struct arena *a, const struct routes *have, const struct routes *want,
+                    struct route_changes *ret)
 {
-    struct route_changes c = {{ARENA_ARRAY(a, struct route, want->n + 1), 0}, {ARENA_ARRAY(a, struct route, have->n + 1), 0}};
+    struct route_changes c = {{ARENA_ARRAY(a, struct route, want->n + 1), 0},
+                              {ARENA_ARRAY(a, struct route, have->n + 1), 0}};
     size_t h = 0, w = 0;
     while (h < have->n || w < want->n) {
         int order = h == have->n ? 1 : w == want->n ? -1 : compare_to(&have->list[h], &want->list[w]);

@@ -46,16 +46,20 @@ bool peer_differs(const struct object *old, const struct object *new_);
 /* Every node but self that has both ranges and an address of their family. */
 size_t peers_of_nodes(struct arena *a, const struct tree *nodes, struct str self, struct peer **ret);
 
-/* host-gw: every range within `within` (n 0: any) via the node's own address of that family. Sorted; of nodes that claim
- * the same range the first by name has it. */
-void routes_wanted(struct arena *a, const struct peer *peers, size_t n, const struct prefixes *within, struct routes *ret);
+/* host-gw: every range within `within` (n 0: any) via the node's own address of that family. Sorted; of nodes
+ * that claim the same range the first by name has it. */
+void routes_wanted(struct arena *a, const struct peer *peers, size_t n, const struct prefixes *within,
+                   struct routes *ret);
 
-/* What to add (or replace, when the way has changed) and what to remove. Both inputs sorted by routes_sort. */
+/* What to add (or replace, when the way has changed) and what to remove. Both inputs sorted by routes_sort.
+ */
 struct route_changes {
     struct routes set, drop;
 };
 void routes_sort(struct routes *r);
-void routes_compare(struct arena *a, const struct routes *have, const struct routes *want, struct route_changes *ret);
+void routes_compare(struct arena *a, const struct routes *have, const struct routes *want,
+                    struct route_changes *ret);
 
 #define ROUTE_TEXT_MAX 120
-const char *route_text(const struct route *r, char ret[static ROUTE_TEXT_MAX]); /* "10.244.1.0/24 via 10.0.0.2" */
+const char *route_text(const struct route *r,
+                       char ret[static ROUTE_TEXT_MAX]); /* "10.244.1.0/24 via 10.0.0.2" */

@@ -40,7 +40,7 @@ static int offload(struct job *j, struct err *e)
     return j->r < 0 ? err_set(e, j->r, "the kernel's routes cannot be read or set: %s", strerror(-j->r)) : 0;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------------- */
 
 static size_t size_of(uint8_t family)
 {
@@ -56,7 +56,8 @@ static bool take_ip(const struct nlattr *attr, uint8_t family, struct ip *ret)
     return true;
 }
 
-/* A route of ours with a range and a gateway; others are none of our business even if they carry our number. */
+/* A route of ours with a range and a gateway; others are none of our business even if they carry our number.
+ */
 static bool read_route(const struct nlmsghdr *h, struct route *ret)
 {
     const struct rtmsg *m = mnl_nlmsg_get_payload(h);
@@ -65,7 +66,8 @@ static bool read_route(const struct nlmsghdr *h, struct route *ret)
     if ((m->rtm_family != AF_INET && m->rtm_family != AF_INET6) || m->rtm_protocol != OVERLAY_PROTOCOL ||
         m->rtm_table != RT_TABLE_MAIN || m->rtm_type != RTN_UNICAST || (m->rtm_flags & RTM_F_CLONED))
         return false;
-    mnl_attr_for_each(attr, h, sizeof(*m)) {
+    mnl_attr_for_each(attr, h, sizeof(*m))
+    {
         if (mnl_attr_get_type(attr) == RTA_DST && !take_ip(attr, m->rtm_family, &r.to.ip))
             return false;
         if (mnl_attr_get_type(attr) == RTA_GATEWAY && !take_ip(attr, m->rtm_family, &r.via))
@@ -118,7 +120,8 @@ static void read_all(struct job *j, struct mnl_socket *s)
         int more = MNL_CB_OK;
         while (n > 0 && more > MNL_CB_STOP && (n = mnl_socket_recvfrom(s, buf, sizeof(buf))) > 0)
             more = mnl_cb_run(buf, (size_t)n, i + 1, mnl_socket_get_portid(s), take_route, j);
-        if ((n < 0 || more < MNL_CB_STOP) && errno != EAFNOSUPPORT && errno != EOPNOTSUPP) /* a kernel without IPv6 */
+        if ((n < 0 || more < MNL_CB_STOP) && errno != EAFNOSUPPORT &&
+            errno != EOPNOTSUPP) /* a kernel without IPv6 */
             j->r = -errno;
     }
 }
@@ -134,15 +137,19 @@ int rtnl_read(struct arena *a, const struct prefixes *within, struct routes *ret
     return 0;
 }
 
-/* ---- setting ----------------------------------------------------------------------------------------------- */
+/* ---- setting -------------------------------------------------------------------------------------- */
 
-/* Replacing does not ask whose route it is, so it is done only where ours is; else a foreign one would be lost. */
+/* Replacing does not ask whose route it is, so it is done only where ours is; else a foreign one would be
+ * lost. */
 static int change(struct mnl_socket *s, const struct route *r, bool set, unsigned seq)
 {
     char buf[1024];
     struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
     h->nlmsg_type = set ? RTM_NEWROUTE : RTM_DELROUTE;
-    h->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | (!set ? 0 : r->replaces ? NLM_F_CREATE | NLM_F_REPLACE : NLM_F_CREATE | NLM_F_EXCL));
+    h->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK |
+                                (!set          ? 0
+                                 : r->replaces ? NLM_F_CREATE | NLM_F_REPLACE
+                                               : NLM_F_CREATE | NLM_F_EXCL));
     h->nlmsg_seq = seq;
     struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
     m->rtm_family = r->to.ip.family;
@@ -177,13 +184,13 @@ int rtnl_apply(const struct route_changes *c, int *results, struct err *e)
     return c->set.n + c->drop.n ? offload(&j, e) : 0;
 }
 
-/* ---- watching ---------------------------------------------------------------------------------------------- */
+/* ---- watching ------------------------------------------------------------------------------------- */
 
 int rtnl_watch(int *ret_fd, struct err *e)
 {
     struct sockaddr_nl addr = {.nl_family = AF_NETLINK,
-                               .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE |
-                                            RTMGRP_IPV6_ROUTE};
+                               .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
+                                            RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE};
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
     if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
         int r = -errno;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records of further nodes: names, addresses, folders, and settings that are read again as they were written. */
+/* Records of further nodes: names, addresses, folders, and settings that are read again as they were written.
+ */
 #include "../testing.h"
 
 #include "adm/nodes.h"
@@ -12,8 +13,14 @@
 static struct cluster_config cluster_in(struct arena *a, char *dir)
 {
     struct err e = {0};
-    struct cluster_config c = {.data_dir = mkdtemp(dir), .node_name = "m", .advertise = "192.0.2.77", .service_cidr = "198.18.0.0/16",
-                               .pod_cidr = "198.19.0.0/16", .dns_ip = "198.18.0.10", .cgroup_root = "/cube-unit", .bridge = "cubeu0",
+    struct cluster_config c = {.data_dir = mkdtemp(dir),
+                               .node_name = "m",
+                               .advertise = "192.0.2.77",
+                               .service_cidr = "198.18.0.0/16",
+                               .pod_cidr = "198.19.0.0/16",
+                               .dns_ip = "198.18.0.10",
+                               .cgroup_root = "/cube-unit",
+                               .bridge = "cubeu0",
                                .node_cidr = "203.0.113.0/28"};
     assert_non_null(c.data_dir);
     assert_int_equal(cluster_config_complete(a, &c, &e), 0);
@@ -82,8 +89,12 @@ FIBER_TEST(an_address_that_is_given_back_is_given_again)
 
 FIBER_TEST(what_cannot_be)
 {
-    static const char *const bad[] = {"", "A", "-a", "a-", "a..b", ".a", "a.", "a.-b", "a/b", "../b", "a b", "a_b", "\xc3\xa4", "lock/",
-                                      "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg"};
+    static const char *const bad[] = {
+        "",         "A",     "-a",
+        "a-",       "a..b",  ".a",
+        "a.",       "a.-b",  "a/b",
+        "../b",     "a b",   "a_b",
+        "\xc3\xa4", "lock/", "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg"};
     static const char *const good[] = {"a", "1", "a.b", "a--b"};
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     char dir[] = "/tmp/cube-unit-XXXXXX";
@@ -97,7 +108,8 @@ FIBER_TEST(what_cannot_be)
         assert_int_equal(nodes_add(&a, &c, good[i], &n, &e), 0);
     assert_int_equal(nodes_add(&a, &c, "a", &n, &e), -EEXIST);
     assert_int_equal(nodes_add(&a, &c, "m", &n, &e), -EEXIST); /* the machine itself */
-    assert_int_equal(nodes_ensure(&a, &c, 14, &all, &e), -EADDRNOTAVAIL); /* 16 addresses, 13 of them for nodes */
+    assert_int_equal(nodes_ensure(&a, &c, 14, &all, &e),
+                     -EADDRNOTAVAIL); /* 16 addresses, 13 of them for nodes */
     assert_int_equal(nodes_ensure(&a, &c, 13, &all, &e), 0);
     assert_int_equal(all.n, 13);
     c.node_cidr = "203.0.114.0/24"; /* not beside nodes that have others */
@@ -116,7 +128,10 @@ FIBER_TEST(what_cannot_be)
 FIBER_TEST(ranges_are_found)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct cluster_config one = {.data_dir = "/x/one", .pod_cidr = "10.123.0.0/17", .service_cidr = "10.123.128.0/18", .node_bridge = "none0"};
+    struct cluster_config one = {.data_dir = "/x/one",
+                                 .pod_cidr = "10.123.0.0/17",
+                                 .service_cidr = "10.123.128.0/18",
+                                 .node_bridge = "none0"};
     struct cluster_config two = one;
     struct node_list none = {0};
     struct range4 r = {0}, s = {0};
@@ -125,7 +140,8 @@ FIBER_TEST(ranges_are_found)
     assert_int_equal(node_net_range(&a, &one, &none, &r, &e), 0);
     assert_int_equal(node_net_range(&a, &two, &none, &s, &e), 0);
     assert_int_equal(r.bits, 24);
-    assert_true(r.first >= ((10u << 24) | (123u << 16) | (192u << 8)) && r.last <= ((10u << 24) | (123u << 16) | 0xffffu));
+    assert_true(r.first >= ((10u << 24) | (123u << 16) | (192u << 8)) &&
+                r.last <= ((10u << 24) | (123u << 16) | 0xffffu));
     assert_int_not_equal(r.first, s.first);
     one.pod_cidr = "10.123.0.0/16";
     assert_int_equal(node_net_range(&a, &one, &none, &r, &e), -EADDRNOTAVAIL);
@@ -137,7 +153,8 @@ FIBER_TEST(settings_are_kept)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     char dir[] = "/tmp/cube-unit-XXXXXX";
-    struct cluster_config c = cluster_in(&a, dir), later = {.data_dir = dir, .port = 7777}, other = {.data_dir = "/nowhere"};
+    struct cluster_config c = cluster_in(&a, dir), later = {.data_dir = dir, .port = 7777},
+                          other = {.data_dir = "/nowhere"};
     struct err e = {0};
     c.node_grace = SECONDS(5);
     c.containerd = "/opt/a b/\"containerd\"";

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The overlay against a real kernel, in a network namespace of the test's own (needs root, else skipped): one end of a cable
- * is this node's link, Nodes come and go in an API of the mind, and `ip route` says what became of it.
+ * The overlay against a real kernel, in a network namespace of the test's own (needs root, else skipped): one
+ * end of a cable is this node's link, Nodes come and go in an API of the mind, and `ip route` says what
+ * became of it.
  */
 #include "../testing.h"
 
@@ -34,7 +35,10 @@ static void ip(const char *words)
 /* Our routes as "range via gateway", sorted, joined by "; ". */
 static const char *routes_now(struct arena *a)
 {
-    const char *argv[] = {"sh", "-c", "(ip -4 route show proto 67; ip -6 route show proto 67) | awk '{print $1, $2, $3}' | sort | paste -sd';'", NULL};
+    const char *argv[] = {"sh", "-c",
+                          "(ip -4 route show proto 67; ip -6 route show proto 67) | awk '{print $1, $2, $3}' "
+                          "| sort | paste -sd';'",
+                          NULL};
     struct str text = STR_NULL;
     os_run(a, argv, &text, NULL, mono_add(os_mono(), SECONDS(10)));
     return arena_cstr(a, str_trim(text));
@@ -54,9 +58,13 @@ static void expect(const char *want)
 static void put_node(struct world *w, const char *name, const char *range, const char *address)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    fake_put_text(w->fake, RES_NODES,
-                  arena_printf(&a, "{metadata:{name:%s},spec:{podCIDRs:['%s']},status:{addresses:[{type:InternalIP,address:'%s'}]}}", name,
-                               range, address).p);
+    fake_put_text(
+        w->fake, RES_NODES,
+        arena_printf(
+            &a,
+            "{metadata:{name:%s},spec:{podCIDRs:['%s']},status:{addresses:[{type:InternalIP,address:'%s'}]}}",
+            name, range, address)
+            .p);
 }
 
 static void run(void *arg)
@@ -73,7 +81,8 @@ static void start(struct world *w)
 static void begin(struct world *w)
 {
     *w = (struct world){.fake = fake_client_new()};
-    w->config = (struct overlay_config){.client = fake_client_as(w->fake), .node_name = "self", .cluster_cidr = "10.77.0.0/16,fd77::/48"};
+    w->config = (struct overlay_config){
+        .client = fake_client_as(w->fake), .node_name = "self", .cluster_cidr = "10.77.0.0/16,fd77::/48"};
     ip("link add wire0 type veth peer name wire1");
     ip("address add 10.0.7.1/24 dev wire0");
     ip("-6 address add fd07::1/64 dev wire0 nodad");
