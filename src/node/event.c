@@ -76,3 +76,17 @@ void node_event(struct kubelet *k, bool warning, const char *reason, const char 
     record(k, k->node_ref, warning, reason, text);
     arena_done(&a);
 }
+
+const struct val *pod_disruption(struct arena *a, const struct val *pod, struct str message)
+{
+    struct val *c = val_new(a, VAL_OBJ);
+    int64_t generation = val_int(val_get(obj_meta(pod), N_generation), 0);
+    val_set_str(a, c, N_type, STR("DisruptionTarget"));
+    if (generation)
+        val_set_int(a, c, N_observedGeneration, generation);
+    val_set_str(a, c, N_status, STR("True"));
+    val_set_str(a, c, N_reason, STR("TerminationByKubelet"));
+    val_set_str(a, c, N_message, message);
+    val_set_time(a, c, N_lastTransitionTime, os_wall());
+    return c;
+}

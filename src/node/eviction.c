@@ -167,20 +167,6 @@ static struct str blame(const struct use *u, const struct val *pod, const char *
     return text;
 }
 
-static const struct val *disruption(struct arena *a, const struct val *pod, struct str message)
-{
-    struct val *c = val_new(a, VAL_OBJ);
-    int64_t generation = val_int(val_get(obj_meta(pod), N_generation), 0);
-    val_set_str(a, c, N_type, STR("DisruptionTarget"));
-    if (generation)
-        val_set_int(a, c, N_observedGeneration, generation);
-    val_set_str(a, c, N_status, STR("True"));
-    val_set_str(a, c, N_reason, STR("TerminationByKubelet"));
-    val_set_str(a, c, N_message, message);
-    val_set_time(a, c, N_lastTransitionTime, os_wall());
-    return c;
-}
-
 /* Seconds that it gets: one when the threshold is hard, else as it wants but no more than the node's most. */
 static int64_t grace_for(struct kubelet *k, const struct val *pod, bool hard)
 {
@@ -213,7 +199,7 @@ static void evict_one(struct use *u, const struct eviction_look *look, const str
                                        STR_ARG(amount_text(u->a, o->available / 1024 * 1024)));
         struct str message = arena_printf(u->a, STR_FMT STR_FMT, STR_ARG(head), STR_ARG(blame(u, c[i].pod, c[i].owner)));
         pod_event(k, c[i].pod, true, "Evicted", STR_FMT, STR_ARG(message));
-        worker_fail(w, "Evicted", message, grace_for(k, c[i].pod, look->reclaim->hard), disruption(u->a, c[i].pod, message));
+        worker_fail(w, "Evicted", message, grace_for(k, c[i].pod, look->reclaim->hard), pod_disruption(u->a, c[i].pod, message));
         wait_for_cleanup(k, str_of(c[i].owner));
         return;
     }

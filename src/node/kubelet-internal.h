@@ -90,6 +90,7 @@ struct kubelet {
     bool node_touched;             /* something that the node's status tells has changed */
     struct waitq node_dirty;
     bool node_registered;
+    bool shutting_down; /* takes no more Pods */
     bool images_dirty;  /* what images there are has changed */
     int server_port;
     struct map unused_images; /* image id -> struct wall: since when */
@@ -133,6 +134,8 @@ void pod_event(struct kubelet *k, const struct val *pod, bool warning, const cha
     PRINTF(5, 6);
 void container_event(struct kubelet *k, const struct val *pod, struct str container, bool warning, const char *reason,
                      const char *fmt, ...) PRINTF(6, 7);
+/* The condition DisruptionTarget of a Pod that the node ends. */
+const struct val *pod_disruption(struct arena *a, const struct val *pod, struct str message);
 void node_event(struct kubelet *k, bool warning, const char *reason, const char *fmt, ...) PRINTF(4, 5);
 
 /* ---- pleg.c: noticing what happens in the runtime ------------------------------------------------------------------ */
@@ -383,6 +386,7 @@ void server_auth_forget(struct kubelet *k);
 struct worker *server_find(struct kubelet *k, struct str ns, struct str name, struct str uid);
 void serve_logs(struct kubelet *k, struct http_exchange *x, struct worker *w, struct str container);
 void serve_stats(struct kubelet *k, struct http_exchange *x);
+void serve_shutdown(struct kubelet *k, struct http_exchange *x);
 void serve_metrics(struct kubelet *k, struct http_exchange *x, struct str which);
 /* Working set of a Pod, from the runtime's statistics: uid -> bytes. Values are malloc'd int64_t. */
 int pod_memory_usage(struct kubelet *k, struct map *ret, struct err *e);

@@ -76,6 +76,7 @@ static void complete_lists(struct arena *a, struct kubelet_config *c)
     c->eviction_soft = copy_list(a, c->eviction_soft);
     c->eviction_soft_grace = copy_list(a, c->eviction_soft_grace);
     c->eviction_reclaim = copy_list(a, c->eviction_reclaim);
+    c->shutdown_by_priority = copy_list(a, c->shutdown_by_priority);
 }
 
 #define DEFAULT(field, value)                                                                                \

@@ -103,11 +103,15 @@ static struct node_condition pressure(const char *type, bool on, const char *off
 static struct node_condition ready_condition(struct kubelet *k, struct arena *a)
 {
     struct node_condition c = {"Ready", true, "KubeletReady", STR("kubelet is posting ready status"), "NodeReady"};
-    if (k->runtime_ready && k->network_ready && k->relisted)
+    if (k->runtime_ready && k->network_ready && k->relisted && !k->shutting_down)
         return c;
     c.is_true = false;
     c.reason = "KubeletNotReady";
     c.event = "NodeNotReady";
+    if (k->shutting_down) {
+        c.message = STR("node is shutting down");
+        return c;
+    }
     if (k->runtime_problem[0])
         c.message = arena_printf(a, "%s%s", k->runtime_ready ? "container runtime network not ready: "
                                                              : "container runtime status check may not have completed yet: ",

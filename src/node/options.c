@@ -24,7 +24,8 @@ struct settings {
     const char *static_path, *address, *cert, *key, *client_ca, *authorization, *provider_id, *healthz_address;
     const char *log_max_size, *logs_dir, *cert_dir, *bootstrap;
     struct flag_list dns, labels, taints, kube_reserved, system_reserved, eviction_hard, sysctls;
-    struct flag_list eviction_soft, soft_grace, eviction_reclaim;
+    struct flag_list eviction_soft, soft_grace, eviction_reclaim, shutdown_priorities;
+    int64_t shutdown_grace, shutdown_critical;
     bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, version;
     int64_t evict_grace, evict_transition;
     int64_t verbosity, port, max_pods, pods_per_core, healthz_port, log_files, pids, gc_high, gc_low, max_images, parallel_pulls;
@@ -116,6 +117,8 @@ static const struct settings defaults = {
         {"kube-reserved", 0, FLAG_STRINGS, &(s)->kube_reserved, "resource=quantity kept for the node agent"}, \
         {"system-reserved", 0, FLAG_STRINGS, &(s)->system_reserved, "resource=quantity kept for the system"}, \
         {"eviction-hard", 0, FLAG_STRINGS, &(s)->eviction_hard, "signal<quantity at which pods are evicted"}, \
+        {"shutdown-grace-period", 0, FLAG_DURATION, &(s)->shutdown_grace, "time pods have when the node is told to shut down"}, \
+        {"shutdown-grace-period-critical-pods", 0, FLAG_DURATION, &(s)->shutdown_critical, "part of it for critical pods"}, \
         {"eviction-soft", 0, FLAG_STRINGS, &(s)->eviction_soft, "the same, after a grace period"},           \
         {"eviction-soft-grace-period", 0, FLAG_STRINGS, &(s)->soft_grace, "signal=duration of soft thresholds"}, \
         {"eviction-minimum-reclaim", 0, FLAG_STRINGS, &(s)->eviction_reclaim, "signal=quantity to win back at least"}, \
@@ -154,7 +157,7 @@ static const struct settings defaults = {
 
 /* ---- the file --------------------------------------------------------------------------------------------------- */
 
-enum file_kind { FILE_TEXT, FILE_INT, FILE_BOOL, FILE_DURATION, FILE_LIST, FILE_MAP, FILE_TAINTS };
+enum file_kind { FILE_TEXT, FILE_INT, FILE_BOOL, FILE_DURATION, FILE_LIST, FILE_MAP, FILE_TAINTS, FILE_PRIORITIES };
 
 struct file_entry {
     name_id path[4]; /* ends with 0 */
@@ -202,6 +205,9 @@ static const struct file_entry entries[] = {
     {{N_serializeImagePulls}, FILE_BOOL, TO(serial_pulls), "serialize-image-pulls"},
     {{N_maxParallelImagePulls}, FILE_INT, TO(parallel_pulls), NULL},
     {{N_evictionHard}, FILE_MAP, TO(eviction_hard), "eviction-hard"},
+    {{N_shutdownGracePeriod}, FILE_DURATION, TO(shutdown_grace), "shutdown-grace-period"},
+    {{N_shutdownGracePeriodCriticalPods}, FILE_DURATION, TO(shutdown_critical), "shutdown-grace-period-critical-pods"},
+    {{N_shutdownGracePeriodByPodPriority}, FILE_PRIORITIES, TO(shutdown_priorities), NULL},
     {{N_evictionSoft}, FILE_MAP, TO(eviction_soft), "eviction-soft"},
     {{N_evictionSoftGracePeriod}, FILE_MAP, TO(soft_grace), "eviction-soft-grace-period"},
     {{N_evictionMinimumReclaim}, FILE_MAP, TO(eviction_reclaim), "eviction-minimum-reclaim"},
@@ -266,6 +272,11 @@ static void take_entry(struct arena *a, const struct file_entry *f, const struct
         break;
     case FILE_TAINTS:
         take_taints(a, v, to);
+        break;
+    case FILE_PRIORITIES:
+        VAL_EACH (v, item)
+            list_add(to, arena_printf(a, "%lld=%lld", (long long)val_int(val_get(item, N_priority), 0),
+                                      (long long)val_int(val_get(item, N_shutdownGracePeriodSeconds), 0)));
         break;
     }
 }
@@ -394,6 +405,7 @@ static void set_texts(struct arena *a, const struct settings *s, struct kubelet_
     c->eviction_soft = list_of(a, &s->eviction_soft);
     c->eviction_soft_grace = list_of(a, &s->soft_grace);
     c->eviction_reclaim = list_of(a, &s->eviction_reclaim);
+    c->shutdown_by_priority = list_of(a, &s->shutdown_priorities);
     c->listen = address(a, s->address, s->port);
     c->healthz_listen = s->healthz_port ? address(a, s->healthz_address, s->healthz_port) : NULL;
 }
@@ -412,6 +424,8 @@ static void set_rest(const struct settings *s, struct kubelet_config *c)
     c->pods_per_core = (int)s->pods_per_core;
     c->pod_pids = s->pids;
     c->log_max_files = (int)s->log_files;
+    c->shutdown_grace = s->shutdown_grace;
+    c->shutdown_critical = s->shutdown_critical;
     c->eviction_max_grace = s->evict_grace;
     c->eviction_transition = s->evict_transition;
     c->max_images_reported = (int)s->max_images;
@@ -459,7 +473,7 @@ static int apply(struct kubelet_options *o, const struct settings *s, struct err
 static void settings_done(struct settings *s)
 {
     struct flag_list *lists[] = {&s->dns, &s->labels, &s->taints, &s->kube_reserved, &s->system_reserved, &s->eviction_hard,
-                                 &s->sysctls, &s->eviction_soft, &s->soft_grace, &s->eviction_reclaim};
+                                 &s->sysctls, &s->eviction_soft, &s->soft_grace, &s->eviction_reclaim, &s->shutdown_priorities};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         flag_list_done(lists[i]);
 }

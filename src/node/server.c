@@ -265,6 +265,8 @@ static void route(struct kubelet *k, struct http_exchange *x)
         serve_metrics(k, x, n ? parts[0] : STR(""));
     else if (str_is(first, "configz"))
         serve_config(k, x);
+    else if (str_is(first, "shutdown") && n == 0)
+        serve_shutdown(k, x);
     else
         refuse(x, 404, "404 page not found\n");
 }

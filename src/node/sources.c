@@ -35,7 +35,9 @@ static void admit(struct kubelet *k, struct worker *w)
     struct admit_world world;
     const struct val *pod = worker_pod(w);
     admit_world_of(k, w, &a, &world);
-    const char *why = admit_pod(&a, pod, &world, &message);
+    const char *why = k->shutting_down ? "NodeShutdown" : admit_pod(&a, pod, &world, &message);
+    if (k->shutting_down)
+        message = STR("Pod was rejected as the node is shutting down.");
     if (why) {
         pod_event(k, pod, true, why, STR_FMT, STR_ARG(message));
         worker_fail(w, why, message, -1, NULL);

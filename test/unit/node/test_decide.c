@@ -8,6 +8,7 @@
 #include "node/eviction.h"
 #include "node/kubelet-internal.h"
 #include "node/qos.h"
+#include "node/shutdown.h"
 #include "types.h"
 
 #include <stdio.h>
@@ -391,6 +392,28 @@ static void eviction_over_time(void **state)
     arena_done(&arena);
 }
 
+static void shutdown_order(void **state)
+{
+    static const char *const settings[] = {"100=20", "0=10", "2000000000=5", NULL};
+    size_t n;
+    const struct shutdown_group *g = shutdown_groups(&arena, settings, 0, 0, &n);
+    static const struct {
+        int64_t priority;
+        size_t group;
+    } cases[] = {{-5, 0}, {0, 0}, {99, 0}, {100, 1}, {1999999999, 1}, {2000000000, 2}, {2000001000, 2}};
+    assert_int_equal(n, 3);
+    assert_int_equal(g[1].seconds, 20);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(shutdown_group_of(g, n, cases[i].priority), cases[i].group);
+    g = shutdown_groups(&arena, NULL, SECONDS(30), SECONDS(10), &n);
+    assert_int_equal(n, 2);
+    assert_int_equal(g[0].seconds, 20);
+    assert_int_equal(g[1].seconds, 10);
+    shutdown_groups(&arena, NULL, 0, 0, &n);
+    assert_int_equal(n, 0);
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +421,7 @@ int main(void)
         cmocka_unit_test(backing_off),   cmocka_unit_test(qos_and_sums),
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
         cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
+        cmocka_unit_test(shutdown_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
