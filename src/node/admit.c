@@ -95,6 +95,15 @@ static const char *admit_labels(const struct val *pod, const struct admit_world 
     return NULL;
 }
 
+static const char *admit_groups(const struct val *pod, const struct admit_world *w, struct str *ret_message)
+{
+    if (!str_is(val_str(val_at(pod, N_spec, N_securityContext, N_supplementalGroupsPolicy)), "Strict") || !w->node ||
+        val_bool(val_at(w->node, N_status, N_features, N_supplementalGroupsPolicy), false))
+        return NULL;
+    *ret_message = STR("SupplementalGroupsPolicy=Strict is not supported in this node");
+    return "SupplementalGroupsPolicyNotSupported";
+}
+
 static bool sysctl_fits(const char *pattern, struct str name)
 {
     struct str p = str_of(pattern);
@@ -146,6 +155,8 @@ const char *admit_resize(struct arena *a, const struct val *pod, const struct ad
 const char *admit_pod(struct arena *a, const struct val *pod, const struct admit_world *w, struct str *ret_message)
 {
     const char *why = admit_labels(pod, w, ret_message);
+    if (!why)
+        why = admit_groups(pod, w, ret_message);
     if (!why)
         why = admit_sysctls(a, pod, w, ret_message);
     if (!why && !pod_is_static(pod))

@@ -33,7 +33,15 @@ static void set_int64value(struct arena *a, struct val *obj, name_id name, int64
     val_set_int(a, val_sub_obj(a, obj, name), N_value, i);
 }
 
-static void set_namespaces(struct arena *a, struct val *security, const struct val *pod, struct str target_id)
+static void add_mapping(struct arena *a, struct val *to, name_id list, int64_t first)
+{
+    struct val *m = val_add_obj(a, val_sub_list(a, to, list));
+    val_set_int(a, m, N_host_id, first);
+    val_set_int(a, m, N_container_id, 0);
+    val_set_int(a, m, N_length, 65536);
+}
+
+static void set_namespaces(struct arena *a, struct val *security, const struct val *pod, struct str target_id, int64_t userns)
 {
     const struct val *spec = pod_spec(pod);
     struct val *o = val_sub_obj(a, security, N_namespace_options);
@@ -45,6 +53,12 @@ static void set_namespaces(struct arena *a, struct val *security, const struct v
     if (target_id.n && !host_pid && !shared) {
         val_set_int(a, o, N_pid, E_runtime_v1_TARGET);
         val_set_str(a, o, N_target_id, target_id);
+    }
+    if (userns) {
+        struct val *u = val_sub_obj(a, o, N_userns_options);
+        val_set_int(a, u, N_mode, E_runtime_v1_POD);
+        add_mapping(a, u, N_uids, userns);
+        add_mapping(a, u, N_gids, userns);
     }
 }
 
@@ -135,7 +149,7 @@ static void set_sandbox_linux(struct arena *a, struct val *config, const struct 
     s = val_sub_obj(a, l, N_security_context);
     val_set_bool(a, s, N_privileged, any_privileged(pod));
     val_set_int(a, val_sub_obj(a, s, N_seccomp), N_profile_type, E_runtime_v1_SecurityProfile_RuntimeDefault);
-    set_namespaces(a, s, pod, STR_NULL);
+    set_namespaces(a, s, pod, STR_NULL, n->userns);
     if (val_get(sc, N_runAsUser)) {
         set_int64value(a, s, N_run_as_user, val_int(val_get(sc, N_runAsUser), 0));
         if (val_get(sc, N_runAsGroup)) /* CRI: only together with a user */
@@ -284,7 +298,7 @@ static void set_security(struct arena *a, struct val *linux_, const struct val *
     val_set_bool(a, s, N_readonly_rootfs, val_bool(val_get(sc, N_readOnlyRootFilesystem), false));
     const struct val *escalation = val_get(sc, N_allowPrivilegeEscalation);
     val_set_bool(a, s, N_no_new_privs, escalation && !val_bool(escalation, true));
-    set_namespaces(a, s, pod, c->target_id);
+    set_namespaces(a, s, pod, c->target_id, n->userns);
     set_user(a, s, pod, c);
     set_groups(a, s, pod);
     set_selinux(a, s, security_setting(pod, c->spec, N_seLinuxOptions));
@@ -347,7 +361,7 @@ static void set_expanded(struct arena *a, struct val *config, name_id name, cons
         val_add(a, list, val_of_str(env_expand(a, val_str(w), env)));
 }
 
-static void set_mounts(struct arena *a, struct val *config, const struct cri_container *c)
+static void set_mounts(struct arena *a, struct val *config, const struct cri_container *c, int64_t userns)
 {
     for (size_t i = 0; i < c->n_mounts; i++) {
         const struct cri_mount *m = &c->mounts[i];
@@ -358,6 +372,10 @@ static void set_mounts(struct arena *a, struct val *config, const struct cri_con
         val_set_int(a, o, N_propagation, m->propagation);
         if (m->recursive_read_only)
             val_set_bool(a, o, N_recursive_read_only, true);
+        if (userns && !m->image.n) { /* files look as if the Pod's users had them */
+            add_mapping(a, o, N_uidMappings, userns);
+            add_mapping(a, o, N_gidMappings, userns);
+        }
         if (m->image.n) {
             val_set_str(a, val_sub_obj(a, o, N_image), N_image, m->image);
             if (m->image_sub_path.n)
@@ -394,7 +412,7 @@ struct val *cri_container_config(struct arena *a, const struct val *pod, const s
         val_set_str(a, o, N_key, c->env->items[i].name);
         val_set(a, o, N_value, val_of_bytes(c->env->items[i].value));
     }
-    set_mounts(a, v, c);
+    set_mounts(a, v, c, n->userns);
     set_devices(a, v, c);
     struct val *labels = val_sub_map(a, v, N_labels);
     put_identity(a, labels, pod);

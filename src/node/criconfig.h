@@ -18,6 +18,7 @@ struct cri_node {
     bool cfs_quota;
     int64_t cfs_period;        /* microseconds */
     bool seccomp_default;      /* RuntimeDefault for those that say nothing */
+    int64_t userns;            /* of this Pod: first of 65536 users of the machine that are its own; 0: the machine's */
 };
 
 struct cri_mount {

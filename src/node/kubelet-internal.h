@@ -179,6 +179,7 @@ struct worker {
     struct arena whole_arena;
     const struct val *whole_in_force; /* resources of the Pod as a whole */
     bool whole_known;
+    int64_t userns; /* userns.c; 0: none */
     struct cgroup_limits cgroup; /* what its cgroup has, when cgroup_known */
     bool cgroup_known;
     struct podstate *state;  /* what is */
@@ -264,6 +265,11 @@ int qos_update(struct kubelet *k, struct err *e);
 /* resizing.c: gives containers and the Pod's cgroup other resources, in an order in which none is ever larger than what
  * holds it. */
 int resize_pod(struct worker *w, const struct val *pod, struct actions *act, struct err *e);
+
+/* userns.c: a range of users for a Pod that wants one, when the runtime can. 0, or an error's sentence. */
+int userns_ensure(struct worker *w, const struct val *pod, struct str handler, struct err *e);
+/* What of the node goes into the Pod's configurations, with its range. */
+struct cri_node userns_node(struct worker *w, const struct val *pod);
 
 /* One pass: does what the decision says. 0, or an error whose sentence is in e (and was told as an event). */
 int sync_pod(struct worker *w, struct err *e);

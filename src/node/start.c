@@ -183,7 +183,8 @@ static int configure(struct attempt *t, const struct image_info *image, const st
     c.n_mounts = v.n_mounts;
     c.devices = v.devices;
     c.n_devices = v.n_devices;
-    *ret = cri_container_config(t->arena, pod, &c, &k->cri);
+    struct cri_node node = userns_node(t->s->w, pod);
+    *ret = cri_container_config(t->arena, pod, &c, &node);
     return 0;
 }
 

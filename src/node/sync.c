@@ -87,10 +87,13 @@ static int create_sandbox(struct worker *w, const struct val *pod, uint32_t atte
     struct arena a = ARENA_INIT;
     struct str handler, id;
     struct err why = {{0}};
-    struct val *config = cri_sandbox_config(&a, pod, &k->cri, attempt);
-    int r = k->host->ops->make_dir(k->host, val_cstr(val_get(config, N_log_directory)), 0755, &why);
+    int r = runtime_handler(k, pod, &a, &handler, &why);
     if (r == 0)
-        r = runtime_handler(k, pod, &a, &handler, &why);
+        r = userns_ensure(w, pod, handler, &why);
+    struct cri_node node = userns_node(w, pod);
+    struct val *config = cri_sandbox_config(&a, pod, &node, attempt);
+    if (r == 0)
+        r = k->host->ops->make_dir(k->host, val_cstr(val_get(config, N_log_directory)), 0755, &why);
     if (r == 0)
         r = runtime_run_sandbox(k->rt, config, handler, &a, &id, &why);
     if (r != 0 && r != -ECANCELED) {
@@ -227,7 +230,8 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
         world->v.env.pod_ips = w->k->ips;
         world->v.env.n_pod_ips = w->k->n_ips;
     }
-    struct starting s = {w, pod, *state, world, box->id, cri_sandbox_config(a, pod, &w->k->cri, box->attempt)};
+    struct cri_node node = userns_node(w, pod);
+    struct starting s = {w, pod, *state, world, box->id, cri_sandbox_config(a, pod, &node, box->attempt)};
     struct podstate *used UNUSED CLEANUP_PODSTATE = podstate_ref(*state);
     /* What could not be resized is tried again; it keeps nothing from starting. */
     int resized = act.resize ? resize_pod(w, pod, &act, e) : 0;
