@@ -105,8 +105,9 @@ static void infer_lost(struct arena *a, struct val *s, const struct val *old, co
         val_set_int(a, s, N_restartCount, val_int(val_get(s, N_restartCount), 0) + 1);
 }
 
+/* waiting: why one that was made but does not run yet does not. */
 static void set_from_runtime(struct arena *a, struct val *s, const struct rt_container *c, const struct val *old,
-                             const char *runtime)
+                             struct str waiting, const char *runtime)
 {
     int64_t before = val_int(val_get(old, N_restartCount), 0);
     val_set_int(a, s, N_restartCount, MAX(before, (int64_t)c->restarts));
@@ -121,7 +122,7 @@ static void set_from_runtime(struct arena *a, struct val *s, const struct rt_con
         set_terminated(a, s, N_state, c, runtime);
         break;
     case RT_CREATED:
-        set_waiting(a, s, STR_NULL, STR_NULL);
+        set_waiting(a, s, waiting, STR_NULL);
         break;
     case RT_UNKNOWN:
         if (state_of(old, N_running)) {
@@ -206,7 +207,7 @@ static struct val *container_status(struct arena *a, const struct status_input *
         val_set_str(a, s, N_name, name);
         if (last)
             val_set_ref(a, s, N_lastState, last);
-        set_from_runtime(a, s, found[0], old, in->runtime);
+        set_from_runtime(a, s, found[0], old, waiting, in->runtime);
         if (found[1] && found[1]->state == RT_EXITED)
             set_terminated(a, s, N_lastState, found[1], in->runtime);
         set_mounts(a, s, spec);

@@ -104,6 +104,10 @@ static void a_new_pod(void **state)
     assert_str(condition_reason(s, "Initialized"), "ContainersNotInitialized");
     assert_str(val_getstr(condition_find(val_get(s, N_conditions), STR("Initialized")), N_message),
                "containers with incomplete status: [i]");
+    /* Made, but not started: still the same reason. */
+    s = make(&(struct setup){.spec = "initContainers: [{name: i}], " MAIN,
+                             .containers = {{.name = STR("i"), .id = STR("c0"), .state = RT_CREATED}}});
+    assert_str(val_str(val_at(container(s, "i"), N_state, N_waiting, N_reason)), "PodInitializing");
     arena_done(&arena);
 }
 
