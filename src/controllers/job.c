@@ -417,7 +417,7 @@ static void reconcile_pod(const struct snapshot *world, struct str ns, struct st
         struct write *x = writes_add(w, WRITE_CHECK_ABSENT, &resources[RES_JOBS], ns, val_getstr(ref, N_name));
         x->uid = val_getstr(ref, N_uid);
     }
-    job_untrack(w, pod);
+    job_untrack(w, pod, false);
 }
 
 /* ---- keys -------------------------------------------------------------------------------------------- */

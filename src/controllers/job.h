@@ -110,7 +110,8 @@ int64_t jobpod_index_failures(const struct jobpod *p, bool ignored_too);
 
 /* Accounts for pods that have ended, ends the Job when it may, and writes the status. */
 void jobsync_track(struct jobsync *s);
-void job_untrack(struct writes *w, const struct object *pod); /* takes the finalizer away */
+/* Takes the finalizer away; unchanged: only of the pod as it was seen, so that it cannot have ended meanwhile. */
+void job_untrack(struct writes *w, const struct object *pod, bool unchanged);
 bool job_set_condition(struct jobsync *s, const char *type, const char *status, const char *reason,
                        struct str message);
 
@@ -123,7 +124,7 @@ void job_memory_forget(void *state, struct str key);
  * long after each further one, at most 10 min; a success ends it). */
 int64_t job_backoff(struct jobsync *s);
 /* The same for one index, whose last failed pod knows its history. */
-int64_t job_index_backoff(const struct jobpod *last_failed, struct wall now);
+int64_t job_index_backoff(struct jobsync *s, const struct jobpod *last_failed);
 bool jobpod_newly_succeeded(const struct jobsync *s, const struct jobpod *p);
 bool jobpod_newly_failed(const struct jobsync *s, const struct jobpod *p);
 struct wall pod_finish_time(const struct val *pod);

@@ -20,12 +20,14 @@ struct memory {
     char *uid; /* the Job's */
     struct failures known, found;
     char *first_found; /* uid of a pod; NULL: nothing is open */
+    struct map ahead;  /* pods that ended in the future, by uid: when that was seen (struct wall) */
 };
 
 static void memory_clear(struct memory *m)
 {
     free(m->uid);
     free(m->first_found);
+    map_done_with(&m->ahead, free);
     *m = (struct memory){0};
 }
 
@@ -137,7 +139,7 @@ static struct failures count(const struct jobsync *s, struct failures before, is
         if (t.ns <= success.ns)
             continue;
         ret.n++;
-        ret.last.ns = MAX(ret.last.ns, t.ns);
+        ret.last.ns = MAX(ret.last.ns, MIN(t.ns, s->now.ns));
     }
     return ret;
 }
@@ -175,8 +177,7 @@ static int64_t remaining(struct failures f, struct wall now)
         return 0;
     for (int64_t i = 1; i < f.n && pause < BACKOFF_MAX; i++)
         pause *= 2;
-    int64_t passed = MAX(now.ns - f.last.ns, (int64_t)0); /* clocks differ, and may be set back */
-    return MAX(MIN(pause, BACKOFF_MAX) - passed, (int64_t)0);
+    return MAX(MIN(pause, BACKOFF_MAX) - (now.ns - f.last.ns), (int64_t)0);
 }
 
 int64_t job_backoff(struct jobsync *s)
@@ -187,15 +188,32 @@ int64_t job_backoff(struct jobsync *s)
     free(m->first_found);
     const struct jobpod *first = find_new(s, STR_NULL);
     m->first_found = first ? str_dup(jobpod_uid(first)) : NULL;
+    m->known.last.ns = MIN(m->known.last.ns, s->now.ns); /* the clock may have been set back */
     m->found = count(s, m->known, jobpod_newly_succeeded, jobpod_newly_failed);
     return remaining(m->found, s->now);
 }
 
-int64_t job_index_backoff(const struct jobpod *last_failed, struct wall now)
+/* The clock of a node may be ahead of ours, or ours may have been set back: what will have ended has ended when we first
+ * saw it. */
+static struct wall end_until_now(struct jobsync *s, const struct jobpod *p)
+{
+    struct wall t = pod_finish_time(p->object->val), *seen;
+    if (t.ns <= s->now.ns)
+        return t;
+    struct memory *m = remember(s);
+    seen = map_get(&m->ahead, jobpod_uid(p));
+    if (!seen) {
+        map_put(&m->ahead, jobpod_uid(p), seen = NEW(struct wall));
+        *seen = s->now;
+    }
+    seen->ns = MIN(seen->ns, s->now.ns);
+    return *seen;
+}
+
+int64_t job_index_backoff(struct jobsync *s, const struct jobpod *last_failed)
 {
     if (!last_failed)
         return 0;
-    struct failures f = {.n = jobpod_index_failures(last_failed, true) + 1,
-                         .last = pod_finish_time(last_failed->object->val)};
-    return remaining(f, now);
+    struct failures f = {.n = jobpod_index_failures(last_failed, true) + 1, .last = end_until_now(s, last_failed)};
+    return remaining(f, s->now);
 }

@@ -38,7 +38,7 @@ static void let_go(struct jobsync *s, const struct objects *pods)
     bool all = (int64_t)pods->n == s->active;
     for (size_t i = 0; i < pods->n; i++)
         if (obj_has_finalizer(pods->items[i]->val, STR(JOB_FINALIZER)))
-            job_untrack(s->w, pods->items[i]);
+            job_untrack(s->w, pods->items[i], true);
     for (size_t i = 0; i < pods->n; i++)
         delete_pod(s, pods->items[i]);
     for (size_t i = 0; all && i < s->n_pods; i++)
@@ -284,7 +284,7 @@ static void create_indexed(struct jobsync *s, size_t n)
     const struct val *spec = spec_with_index(a, val_at(s->spec, N_template, N_spec));
     n = pending_indexes(s, n, indexes);
     for (size_t i = 0; i < n; i++) {
-        int64_t pause = job_index_backoff(jobsync_last_failed(s, indexes[i]), s->now);
+        int64_t pause = job_index_backoff(s, jobsync_last_failed(s, indexes[i]));
         if (pause)
             writes_again(s->w, pause);
         else

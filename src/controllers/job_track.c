@@ -9,15 +9,19 @@
 
 enum { UNCOUNTED_MAX = 500 }; /* keeps the status small, as upstream */
 
-void job_untrack(struct writes *w, const struct object *pod)
+void job_untrack(struct writes *w, const struct object *pod, bool unchanged)
 {
+    struct arena *a = w->arena;
     struct write *x = writes_add(w, WRITE_PATCH, pod->res, pod->namespace_, pod->name);
+    struct str revision = unchanged ? arena_printf(a, "\"resourceVersion\":\"" STR_FMT "\",",
+                                                   STR_ARG(val_getstr(pod->meta, N_resourceVersion)))
+                                    : STR("");
     x->strategic = true;
     x->may_fail = 404;
-    x->patch = arena_printf(w->arena,
-                            "{\"metadata\":{\"uid\":\"" STR_FMT "\",\"$deleteFromPrimitiveList/finalizers\":[\"" JOB_FINALIZER
-                            "\"]}}",
-                            STR_ARG(pod->uid));
+    x->patch = arena_printf(a,
+                            "{\"metadata\":{\"uid\":\"" STR_FMT "\"," STR_FMT
+                            "\"$deleteFromPrimitiveList/finalizers\":[\"" JOB_FINALIZER "\"]}}",
+                            STR_ARG(pod->uid), STR_ARG(revision));
 }
 
 /* ---- conditions -------------------------------------------------------------------------------------- */
@@ -155,7 +159,9 @@ static void end(struct jobsync *s)
         jobsync_tell(s, true, v->reason, v->message);
         return;
     }
-    val_set_time(s->w->arena, s->status, N_completionTime, s->now);
+    /* A clock may have been set back since: the API takes no Job that ends before it starts. */
+    struct wall start = val_time(val_get(s->status, N_startTime));
+    val_set_time(s->w->arena, s->status, N_completionTime, start.ns > s->now.ns ? start : s->now);
     if (completions >= 0 && val_int(val_get(s->status, N_succeeded), 0) > completions)
         jobsync_tell(s, true, "TooManySucceededPods", STR("Too many succeeded pods running after completion count reached"));
     jobsync_tell(s, false, "Completed", STR("Job completed"));
@@ -213,7 +219,7 @@ void jobsync_track(struct jobsync *s)
         end(s);
     write_status(s);
     for (size_t i = 0; i < x.n_done; i++)
-        job_untrack(s->w, x.done[i]);
+        job_untrack(s->w, x.done[i], false);
     for (struct list *l; (l = list_pop_front(&s->events));)
         list_push_back(&s->w->list, l);
 }

@@ -161,7 +161,7 @@ static void control_plane_fails(void *arg)
 {
     struct trouble *t = arg;
     for (;;) {
-        fiber_sleep(some(500, 60000));
+        fiber_sleep(some(500, 500 + 59500 / MAX(t->often, 1u)));
         if (t->over || t->why[0])
             return;
         size_t which = sim_below(ARRAY_SIZE(disasters));

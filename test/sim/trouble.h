@@ -13,6 +13,7 @@ struct trouble {
     const char *image; /* that the Deployment shall have in the end */
     size_t replicas;
     bool users;        /* they scale, roll and delete */
+    unsigned often;    /* the control plane fails so many times as often; 0: 1 */
     unsigned node_failures;
     bool over;
     char why[512];     /* what must not happen: the control plane does not come back */

@@ -27,6 +27,10 @@
 #define UNTRACK(name)                                                                                        \
     "patch pods x/" name " {\"metadata\":{\"uid\":\"u-" name "\",\"$deleteFromPrimitiveList/finalizers\":[" \
     "\"batch.kubernetes.io/job-tracking\"]}}\n"
+/* of a pod that is let go: only as it is */
+#define LET_GO(name, revision)                                                                               \
+    "patch pods x/" name " {\"metadata\":{\"uid\":\"u-" name "\",\"resourceVersion\":\"" revision                  \
+    "\",\"$deleteFromPrimitiveList/finalizers\":[\"batch.kubernetes.io/job-tracking\"]}}\n"
 #define CREATE "create pods x/\n"
 #define COND(type, status, reason, message)                                                                  \
     "{\"type\":\"" type "\",\"status\":\"" status "\",\"lastProbeTime\":\"" NOW "\",\"lastTransitionTime\":\"" NOW \
@@ -132,7 +136,7 @@ static void takes_away_what_is_too_much(void **state)
     job(SPEC(1, 5, 6), STARTED ", active: 2, uncountedTerminatedPods: {}");
     pod("a", TRACKED, READY);
     pod("b", TRACKED, "status: {phase: Pending}");
-    assert_string_equal(sync(), UNTRACK("b") "delete pods x/b\nstatus jobs x/j {" JSON_STARTED
+    assert_string_equal(sync(), LET_GO("b", "3") "delete pods x/b\nstatus jobs x/j {" JSON_STARTED
                                              ",\"active\":1,\"terminating\":1,\"uncountedTerminatedPods\":{},"
                                              "\"ready\":1}\n");
     assert_string_equal(world_write(w, 1)->telling->reason, "SuccessfulDelete");
@@ -163,7 +167,7 @@ static void one_pod_for_an_index(void **state)
     pod("b", INDEX(0), "status: {phase: Pending}");
     pod("c", INDEX(7), RUNNING);
     pod("d", TRACKED, RUNNING);
-    assert_string_equal(sync(), UNTRACK("d") UNTRACK("c") UNTRACK("b") "delete pods x/d\ndelete pods x/c\ndelete pods x/b\n"
+    assert_string_equal(sync(), LET_GO("d", "5") LET_GO("c", "4") LET_GO("b", "3") "delete pods x/d\ndelete pods x/c\ndelete pods x/b\n"
                                 "status jobs x/j {" JSON_STARTED
                                 ",\"active\":1,\"terminating\":3,\"uncountedTerminatedPods\":{},\"ready\":1}\n");
 }
@@ -341,6 +345,12 @@ static void too_many_successes_are_told(void **state)
                                    "count reached\nevent Normal Completed Job completed\n"));
 }
 
+static void never_ends_before_its_start(void **state)
+{
+    job(SPEC(1, 1, 6), "startTime: '2026-01-01T01:00:00Z', ready: 0, terminating: 0, succeeded: 1, uncountedTerminatedPods: {}");
+    assert_non_null(strstr(sync(), "\"completionTime\":\"2026-01-01T01:00:00Z\""));
+}
+
 /* ---- failing ----------------------------------------------------------------------------------------- */
 
 static void gives_up_after_the_last_try(void **state)
@@ -461,6 +471,36 @@ static void a_new_controller_learns_from_pods(void **state)
     pod("b", OWNED, FAILED_AT("2025-12-31T23:58:00Z", 1)); /* before the success */
     pod("c", OWNED, FAILED_AT(AGO_5S, 1));
     assert_string_equal(sync(), "again 5s\n");
+}
+
+static void clocks_that_are_wrong_do_not_stop_it(void **state)
+{
+    struct wall then = world_now;
+    job(SPEC(1, 50, 90), STARTED ", uncountedTerminatedPods: {}");
+    pod("a", TRACKED, FAILED_AT("2026-01-01T05:00:00Z", 1));
+    assert_non_null(strstr(sync(), "again 10s\n"));
+    world_apply(w);
+    pod("a", OWNED, FAILED_AT("2026-01-01T05:00:00Z", 1));
+    world_now.ns += SECONDS(4);
+    assert_non_null(strstr(sync(), "again 6s\n"));
+    world_now.ns -= SECONDS(3600);
+    assert_non_null(strstr(sync(), "again 10s\n"));
+    world_now.ns += SECONDS(10);
+    assert_non_null(strstr(sync(), CREATE));
+    world_now = then;
+}
+
+static void nor_an_index(void **state)
+{
+    struct wall then = world_now;
+    job(INDEXED(1, 1) "backoffLimitPerIndex: 3, ", STARTED ", failedIndexes: '', uncountedTerminatedPods: {}");
+    pod("a", TRACKED ", annotations: {batch.kubernetes.io/job-completion-index: '0'}", FAILED_AT("2026-01-01T05:00:00Z", 1));
+    assert_non_null(strstr(sync(), "again 10s\n"));
+    world_now.ns += SECONDS(4);
+    assert_non_null(strstr(sync(), "again 6s\n"));
+    world_now.ns += SECONDS(6);
+    assert_non_null(strstr(sync(), CREATE));
+    world_now = then;
 }
 
 static void a_new_job_of_the_name_starts_anew(void **state)
@@ -672,7 +712,7 @@ static void suspending_takes_pods_away_and_its_start(void **state)
 {
     job(SPEC(2, 5, 6) "suspend: true, activeDeadlineSeconds: 1, ", STARTED ", active: 1, ready: 1, uncountedTerminatedPods: {}");
     pod("a", TRACKED, READY);
-    assert_string_equal(sync(), UNTRACK("a") "delete pods x/a\nstatus jobs x/j {\"conditions\":[" COND(
+    assert_string_equal(sync(), LET_GO("a", "2") "delete pods x/a\nstatus jobs x/j {\"conditions\":[" COND(
                                     "Suspended", "True", "JobSuspended", "Job suspended")
                                 "],\"terminating\":1,\"uncountedTerminatedPods\":{},\"ready\":0}\n"
                                 "event Normal Suspended Job suspended\n");
@@ -696,7 +736,7 @@ static void fewer_indexes_than_before(void **state)
     pod("a", INDEX(0), RUNNING);
     pod("b", INDEX(1), RUNNING);
     pod("c", INDEX(2), RUNNING);
-    assert_string_equal(sync(), UNTRACK("c") "delete pods x/c\nstatus jobs x/j {" JSON_STARTED
+    assert_string_equal(sync(), LET_GO("c", "4") "delete pods x/c\nstatus jobs x/j {" JSON_STARTED
                                 ",\"active\":2,\"terminating\":1,\"uncountedTerminatedPods\":{},\"ready\":0}\n");
 }
 
@@ -799,12 +839,15 @@ int main(void)
         T(not_too_many_at_once),
         T(the_end_waits_for_the_last_pod),
         T(too_many_successes_are_told),
+        T(never_ends_before_its_start),
         T(gives_up_after_the_last_try),
         T(restarts_count_where_containers_are_restarted),
         T(a_deadline_ends_it),
         T(waits_after_failures),
         T(failures_are_remembered_until_a_success),
         T(a_new_controller_learns_from_pods),
+        T(clocks_that_are_wrong_do_not_stop_it),
+        T(nor_an_index),
         T(a_new_job_of_the_name_starts_anew),
         T(an_index_has_a_history_of_its_own),
         T(an_index_fails),
