@@ -95,20 +95,14 @@ static const char *moves(struct world *w)
 
 static int64_t status_of(struct world *w, name_id name)
 {
-    const struct write *x;
-    for (size_t i = 0; (x = world_write(w, i)); i++)
-        if (x->verb == WRITE_UPDATE_STATUS)
-            return val_int(val_at(x->body, N_status, name), 0);
-    return -1;
+    const struct write *x = world_find(w, WRITE_UPDATE_STATUS);
+    return x ? val_int(val_at(x->body, N_status, name), 0) : -1;
 }
 
 static struct str status_text(struct world *w, name_id name)
 {
-    const struct write *x;
-    for (size_t i = 0; (x = world_write(w, i)); i++)
-        if (x->verb == WRITE_UPDATE_STATUS)
-            return val_str(val_at(x->body, N_status, name));
-    return STR_NULL;
+    const struct write *x = world_find(w, WRITE_UPDATE_STATUS);
+    return x ? val_str(val_at(x->body, N_status, name)) : STR_NULL;
 }
 
 /* ---- the first pod ----------------------------------------------------------------------------------- */

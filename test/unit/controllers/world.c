@@ -252,6 +252,14 @@ const char *world_refuse(struct world *w, const struct controller *c, const char
     return say_all(w, 0);
 }
 
+const struct write *world_find(struct world *w, enum write_verb verb)
+{
+    LIST_EACH (&w->writes.list, l)
+        if (LIST_ENTRY(l, struct write, link)->verb == verb)
+            return LIST_ENTRY(l, struct write, link);
+    return NULL;
+}
+
 const struct write *world_write(struct world *w, size_t index)
 {
     LIST_EACH (&w->writes.list, l)

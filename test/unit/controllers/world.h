@@ -37,6 +37,7 @@ const char *world_refuse(struct world *w, const struct controller *c, const char
                          const char *message);
 /* The writes of the last call. */
 const struct write *world_write(struct world *w, size_t index);
+const struct write *world_find(struct world *w, enum write_verb verb); /* the first of that verb, or NULL */
 /* Carries out the writes of the last call on the world, as a server would (no watches, no finalizers). */
 void world_apply(struct world *w);
 struct controllers_config *world_config(struct world *w);
