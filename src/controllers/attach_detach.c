@@ -309,6 +309,15 @@ static void report(struct look *l, const struct val *list)
     x->may_fail = 404;
 }
 
+/* Attachments that somebody else made are left alone: ours have names that follow from what they attach. */
+static bool is_ours(const struct look *l, const struct object *attachment)
+{
+    const struct object *volume = find(l, RES_PERSISTENTVOLUMES, STR_NULL, volume_of(attachment));
+    if (volume && val_at(volume->val, N_spec, N_csi))
+        return str_eq(attachment->name, attachment_id(l->w->arena, volume, l->name));
+    return attachment->name.n == 4 + 64 && str_starts(attachment->name, STR("csi-"));
+}
+
 /* One attachment of this node. Adds it to what is reported as attached; true when it is to be deleted. */
 static bool judge(struct look *l, const struct object *attachment, struct val *reported)
 {
@@ -355,17 +364,13 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
 {
     struct look l = {.world = world, .w = w, .now = now, .name = key.name};
     struct val *reported = val_new(w->arena, VAL_LIST);
-    struct objects here = {0};
     l.node = snapshot_get(world, &resources[RES_NODES], STR_NULL, key.name);
     if (l.node && !obj_annotation(l.node->val, STR(ANN_MANAGED)).p)
         return 0; /* that kubelet attaches by itself */
     read_pods(&l);
     struct tree_iter it;
     for (tree_seek(&it, snapshot_tree(world, &resources[RES_VOLUMEATTACHMENTS]), STR_NULL); it.object; tree_next(&it)) {
-        if (!str_eq(node_of(it.object), key.name))
-            continue;
-        objects_add(w->arena, &here, it.object);
-        if (judge(&l, it.object, reported))
+        if (str_eq(node_of(it.object), key.name) && is_ours(&l, it.object) && judge(&l, it.object, reported))
             writes_delete(w, it.object);
     }
     for (size_t i = 0; l.node && i < l.n; i++)

@@ -551,6 +551,18 @@ static void a_driver_may_want_no_attaching(void **state)
     world_free(w);
 }
 
+static void attachments_of_others_are_left_alone(void **state)
+{
+    struct world *w = world_new();
+    add_csi(w, "ReadWriteOnce");
+    add_attach_node(w, "n", "", "");
+    world_add(w, RES_VOLUMEATTACHMENTS, "{metadata: {name: mine}, spec: {attacher: d, nodeName: n, source: {persistentVolumeName: v}}}");
+    world_add(w, RES_VOLUMEATTACHMENTS, "{metadata: {name: other}, spec: {attacher: d, nodeName: gone, source: {persistentVolumeName: no}}}");
+    assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
+    assert_string_equal(world_reconcile(w, ATTACH, "gone"), "");
+    world_free(w);
+}
+
 static void detaching_waits_for_the_kubelet(void **state)
 {
     struct world *w = world_new();
@@ -655,6 +667,7 @@ int main(void)
         cmocka_unit_test(pods_get_their_ephemeral_claims),
         cmocka_unit_test(a_volume_is_attached_to_the_node_of_its_pod),
         cmocka_unit_test(a_driver_may_want_no_attaching),
+        cmocka_unit_test(attachments_of_others_are_left_alone),
         cmocka_unit_test(detaching_waits_for_the_kubelet),
         cmocka_unit_test(a_dead_node_is_waited_for_six_minutes),
         cmocka_unit_test(a_volume_is_not_on_two_nodes),
