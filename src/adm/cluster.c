@@ -6,6 +6,7 @@
  */
 #include "adm/cluster.h"
 
+#include "adm/forward.h"
 #include "adm/nodes.h"
 #include "adm/parts.h"
 #include "apiserver/local.h"
@@ -127,6 +128,16 @@ static struct client *client_of(void *arg, const struct part *part, struct err *
 {
     struct cluster *c = arg;
     return local_client_new(c->server, part->name, part->user(&c->input), part->groups);
+}
+
+/* Beside everything else: it is rarely needed. */
+static void allow_forwarding(void *arg)
+{
+    struct cluster *c = arg;
+    struct err e = {0};
+    int r = forward_allow(c->config->bridge, &e);
+    if (r < 0 && r != -ECANCELED)
+        log_warn("up", "%s", err_text(&e, r));
 }
 
 /* ---- certificates go on being good ------------------------------------------------------------------------------- */
@@ -273,6 +284,8 @@ static int bring_up(struct cluster *c, struct err *e)
         return r;
     tell(c, "container runtime");
     parts_start(&c->parts, &c->input, false, client_of, c);
+    if (!k->cri_socket) /* with a runtime of somebody else's, the network is theirs */
+        group_spawn(&c->parts, "forwarding", allow_forwarding, c);
     group_spawn(&c->parts, "certificates", keep_certificates, c);
     group_spawn(&c->parts, "ready", tell_when_ready, c);
     return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cube down: ends the cluster's process, on request its pods, on request every trace of it. */
 #include "adm/adm.h"
+#include "adm/forward.h"
 #include "adm/nodes.h"
 #include "adm/options.h"
 
@@ -103,6 +104,7 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     struct str masquerade = arena_printf(a, "add table inet cube-masq-%s\ndelete table inet cube-masq-%s\n", c->bridge, c->bridge);
     proxy_cleanup(c->proxy_table, &ignored);
     overlay_cleanup(c->pod_cidr, &ignored);
+    forward_forget(c->bridge);
     nft_apply(masquerade, &ignored);
     run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});
     run_quietly((const char *[]){"ip", "addr", "delete", arena_printf(a, "%s/32", c->dns_ip).p, "dev", "lo", NULL});

@@ -133,6 +133,19 @@ static int bind_file(const struct node *n, const char *own, const char *path)
     return access(path, F_OK) < 0 ? 0 : bind_own(n->dir, own, path, true);
 }
 
+/* A random UUID (version 4), as the kernel writes it. */
+static const char *boot_id(struct arena *a)
+{
+    unsigned char b[16];
+    os_random(b, sizeof(b));
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    return arena_printf(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n", b[0],
+                        b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+                        b[14], b[15])
+        .p;
+}
+
 static int make_files(struct arena *a, const struct node *n)
 {
     char id[PATH_MAX], number[33];
@@ -146,6 +159,8 @@ static int make_files(struct arena *a, const struct node *n)
         r = write_text(n->dir, "hosts", hosts);
     if (r == 0)
         r = write_text(n->dir, "hostname", arena_printf(a, "%s\n", n->name).p);
+    if (r == 0) /* a node that is started again has rebooted, whatever its kernel says */
+        r = write_text(n->dir, "boot-id", boot_id(a));
     snprintf(id, sizeof(id), "%s/machine-id", n->dir);
     if (r == 0 && access(id, F_OK) < 0) {
         snprintf(number, sizeof(number), "%016llx%016llx", (unsigned long long)os_random_u64(),
@@ -176,7 +191,10 @@ static int set_up(struct arena *a, const struct node *n)
         r = bind_own(n->dir, binds[i].own, binds[i].path, false);
     static const struct {
         const char *own, *path;
-    } files[] = {{"hosts", "/etc/hosts"}, {"hostname", "/etc/hostname"}, {"machine-id", "/etc/machine-id"}};
+    } files[] = {{"hosts", "/etc/hosts"},
+                 {"hostname", "/etc/hostname"},
+                 {"machine-id", "/etc/machine-id"},
+                 {"boot-id", "/proc/sys/kernel/random/boot_id"}};
     if (r == 0)
         r = bind_file(n, "resolv.conf", resolv);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(files); i++)

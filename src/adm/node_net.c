@@ -3,6 +3,7 @@
  * The network of further nodes: a bridge on the machine, a veth pair as each node's cable, the machine as
  * their router. Addresses: the range's first is the machine's, then one a node.
  */
+#include "adm/forward.h"
 #include "adm/nodes.h"
 
 #include "base/fiber.h"
@@ -141,6 +142,8 @@ int node_net_bridge(const struct cluster_config *c, const struct node *n, struct
     if (r == 0)
         r = IP(e, "link", "set", c->node_bridge, "up");
     sysctl("ipv4/ip_forward", "1");
+    if (r == 0)
+        r = forward_allow(c->node_bridge, e);
     return r < 0 ? r : hide_nodes(&a, c, n, e);
 }
 
@@ -171,6 +174,7 @@ void node_net_remove(const struct cluster_config *c)
     if (if_nametoindex(c->node_bridge))
         IP(NULL, "link", "delete", c->node_bridge);
     nft_apply(rules, NULL);
+    forward_forget(c->node_bridge);
 }
 
 /* ---- within --------------------------------------------------------------------------------------- */
