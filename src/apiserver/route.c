@@ -116,6 +116,12 @@ static bool verb_fits(const struct request *r, uint16_t bit)
     return bit != VERB_DELETECOLLECTION || !r->res->namespaced || r->info.ns.n;
 }
 
+/* A proxy passes on every method; OPTIONS alone has no verb of its own (only who may do anything was let through). */
+static bool proxies_options(const struct request *r)
+{
+    return r->x && r->sub && str_is(r->x->method, "OPTIONS") && strcmp(r->sub->name, "proxy") == 0;
+}
+
 int request_route(struct request *r)
 {
     if (!r->info.is_resource)
@@ -124,6 +130,10 @@ int request_route(struct request *r)
         return not_found(r);
     if (r->x && str_is(r->x->method, "HEAD") && !request_long_running(r))
         return not_allowed(r);
+    if (proxies_options(r)) {
+        int e = options_parse(r);
+        return e ? e : find_special(r, VERB_GET)(r);
+    }
     uint16_t allowed = r->sub ? r->sub->verbs : r->res->verbs;
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
         if (!str_is(r->info.verb, verbs[i].verb))

@@ -119,6 +119,9 @@ struct ask {
     const struct dns_query *q;
     struct dns_reply *reply;
     uint64_t shuffle;
+    const char *name;  /* what is looked for: the question's name, or what an alias stands for */
+    const char *owner; /* of the records; NULL: the question's name, as it was written */
+    unsigned aliases;  /* followed so far */
     struct str labels[8];
     size_t n;
 };
@@ -133,6 +136,7 @@ static void put_address(const struct ask *k, enum dns_section s, const char *nam
 {
     char text[64];
     uint8_t bytes[16];
+    name = name ? name : k->owner;
     snprintf(text, sizeof(text), STR_FMT, STR_ARG(ip));
     if ((any_family || wants(k, DNS_A)) && inet_pton(AF_INET, text, bytes) == 1)
         dns_put_a(k->reply, s, name, k->z->ttl, bytes);
@@ -259,6 +263,28 @@ static void put_srv(const struct ask *k, const struct service_entry *e, struct s
         each_endpoint(k, e, STR_NULL, visit_srv_address, w);
 }
 
+static int answer_in_zone(const struct ask *k, enum dns_code *ret_code, char ret_alias[static DNS_NAME_MAX]);
+static bool split_labels(struct ask *k);
+
+/* The CNAME of an ExternalName, and what follows it when its target is a name of this zone, too. */
+static int answer_alias(const struct ask *k, struct str target, enum dns_code *ret_code, char ret_alias[static DNS_NAME_MAX])
+{
+    enum { MAX_ALIASES = 8 };
+    char name[DNS_NAME_MAX];
+    if (str_ends(target, STR(".")))
+        target.n--;
+    snprintf(name, sizeof(name), STR_FMT, STR_ARG(target));
+    dns_put_name(k->reply, DNS_ANSWER, k->owner, DNS_CNAME, k->z->ttl, name);
+    if (!wants(k, DNS_A) && !wants(k, DNS_AAAA))
+        return ZONE_ANSWERED;
+    struct ask next = {.z = k->z, .q = k->q, .reply = k->reply, .shuffle = k->shuffle, .name = name, .owner = name,
+                       .aliases = k->aliases + 1};
+    if (split_labels(&next))
+        return next.aliases < MAX_ALIASES ? answer_in_zone(&next, ret_code, ret_alias) : ZONE_ANSWERED;
+    snprintf(ret_alias, DNS_NAME_MAX, "%s", name);
+    return ZONE_ALIAS;
+}
+
 /* <service>.<ns>.svc and the names before it; k->labels ends with "svc". */
 static int answer_service(const struct ask *k, enum dns_code *ret_code, char ret_alias[static DNS_NAME_MAX])
 {
@@ -269,12 +295,9 @@ static int answer_service(const struct ask *k, enum dns_code *ret_code, char ret
         return *ret_code = DNS_NXDOMAIN, ZONE_ANSWERED;
     const struct val *spec = val_get(e->service->val, N_spec);
     if (str_is(val_getstr(spec, N_type), "ExternalName")) {
-        struct str target = val_getstr(spec, N_externalName);
         if (k->n != 3)
             return *ret_code = DNS_NXDOMAIN, ZONE_ANSWERED;
-        snprintf(ret_alias, DNS_NAME_MAX, STR_FMT, STR_ARG(target));
-        dns_put_name(k->reply, DNS_ANSWER, NULL, DNS_CNAME, k->z->ttl, ret_alias);
-        return wants(k, DNS_A) || wants(k, DNS_AAAA) ? ZONE_ALIAS : ZONE_ANSWERED;
+        return answer_alias(k, val_getstr(spec, N_externalName), ret_code, ret_alias);
     }
     bool headless = is_headless(e->service->val);
     if (k->n == 3) {
@@ -359,7 +382,7 @@ static void answer_negative(const struct ask *k)
 /* The labels before ".domain", up to 8; false when the name is not in the zone. */
 static bool split_labels(struct ask *k)
 {
-    struct str name = str_of(k->q->name), domain = str_of(k->z->domain), label;
+    struct str name = str_of(k->name), domain = str_of(k->z->domain), label;
     if (str_eq(name, domain))
         return true;
     if (!str_ends(name, domain) || name.p[name.n - domain.n - 1] != '.')
@@ -438,7 +461,7 @@ static int answer_reverse(const struct ask *k, const char *ip)
 int zone_answer(const struct zone *z, const struct dns_query *q, uint64_t shuffle, struct dns_reply *reply,
                 enum dns_code *ret_code, char ret_alias[static DNS_NAME_MAX])
 {
-    struct ask k = {.z = z, .q = q, .reply = reply, .shuffle = shuffle};
+    struct ask k = {.z = z, .q = q, .reply = reply, .shuffle = shuffle, .name = q->name};
     char ip[64];
     *ret_code = DNS_NOERROR;
     if (reverse_address(q->name, ip))

@@ -314,6 +314,8 @@ FIBER_TEST(proxies_to_pods_services_and_nodes)
     struct reply r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/a%%20b/?x=y", k.port).p);
     assert_code(r, 200);
     assert_str(r.text, "you asked for /a%20b/?x=y");
+    r = ask(&f, "OPTIONS", arena_printf(&f.arena, PODS "/p:%d/proxy?x", k.port).p, NULL, NULL);
+    assert_str(r.text, "you asked for /?x");
     r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy", k.port).p);
     assert_code(r, 301); /* relative links need the slash */
     r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/gone", k.port).p);

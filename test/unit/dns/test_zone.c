@@ -23,6 +23,10 @@ static const struct {
      "{\"addresses\":[\"10.244.0.5\"],\"hostname\":\"db-0\",\"conditions\":{\"ready\":true}},"
      "{\"addresses\":[\"10.244.0.6\"],\"conditions\":{\"ready\":true}},"
      "{\"addresses\":[\"10.244.0.9\"],\"hostname\":\"db-9\",\"conditions\":{\"ready\":false}}]}"},
+    {RES_SERVICES, "{\"metadata\":{\"name\":\"in\",\"namespace\":\"default\",\"uid\":\"s4\"},\"spec\":{\"type\":\"ExternalName\","
+                   "\"externalName\":\"web.default.svc.cluster.local\"}}"},
+    {RES_SERVICES, "{\"metadata\":{\"name\":\"round\",\"namespace\":\"default\",\"uid\":\"s5\"},\"spec\":{\"type\":\"ExternalName\","
+                   "\"externalName\":\"round.default.svc.cluster.local\"}}"},
 };
 
 static struct object *object_of(unsigned res, const char *json)
@@ -96,6 +100,10 @@ static void answers_as_the_specification_says(void **state UNUSED)
          "db-0.db.default.svc.cluster.local A 10.244.0.5; 10-244-0-6.db.default.svc.cluster.local A 10.244.0.6;"},
         {"out.default.svc.cluster.local", DNS_A,
          "0 aa | out.default.svc.cluster.local CNAME www.example.com; | | -> www.example.com"},
+        {"in.default.svc.cluster.local", DNS_A,
+         "0 aa | in.default.svc.cluster.local CNAME web.default.svc.cluster.local; web.default.svc.cluster.local A 10.96.0.7; | |"},
+        {"in.default.svc.cluster.local", DNS_CNAME, "0 aa | in.default.svc.cluster.local CNAME web.default.svc.cluster.local; | |"},
+        {"round.default.svc.cluster.local", DNS_TXT, "0 aa | round.default.svc.cluster.local CNAME round.default.svc.cluster.local; | |"},
         {"1-2-3-4.default.pod.cluster.local", DNS_A, "0 aa | 1-2-3-4.default.pod.cluster.local A 1.2.3.4; | |"},
         {"1-2-3-4.nope.pod.cluster.local", DNS_A, "3 aa | | cluster.local SOA; |"},
         {"default.svc.cluster.local", DNS_A, "0 aa | | cluster.local SOA; |"},
