@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which pods stand behind a Service: EndpointSlices (endpointslice.c) and, for old clients, Endpoints
- * (endpoints.c). What both need to know of services and pods is in service_pods.c.
+ * (endpoints.c); endpointslice_mirroring.c makes slices of Endpoints that somebody else writes. What both need to know of services and pods is in service_pods.c.
  */
 #pragma once
 
 #include "controllers/pods.h"
 
-extern const struct controller endpoints_controller, endpointslice_controller;
+extern const struct controller endpoints_controller, endpointslice_controller,
+    endpointslice_mirroring_controller;
 
 /* ---- service_pods.c ---------------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 extern const struct controller node_lifecycle_controller; /* silent nodes become Unknown, bad ones tainted */
 extern const struct controller taint_eviction_controller; /* pods that do not tolerate NoExecute taints go */
 extern const struct controller node_ipam_controller;      /* pod networks */
+extern const struct controller ttl_controller;            /* how long kubelets keep what they read */
 extern const struct controller pod_gc_controller;         /* pods nobody will ever look at again */
 
 /* ---- between them ------------------------------------------------------------------------------------ */
