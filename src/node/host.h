@@ -39,6 +39,35 @@ struct host_usage {
     char interface[32]; /* that of the default route */
 };
 
+/* Pressure stall information: how long was waited for a resource, by some or by all tasks. */
+struct psi_line {
+    double avg10, avg60, avg300; /* per cent */
+    int64_t total;               /* microseconds */
+};
+struct psi {
+    bool known;
+    struct psi_line some, full;
+};
+void psi_parse(struct str text, struct psi *ret); /* of /proc/pressure/x or a cgroup's x.pressure */
+
+/* What a cgroup has used; -1 unknown. */
+struct cgroup_usage {
+    struct wall at;
+    int64_t cpu_ns, cpu_user_ns, cpu_system_ns;
+    int64_t cfs_periods, cfs_throttled, cfs_throttled_ns;
+    int64_t memory_usage, memory_working_set, memory_rss, memory_cache, memory_mapped;
+    int64_t memory_max, memory_limit, memory_failures; /* limit -1: none */
+    int64_t swap, swap_limit;
+    int64_t page_faults, major_page_faults, oom_kills;
+    int64_t pids, io_read, io_written;
+    struct psi cpu_pressure, memory_pressure, io_pressure;
+};
+#define CGROUP_USAGE_UNKNOWN                                                                                             \
+    ((struct cgroup_usage){.cpu_ns = -1, .cpu_user_ns = -1, .cpu_system_ns = -1, .cfs_periods = -1, .cfs_throttled = -1, \
+        .cfs_throttled_ns = -1, .memory_usage = -1, .memory_working_set = -1, .memory_rss = -1, .memory_cache = -1,      \
+        .memory_mapped = -1, .memory_max = -1, .memory_limit = -1, .memory_failures = -1, .swap = -1, .swap_limit = -1,   \
+        .page_faults = -1, .major_page_faults = -1, .oom_kills = -1, .pids = -1, .io_read = -1, .io_written = -1})
+
 /* One file of a projected volume. path is relative and may have folders. */
 struct payload_file {
     struct str path, content;
@@ -110,6 +139,7 @@ struct host_ops {
 
     int (*cgroup_set)(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
     int (*cgroup_get)(struct host *h, const char *path, struct cgroup_state *ret); /* -ENOENT; may be NULL: no cgroups */
+    int (*cgroup_usage)(struct host *h, const char *path, struct cgroup_usage *ret); /* the same */
     int (*cgroup_remove)(struct host *h, const char *path, struct err *e); /* ends processes left in it */
     bool (*cgroup_exists)(struct host *h, const char *path);
     int (*cgroup_list)(struct host *h, struct arena *a, const char *path, char ***ret); /* names of children */
@@ -166,6 +196,7 @@ int linux_write_file(struct host *h, const char *path, struct str content, unsig
 int linux_read_file(struct host *h, struct arena *a, const char *path, size_t max, struct str *ret, struct err *e);
 int linux_cgroup_set(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
 int linux_cgroup_get(struct host *h, const char *path, struct cgroup_state *ret);
+int linux_cgroup_usage(struct host *h, const char *path, struct cgroup_usage *ret);
 int linux_cgroup_remove(struct host *h, const char *path, struct err *e);
 struct str linux_cgroup_missing(struct arena *a);
 bool linux_cgroup_exists(struct host *h, const char *path);

@@ -341,6 +341,7 @@ static const struct host_ops linux_ops = {
     .du = linux_du,
     .cgroup_set = linux_cgroup_set,
     .cgroup_get = linux_cgroup_get,
+    .cgroup_usage = linux_cgroup_usage,
     .cgroup_remove = linux_cgroup_remove,
     .cgroup_exists = linux_cgroup_exists,
     .cgroup_list = linux_cgroup_list,

@@ -10,6 +10,7 @@
 #include "node/actions.h"
 #include "node/backoff.h"
 #include "node/criconfig.h"
+#include "node/devices.h"
 #include "node/gate.h"
 #include "node/host.h"
 #include "node/kubelet.h"
@@ -74,6 +75,8 @@ struct kubelet {
     struct mono relisted_at;
     bool events_work;   /* the runtime tells what happens (until it says that it cannot) */
 
+    struct devices devices;
+    struct http_server *pod_resources;
     struct map pulls; /* "uid_image" -> struct pull */
     unsigned pulling;
     struct waitq pull_slot;
@@ -94,8 +97,7 @@ struct kubelet {
     bool images_dirty;  /* what images there are has changed */
     int server_port;
     struct map unused_images; /* image id -> struct wall: since when */
-    struct wall usage_at;     /* the last look at the node's CPU time, for the share */
-    int64_t usage_cpu, node_nano_cores;
+    struct metrics *metrics; /* metrics.h */
 
     struct http_client *http; /* for probes, hooks and the runtime's streaming server */
     struct http_server *server, *healthz;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/csi.h"
-#include "node/kubelet-internal.h"
+#include "node/metrics.h"
 #include "node/plugins.h"
 
 #include "net/http.h"
@@ -289,6 +289,7 @@ static int set_up(struct kubelet *k, const struct kubelet_config *config, struct
     k->started_wall = os_wall();
     k->host = config->host ? config->host : host_linux_new(k->cfg.root_dir);
     k->rt = config->runtime ? config->runtime : runtime_cri_new(k->cfg.cri_socket, k->cfg.image_socket);
+    k->metrics = metrics_new(k->rt);
     snprintf(k->runtime_problem, sizeof(k->runtime_problem), "not asked yet");
     int r = make_dirs(k, e);
     if (r == 0)
@@ -335,6 +336,8 @@ static void tear_down(struct kubelet *k)
     group_stop(&k->fibers);
     node_volumes_free(k);
     csi_free(k);
+    podresources_stop(k);
+    devices_stop(k);
     pleg_forget_all(k);
     free_workers(k);
     objects_free(k->objects);
@@ -345,6 +348,7 @@ static void tear_down(struct kubelet *k)
     event_recorder_free(k->events);
     if (k->http)
         http_client_free(k->http);
+    metrics_free(k->metrics);
     if (k->rt != k->cfg.runtime)
         runtime_free(k->rt);
     if (k->host != k->cfg.host)
@@ -391,6 +395,10 @@ int kubelet_run(const struct kubelet_config *config, struct err *e)
     int r = set_up(k, config, e);
     if (r == 0 && !k->cfg.no_server)
         r = server_start(k, e);
+    if (r == 0 && !config->host) { /* sockets are of a real machine */
+        r = devices_start(k, e);
+        r = r == 0 ? podresources_start(k, e) : r;
+    }
     if (r == 0) {
         csi_start(k);
         set_replicas(k);

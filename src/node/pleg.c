@@ -9,7 +9,7 @@
  */
 #include "grpc.h"
 #include "net/grpc.h"
-#include "node/kubelet-internal.h"
+#include "node/metrics.h"
 
 #define RELIST_FAST SECONDS(1)
 #define RELIST_SLOW SECONDS(10)
@@ -225,6 +225,7 @@ static void collect(struct kubelet *k, const struct val *sandboxes, const struct
 
 int pleg_relist(struct kubelet *k, struct err *e)
 {
+    struct mono began = os_mono();
     struct arena a = ARENA_INIT;
     const struct val *sandboxes, *containers;
     struct map uids = MAP_INIT;
@@ -249,6 +250,7 @@ int pleg_relist(struct kubelet *k, struct err *e)
         bool first = !k->relisted;
         k->relisted = true;
         k->relisted_at = os_mono();
+        metrics_relisted(k, k->relisted_at.ns - began.ns);
         if (first)
             node_touch(k);
         sources_reconcile(k);

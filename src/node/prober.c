@@ -6,7 +6,7 @@
  * with growing pauses up to the period: nobody should wait ten seconds for a server that took a tenth of one. Only
  * tries in the rhythm of the period count as failures and are told as events.
  */
-#include "node/kubelet-internal.h"
+#include "node/metrics.h"
 
 struct probe_entry {
     struct worker *w;
@@ -78,7 +78,10 @@ static enum probe_result try_once(struct probe_run *p, bool counts)
     if (rc != 0 && rc != -ECANCELED && counts)
         tell_failure(p, rc, output);
     arena_done(&a);
-    return rc == 0 ? PROBE_SUCCESS : rc < 0 ? PROBE_UNKNOWN : PROBE_FAILURE;
+    enum probe_result r = rc == 0 ? PROBE_SUCCESS : rc < 0 ? PROBE_UNKNOWN : PROBE_FAILURE;
+    if (rc != -ECANCELED)
+        metrics_probe(p->entry->w, p->kind, p->entry->name, r);
+    return r;
 }
 
 /* Takes a verdict into account. True when the result stands now (threshold reached). */

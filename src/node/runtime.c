@@ -19,6 +19,8 @@ int runtime_call(struct runtime *r, unsigned method, const struct val *request, 
 {
     struct mono began = os_mono();
     int rc = r->ops->call(r, method, request, deadline, a, ret, e);
+    if (r->observe)
+        r->observe(r->observe_ctx, method, rc, os_mono().ns - began.ns);
     log_debug("kubelet", "%s: %d after %lld us", grpc_methods[method].path, rc,
               (long long)((os_mono().ns - began.ns) / NSEC_PER_USEC));
     return rc;

@@ -29,6 +29,9 @@ struct runtime {
     const char *name; /* "containerd", for container ids; after runtime_connect */
     const char *version;
     struct arena arena; /* of the two */
+    /* Told of every call: method, outcome, how long it took. NULL: nobody. */
+    void (*observe)(void *ctx, unsigned method, int rc, int64_t ns);
+    void *observe_ctx;
 };
 
 /* A CRI socket: "unix:///run/containerd/containerd.sock" or a path. image_endpoint: NULL for the same. */
