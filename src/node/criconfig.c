@@ -417,6 +417,10 @@ struct val *cri_container_config(struct arena *a, const struct val *pod, const s
     struct val *labels = val_sub_map(a, v, N_labels);
     put_identity(a, labels, pod);
     val_put_str(a, labels, STR(CRI_LABEL_CONTAINER), name);
+    VAL_EACH_ENTRY (c->annotations, k, note)
+        val_put_str(a, val_sub_map(a, v, N_annotations), val_str(k), val_str(note));
+    if (val_len(c->cdi_devices))
+        val_set_ref(a, v, N_CDI_devices, c->cdi_devices);
     set_notes(a, v, pod, c);
     val_set_str(a, v, N_log_path, arena_printf(a, STR_FMT "/%u.log", STR_ARG(name), c->restarts));
     val_set_bool(a, v, N_stdin, val_bool(val_get(c->spec, N_stdin), false));

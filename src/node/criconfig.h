@@ -48,6 +48,7 @@ struct cri_container {
     size_t n_mounts;
     const struct cri_device *devices;
     size_t n_devices;
+    struct val *annotations, *cdi_devices; /* MAP, LIST: of device plug-ins; may be NULL */
     struct str target_id;        /* of the container whose PID namespace an ephemeral one shares; empty: none */
 };
 

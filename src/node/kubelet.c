@@ -389,12 +389,22 @@ static void start_when_synced(void *arg)
     waitq_wake_all(&k->mirrors_changed);
 }
 
+/* A node without device plug-ins is still a node. */
+static void start_sockets(struct kubelet *k)
+{
+    struct err e = {{0}};
+    if (devices_start(k, &e) < 0 || podresources_start(k, &e) < 0)
+        log_warn(LOG, "no device plug-ins: %s", e.text);
+}
+
 int kubelet_run(const struct kubelet_config *config, struct err *e)
 {
     struct kubelet *k = NEW(struct kubelet);
     int r = set_up(k, config, e);
     if (r == 0 && !k->cfg.no_server)
         r = server_start(k, e);
+    if (r == 0 && !config->host) /* sockets are of a real machine */
+        start_sockets(k);
     if (r == 0 && !config->host) { /* sockets are of a real machine */
         r = devices_start(k, e);
         r = r == 0 ? podresources_start(k, e) : r;

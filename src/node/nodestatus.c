@@ -272,6 +272,7 @@ static struct val *make_status(struct kubelet *k, struct arena *a, const struct 
 {
     struct val *s = old ? val_copy_shallow(a, old) : val_new(a, VAL_OBJ);
     struct val *capacity = resource_map(k, a, false), *allocatable = resource_map(k, a, true);
+    devices_report(k, a, capacity, allocatable);
     keep_extended(a, capacity, allocatable, val_get(old, N_capacity));
     val_set_ref(a, s, N_capacity, capacity);
     val_set_ref(a, s, N_allocatable, allocatable);

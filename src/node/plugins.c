@@ -8,7 +8,7 @@
 #define LOOK SECONDS(10) /* between looks at the folder when nothing tells that it changed */
 #define ASK SECONDS(10)  /* for a plug-in to answer */
 
-static const struct plugin_handler *const handlers[] = {&csi_plugin_handler};
+static const struct plugin_handler *const handlers[] = {&csi_plugin_handler, &device_plugin_handler};
 
 /* A socket in the folder. */
 struct plugin {

@@ -116,6 +116,7 @@ void rt_container_from_val(struct arena *a, const struct val *v, struct rt_conta
         .reason = arena_str(a, val_getstr(v, N_reason)),
         .message = arena_str(a, val_getstr(v, N_message)),
         .hash = arena_str(a, note(v, CRI_NOTE_HASH)),
+        .devices = arena_str(a, note(v, CRI_NOTE_DEVICES)),
         .log_path = arena_str(a, val_getstr(v, N_log_path)),
         .message_host_path = arena_str(a, message_host_path(v)),
         .message_policy = arena_str(a, note(v, CRI_NOTE_MESSAGE_POLICY)),

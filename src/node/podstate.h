@@ -21,6 +21,7 @@
 #define CRI_NOTE_MESSAGE_POLICY "io.kubernetes.container.terminationMessagePolicy"
 #define CRI_NOTE_PRESTOP "io.kubernetes.container.preStopHandler"
 #define CRI_NOTE_PORTS "io.kubernetes.container.ports"
+#define CRI_NOTE_DEVICES "cube.io/container.devices" /* {"vendor/thing": ["id"]}; ours: upstream has a file */
 #define CRI_NOTE_DELETION_GRACE "io.kubernetes.pod.deletionGracePeriod"
 #define CRI_NOTE_GRACE "io.kubernetes.pod.terminationGracePeriod"
 
@@ -35,7 +36,7 @@ struct rt_container {
     struct wall created, started, finished;
     int32_t exit_code;
     struct str reason, message; /* message: of the runtime, until the kubelet has put the termination message there */
-    struct str hash;
+    struct str hash, devices;
     struct str log_path, message_host_path, message_policy; /* message_host_path: the file on this machine */
     int64_t grace;        /* seconds, from the annotation; -1 absent */
     bool has_user;

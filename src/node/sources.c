@@ -36,6 +36,8 @@ static void admit(struct kubelet *k, struct worker *w)
     const struct val *pod = worker_pod(w);
     admit_world_of(k, w, &a, &world);
     const char *why = k->shutting_down ? "NodeShutdown" : admit_pod(&a, pod, &world, &message);
+    if (!why)
+        why = devices_admit(k, w, pod, &a, &message);
     if (k->shutting_down)
         message = STR("Pod was rejected as the node is shutting down.");
     if (why) {
@@ -74,6 +76,8 @@ static void start_if_ready(struct kubelet *k, struct worker *w)
     podstate_unref(w->state);
     w->state = s;
     /* What runs already was admitted by whoever started it. */
+    if (w->pod && s)
+        devices_recall(w);
     if (w->pod && s)
         grant_recall(w);
     else if (w->pod && !obj_deleting(w->pod->val) && !pod_terminal(w->pod->val))

@@ -152,6 +152,40 @@ static int mount_volumes(struct attempt *t, const struct val *spec, const struct
     return r;
 }
 
+/* A Pod that cannot have the devices it was promised has failed: another one, elsewhere, may do better. */
+static int give_devices(struct attempt *t, struct cri_container *c, struct env_list *env)
+{
+    struct err why = {{0}};
+    int r = devices_prepare(t->s->w, t->s->pod, t->action->spec, t->arena, c, env, &why);
+    if (r == 0 || r == -ECANCELED)
+        return r;
+    struct str message = arena_printf(t->arena, "Allocate failed due to %s, which is unexpected", err_text(&why, r));
+    if (!podstate_any_running(t->s->state)) {
+        pod_event(t->k, t->s->pod, true, "UnexpectedAdmissionError", STR_FMT, STR_ARG(message));
+        worker_fail(t->s->w, "UnexpectedAdmissionError", message, -1, NULL);
+    }
+    return err_set(&t->e, r, STR_FMT, STR_ARG(message));
+}
+
+/* Those of volumes, then those of devices. */
+static void join_mounts(struct attempt *t, struct cri_container *c, const struct container_volumes *v)
+{
+    struct cri_mount *mounts = ARENA_ARRAY(t->arena, struct cri_mount, v->n_mounts + c->n_mounts + 1);
+    struct cri_device *list = ARENA_ARRAY(t->arena, struct cri_device, v->n_devices + c->n_devices + 1);
+    if (v->n_mounts)
+        memcpy(mounts, v->mounts, v->n_mounts * sizeof(*mounts));
+    if (c->n_mounts)
+        memcpy(mounts + v->n_mounts, c->mounts, c->n_mounts * sizeof(*mounts));
+    if (v->n_devices)
+        memcpy(list, v->devices, v->n_devices * sizeof(*list));
+    if (c->n_devices)
+        memcpy(list + v->n_devices, c->devices, c->n_devices * sizeof(*list));
+    c->mounts = mounts;
+    c->n_mounts += v->n_mounts;
+    c->devices = list;
+    c->n_devices += v->n_devices;
+}
+
 static int configure(struct attempt *t, const struct image_info *image, const struct val **ret)
 {
     struct kubelet *k = t->k;
@@ -170,6 +204,8 @@ static int configure(struct attempt *t, const struct image_info *image, const st
     if (r == 0)
         r = mount_volumes(t, c.spec, &env, &v);
     if (r == 0)
+        r = give_devices(t, &c, &env);
+    if (r == 0)
         r = add_hosts(t, v.mounts, &v.n_mounts);
     if (r == 0)
         r = add_termination_message(t, v.mounts, &v.n_mounts);
@@ -179,10 +215,7 @@ static int configure(struct attempt *t, const struct image_info *image, const st
         return r;
     c.restarts = restart_count(t, log_dir.p);
     c.env = &env;
-    c.mounts = v.mounts;
-    c.n_mounts = v.n_mounts;
-    c.devices = v.devices;
-    c.n_devices = v.n_devices;
+    join_mounts(t, &c, &v);
     struct cri_node node = userns_node(t->s->w, pod);
     *ret = cri_container_config(t->arena, pod, &c, &node);
     return 0;

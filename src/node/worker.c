@@ -195,6 +195,7 @@ static void decide_stage(struct worker *w)
     if (w->stage == WORKER_TERMINATING && w->stopped) {
         w->stage = WORKER_TERMINATED;
         w->retry_at.ns = 0;
+        devices_release(w);
     }
     if (w->stage == WORKER_TERMINATED && w->cleaned)
         w->stage = WORKER_FINISHED;
