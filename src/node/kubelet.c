@@ -405,10 +405,6 @@ int kubelet_run(const struct kubelet_config *config, struct err *e)
         r = server_start(k, e);
     if (r == 0 && !config->host) /* sockets are of a real machine */
         start_sockets(k);
-    if (r == 0 && !config->host) { /* sockets are of a real machine */
-        r = devices_start(k, e);
-        r = r == 0 ? podresources_start(k, e) : r;
-    }
     if (r == 0) {
         csi_start(k);
         set_replicas(k);
