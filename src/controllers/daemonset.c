@@ -141,16 +141,14 @@ static size_t by_node(struct daemon *d, struct targeted *ret)
     return n;
 }
 
+/* The pods from `at` on; how many of them are there is returned. */
 static size_t add_stop(struct daemon *d, struct str name, const struct object *node, const struct targeted *pods,
-                       size_t n)
+                       const struct object **sorted, size_t at, size_t n)
 {
     struct stop *s = &d->stops[d->n_stops++];
-    *s = (struct stop){.node = node, .name = name};
-    s->pods = ARENA_ARRAY(d->w->arena, const struct object *, n);
-    while (s->n < n && str_eq(pods[s->n].node, name)) {
-        s->pods[s->n] = pods[s->n].pod;
+    *s = (struct stop){.node = node, .name = name, .pods = sorted + at};
+    while (at + s->n < n && str_eq(pods[at + s->n].node, name))
         s->n++;
-    }
     if (node)
         s->fit = daemon_fit(&d->needs, node);
     d->wanted += s->fit.run;
@@ -163,15 +161,18 @@ static void look_at_nodes(struct daemon *d)
     const struct tree *nodes = snapshot_tree(d->world, &resources[RES_NODES]);
     struct targeted *pods = ARENA_ARRAY(a, struct targeted, d->pods.n);
     size_t n = by_node(d, pods), at = 0;
+    const struct object **sorted = ARENA_ARRAY(a, const struct object *, n);
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = pods[i].pod;
     d->stops = ARENA_ARRAY(a, struct stop, tree_count(nodes) + n);
     struct tree_iter it;
     for (tree_seek(&it, nodes, STR_NULL); it.object; tree_next(&it)) { /* in the order of names, too */
         while (at < n && str_cmp(pods[at].node, it.object->name) < 0)
-            at += add_stop(d, pods[at].node, NULL, pods + at, n - at);
-        at += add_stop(d, it.object->name, it.object, pods + at, n - at);
+            at += add_stop(d, pods[at].node, NULL, pods, sorted, at, n);
+        at += add_stop(d, it.object->name, it.object, pods, sorted, at, n);
     }
     while (at < n)
-        at += add_stop(d, pods[at].node, NULL, pods + at, n - at);
+        at += add_stop(d, pods[at].node, NULL, pods, sorted, at, n);
     d->to_create = ARENA_ARRAY(a, struct str, d->n_stops);
 }
 
