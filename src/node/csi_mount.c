@@ -9,6 +9,8 @@
 
 #include <stdio.h>
 
+#define PERIOD SECONDS(50) /* between looks at what is there; passes come every minute */
+
 /* ---- attached? ------------------------------------------------------------------------------------------------- */
 
 static bool lists_name(const struct val *list, struct str name)
@@ -399,10 +401,12 @@ static int set_up_with(struct volume_job *j, struct volume_use *u, struct csi_vo
 static int refresh(struct volume_job *j, struct volume_use *u, struct csi_volume *c, struct err *e)
 {
     int r = 0;
-    if (j->pv->republish)
+    if (j->pv->republish && j->pv->republish_after.ns <= os_mono().ns) {
+        j->pv->republish_after = mono_add(os_mono(), PERIOD);
         r = set_up_with(j, u, c, e);
+    }
     if (r == 0 && j->v->pvc && !j->v->read_only && j->pv->expand_after.ns <= os_mono().ns) {
-        j->pv->expand_after = mono_add(os_mono(), SECONDS(50));
+        j->pv->expand_after = mono_add(os_mono(), PERIOD);
         if (csi_capabilities(j->k, c->driver, &c->capabilities, NULL) == 0)
             r = csi_expand(j, c, e);
     }
@@ -416,7 +420,7 @@ static int locked(struct volume_job *j, struct volume_use *u, struct csi_volume 
     int r = set_up_with(j, u, c, e);
     if (r == 0) {
         j->pv->republish = val_bool(val_at(csi_driver_object(j->k, c->driver), N_spec, N_requiresRepublish), false);
-        j->pv->expand_after = mono_add(os_mono(), SECONDS(50));
+        j->pv->expand_after = j->pv->republish_after = mono_add(os_mono(), PERIOD);
         if (j->v->pvc && !j->v->read_only)
             r = csi_expand(j, c, e);
     }

@@ -197,7 +197,7 @@ static int run_quietly(const char *const *argv, struct arena *a, struct str *ret
 {
     struct str out = STR(""), wrong = STR("");
     int code = os_run(a, argv, &out, &wrong, mono_add(os_mono(), SECONDS(600)));
-    *ret_out = out.n ? out : wrong;
+    *ret_out = !wrong.n ? out : !out.n ? wrong : arena_printf(a, STR_FMT STR_FMT, STR_ARG(out), STR_ARG(wrong));
     return code;
 }
 

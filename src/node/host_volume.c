@@ -341,14 +341,27 @@ static int open_beneath(int root, const char *path, uint64_t flags)
     return fd < 0 ? -errno : fd;
 }
 
-/* Opens root/sub, making the folders that are missing one by one. */
+/* A folder of that mode whatever our umask is. It is set on what was made, not on what lies there by now. */
+static int make_in(int up, const char *name, mode_t mode)
+{
+    if (mkdirat(up, name, mode) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    int fd = openat(up, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = fchmod(fd, mode) < 0 ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+/* Opens root/sub, making the folders that are missing one by one, as the volume's own folder is. */
 static int open_or_make(struct arena *a, int root, struct str sub)
 {
     int fd = open_beneath(root, arena_cstr(a, sub), O_PATH);
     if (fd != -ENOENT)
         return fd;
     struct stat st;
-    mode_t mode = fstat(root, &st) == 0 ? st.st_mode & 0777 : 0750;
+    mode_t mode = fstat(root, &st) == 0 ? st.st_mode & 02777 : 0750;
     for (size_t i = 1; i <= sub.n; i++) {
         if (i < sub.n && sub.p[i] != '/')
             continue;
@@ -358,7 +371,7 @@ static int open_or_make(struct arena *a, int root, struct str sub)
         if (up < 0)
             return up;
         name = str_from(part, slash < 0 ? 0 : (size_t)slash + 1);
-        int r = name.n && mkdirat(up, arena_cstr(a, name), mode) < 0 && errno != EEXIST ? -errno : 0;
+        int r = name.n ? make_in(up, arena_cstr(a, name), mode) : 0;
         close(up);
         if (r < 0)
             return r;

@@ -15,7 +15,7 @@ struct pod_volume {
     bool ready;        /* it is as it should be, or was at the last look */
     bool attachable, waits_attached; /* for the words of an event */
     bool republish;    /* the driver wants to be asked again and again */
-    struct mono expand_after; /* not before: looking whether it must grow */
+    struct mono expand_after, republish_after; /* not before: looking whether it must grow, asking again */
 };
 
 struct volume_job {
