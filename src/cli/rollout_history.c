@@ -106,6 +106,20 @@ static void put_list(struct cli *c, const struct history *h)
     tab_align(&c->out, buf_str(&b), TAB_DESCRIBE, NULL);
 }
 
+static struct val *without_hash(struct cli *c, const struct val *template);
+
+/* What -o prints of a revision: the ReplicaSet, or the workload as it was then. */
+static const struct val *as_it_was(struct cli *c, const struct info *i, const struct history *h, const struct revision *r)
+{
+    if (h->of_deployment)
+        return r->v;
+    struct val *v = val_copy(&c->a, i->v);
+    struct val *spec = (struct val *)val_get(v, N_spec);
+    if (val_is(spec, VAL_MAP))
+        val_put(&c->a, spec, STR("template"), *without_hash(c, r->template));
+    return v;
+}
+
 static int print_history(struct cli *c, const struct info *i, int64_t revision, struct printer *p)
 {
     struct history h = {0};
@@ -118,7 +132,7 @@ static int print_history(struct cli *c, const struct info *i, int64_t revision, 
     if (p->kind != PRINT_NONE) {
         for (size_t k = 0; r == 0 && k < h.n; k++)
             if (!one || one == &h.items[k])
-                r = printer_put(c, p, NULL, h.items[k].v, "");
+                r = printer_put(c, p, NULL, as_it_was(c, i, &h, &h.items[k]), "");
         return r;
     }
     cli_print(c, STR_FMT " ", STR_ARG(info_label(c, i)));
@@ -235,7 +249,7 @@ static int undo(struct cli *c, struct write *w, const struct info *i, int64_t to
     if (!target)
         return 1;
     if (w->dry_run == DRY_CLIENT) {
-        cli_print(c, STR_FMT " ", STR_ARG(info_label(c, i)));
+        cli_print(c, STR_FMT " %s", STR_ARG(info_label(c, i)), h.of_deployment ? "" : "will roll back to ");
         put_template(c, target, h.of_deployment);
         cli_print(c, " (dry run)\n");
         return 0;
