@@ -197,6 +197,7 @@ int linux_read_file(struct host *h, struct arena *a, const char *path, size_t ma
 int linux_cgroup_set(struct host *h, const char *path, const struct cgroup_limits *l, struct err *e);
 int linux_cgroup_get(struct host *h, const char *path, struct cgroup_state *ret);
 int linux_cgroup_usage(struct host *h, const char *path, struct cgroup_usage *ret);
+int cgroup_usage_read(const char *mount, bool v2, const char *path, struct cgroup_usage *ret);
 int linux_cgroup_remove(struct host *h, const char *path, struct err *e);
 struct str linux_cgroup_missing(struct arena *a);
 bool linux_cgroup_exists(struct host *h, const char *path);

@@ -17,7 +17,7 @@ enum { TEXT_MAX = 16384 };
 
 /* One group's files, through one buffer. */
 struct reading {
-    const char *path;
+    const char *mount, *path;
     char text[TEXT_MAX];
     char file[4096];
 };
@@ -26,7 +26,7 @@ struct reading {
 static struct str slurp(struct reading *r, const char *controller, const char *name)
 {
     size_t n = 0;
-    snprintf(r->file, sizeof(r->file), MOUNT "%s%s%s/%s", controller[0] ? "/" : "", controller, r->path, name);
+    snprintf(r->file, sizeof(r->file), "%s%s%s%s/%s", r->mount, controller[0] ? "/" : "", controller, r->path, name);
     int fd = open(r->file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return STR("");
@@ -224,20 +224,24 @@ static void read_v2(struct reading *r, struct cgroup_usage *u)
     psi_parse(slurp(r, "", "io.pressure"), &u->io_pressure);
 }
 
-int linux_cgroup_usage(struct host *h, const char *path, struct cgroup_usage *ret)
+int cgroup_usage_read(const char *mount, bool v2, const char *path, struct cgroup_usage *ret)
 {
-    struct reading *r;
     struct cgroup_usage u = CGROUP_USAGE_UNKNOWN;
-    bool v2 = linux_cgroup2();
     char dir[4096];
-    snprintf(dir, sizeof(dir), MOUNT "%s%s", v2 ? "" : "/cpuacct", path);
+    snprintf(dir, sizeof(dir), "%s%s%s", mount, v2 ? "" : "/cpuacct", path);
     if (access(dir, F_OK) < 0)
         return -errno;
-    r = xmalloc(sizeof(*r));
+    struct reading *r = xmalloc(sizeof(*r));
+    r->mount = mount;
     r->path = path;
     u.at = os_wall();
     (v2 ? read_v2 : read_v1)(r, &u);
     free(r);
     *ret = u;
     return 0;
+}
+
+int linux_cgroup_usage(struct host *h, const char *path, struct cgroup_usage *ret)
+{
+    return cgroup_usage_read(MOUNT, linux_cgroup2(), path, ret);
 }
