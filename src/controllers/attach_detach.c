@@ -275,6 +275,8 @@ static bool may_detach(struct look *l, struct str name, struct note *note)
         return true;
     if (condition_is(val_at(l->node->val, N_status, N_conditions), STR("Ready"), "True"))
         return false;
+    if (l->w->config->no_force_detach)
+        return false;
     int64_t left = note->unwanted_ns + FORCE_AFTER - l->now.ns;
     if (left > 0)
         writes_again(l->w, left);

@@ -155,6 +155,8 @@ struct controllers_config {
     double node_eviction_rate;        /* [0.1] nodes a second */
     int64_t terminated_pod_threshold; /* [12500] */
     int64_t endpoints_per_slice;      /* [100] */
+    bool no_force_detach;         /* a dead node's volumes stay attached until it says that they are free */
+    bool no_dynamic_provisioning; /* claims only get volumes that are there */
     bool service_accounts; /* each controller writes as its service account (client over HTTPS only) */
     struct str signing_cert, signing_key; /* PEM: signer of CertificateSigningRequests; empty: off */
     int64_t signing_duration;             /* [1 year] */

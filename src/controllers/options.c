@@ -15,7 +15,7 @@ struct options {
     const char *lock_name, *lock_namespace;
     int64_t mask, mask_ipv4, mask_ipv6;
     int64_t lease, renew, retry;
-    bool leader_elect, allocate_cidrs;
+    bool leader_elect, allocate_cidrs, dynamic_provisioning;
 };
 
 struct work {
@@ -82,6 +82,7 @@ static int prepare(void *arg, struct err *e)
         r = controllers_check(&o->config, e);
     if (!o->allocate_cidrs)
         o->config.cluster_cidr = NULL;
+    o->config.no_dynamic_provisioning = !o->dynamic_provisioning;
     return r;
 }
 
@@ -110,7 +111,7 @@ static int run(void *arg, struct client *c, struct err *e)
 int controller_manager_main(int argc, char **argv)
 {
     struct options o = {
-        .leader_elect = true, .lock_name = "kube-controller-manager", .lock_namespace = "kube-system"};
+        .leader_elect = true, .dynamic_provisioning = true, .lock_name = "kube-controller-manager", .lock_namespace = "kube-system"};
     struct controllers_config *c = &o.config;
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
@@ -153,6 +154,16 @@ int controller_manager_main(int argc, char **argv)
         {"resource-quota-sync-period", 0, FLAG_DURATION, &c->quota_sync_period,
          "time between two counts of everything under quota (5m)"},
         {"concurrent-resource-quota-syncs", 0, FLAG_IGNORED, NULL, NULL},
+        {"enable-dynamic-provisioning", 0, FLAG_BOOL, &o.dynamic_provisioning,
+         "claims may get volumes made for them (true)"},
+        {"disable-force-detach-on-timeout", 0, FLAG_BOOL, &c->no_force_detach,
+         "volumes of a node that is down stay attached for ever, not for six minutes"},
+        {"pvclaimbinder-sync-period", 0, FLAG_IGNORED, NULL, NULL},
+        {"attach-detach-reconcile-sync-period", 0, FLAG_IGNORED, NULL, NULL},
+        {"disable-attach-detach-reconcile-sync", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"concurrent-ephemeralvolume-syncs", 0, FLAG_IGNORED, NULL, NULL},
+        {"flex-volume-plugin-dir", 0, FLAG_IGNORED, NULL, NULL},
+        {"external-cloud-volume-plugin", 0, FLAG_IGNORED, NULL, NULL},
         {"max-endpoints-per-slice", 0, FLAG_INT, &c->endpoints_per_slice,
          "endpoints of one EndpointSlice (100)"},
         {"leader-elect", 0, FLAG_BOOL, &o.leader_elect, "of several, only one works (true)"},

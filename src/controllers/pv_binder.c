@@ -241,6 +241,8 @@ static void ask_provisioner(const struct object *claim, const struct val *class,
 
 static void provision(const struct object *claim, const struct val *class, struct writes *w)
 {
+    if (w->config->no_dynamic_provisioning)
+        return;
     if (class)
         ask_provisioner(claim, class, w);
     else

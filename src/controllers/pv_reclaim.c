@@ -44,7 +44,7 @@ static void fail(struct writes *w, const struct object *volume, const char *reas
 #define RECYCLER_IMAGE "registry.k8s.io/build-image/debian-base:bookworm-v1.0.6"
 #define RECYCLER_SCRIPT                                                                                      \
     "test -e /scrub && find /scrub -mindepth 1 -delete && test -z \"$(ls -A /scrub)\" || exit 1"
-enum { RECYCLER_SECONDS = 60, RECYCLER_SECONDS_A_GIB = 30 };
+enum { RECYCLER_SECONDS = 60, RECYCLER_SECONDS_NFS = 300, RECYCLER_SECONDS_A_GIB = 30 };
 
 static struct val *recycler_container(struct arena *a, struct val *spec)
 {
@@ -69,7 +69,8 @@ static void make_recycler(struct writes *w, const struct object *volume, struct 
     val_set_str(a, meta, N_name, name);
     val_set_str(a, meta, N_namespace, STR("default"));
     val_set_str(a, spec, N_restartPolicy, STR("Never"));
-    val_set_int(a, spec, N_activeDeadlineSeconds, MAX(gib * RECYCLER_SECONDS_A_GIB, (int64_t)RECYCLER_SECONDS));
+    val_set_int(a, spec, N_activeDeadlineSeconds, MAX(gib * RECYCLER_SECONDS_A_GIB,
+                    (int64_t)(val_at(volume->val, N_spec, N_nfs) ? RECYCLER_SECONDS_NFS : RECYCLER_SECONDS)));
     recycler_container(a, spec);
     struct val *v = val_add_obj(a, val_sub_list(a, spec, N_volumes));
     val_set_str(a, v, N_name, STR("vol"));

@@ -166,6 +166,9 @@ static void provisioners_are_asked(void **state)
                            "event Warning ProvisioningFailed storageclass.storage.k8s.io \"nowhere\" not found"));
     add_claim(w, "e", "1Gi", "", "storageClassName: static", "");
     assert_non_null(strstr(world_reconcile(w, BINDER, "x/e"), "event Warning ProvisioningFailed no volume plugin matched"));
+    world_config(w)->no_dynamic_provisioning = true;
+    assert_string_equal(world_reconcile(w, BINDER, "x/d"), "");
+    world_config(w)->no_dynamic_provisioning = false;
     /* What the provisioner made is bound. */
     add_volume(w, "pvc-1", "1Gi", "storageClassName: now, claimRef: {namespace: x, name: c, uid: uid-c}", "");
     settle(w, "x/c", "pvc-1");
@@ -599,6 +602,9 @@ static void a_dead_node_is_waited_for_six_minutes(void **state)
     add_attach_node(w, "n", USED LISTED "conditions: [{type: Ready, status: Unknown}]", "");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "again 6m0s\n");
     world_now.ns += SECONDS(361);
+    world_config(w)->no_force_detach = true;
+    assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
+    world_config(w)->no_force_detach = false;
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "patch-status nodes n {\"status\":{\"volumesAttached\":null}}\n");
     world_now = start;
     add_attach_node(w, "n", USED LISTED "conditions: [{type: Ready, status: Unknown}]",
