@@ -152,7 +152,8 @@ static int autoscale_one(struct cli *c, struct autoscaling *x, const struct info
     val_set_str(a, v, N_apiVersion, k->api_version);
     struct val *meta = val_sub_obj(a, v, N_metadata);
     val_set_str(a, meta, N_name, x->name ? str_of(x->name) : i->name);
-    val_set_str(a, meta, N_namespace, i->ns);
+    if (!str_eq(i->ns, c->ns))
+        val_set_str(a, meta, N_namespace, i->ns);
     struct val *spec = val_sub_obj(a, v, N_spec), *target = val_sub_obj(a, spec, N_scaleTargetRef);
     val_set_str(a, target, N_kind, i->kind->kind);
     val_set_str(a, target, N_name, i->name);
@@ -191,6 +192,11 @@ int cmd_autoscale(struct cli *c, int argc, char **argv)
         r = write_prepare(c, &x.w, "kubectl-autoscale");
     if (r)
         return r;
+    if (x.cpu_percent >= 0)
+        cli_note(c, "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%%' for "
+                    "utilization or '500m' for milliCPU).");
+    if (x.max == -1)
+        return cli_fail(c, "required flag(s) \"max\" not set");
     if (x.max < 1)
         return cli_fail(c, "--max=MAXPODS is required and must be at least 1, max: %lld", (long long)x.max);
     if (x.max < x.min)
