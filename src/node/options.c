@@ -5,8 +5,10 @@
 #include "base/fiber.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "client/client.h"
 #include "client/kubeconfig.h"
 #include "names.h"
+#include "node/certs.h"
 #include "type/resource.h"
 #include "types.h"
 #include "wire/json.h"
@@ -15,6 +17,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#define LOG "kubelet"
 
 /* ---- what can be said ------------------------------------------------------------------------------------------ */
 
@@ -26,6 +31,7 @@ struct settings {
     struct flag_list dns, labels, taints, kube_reserved, system_reserved, eviction_hard, sysctls;
     struct flag_list eviction_soft, soft_grace, eviction_reclaim, shutdown_priorities;
     int64_t shutdown_grace, shutdown_critical;
+    bool rotate_client, rotate_server;
     bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, version;
     int64_t evict_grace, evict_transition;
     int64_t verbosity, port, max_pods, pods_per_core, healthz_port, log_files, pids, gc_high, gc_low, max_images, parallel_pulls;
@@ -87,15 +93,16 @@ static const struct settings defaults = {
         IGNORED_BOOL("fail-cgroupv1"), IGNORED_BOOL("fail-swap-on"), IGNORED_BOOL("kernel-memcg-notification"),    \
         IGNORED_BOOL("local-storage-capacity-isolation"), IGNORED_BOOL("log-json-split-stream"),                   \
         IGNORED_BOOL("log-text-split-stream"), IGNORED_BOOL("make-iptables-util-chains"),                          \
-        IGNORED_BOOL("protect-kernel-defaults"), IGNORED_BOOL("rotate-certificates"),                              \
-        IGNORED_BOOL("rotate-server-certificates"), IGNORED_BOOL("runonce")
+        IGNORED_BOOL("protect-kernel-defaults"), IGNORED_BOOL("runonce")
 
 #define FLAGS(s)                                                                                             \
     {                                                                                                        \
         {"config", 0, FLAG_STRING, &(s)->config, "KubeletConfiguration file; flags go before its values"},   \
         {"kubeconfig", 0, FLAG_STRING, &(s)->kubeconfig, "kubeconfig file; without it: static pods only"},   \
-        {"bootstrap-kubeconfig", 0, FLAG_STRING, &(s)->bootstrap, "used when the file of --kubeconfig is not there"}, \
-        {"cert-dir", 0, FLAG_STRING, &(s)->cert_dir, "accepted; certificates are kept in memory"},           \
+        {"bootstrap-kubeconfig", 0, FLAG_STRING, &(s)->bootstrap, "to get a certificate with, when --kubeconfig is not there"}, \
+        {"rotate-certificates", 0, FLAG_BOOL, &(s)->rotate_client, "renew the client certificate in time"},     \
+        {"rotate-server-certificates", 0, FLAG_BOOL, &(s)->rotate_server, "ask the API server for the serving certificate"}, \
+        {"cert-dir", 0, FLAG_STRING, &(s)->cert_dir, "folder of certificates; pki in --root-dir unless given"}, \
         {"hostname-override", 0, FLAG_STRING, &(s)->hostname, "name of the node instead of the host's"},     \
         {"node-ip", 0, FLAG_STRING, &(s)->node_ip, "addresses of the node, comma separated"},                \
         {"node-labels", 0, FLAG_STRINGS, &(s)->labels, "key=value labels for the node"},                     \
@@ -205,6 +212,8 @@ static const struct file_entry entries[] = {
     {{N_serializeImagePulls}, FILE_BOOL, TO(serial_pulls), "serialize-image-pulls"},
     {{N_maxParallelImagePulls}, FILE_INT, TO(parallel_pulls), NULL},
     {{N_evictionHard}, FILE_MAP, TO(eviction_hard), "eviction-hard"},
+    {{N_rotateCertificates}, FILE_BOOL, TO(rotate_client), "rotate-certificates"},
+    {{N_serverTLSBootstrap}, FILE_BOOL, TO(rotate_server), "rotate-server-certificates"},
     {{N_shutdownGracePeriod}, FILE_DURATION, TO(shutdown_grace), "shutdown-grace-period"},
     {{N_shutdownGracePeriodCriticalPods}, FILE_DURATION, TO(shutdown_critical), "shutdown-grace-period-critical-pods"},
     {{N_shutdownGracePeriodByPodPriority}, FILE_PRIORITIES, TO(shutdown_priorities), NULL},
@@ -463,8 +472,12 @@ static int apply(struct kubelet_options *o, const struct settings *s, struct err
     set_texts(&o->arena, s, &o->config);
     set_rest(s, &o->config);
     o->kubeconfig = s->kubeconfig;
-    if (s->bootstrap && s->kubeconfig && os_read_file(&o->arena, s->kubeconfig, 1 << 20, &(struct str){0}) == -ENOENT)
-        o->kubeconfig = s->bootstrap;
+    o->bootstrap = s->bootstrap && *s->bootstrap ? s->bootstrap : NULL;
+    o->cert_dir = s->cert_dir && *s->cert_dir
+                      ? s->cert_dir
+                      : arena_printf(&o->arena, "%s/pki", o->config.root_dir && *o->config.root_dir ? o->config.root_dir : "/var/lib/kubelet").p;
+    o->rotate_client = s->rotate_client;
+    o->rotate_server = s->rotate_server;
     o->verbosity = s->verbosity;
     o->version = s->version;
     return set_files(o, s, e);
@@ -530,7 +543,9 @@ struct program {
     struct err err;
     int r;
     struct waitq ended;
-    bool done;
+    bool done, connected, again; /* again: with a new certificate */
+    struct certs certs;
+    struct client *client;
 };
 
 static void run_kubelet(void *arg)
@@ -550,23 +565,95 @@ static void wait_signal(void *arg)
     }
 }
 
+static void renew(struct program *p, enum cert_use use)
+{
+    if (certs_renew(&p->certs, p->client, use) == 0) {
+        log_info(LOG, "starting anew with a new certificate");
+        p->again = p->done = true;
+        waitq_wake_all(&p->ended);
+    }
+}
+
+static void renew_client(void *arg)
+{
+    renew(arg, CERT_CLIENT);
+}
+
+static void renew_server(void *arg)
+{
+    renew(arg, CERT_SERVER);
+}
+
+static bool exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+/* The certificate to serve with, once there is one. */
+static void take_server_cert(struct program *p, struct arena *a)
+{
+    struct kubelet_options *o = p->options;
+    struct str pem;
+    if (o->rotate_server && os_read_file(a, cert_path(a, &p->certs, CERT_SERVER), 1 << 20, &pem) == 0)
+        o->config.tls_cert = o->config.tls_key = pem;
+}
+
+/* May take long: somebody has to approve. */
+static void connect_client(void *arg)
+{
+    struct program *p = arg;
+    struct kubelet_options *o = p->options;
+    if (o->kubeconfig && o->bootstrap && !exists(o->kubeconfig))
+        p->r = certs_bootstrap(&p->certs, o->bootstrap, o->kubeconfig, &p->err);
+    if (p->r == 0 && o->kubeconfig)
+        p->r = kubeconfig_client(o->kubeconfig, "kubelet", &p->client, &p->err);
+    p->connected = true;
+    waitq_wake_all(&p->ended);
+}
+
+/* One life with one set of certificates. Pods do not notice when another begins. */
+static void live(struct program *p)
+{
+    struct kubelet_options *o = p->options;
+    struct arena a = ARENA_INIT;
+    struct group g = {0};
+    bool served = o->config.tls_cert.n > 0;
+    p->done = p->again = p->connected = false;
+    group_spawn(&g, "signal", wait_signal, p);
+    group_spawn(&g, "connect", connect_client, p);
+    while (!p->done && !p->connected && waitq_wait(&p->ended, MONO_NEVER) == 0)
+        ;
+    if (p->r == 0 && !p->done && p->connected) {
+        o->config.client = p->client;
+        if (!served)
+            take_server_cert(p, &a);
+        group_spawn(&g, "kubelet", run_kubelet, p);
+        if (p->client && o->rotate_client && exists(cert_path(&a, &p->certs, CERT_CLIENT)))
+            group_spawn(&g, "client-certificate", renew_client, p);
+        if (p->client && o->rotate_server && !served)
+            group_spawn(&g, "server-certificate", renew_server, p);
+        while (!p->done && waitq_wait(&p->ended, MONO_NEVER) == 0)
+            ;
+    }
+    group_stop(&g);
+    if (p->client)
+        client_free(p->client);
+    p->client = NULL;
+    if (!served)
+        o->config.tls_cert = o->config.tls_key = STR_NULL;
+    arena_done(&a);
+}
+
 static void run(void *arg)
 {
     struct program *p = arg;
-    struct group g = {0};
-    struct client *client = NULL;
-    if (p->options->kubeconfig)
-        p->r = kubeconfig_client(p->options->kubeconfig, "kubelet", &client, &p->err);
-    if (p->r < 0)
-        return;
-    p->options->config.client = client;
-    group_spawn(&g, "kubelet", run_kubelet, p);
-    group_spawn(&g, "signal", wait_signal, p);
-    while (!p->done && waitq_wait(&p->ended, MONO_NEVER) == 0)
-        ;
-    group_stop(&g);
-    if (client)
-        client_free(client);
+    char host[256] = "localhost";
+    gethostname(host, sizeof(host) - 1);
+    const char *name = p->options->config.node_name;
+    p->certs = (struct certs){p->options->cert_dir, name && *name ? name : host};
+    do
+        live(p);
+    while (p->again && !fiber_cancelled());
 }
 
 static void print_help(void)

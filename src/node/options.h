@@ -10,6 +10,9 @@ struct kubelet_options {
     struct arena arena;
     struct kubelet_config config; /* complete but for client, runtime and host */
     const char *kubeconfig;       /* NULL: no API server */
+    const char *bootstrap;        /* to make that file with, when it is not there; NULL: none */
+    const char *cert_dir;
+    bool rotate_client, rotate_server;
     int64_t verbosity;
     bool version;
 };

@@ -3,6 +3,7 @@
 #include "testing.h"
 
 #include "client/fake_client.h"
+#include "node/certs.h"
 #include "node/crilog.h"
 #include "node/criconfig.h"
 #include "node/dns.h"
@@ -388,9 +389,18 @@ FIBER_TEST(options_and_file)
     arena_done(&arena);
 }
 
+static void certificates_in_time(void **state)
+{
+    const struct wall from = {SECONDS(1000)}, to = {SECONDS(2000)};
+    assert_in_range(cert_renewal(from, to, 0).ns / NSEC_PER_SEC, 1699, 1700);
+    assert_in_range(cert_renewal(from, to, 0.5).ns / NSEC_PER_SEC, 1799, 1800);
+    assert_in_range(cert_renewal(from, to, 1).ns / NSEC_PER_SEC, 1899, 1900);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(certificates_in_time),
         cmocka_unit_test(references),  cmocka_unit_test(the_environment), cmocka_unit_test(downward_fields),
         cmocka_unit_test(volume_files), cmocka_unit_test(image_names),    cmocka_unit_test(image_secrets),
         cmocka_unit_test(log_lines),   cmocka_unit_test(resolving),       cmocka_unit_test(options_and_file),
