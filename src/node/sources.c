@@ -306,7 +306,9 @@ static struct val *make_mirror(struct kubelet *k, const struct val *pod, struct 
     val_del(meta, N_resourceVersion);
     val_del(meta, N_creationTimestamp);
     val_del(v, N_status);
-    val_add(a, val_sub_list(a, meta, N_ownerReferences), obj_owner_ref(a, "v1", "Node", node->val));
+    struct val owner = obj_owner_ref(a, "v1", "Node", node->val);
+    val_del(&owner, N_blockOwnerDeletion); /* a node may not hold up its own deletion (NodeRestriction) */
+    val_add(a, val_sub_list(a, meta, N_ownerReferences), owner);
     return v;
 }
 
