@@ -134,6 +134,8 @@ struct host_ops {
     int (*resize)(struct host *h, const char *device, const char *mounted, struct err *e); /* file system to its device's size */
     /* All that is mounted right there, then the empty folder or file itself; 0 when there is nothing. */
     int (*unmount)(struct host *h, const char *path, bool force, struct err *e);
+    /* What is mounted below it here is seen by containers that have it mounted, and the other way round (propagation). */
+    int (*share)(struct host *h, const char *path, struct err *e);
     int (*space)(struct host *h, const char *path, struct host_space *ret);
     int (*du)(struct host *h, const char *path, struct host_space *ret);
 
@@ -189,6 +191,7 @@ int linux_mount(struct host *h, const struct host_mount *m, struct err *e);
 int linux_mount_device(struct host *h, const struct host_mount *m, struct err *e);
 int linux_resize(struct host *h, const char *device, const char *mounted, struct err *e);
 int linux_unmount(struct host *h, const char *path, bool force, struct err *e);
+int linux_share(struct host *h, const char *path, struct err *e);
 int linux_space(struct host *h, const char *path, struct host_space *ret);
 int linux_du(struct host *h, const char *path, struct host_space *ret);
 int linux_make_dir(struct host *h, const char *path, unsigned mode, struct err *e);

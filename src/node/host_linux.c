@@ -337,6 +337,7 @@ static const struct host_ops linux_ops = {
     .mount_device = linux_mount_device,
     .resize = linux_resize,
     .unmount = linux_unmount,
+    .share = linux_share,
     .space = linux_space,
     .du = linux_du,
     .cgroup_set = linux_cgroup_set,

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -189,6 +190,45 @@ int linux_unmount(struct host *h, const char *path, bool force, struct err *e)
     struct unmount_job j = {path, force, 0};
     fiber_offload(unmount_run, &j);
     return j.r < 0 ? err_set(e, j.r, "cannot unmount %s: %s", path, strerror(-j.r)) : 0;
+}
+
+/* The mount that a path lies on is the longest that it starts with; "shared:N" among its tags. */
+static bool is_shared(struct arena *a, const char *path)
+{
+    struct str text, line, best = STR(""), at = str_of(path);
+    bool shared = false;
+    if (linux_read_file(NULL, a, "/proc/self/mountinfo", 64 << 20, &text, NULL) < 0)
+        return true; /* nobody knows: left alone */
+    while (str_next(&text, '\n', &line)) {
+        struct str rest = line, field, point = STR("");
+        bool tag = false;
+        for (unsigned i = 0; str_next(&rest, ' ', &field) && !str_is(field, "-"); i++) {
+            if (i == 4)
+                point = field;
+            tag = tag || (i > 5 && str_starts(field, STR("shared:")));
+        }
+        bool on_it = str_is(point, "/") || (str_starts(at, point) && (at.n == point.n || at.p[point.n] == '/'));
+        if (on_it && point.n >= best.n) {
+            best = point;
+            shared = tag;
+        }
+    }
+    return shared;
+}
+
+int linux_share(struct host *h, const char *path, struct err *e)
+{
+    struct arena a = ARENA_INIT;
+    char *real = realpath(path, NULL);
+    int r = 0;
+    if (!real || geteuid() != 0 || is_shared(&a, real))
+        r = 0;
+    else if ((!is_mount(real) && mount(real, real, NULL, MS_BIND | MS_REC, NULL) < 0) ||
+             mount(NULL, real, NULL, MS_SHARED | MS_REC, NULL) < 0)
+        r = err_set(e, -errno, "cannot make the mounts below %s shared: %s", path, strerror(errno));
+    free(real);
+    arena_done(&a);
+    return r;
 }
 
 /* ---- file systems on block devices --------------------------------------------------------------------------- */

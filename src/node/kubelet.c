@@ -242,6 +242,12 @@ static int make_dirs(struct kubelet *k, struct err *e)
     int r = h->ops->make_dir(h, pods.p, 0750, e);
     if (r == 0)
         r = h->ops->make_dir(h, k->cfg.pod_logs_dir, 0755, e);
+    if (r == 0 && h->ops->share) {
+        struct err why = {{0}};
+        int shared = h->ops->share(h, k->cfg.root_dir, &why); /* CSI drivers in containers mount into it */
+        if (shared < 0)
+            log_warn(LOG, "%s", err_text(&why, shared));
+    }
     return r;
 }
 
