@@ -37,7 +37,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
         val_put_str(ret->arena, val_sub_map(ret->arena, meta, N_labels), STR("of"), key.name);
         struct write *w = writes_add(ret, WRITE_CREATE, &resources[RES_SECRETS], key.ns, STR_NULL);
         w->body = v;
-        static const struct telling telling = {"Made", "made ", "NotMade", "not made: "};
+        static const struct telling telling = {"Made", "made ", "NotMade", "not made: ", ", as told"};
         w->telling = &telling;
         w->about_res = cm->res;
         w->about = cm->val;
@@ -93,6 +93,69 @@ static bool wait_for_secrets(struct fixture *t, size_t n)
     return fake_count(t->fake, RES_SECRETS) == n;
 }
 
+/* A controller that asks somebody first: what it was told, and the world after that, are what it decides by. */
+static const void *ask_around(struct client *c, const struct snapshot *world, struct key key, struct arena *a)
+{
+    int *told = ARENA_NEW(a, int);
+    if (!snapshot_get(world, &resources[RES_CONFIGMAPS], key.ns, key.name))
+        return NULL;
+    if (fiber_sleep(MILLISECONDS(5)) < 0)
+        return NULL;
+    *told = 42;
+    return told;
+}
+
+static unsigned refusals;
+
+static int decide(const struct snapshot *world, struct key key, struct wall now, struct writes *ret)
+{
+    const struct object *o = snapshot_get(world, &resources[RES_CONFIGMAPS], key.ns, key.name);
+    const int *told = ret->gathered;
+    if (!o || !told)
+        return 0;
+    struct val *v = val_new(ret->arena, VAL_OBJ);
+    struct val *meta = val_sub_obj(ret->arena, v, N_metadata);
+    val_set_str(ret->arena, meta, N_name,
+                arena_printf(ret->arena, "told-%d-" STR_FMT, *told, STR_ARG(val_str(val_key(val_get(o->val, N_data), STR("n"))))));
+    struct write *w = writes_add(ret, WRITE_CREATE, &resources[RES_SECRETS], key.ns, STR_NULL);
+    w->body = v;
+    w->may_fail = 409;
+    return 0;
+}
+
+static void later(const struct snapshot *world, struct key key, const struct write *w, const struct status *s, struct wall now,
+                  struct writes *ret)
+{
+    refusals++;
+    writes_again(ret, MILLISECONDS(30));
+}
+
+static const struct controller asking = {
+    .name = "asking-controller",
+    .reads = (const uint16_t[]){RES_CONFIGMAPS, 0},
+    .keys_of = keys_of,
+    .gather = ask_around,
+    .reconcile = decide,
+    .refused = later,
+};
+
+static void run_asking(void *arg)
+{
+    controller_run(arg, &asking, NULL, NULL);
+}
+
+FIBER_TEST(what_was_asked_for_is_handed_over)
+{
+    struct fixture t = {.fake = fake_client_new()};
+    group_spawn(&t.group, "controller", run_asking, fake_client_as(t.fake));
+    fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '1'}}");
+    fiber_sleep(MILLISECONDS(3)); /* it is asking: what changes meanwhile is seen */
+    fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '2'}}");
+    assert_true(wait_for_secrets(&t, 1));
+    assert_non_null(fake_get(t.fake, RES_SECRETS, "x", "told-42-2"));
+    tear_down(&t);
+}
+
 FIBER_TEST(reads_its_own_writes)
 {
     struct fixture t;
@@ -118,6 +181,21 @@ static int refuse_creates(void *arg, uint16_t verb, const struct call *call, con
     return status_set(s, 403, "Forbidden", "exceeded quota");
 }
 
+/* Who says when to try again is not tried by the back-off alone: 5, 10, 20, 30, 30 ms ... */
+FIBER_TEST(a_refusal_may_say_when_to_try_again)
+{
+    struct fixture t = {.fake = fake_client_new()};
+    unsigned creates = 0;
+    refusals = 0;
+    fake_client_hook(t.fake, refuse_creates, &creates);
+    group_spawn(&t.group, "controller", run_asking, fake_client_as(t.fake));
+    fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '1'}}");
+    fiber_sleep(MILLISECONDS(700));
+    assert_true(creates >= 12); /* by the back-off alone: eight */
+    assert_int_equal(refusals, creates);
+    tear_down(&t);
+}
+
 static const struct object *find_event(struct fixture *t, const char *reason)
 {
     for (size_t i = 0; i < fake_count(t->fake, RES_EVENTS); i++)
@@ -141,7 +219,28 @@ FIBER_TEST(a_refusal_costs_one_request_a_try_and_is_told)
     fake_client_hook(t.fake, NULL, NULL);
     assert_true(wait_for_secrets(&t, 50));
     fiber_sleep(MILLISECONDS(20));
-    assert_non_null(find_event(&t, "Made"));
+    e = find_event(&t, "Made");
+    assert_true(e && str_ends(val_getstr(e->val, N_message), STR(", as told")));
+    tear_down(&t);
+}
+
+static int have_them_all(void *arg, uint16_t verb, const struct call *call, const struct val *body, struct status *s)
+{
+    if (!refuse_creates(arg, verb, call, body, s))
+        return 0;
+    return status_already_exists(s, call->res, STR("s-1"));
+}
+
+FIBER_TEST(what_is_there_already_is_not_told)
+{
+    struct fixture t;
+    unsigned creates = 0;
+    set_up(&t);
+    fake_client_hook(t.fake, have_them_all, &creates);
+    fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '1'}}");
+    fiber_sleep(MILLISECONDS(30));
+    assert_true(creates >= 1);
+    assert_null(find_event(&t, "NotMade"));
     tear_down(&t);
 }
 
@@ -195,7 +294,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_its_own_writes),
+        cmocka_unit_test(what_was_asked_for_is_handed_over),
+        cmocka_unit_test(a_refusal_may_say_when_to_try_again),
         cmocka_unit_test(a_refusal_costs_one_request_a_try_and_is_told),
+        cmocka_unit_test(what_is_there_already_is_not_told),
         cmocka_unit_test(creates_in_an_ending_namespace_are_tried_once),
         cmocka_unit_test(a_world_that_makes_no_sense_is_tried_again_later),
         cmocka_unit_test(unknown_controllers_are_refused),
