@@ -234,7 +234,7 @@ static void attach(struct look *l, const struct wanted *x)
     val_set_str(a, spec, N_attacher, val_str(val_at(x->volume->val, N_spec, N_csi, N_driver)));
     val_set_str(a, spec, N_nodeName, l->name);
     val_set_str(a, val_sub_obj(a, spec, N_source), N_persistentVolumeName, x->volume->name);
-    struct write *wr = writes_add(l->w, WRITE_CREATE, &resources[RES_VOLUMEATTACHMENTS], STR_NULL, x->id);
+    struct write *wr = writes_add(l->w, WRITE_CREATE, &resources[RES_VOLUMEATTACHMENTS], STR_NULL, STR_NULL);
     wr->body = v;
     wr->may_fail = 409;
 }

@@ -173,6 +173,8 @@ static int call_for(struct client *c, const struct write *w, struct arena *a, co
                         .resource_version = w->revision};
     switch (w->verb) {
     case WRITE_CREATE:
+        if (!w->subresource)
+            call.name = STR_NULL; /* a create goes to the collection */
         return client_create(c, &call, w->body, a, ret, s);
     case WRITE_UPDATE_STATUS:
         call.subresource = "status";

@@ -38,7 +38,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
             return -EEXIST;
         }
         if (!claim)
-            writes_add(w, WRITE_CREATE, res, key.ns, name)->body = make_claim(w->arena, pod, v, name);
+            writes_add(w, WRITE_CREATE, res, key.ns, STR_NULL)->body = make_claim(w->arena, pod, v, name);
     }
     return 0;
 }
@@ -47,9 +47,10 @@ static void refused(const struct snapshot *world, struct key key, const struct w
                     struct wall now, struct writes *w)
 {
     const struct object *pod = snapshot_get(world, &resources[RES_PODS], key.ns, key.name);
+    struct str name = obj_name(x->body);
     if (pod && x->verb == WRITE_CREATE && s->code != 409)
         writes_event(w, pod->res, pod->val, true, "FailedBinding", "ephemeral volume " STR_FMT ": create PVC " STR_FMT
-                     ": " STR_FMT, STR_ARG(str_from(x->name, pod->name.n + 1)), STR_ARG(x->name), STR_ARG(s->message));
+                     ": " STR_FMT, STR_ARG(str_from(name, pod->name.n + 1)), STR_ARG(name), STR_ARG(s->message));
 }
 
 /* A claim that went while its pod stays is made again. */

@@ -172,7 +172,7 @@ static int provision(const struct snapshot *world, const struct object *claim, s
     o.folder = folder_on(o.node, o.class);
     if (!o.folder.n)
         return choose_again(w, claim, o.class, "the selected node offers no folder for volumes");
-    struct write *x = writes_add(w, WRITE_CREATE, &resources[RES_PERSISTENTVOLUMES], STR_NULL, o.name);
+    struct write *x = writes_add(w, WRITE_CREATE, &resources[RES_PERSISTENTVOLUMES], STR_NULL, STR_NULL);
     x->body = make_volume(w->arena, &o);
     x->may_fail = 409;
     writes_event(w, claim->res, claim->val, false, "ProvisioningSucceeded", "Successfully provisioned volume " STR_FMT,

@@ -76,7 +76,7 @@ static void make_recycler(struct writes *w, const struct object *volume, struct 
     val_set_str(a, v, N_name, STR("vol"));
     val_set_ref(a, v, N_hostPath, val_at(volume->val, N_spec, N_hostPath));
     val_set_ref(a, v, N_nfs, val_at(volume->val, N_spec, N_nfs));
-    writes_add(w, WRITE_CREATE, &resources[RES_PODS], STR("default"), name)->body = pod;
+    writes_add(w, WRITE_CREATE, &resources[RES_PODS], STR("default"), STR_NULL)->body = pod;
 }
 
 static void end_recycling(struct writes *w, const struct object *volume, const struct object *pod)

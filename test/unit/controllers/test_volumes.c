@@ -272,6 +272,7 @@ static void a_volume_is_recycled_by_a_pod(void **state)
                "{metadata: {name: v, annotations: {pv.kubernetes.io/bound-by-controller: 'yes'}}, spec: {" MINE
                "persistentVolumeReclaimPolicy: Recycle, hostPath: {path: /x}}, status: {phase: Released}}");
     assert_string_equal(world_reconcile(w, BINDER, "v"), "create pods default/recycler-for-v\n");
+    assert_int_equal(world_write(w, 0)->name.n, 0);
     const struct object *p = world_add(w, RES_PODS, "{metadata: {namespace: default, name: recycler-for-v}, status: {phase: "
                                                     "Succeeded}}");
     assert_string_equal(world_keys(w, BINDER, NULL, p), "v");
@@ -350,6 +351,7 @@ static void a_directory_becomes_a_volume(void **state)
     assert_string_equal(world_reconcile(w, LOCAL, "x/c"),
                         "create persistentvolumes pvc-uid-c\n"
                         "event Normal ProvisioningSucceeded Successfully provisioned volume pvc-uid-c\n");
+    assert_int_equal(world_write(w, 0)->name.n, 0); /* a create goes to the collection */
     world_apply(w);
     assert_string_equal(world_reconcile(w, LOCAL, "x/c"), "");
     const struct val *v = world_get(w, RES_PERSISTENTVOLUMES, "", "pvc-uid-c")->val;
@@ -468,7 +470,11 @@ static void pods_get_their_ephemeral_claims(void **state)
                   "1Gi}}}}}}, {name: e, emptyDir: {}}]}}");
     assert_string_equal(world_keys(w, &ephemeral_volume_controller, NULL, p), "x/p");
     assert_string_equal(world_reconcile(w, &ephemeral_volume_controller, "x/p"), "create persistentvolumeclaims x/p-s\n");
+    assert_int_equal(world_write(w, 0)->name.n, 0);
     assert_true(obj_controlled_by(world_write(w, 0)->body, STR("u1")));
+    const char *refusal = world_refuse(w, &ephemeral_volume_controller, "x/p", 0, 403, "exceeded quota");
+    assert_string_equal(refusal, "event Warning FailedBinding ephemeral volume s: create PVC p-s: exceeded quota\n");
+    world_reconcile(w, &ephemeral_volume_controller, "x/p");
     assert_str(obj_label(world_write(w, 0)->body, STR("a")), "b");
     world_apply(w);
     assert_string_equal(world_reconcile(w, &ephemeral_volume_controller, "x/p"), "");
@@ -530,7 +536,8 @@ static void a_volume_is_attached_to_the_node_of_its_pod(void **state)
     const struct object *p = world_get(w, RES_PODS, "x", "p");
     assert_string_equal(world_keys(w, ATTACH, NULL, p), "n");
     assert_true(strncmp(world_reconcile(w, ATTACH, "n"), "create volumeattachments csi-", 29) == 0);
-    assert_int_equal(world_write(w, 0)->name.n, 4 + 64);
+    assert_int_equal(obj_name(world_write(w, 0)->body).n, 4 + 64);
+    assert_int_equal(world_write(w, 0)->name.n, 0); /* a create goes to the collection */
     assert_str(val_str(val_at(world_write(w, 0)->body, N_spec, N_attacher)), "d");
     world_apply(w);
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
@@ -641,7 +648,7 @@ static void the_attachers_complaint_is_told_once(void **state)
     world_reconcile(w, ATTACH, "n");
     world_addf(w, RES_VOLUMEATTACHMENTS,
                "{metadata: {name: " STR_FMT "}, spec: {nodeName: n, source: {persistentVolumeName: v}}, status: {attachError: "
-               "{message: 'no disk'}}}", STR_ARG(world_write(w, 0)->name));
+               "{message: 'no disk'}}}", STR_ARG(obj_name(world_write(w, 0)->body)));
     assert_string_equal(world_reconcile(w, ATTACH, "n"),
                         "event Warning FailedAttachVolume AttachVolume.Attach failed for volume \"v\" : no disk\n");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
