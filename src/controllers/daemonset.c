@@ -125,7 +125,8 @@ static int by_target(const void *pa, const void *pb)
     return str_cmp(a->node, b->node) ?: by_weight(a->pod, b->pod);
 }
 
-/* Pods by node. Those that have ended and are being deleted are left out: nothing remains to be done with them. */
+/* Pods by node. Those that have ended and are being deleted are left out: nothing remains to be done with
+ * them. */
 static size_t by_node(struct daemon *d, struct targeted *ret)
 {
     size_t n = 0;
@@ -142,8 +143,8 @@ static size_t by_node(struct daemon *d, struct targeted *ret)
 }
 
 /* The pods from `at` on; how many of them are there is returned. */
-static size_t add_stop(struct daemon *d, struct str name, const struct object *node, const struct targeted *pods,
-                       const struct object **sorted, size_t at, size_t n)
+static size_t add_stop(struct daemon *d, struct str name, const struct object *node,
+                       const struct targeted *pods, const struct object **sorted, size_t at, size_t n)
 {
     struct stop *s = &d->stops[d->n_stops++];
     *s = (struct stop){.node = node, .name = name, .pods = sorted + at};
@@ -203,8 +204,9 @@ static void relabel_pods(struct daemon *d, struct str from)
             continue;
         struct write *x = writes_add(d->w, WRITE_PATCH, pod->res, pod->namespace_, pod->name);
         x->may_fail = 404;
-        x->patch = arena_printf(d->w->arena, "{\"metadata\":{\"labels\":{\"" HASH_LABEL "\":\"" STR_FMT "\"}}}",
-                                STR_ARG(d->current->hash));
+        x->patch =
+            arena_printf(d->w->arena, "{\"metadata\":{\"labels\":{\"" HASH_LABEL "\":\"" STR_FMT "\"}}}",
+                         STR_ARG(d->current->hash));
     }
 }
 
@@ -275,8 +277,8 @@ static bool bury(struct daemon *d, const struct stop *s, const struct object *po
         return true;
     writes_event(d->w, d->set->res, d->set->val, failed, failed ? "FailedDaemonPod" : "SucceededDaemonPod",
                  "Found %s daemon pod " STR_FMT "/" STR_FMT " on node " STR_FMT ", will try to %s it",
-                 failed ? "failed" : "succeeded", STR_ARG(pod->namespace_), STR_ARG(pod->name), STR_ARG(s->name),
-                 failed ? "kill" : "delete");
+                 failed ? "failed" : "succeeded", STR_ARG(pod->namespace_), STR_ARG(pod->name),
+                 STR_ARG(s->name), failed ? "kill" : "delete");
     daemon_delete(d, pod);
     return true;
 }
@@ -386,7 +388,8 @@ static void write_status(struct daemon *d)
     if (d->history.collisions >= 0)
         val_set_int(a, status, N_collisionCount, d->history.collisions);
     if (n.ready != n.available)
-        writes_again(d->w, pods_next_available(&d->pods, d->min_ready, d->now) ?: SECONDS(MAX(d->min_ready, (int64_t)1)));
+        writes_again(d->w, pods_next_available(&d->pods, d->min_ready, d->now)
+                               ?: SECONDS(MAX(d->min_ready, (int64_t)1)));
     if (!val_equal(status, val_get(d->set->val, N_status)))
         writes_update_status(d->w, d->set->res, v);
 }
@@ -424,8 +427,10 @@ static void decide(struct daemon *d)
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
     struct selector selector;
-    struct daemon d = {
-        .world = world, .set = snapshot_get(world, &resources[RES_DAEMONSETS], key.ns, key.name), .now = now, .w = w};
+    struct daemon d = {.world = world,
+                       .set = snapshot_get(world, &resources[RES_DAEMONSETS], key.ns, key.name),
+                       .now = now,
+                       .w = w};
     if (!d.set || obj_deleting(d.set->val) || owner_selector(w->arena, d.set, &selector) < 0 ||
         refuse_empty_selector(&d, &selector))
         return 0;

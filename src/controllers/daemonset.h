@@ -43,8 +43,8 @@ struct daemon {
     struct daemon_needs needs;
     struct history history;
     struct revision *current;
-    struct objects pods;     /* all that are its own */
-    struct stop *stops;      /* by name; nodes without pods, too */
+    struct objects pods; /* all that are its own */
+    struct stop *stops;  /* by name; nodes without pods, too */
     size_t n_stops;
     int64_t min_ready, wanted; /* nodes where a pod belongs */
     bool rolling;              /* not OnDelete */

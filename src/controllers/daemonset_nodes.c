@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which nodes a DaemonSet's pods belong on, and how a pod is bound to one without binding it (the scheduler does). */
+/* Which nodes a DaemonSet's pods belong on, and how a pod is bound to one without binding it (the scheduler
+ * does). */
 #include "controllers/daemonset.h"
 
 #include "controllers/own.h"
@@ -48,7 +49,8 @@ static void add_toleration(struct arena *a, struct val *list, const struct stand
 
 void daemon_needs_read(struct arena *a, const struct object *set, struct daemon_needs *ret)
 {
-    const struct val *spec = val_at(set->val, N_spec, N_template, N_spec), *own = val_get(spec, N_tolerations);
+    const struct val *spec = val_at(set->val, N_spec, N_template, N_spec),
+                     *own = val_get(spec, N_tolerations);
     struct val *list = own ? val_copy_shallow(a, own) : val_new(a, VAL_LIST);
     bool host_network = val_bool(val_get(spec, N_hostNetwork), false);
     for (size_t i = 0; i < ARRAY_SIZE(standard); i++)
@@ -85,8 +87,9 @@ struct str daemon_target(const struct val *pod)
     struct str name = val_str(val_at(pod, N_spec, N_nodeName));
     if (!str_empty(name))
         return name;
-    VAL_EACH (val_at(pod, N_spec, N_affinity, N_nodeAffinity, N_requiredDuringSchedulingIgnoredDuringExecution,
-                     N_nodeSelectorTerms), term) {
+    VAL_EACH (val_at(pod, N_spec, N_affinity, N_nodeAffinity,
+                     N_requiredDuringSchedulingIgnoredDuringExecution, N_nodeSelectorTerms),
+              term) {
         name = pinned_to(term);
         if (!str_empty(name))
             return name;
@@ -104,7 +107,8 @@ static struct val *own_obj(struct arena *a, struct val *obj, name_id name)
 static void pin(struct arena *a, struct val *spec, struct str node)
 {
     struct val *affinity = own_obj(a, own_obj(a, spec, N_affinity), N_nodeAffinity);
-    struct val *required = val_set(a, affinity, N_requiredDuringSchedulingIgnoredDuringExecution, *val_new(a, VAL_OBJ));
+    struct val *required =
+        val_set(a, affinity, N_requiredDuringSchedulingIgnoredDuringExecution, *val_new(a, VAL_OBJ));
     struct val *term = val_add_obj(a, val_sub_list(a, required, N_nodeSelectorTerms));
     struct val *field = val_add_obj(a, val_sub_list(a, term, N_matchFields));
     val_set_str(a, field, N_key, STR("metadata.name"));
@@ -138,7 +142,8 @@ static bool has_pod_on(const struct snapshot *world, const struct object *set, c
     return false;
 }
 
-static bool concerns(const struct snapshot *world, const struct object *set, const struct object *node, bool gone)
+static bool concerns(const struct snapshot *world, const struct object *set, const struct object *node,
+                     bool gone)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct daemon_needs needs;
@@ -159,7 +164,8 @@ void keys_of_node(const struct snapshot *world, const struct object *old, const 
         val_equal(val_at(old->val, N_spec, N_taints), val_at(new_->val, N_spec, N_taints)))
         return;
     struct tree_iter it;
-    for (tree_seek(&it, snapshot_tree(world, &resources[RES_DAEMONSETS]), STR_NULL); it.object; tree_next(&it))
+    for (tree_seek(&it, snapshot_tree(world, &resources[RES_DAEMONSETS]), STR_NULL); it.object;
+         tree_next(&it))
         if (concerns(world, it.object, node, !new_))
             sink(arg, (struct key){it.object->namespace_, it.object->name});
 }

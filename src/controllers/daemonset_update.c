@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rolling a DaemonSet: which old pods may go, and on which nodes a new one may run beside the old one (KEP-1591). */
+/* Rolling a DaemonSet: which old pods may go, and on which nodes a new one may run beside the old one
+ * (KEP-1591). */
 #include "controllers/daemonset.h"
 
 #include "controllers/util.h"
@@ -129,7 +130,8 @@ static void surge(struct daemon *d, int64_t max_surge)
 
 void daemon_roll(struct daemon *d)
 {
-    int64_t max_surge = daemon_max_surge(d, d->wanted), max_unavailable = limit(d, N_maxUnavailable, d->wanted);
+    int64_t max_surge = daemon_max_surge(d, d->wanted),
+            max_unavailable = limit(d, N_maxUnavailable, d->wanted);
     if (!d->rolling)
         return;
     if (max_surge == 0 && max_unavailable == 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PodDisruptionBudgets (KEP-85): how many of the selected pods may be taken away now. The eviction subresource counts
- * disruptionsAllowed down and notes the pod in disruptedPods; here both are brought up to date. Keys are budgets; a pod
- * that says that it will be disrupted and never was has the key "ns/pods/name".
+ * PodDisruptionBudgets (KEP-85): how many of the selected pods may be taken away now. The eviction
+ * subresource counts disruptionsAllowed down and notes the pod in disruptedPods; here both are brought up to
+ * date. Keys are budgets; a pod that says that it will be disrupted and never was has the key "ns/pods/name".
  */
 #include "controllers/disruption.h"
 
@@ -14,8 +14,8 @@
 
 #define POD_KEY STR("pods/")
 
-/* How long an evicted pod may take to be deleted before it counts again, and one that says it will be disrupted before
- * it is made to take that back. */
+/* How long an evicted pod may take to be deleted before it counts again, and one that says it will be
+ * disrupted before it is made to take that back. */
 enum { DELETION_SECONDS = 120, STALE_SECONDS = 120 };
 
 struct budget {
@@ -53,8 +53,8 @@ static struct str explain_no_scaler(const struct budget *b, const struct object 
     }
     const struct resource *res = resource_find_kind(group, rest, kind);
     if (!res)
-        return arena_printf(a, "no matches for kind \"" STR_FMT "\" in version \"" STR_FMT "\"", STR_ARG(kind),
-                            STR_ARG(version));
+        return arena_printf(a, "no matches for kind \"" STR_FMT "\" in version \"" STR_FMT "\"",
+                            STR_ARG(kind), STR_ARG(version));
     if (!resource_subresource(res, STR("scale")))
         return arena_printf(a, "%s%s" STR_FMT " does not implement the scale subresource", res->name,
                             str_empty(group) ? "" : ".", STR_ARG(group));
@@ -156,7 +156,8 @@ static int64_t count_healthy(const struct budget *b)
 
 /* ---- status ------------------------------------------------------------------------------------------ */
 
-static void set_condition(struct budget *b, struct val *status, bool allowed, const char *reason, struct str message)
+static void set_condition(struct budget *b, struct val *status, bool allowed, const char *reason,
+                          struct str message)
 {
     struct arena *a = b->w->arena;
     const struct val *old = val_get(b->status, N_conditions);
@@ -238,12 +239,14 @@ static void sync_budget(struct budget *b)
         return;
     }
     if (!str_empty(b->unmanaged))
-        writes_event(b->w, b->pdb->res, b->pdb->val, true, "UnmanagedPods",
-                     "Pods selected by this PodDisruptionBudget (selector: " STR_FMT ") were found to be unmanaged. As a "
-                     "result, the status of the PDB cannot be calculated correctly, which may result in undefined "
-                     "behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB to an "
-                     "integer value.",
-                     STR_ARG(print_selector(b->w->arena, val_get(b->spec, N_selector))));
+        writes_event(
+            b->w, b->pdb->res, b->pdb->val, true, "UnmanagedPods",
+            "Pods selected by this PodDisruptionBudget (selector: " STR_FMT
+            ") were found to be unmanaged. As a "
+            "result, the status of the PDB cannot be calculated correctly, which may result in undefined "
+            "behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB to an "
+            "integer value.",
+            STR_ARG(print_selector(b->w->arena, val_get(b->spec, N_selector))));
     judge(b);
 }
 
@@ -253,7 +256,8 @@ static const struct val *stale_condition(const struct object *pod)
 {
     const struct val *c = condition_find(val_at(pod->val, N_status, N_conditions), STR("DisruptionTarget"));
     if (!str_is(val_getstr(c, N_status), "True") || obj_deleting(pod->val) || pod_finished(pod->val) ||
-        str_is(val_getstr(c, N_reason), "TerminationByKubelet")) /* whose pods may take as long as they need */
+        str_is(val_getstr(c, N_reason),
+               "TerminationByKubelet")) /* whose pods may take as long as they need */
         return NULL;
     return c;
 }
@@ -310,7 +314,8 @@ static void keys_of_pod(const struct snapshot *world, const struct object *old, 
                                arena_printf(&a, STR_FMT STR_FMT, STR_ARG(POD_KEY), STR_ARG(new_->name))});
     if (pods_alike(old, new_))
         return;
-    TREE_EACH (snapshot_tree(world, &resources[RES_PODDISRUPTIONBUDGETS]), (new_ ? new_ : old)->namespace_, it)
+    TREE_EACH (snapshot_tree(world, &resources[RES_PODDISRUPTIONBUDGETS]), (new_ ? new_ : old)->namespace_,
+               it)
         if (selects(it.object, new_) || selects(it.object, old))
             sink(arg, (struct key){it.object->namespace_, it.object->name});
 }
@@ -321,7 +326,8 @@ static void keys_of_scale(const struct snapshot *world, const struct object *old
 {
     if (old && new_ && val_equal(val_at(old->val, N_spec, N_replicas), val_at(new_->val, N_spec, N_replicas)))
         return;
-    TREE_EACH (snapshot_tree(world, &resources[RES_PODDISRUPTIONBUDGETS]), (new_ ? new_ : old)->namespace_, it)
+    TREE_EACH (snapshot_tree(world, &resources[RES_PODDISRUPTIONBUDGETS]), (new_ ? new_ : old)->namespace_,
+               it)
         if (!val_is(val_at(it.object->val, N_spec, N_minAvailable), VAL_INT))
             sink(arg, (struct key){it.object->namespace_, it.object->name});
 }
@@ -342,8 +348,8 @@ const struct controller disruption_controller = {
     .name = "disruption-controller",
     .alias = "disruption",
     .source = "controllermanager",
-    .reads = (const uint16_t[]){RES_PODDISRUPTIONBUDGETS, RES_PODS, RES_REPLICATIONCONTROLLERS, RES_REPLICASETS,
-                                RES_DEPLOYMENTS, RES_STATEFULSETS, 0},
+    .reads = (const uint16_t[]){RES_PODDISRUPTIONBUDGETS, RES_PODS, RES_REPLICATIONCONTROLLERS,
+                                RES_REPLICASETS, RES_DEPLOYMENTS, RES_STATEFULSETS, 0},
     .workers = 5,
     .keys_of = keys_of,
     .reconcile = reconcile,

@@ -147,7 +147,8 @@ static const struct val *body_of(const struct history *h, const struct revision 
     struct val *v = val_new(a, VAL_OBJ), *meta = val_sub_obj(a, v, N_metadata);
     val_set_str(a, meta, N_name, r->name);
     val_set_str(a, meta, N_namespace, owner->namespace_);
-    struct val *own = val_set(a, meta, N_labels, labels ? *val_copy_shallow(a, labels) : *val_new(a, VAL_MAP));
+    struct val *own =
+        val_set(a, meta, N_labels, labels ? *val_copy_shallow(a, labels) : *val_new(a, VAL_MAP));
     val_put_str(a, own, h->counts_always ? STR(SET_HASH_LABEL) : STR(DAEMON_HASH_LABEL), r->hash);
     val_set_ref(a, meta, N_annotations, val_get(owner->meta, N_annotations));
     val_add(a, val_sub_list(a, meta, N_ownerReferences),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The past and present templates of a StatefulSet or DaemonSet, kept as ControllerRevisions: each holds a strategic
- * merge patch that puts its template back. Names, labels and data are upstream's (those of a DaemonSet's names are a
- * hash of ours), so that either controller goes on with the other's. All pure.
+ * The past and present templates of a StatefulSet or DaemonSet, kept as ControllerRevisions: each holds a
+ * strategic merge patch that puts its template back. Names, labels and data are upstream's (those of a
+ * DaemonSet's names are a hash of ours), so that either controller goes on with the other's. All pure.
  */
 #pragma once
 
@@ -34,7 +34,8 @@ struct str history_data(struct arena *a, const struct val *template);
 void history_load(struct history *h, const struct snapshot *world, const struct object *owner,
                   const struct selector *selector, struct writes *w);
 struct revision *history_find(const struct history *h, struct str name);
-/* The youngest one that stands for that template; NULL: none. The newest may have been written with other defaults. */
+/* The youngest one that stands for that template; NULL: none. The newest may have been written with other
+ * defaults. */
 struct revision *history_of(const struct history *h, const struct val *template);
 int64_t history_next_number(const struct history *h);
 /* Makes one, under a name that nobody has; or takes the one of that name when it says the same. */

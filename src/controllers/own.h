@@ -14,8 +14,8 @@ int owner_selector(struct arena *a, const struct object *owner, struct selector 
 void claim_children(const struct snapshot *world, const struct resource *child_res,
                     const struct object *owner, const struct selector *selector, bool active_only,
                     struct writes *w, struct objects *ret);
-/* The same where belonging takes more than labels (a StatefulSet's pods have its name): who is no member is neither taken
- * nor kept. */
+/* The same where belonging takes more than labels (a StatefulSet's pods have its name): who is no member is
+ * neither taken nor kept. */
 typedef bool is_member_fn(const struct object *owner, const struct object *child);
 void claim_members(const struct snapshot *world, const struct resource *child_res, const struct object *owner,
                    const struct selector *selector, is_member_fn *is_member, struct writes *w,

@@ -76,7 +76,8 @@ int64_t pods_next_available(const struct objects *pods, int64_t min_ready_second
 bool pods_alike(const struct object *old, const struct object *new_)
 {
     return old && new_ && str_eq(old->uid, new_->uid) && obj_deleting(old->val) == obj_deleting(new_->val) &&
-           str_eq(pod_phase(old->val), pod_phase(new_->val)) && str_eq(index_pod_node(old), index_pod_node(new_)) &&
+           str_eq(pod_phase(old->val), pod_phase(new_->val)) &&
+           str_eq(index_pod_node(old), index_pod_node(new_)) &&
            val_equal(ready_condition(old->val), ready_condition(new_->val)) &&
            val_equal(obj_labels(old->val), obj_labels(new_->val)) &&
            val_equal(val_get(old->meta, N_ownerReferences), val_get(new_->meta, N_ownerReferences));

@@ -21,8 +21,8 @@ bool pod_available(const struct val *pod, int64_t min_ready_seconds, struct wall
 /* How long until the next of the ready pods becomes available; 0 when there is none to wait for. */
 int64_t pods_next_available(const struct objects *pods, int64_t min_ready_seconds, struct wall now);
 
-/* Is there nothing new about a pod for those who count pods: labels, owner, node, phase, readiness, being deleted? Either
- * may be NULL. */
+/* Is there nothing new about a pod for those who count pods: labels, owner, node, phase, readiness, being
+ * deleted? Either may be NULL. */
 bool pods_alike(const struct object *old, const struct object *new_);
 
 /* The order in which superfluous pods go: the first is the first to be deleted. related: pods whose being on

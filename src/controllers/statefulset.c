@@ -87,7 +87,8 @@ static void put_pods(struct stateful *s)
     for (size_t i = 0; i < s->pods.n; i++) {
         const struct object *pod = s->pods.items[i];
         int64_t ordinal = stateful_ordinal(s->set, pod->name), at = ordinal - s->start;
-        struct place p = {.pod = pod, .ordinal = ordinal, .name = pod->name, .revision = stateful_revision(pod)};
+        struct place p = {
+            .pod = pod, .ordinal = ordinal, .name = pod->name, .revision = stateful_revision(pod)};
         if (at >= 0 && at < (int64_t)s->n_places)
             s->places[at] = p;
         else if (at < 0 || at >= s->wanted)
@@ -112,7 +113,8 @@ static void find_first_unavailable(struct stateful *s)
 {
     for (size_t i = 0; i < s->n_places; i++)
         if (!is_available(s, s->places[i].pod)) {
-            s->first_unavailable = s->places[i].pod; /* NULL: one that is not there is none of those too many */
+            s->first_unavailable =
+                s->places[i].pod; /* NULL: one that is not there is none of those too many */
             return;
         }
     for (size_t i = s->n_condemned; i-- > 0;)
@@ -174,8 +176,8 @@ static bool tend_all(struct stateful *s)
 
 /* ---- pods too many ----------------------------------------------------------------------------------- */
 
-/* Returns whether those after it have to wait. Of those that are not well only the first may go: what a set loses is
- * never more than it was told to give up. */
+/* Returns whether those after it have to wait. Of those that are not well only the first may go: what a set
+ * loses is never more than it was told to give up. */
 static bool dismiss(struct stateful *s, const struct place *p)
 {
     if (obj_deleting(p->pod->val))
@@ -204,7 +206,8 @@ static void renew(struct stateful *s, const struct place *p)
     s->updating++;
 }
 
-/* Old pods that are not available cost nothing: they go first, however many. Available ones as the budget allows. */
+/* Old pods that are not available cost nothing: they go first, however many. Available ones as the budget
+ * allows. */
 static void renew_in_parallel(struct stateful *s, size_t partition, int64_t budget)
 {
     for (size_t i = s->n_places; i-- > partition;)
@@ -228,7 +231,8 @@ static void renew_in_order(struct stateful *s, size_t partition, int64_t budget)
 
 static void roll(struct stateful *s)
 {
-    const struct val *strategy = val_get(s->spec, N_updateStrategy), *rolling = val_get(strategy, N_rollingUpdate);
+    const struct val *strategy = val_get(s->spec, N_updateStrategy),
+                     *rolling = val_get(strategy, N_rollingUpdate);
     if (!str_is(val_getstr(strategy, N_type), "RollingUpdate"))
         return;
     int64_t partition = val_int(val_get(rolling, N_partition), 0), unavailable = 0, old_unavailable = 0;
@@ -274,7 +278,8 @@ static void write_status(struct stateful *s)
     struct arena *a = s->w->arena;
     struct counts n = count(s);
     struct str current = s->current->name;
-    if (n.updated == s->wanted && n.ready == s->wanted && n.replicas == s->wanted) { /* the update is complete */
+    if (n.updated == s->wanted && n.ready == s->wanted &&
+        n.replicas == s->wanted) { /* the update is complete */
         n.current = n.updated;
         current = s->update->name;
     }
@@ -289,7 +294,8 @@ static void write_status(struct stateful *s)
     set_text(a, status, N_updateRevision, s->update->name);
     val_set_int(a, status, N_collisionCount, s->history.collisions);
     if (n.ready != n.available)
-        writes_again(s->w, pods_next_available(&s->pods, s->min_ready, s->now) ?: SECONDS(MAX(s->min_ready, (int64_t)1)));
+        writes_again(s->w, pods_next_available(&s->pods, s->min_ready, s->now)
+                               ?: SECONDS(MAX(s->min_ready, (int64_t)1)));
     if (!val_equal(status, val_get(s->set->val, N_status)))
         writes_update_status(s->w, s->set->res, v);
 }
@@ -309,8 +315,10 @@ static void decide(struct stateful *s)
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
     struct selector selector;
-    struct stateful s = {
-        .world = world, .set = snapshot_get(world, &resources[RES_STATEFULSETS], key.ns, key.name), .now = now, .w = w};
+    struct stateful s = {.world = world,
+                         .set = snapshot_get(world, &resources[RES_STATEFULSETS], key.ns, key.name),
+                         .now = now,
+                         .w = w};
     if (!s.set || owner_selector(w->arena, s.set, &selector) < 0)
         return 0;
     s.spec = val_get(s.set->val, N_spec);
@@ -353,7 +361,8 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
 const struct controller statefulset_controller = {
     .name = "statefulset-controller",
     .alias = "statefulset",
-    .reads = (const uint16_t[]){RES_STATEFULSETS, RES_PODS, RES_PERSISTENTVOLUMECLAIMS, RES_CONTROLLERREVISIONS, 0},
+    .reads = (const uint16_t[]){RES_STATEFULSETS, RES_PODS, RES_PERSISTENTVOLUMECLAIMS,
+                                RES_CONTROLLERREVISIONS, 0},
     .workers = 5,
     .keys_of = keys_of,
     .reconcile = reconcile,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * StatefulSets: pods with a number, and so with a name, a host name and claims that outlive them. statefulset.c decides
- * what becomes of which pod and in what order, statefulset_pods.c makes and mends pods, statefulset_claims.c their
- * claims.
+ * StatefulSets: pods with a number, and so with a name, a host name and claims that outlive them.
+ * statefulset.c decides what becomes of which pod and in what order, statefulset_pods.c makes and mends pods,
+ * statefulset_claims.c their claims.
  */
 #pragma once
 
@@ -32,9 +32,9 @@ struct stateful {
     struct history history;
     struct revision *current, *update;
     const struct val *current_template;
-    struct objects pods;       /* all that are its own */
-    struct place *places;      /* those wanted, by ordinal */
-    struct place *condemned;   /* those too many, the highest ordinal first */
+    struct objects pods;     /* all that are its own */
+    struct place *places;    /* those wanted, by ordinal */
+    struct place *condemned; /* those too many, the highest ordinal first */
     size_t n_places, n_condemned;
     const struct object *first_unavailable;
     int64_t start, wanted, min_ready;
@@ -60,7 +60,8 @@ struct str claim_name(struct stateful *s, const struct val *claim_template, int6
 bool claims_stale(struct stateful *s, const struct place *p);
 /* Makes the missing ones. Returns how many; -1 with a name when one is being deleted. */
 int claims_make(struct stateful *s, const struct place *p, struct str *ret_going);
-/* Sets who owns the claims, as persistentVolumeClaimRetentionPolicy says. Returns whether anything was written. */
+/* Sets who owns the claims, as persistentVolumeClaimRetentionPolicy says. Returns whether anything was
+ * written. */
 bool claims_mend_owners(struct stateful *s, const struct place *p);
 void keys_of_claim(const struct snapshot *world, const struct object *old, const struct object *new_,
                    key_sink *sink, void *arg);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The claims of a StatefulSet's pods: made from templates, and owned by whoever takes them along when it goes (KEP-1847). */
+/* The claims of a StatefulSet's pods: made from templates, and owned by whoever takes them along when it goes
+ * (KEP-1847). */
 #include "controllers/statefulset.h"
 
 #include "controllers/util.h"
@@ -28,7 +29,8 @@ static const struct val *templates(const struct stateful *s)
 
 /* ---- making ------------------------------------------------------------------------------------------ */
 
-/* What the policy wants: the set as owner, so that the claim goes with it, or the pod, once it is one too many. */
+/* What the policy wants: the set as owner, so that the claim goes with it, or the pod, once it is one too
+ * many. */
 struct owners {
     bool set, pod;
 };
@@ -73,11 +75,15 @@ static const struct telling *claim_telling(struct stateful *s, const struct val 
     *t = (struct telling){
         .reason = "SuccessfulCreate",
         .text = "Create Claim ",
-        .tail = arena_printf(a, " Pod " STR_FMT " in StatefulSet " STR_FMT " success", STR_ARG(pod), STR_ARG(set)).p,
+        .tail =
+            arena_printf(a, " Pod " STR_FMT " in StatefulSet " STR_FMT " success", STR_ARG(pod), STR_ARG(set))
+                .p,
         .failed_reason = "FailedCreate",
-        .failed_text = arena_printf(a, "Create Claim " STR_FMT " for Pod " STR_FMT " in StatefulSet " STR_FMT
-                                       " failed error: ",
-                                    STR_ARG(obj_name(claim)), STR_ARG(pod), STR_ARG(set)).p,
+        .failed_text = arena_printf(a,
+                                    "Create Claim " STR_FMT " for Pod " STR_FMT " in StatefulSet " STR_FMT
+                                    " failed error: ",
+                                    STR_ARG(obj_name(claim)), STR_ARG(pod), STR_ARG(set))
+                           .p,
     };
     return t;
 }
@@ -95,8 +101,8 @@ int claims_make(struct stateful *s, const struct place *p, struct str *ret_going
     VAL_EACH (templates(s), t) {
         if (claim_of(s, t, p->ordinal))
             continue;
-        struct write *x =
-            writes_add(s->w, WRITE_CREATE, &resources[RES_PERSISTENTVOLUMECLAIMS], s->set->namespace_, STR_NULL);
+        struct write *x = writes_add(s->w, WRITE_CREATE, &resources[RES_PERSISTENTVOLUMECLAIMS],
+                                     s->set->namespace_, STR_NULL);
         x->body = new_claim(s, t, p);
         x->telling = claim_telling(s, x->body, p);
         x->about_res = s->set->res;
@@ -137,7 +143,8 @@ static bool owned_by(const struct object *claim, struct str uid)
     return false;
 }
 
-/* The first reference to somebody of the set's (the pod's) name is to another one: that is for the garbage collector. */
+/* The first reference to somebody of the set's (the pod's) name is to another one: that is for the garbage
+ * collector. */
 static bool has_stale_owner(const struct stateful *s, const struct object *claim, const struct place *p)
 {
     bool set_seen = false, pod_seen = false, stale = false;
@@ -206,14 +213,18 @@ static struct val *with_owners(struct stateful *s, const struct object *claim, c
     return v;
 }
 
-static const struct telling *owners_telling(struct stateful *s, const struct object *claim, const struct place *p)
+static const struct telling *owners_telling(struct stateful *s, const struct object *claim,
+                                            const struct place *p)
 {
     struct telling *t = ARENA_NEW(s->w->arena, struct telling);
     *t = (struct telling){
         .failed_reason = "FailedUpdate",
-        .failed_text = arena_printf(s->w->arena, "Update Pod " STR_FMT " in StatefulSet " STR_FMT
-                                    " failed error: could not update claim " STR_FMT " for delete policy ownerRefs: ",
-                                    STR_ARG(p->name), STR_ARG(s->set->name), STR_ARG(claim->name)).p,
+        .failed_text =
+            arena_printf(s->w->arena,
+                         "Update Pod " STR_FMT " in StatefulSet " STR_FMT
+                         " failed error: could not update claim " STR_FMT " for delete policy ownerRefs: ",
+                         STR_ARG(p->name), STR_ARG(s->set->name), STR_ARG(claim->name))
+                .p,
     };
     return t;
 }
@@ -262,7 +273,8 @@ static bool has_template(const struct object *set, struct str name)
     return false;
 }
 
-/* A claim's name says whose it is, though not where the parts of "data-my-set-0" begin: every set is looked for. */
+/* A claim's name says whose it is, though not where the parts of "data-my-set-0" begin: every set is looked
+ * for. */
 void keys_of_claim(const struct snapshot *world, const struct object *old, const struct object *new_,
                    key_sink *sink, void *arg)
 {

@@ -26,10 +26,12 @@ struct str stateful_revision(const struct object *pod)
     return obj_label(pod->val, STR(REVISION_LABEL));
 }
 
-/* Below the partition pods are made as they were; so are, without one, the first that have not been updated. */
+/* Below the partition pods are made as they were; so are, without one, the first that have not been updated.
+ */
 static bool is_made_as_it_was(const struct stateful *s, int64_t ordinal)
 {
-    const struct val *strategy = val_get(s->spec, N_updateStrategy), *rolling = val_get(strategy, N_rollingUpdate);
+    const struct val *strategy = val_get(s->spec, N_updateStrategy),
+                     *rolling = val_get(strategy, N_rollingUpdate);
     if (rolling)
         return ordinal < s->start + val_int(val_get(rolling, N_partition), 0);
     return str_is(val_getstr(strategy, N_type), "RollingUpdate") &&
@@ -96,7 +98,8 @@ static void set_storage(struct stateful *s, struct val *pod, const struct place 
     VAL_EACH (val_get(s->spec, N_volumeClaimTemplates), t) {
         struct val *volume = val_add_obj(a, list);
         val_set_str(a, volume, N_name, obj_name(t));
-        val_set_str(a, val_sub_obj(a, volume, N_persistentVolumeClaim), N_claimName, claim_name(s, t, p->ordinal));
+        val_set_str(a, val_sub_obj(a, volume, N_persistentVolumeClaim), N_claimName,
+                    claim_name(s, t, p->ordinal));
     }
     VAL_EACH (others, v)
         if (!has_claim_template(s, val_getstr(v, N_name)))
@@ -117,7 +120,8 @@ static void tell_about(struct stateful *s, struct write *x, const struct place *
         .tail = arena_printf(a, " in StatefulSet " STR_FMT " successful", STR_ARG(set)).p,
         .failed_reason = arena_printf(a, "Failed%s", verb).p,
         .failed_text = arena_printf(a, "%s Pod " STR_FMT " in StatefulSet " STR_FMT " failed error: ", verb,
-                                    STR_ARG(p->name), STR_ARG(set)).p,
+                                    STR_ARG(p->name), STR_ARG(set))
+                           .p,
     };
     x->telling = t;
     x->about_res = s->set->res;
@@ -129,7 +133,8 @@ static void tell_about(struct stateful *s, struct write *x, const struct place *
 static const struct val *new_pod(struct stateful *s, const struct place *p)
 {
     struct arena *a = s->w->arena;
-    struct val *pod = pod_from_template(a, p->template, s->set->res, s->set), *meta = val_mut(pod, N_metadata);
+    struct val *pod = pod_from_template(a, p->template, s->set->res, s->set),
+               *meta = val_mut(pod, N_metadata);
     val_set_str(a, meta, N_name, p->name);
     set_labels(s, meta, p);
     val_put_str(a, val_mut(meta, N_labels), STR(REVISION_LABEL), p->revision);

@@ -3,7 +3,8 @@
 
 #include "type/meta.h"
 
-/* ---- taints ------------------------------------------------------------------------------------------------------- */
+/* ---- taints
+ * ------------------------------------------------------------------------------------------------------- */
 
 static bool tolerates(const struct val *toleration, const struct val *taint)
 {
@@ -15,13 +16,13 @@ static bool tolerates(const struct val *toleration, const struct val *taint)
         return false;
     if (str_is(op, "Exists"))
         return true;
-    return (!op.n || str_is(op, "Equal")) && key.n && str_eq(val_getstr(toleration, N_value), val_getstr(taint, N_value));
+    return (!op.n || str_is(op, "Equal")) && key.n &&
+           str_eq(val_getstr(toleration, N_value), val_getstr(taint, N_value));
 }
 
 bool match_tolerates(const struct val *tolerations, const struct val *taint)
 {
-    VAL_EACH(tolerations, v)
-    {
+    VAL_EACH (tolerations, v) {
         if (tolerates(v, taint))
             return true;
     }
@@ -31,13 +32,14 @@ bool match_tolerates(const struct val *tolerations, const struct val *taint)
 static unsigned effect_of(const struct val *taint)
 {
     struct str e = val_getstr(taint, N_effect);
-    return str_is(e, "NoSchedule") ? EFFECT_NO_SCHEDULE : str_is(e, "NoExecute") ? EFFECT_NO_EXECUTE : EFFECT_PREFER_NO_SCHEDULE;
+    return str_is(e, "NoSchedule")  ? EFFECT_NO_SCHEDULE
+           : str_is(e, "NoExecute") ? EFFECT_NO_EXECUTE
+                                    : EFFECT_PREFER_NO_SCHEDULE;
 }
 
 const struct val *match_untolerated(const struct val *taints, const struct val *tolerations, unsigned effects)
 {
-    VAL_EACH(taints, v)
-    {
+    VAL_EACH (taints, v) {
         if ((effect_of(v) & effects) && !match_tolerates(tolerations, v))
             return v;
     }
@@ -47,19 +49,18 @@ const struct val *match_untolerated(const struct val *taints, const struct val *
 size_t match_count_untolerated(const struct val *taints, const struct val *tolerations, unsigned effects)
 {
     size_t n = 0;
-    VAL_EACH(taints, v)
-    {
+    VAL_EACH (taints, v) {
         n += (effect_of(v) & effects) && !match_tolerates(tolerations, v);
     }
     return n;
 }
 
-/* ---- node selectors ------------------------------------------------------------------------------------------------- */
+/* ---- node selectors
+ * ------------------------------------------------------------------------------------------------- */
 
 static bool in_values(const struct val *values, struct str s)
 {
-    VAL_EACH(values, v)
-    {
+    VAL_EACH (values, v) {
         if (str_eq(val_str(v), s))
             return true;
     }
@@ -96,13 +97,11 @@ bool match_node_term(const struct val *term, const struct val *node_labels, stru
     const struct val *expressions = val_get(term, N_matchExpressions), *fields = val_get(term, N_matchFields);
     if (!val_len(expressions) && !val_len(fields))
         return false;
-    VAL_EACH(expressions, r)
-    {
+    VAL_EACH (expressions, r) {
         if (!match_requirement(r, label_of(node_labels, val_getstr(r, N_key))))
             return false;
     }
-    VAL_EACH(fields, r)
-    {
+    VAL_EACH (fields, r) {
         if (!str_is(val_getstr(r, N_key), "metadata.name") || !match_requirement(r, node_name))
             return false;
     }
@@ -111,8 +110,7 @@ bool match_node_term(const struct val *term, const struct val *node_labels, stru
 
 bool match_node(const struct val *pod_spec, const struct val *node_labels, struct str node_name)
 {
-    VAL_EACH_ENTRY(val_get(pod_spec, N_nodeSelector), k, v)
-    {
+    VAL_EACH_ENTRY (val_get(pod_spec, N_nodeSelector), k, v) {
         struct str have = label_of(node_labels, val_str(k));
         if (!have.p || !str_eq(have, val_str(v)))
             return false;
@@ -121,8 +119,7 @@ bool match_node(const struct val *pod_spec, const struct val *node_labels, struc
         val_at(pod_spec, N_affinity, N_nodeAffinity, N_requiredDuringSchedulingIgnoredDuringExecution);
     if (!required)
         return true;
-    VAL_EACH(val_get(required, N_nodeSelectorTerms), term)
-    {
+    VAL_EACH (val_get(required, N_nodeSelectorTerms), term) {
         if (match_node_term(term, node_labels, node_name))
             return true;
     }

@@ -10,11 +10,14 @@
 
 /* ---- a set, its nodes and its pods -------------------------------------------------------------------- */
 
-static void add_set_with(struct world *w, const char *image, const char *pod_spec, const char *spec, const char *status)
+static void add_set_with(struct world *w, const char *image, const char *pod_spec, const char *spec,
+                         const char *status)
 {
     world_addf(w, RES_DAEMONSETS,
-               "{metadata: {namespace: x, name: log, uid: u-log, generation: 1}, spec: {selector: {matchLabels: {app: "
-               "log}}, template: {metadata: {labels: {app: log}}, spec: {%s containers: [{name: c, image: %s}]}}, %s}, "
+               "{metadata: {namespace: x, name: log, uid: u-log, generation: 1}, spec: {selector: "
+               "{matchLabels: {app: "
+               "log}}, template: {metadata: {labels: {app: log}}, spec: {%s containers: [{name: c, image: "
+               "%s}]}}, %s}, "
                "status: {%s}}",
                pod_spec, image, spec, status);
 }
@@ -41,11 +44,14 @@ static const char *const states[] = {
     ['S'] = "status: {phase: Succeeded}",
 };
 
-static void add_pod(struct world *w, const char *name, const char *node, const char *hash, char state, const char *meta)
+static void add_pod(struct world *w, const char *name, const char *node, const char *hash, char state,
+                    const char *meta)
 {
     world_addf(w, RES_PODS,
-               "{metadata: {namespace: x, name: %s, uid: u-%s, creationTimestamp: '2025-12-31T0%d:00:00Z', labels: {app: "
-               "log, controller-revision-hash: '%s'}, %s ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: "
+               "{metadata: {namespace: x, name: %s, uid: u-%s, creationTimestamp: '2025-12-31T0%d:00:00Z', "
+               "labels: {app: "
+               "log, controller-revision-hash: '%s'}, %s ownerReferences: [{apiVersion: apps/v1, kind: "
+               "DaemonSet, name: "
                "log, uid: u-log, controller: true}]}, spec: {nodeName: '%s'}, %s}",
                name, name, name[strlen(name) - 1] & 7, hash, meta, node, states[(unsigned char)state]);
 }
@@ -90,7 +96,10 @@ static const char *moves(struct world *w)
             continue;
         struct str name = x->verb == WRITE_CREATE ? target(x) : x->name;
         n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s" STR_FMT, n ? " " : "",
-                              x->verb == WRITE_CREATE ? "+" : x->verb == WRITE_DELETE ? "-" : "=", STR_ARG(name));
+                              x->verb == WRITE_CREATE   ? "+"
+                              : x->verb == WRITE_DELETE ? "-"
+                                                        : "=",
+                              STR_ARG(name));
     }
     return text;
 }
@@ -122,14 +131,17 @@ static void makes_a_pod_for_each_node(void **state)
     assert_null(val_get(spec, N_nodeName));
     struct buf b CLEANUP_BUF = BUF_INIT;
     json_encode(&b, NULL, val_get(spec, N_affinity), 0);
-    assert_string_equal(b.p, "{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":"
-                             "[{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"n1\"]}]}]}}}");
+    assert_string_equal(
+        b.p, "{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":"
+             "[{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"n1\"]}]}]}}}");
     buf_clear(&b);
     VAL_EACH (val_get(spec, N_tolerations), t)
-        buf_printf(&b, STR_FMT ":" STR_FMT " ", STR_ARG(val_getstr(t, N_key)), STR_ARG(val_getstr(t, N_effect)));
-    assert_string_equal(b.p, "node.kubernetes.io/not-ready:NoExecute node.kubernetes.io/unreachable:NoExecute "
-                             "node.kubernetes.io/disk-pressure:NoSchedule node.kubernetes.io/memory-pressure:NoSchedule "
-                             "node.kubernetes.io/pid-pressure:NoSchedule node.kubernetes.io/unschedulable:NoSchedule ");
+        buf_printf(&b, STR_FMT ":" STR_FMT " ", STR_ARG(val_getstr(t, N_key)),
+                   STR_ARG(val_getstr(t, N_effect)));
+    assert_string_equal(
+        b.p, "node.kubernetes.io/not-ready:NoExecute node.kubernetes.io/unreachable:NoExecute "
+             "node.kubernetes.io/disk-pressure:NoSchedule node.kubernetes.io/memory-pressure:NoSchedule "
+             "node.kubernetes.io/pid-pressure:NoSchedule node.kubernetes.io/unschedulable:NoSchedule ");
     assert_int_equal(status_of(w, N_desiredNumberScheduled), 2);
     assert_int_equal(status_of(w, N_numberUnavailable), 2);
     world_free(w);
@@ -139,7 +151,8 @@ static void what_shares_the_nodes_network_needs_none(void **state)
 {
     struct world *w = world_new();
     add_set_with(w, "i1",
-                 "hostNetwork: true, tolerations: [{key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, "
+                 "hostNetwork: true, tolerations: [{key: node.kubernetes.io/not-ready, operator: Exists, "
+                 "effect: NoExecute, "
                  "tolerationSeconds: 5}],",
                  ONE_AT_A_TIME, "");
     add_node(w, "n1", "", "taints: [{key: node.kubernetes.io/network-unavailable, effect: NoSchedule}]");
@@ -147,7 +160,8 @@ static void what_shares_the_nodes_network_needs_none(void **state)
     assert_string_equal(moves(w), "+n1");
     const struct val *list = val_at(world_write(w, 0)->body, N_spec, N_tolerations);
     assert_int_equal(val_len(list), 7);
-    assert_null(val_get(val_item(list, 0), N_tolerationSeconds)); /* for ever, though the template says otherwise */
+    assert_null(
+        val_get(val_item(list, 0), N_tolerationSeconds)); /* for ever, though the template says otherwise */
     world_free(w);
 }
 
@@ -162,23 +176,31 @@ static void finds_the_nodes_that_fit(void **state)
 {
 #define TAINT(key, effect) "taints: [{key: " key ", effect: " effect "}]"
 #define REQUIRES(term)                                                                                       \
-    "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [" term "]}}},"
+    "affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [" term   \
+    "]}}},"
     static const struct node_case cases[] = {
         {"any", "", "", "", true, true},
-        {"cordoned", "", "", "unschedulable: true, " TAINT("node.kubernetes.io/unschedulable", "NoSchedule"), true, true},
+        {"cordoned", "", "", "unschedulable: true, " TAINT("node.kubernetes.io/unschedulable", "NoSchedule"),
+         true, true},
         {"under pressure", "", "", TAINT("node.kubernetes.io/memory-pressure", "NoSchedule"), true, true},
         {"not ready", "", "", TAINT("node.kubernetes.io/not-ready", "NoExecute"), true, true},
-        {"not ready, for the scheduler", "", "", TAINT("node.kubernetes.io/not-ready", "NoSchedule"), false, true},
-        {"without network", "", "", TAINT("node.kubernetes.io/network-unavailable", "NoSchedule"), false, true},
+        {"not ready, for the scheduler", "", "", TAINT("node.kubernetes.io/not-ready", "NoSchedule"), false,
+         true},
+        {"without network", "", "", TAINT("node.kubernetes.io/network-unavailable", "NoSchedule"), false,
+         true},
         {"tainted", "", "", TAINT("mine", "NoSchedule"), false, true},
         {"tainted softly", "", "", TAINT("mine", "PreferNoSchedule"), true, true},
         {"tainted hard", "", "", TAINT("mine", "NoExecute"), false, false},
-        {"tolerated", "tolerations: [{key: mine, operator: Exists}],", "", TAINT("mine", "NoExecute"), true, true},
+        {"tolerated", "tolerations: [{key: mine, operator: Exists}],", "", TAINT("mine", "NoExecute"), true,
+         true},
         {"selected", "nodeSelector: {disk: ssd},", "labels: {disk: ssd}", "", true, true},
         {"not selected", "nodeSelector: {disk: ssd},", "labels: {disk: hdd}", "", false, false},
-        {"required", REQUIRES("{matchExpressions: [{key: disk, operator: Exists}]}"), "labels: {disk: hdd}", "", true, true},
-        {"not required", REQUIRES("{matchExpressions: [{key: disk, operator: Exists}]}"), "", "", false, false},
-        {"by name", REQUIRES("{matchFields: [{key: metadata.name, operator: In, values: [n1]}]}"), "", "", true, true},
+        {"required", REQUIRES("{matchExpressions: [{key: disk, operator: Exists}]}"), "labels: {disk: hdd}",
+         "", true, true},
+        {"not required", REQUIRES("{matchExpressions: [{key: disk, operator: Exists}]}"), "", "", false,
+         false},
+        {"by name", REQUIRES("{matchFields: [{key: metadata.name, operator: In, values: [n1]}]}"), "", "",
+         true, true},
         {"named", "nodeName: n1,", "", "", true, true},
         {"another named", "nodeName: n2,", "", "", false, false},
     };
@@ -259,8 +281,9 @@ static void failed_pods_are_made_anew_slower_and_slower(void **state)
     add_node(w, "n1", "", "");
     const char *hash = make_revision(w);
     add_pod(w, "p1", "n1", hash, 'F', "");
-    assert_non_null(strstr(run(w), "event Warning FailedDaemonPod Found failed daemon pod x/p1 on node n1, will try to kill "
-                                   "it\ndelete pods x/p1\n"));
+    assert_non_null(strstr(
+        run(w), "event Warning FailedDaemonPod Found failed daemon pod x/p1 on node n1, will try to kill "
+                "it\ndelete pods x/p1\n"));
     add_pod(w, "p1", "n1", hash, 'F', "");
     const char *got = run(w);
     assert_null(strstr(got, "delete"));
@@ -273,8 +296,9 @@ static void failed_pods_are_made_anew_slower_and_slower(void **state)
     assert_non_null(strstr(run(w), "again 1s\n"));
     world_now = start;
     add_pod(w, "p1", "n1", hash, 'S', "");
-    assert_non_null(strstr(run(w), "event Normal SucceededDaemonPod Found succeeded daemon pod x/p1 on node n1, will try to "
-                                   "delete it\n"));
+    assert_non_null(strstr(
+        run(w), "event Normal SucceededDaemonPod Found succeeded daemon pod x/p1 on node n1, will try to "
+                "delete it\n"));
     world_free(w);
 }
 
@@ -282,8 +306,9 @@ static void refuses_to_select_all(void **state)
 {
     struct world *w = world_new();
     world_add(w, RES_DAEMONSETS, "{metadata: {namespace: x, name: log, uid: u-log}, spec: {selector: {}}}");
-    assert_string_equal(run(w), "event Warning SelectingAll This daemon set is selecting all pods. A non-empty selector is "
-                                "required.\n");
+    assert_string_equal(
+        run(w), "event Warning SelectingAll This daemon set is selecting all pods. A non-empty selector is "
+                "required.\n");
     world_free(w);
 }
 
@@ -291,8 +316,9 @@ static void refuses_to_select_all(void **state)
 
 struct update_case {
     const char *what, *spec;
-    const char *nodes; /* a word a node: o old, n new; capital: available, small: not; x: old and going; -: none */
-    const char *want;  /* pods are named by node and place: "1a" */
+    const char
+        *nodes; /* a word a node: o old, n new; capital: available, small: not; x: old and going; -: none */
+    const char *want; /* pods are named by node and place: "1a" */
 };
 
 static void updates_as_the_strategy_says(void **state)
@@ -312,7 +338,8 @@ static void updates_as_the_strategy_says(void **state)
         {"surge: then the old one goes", ROLLING("maxUnavailable: 0, maxSurge: 1"), "ON O O", "-p1a"},
         {"surge: and the next comes", ROLLING("maxUnavailable: 0, maxSurge: 1"), "N O O", "+n2"},
         {"surge: two at a time", ROLLING("maxUnavailable: 0, maxSurge: 2"), "O O O", "+n1 +n2"},
-        {"surge: a broken old one is replaced at once", ROLLING("maxUnavailable: 0, maxSurge: 1"), "O o o", "+n2 +n3 +n1"},
+        {"surge: a broken old one is replaced at once", ROLLING("maxUnavailable: 0, maxSurge: 1"), "O o o",
+         "+n2 +n3 +n1"},
         {"surge: the old one broke meanwhile", ROLLING("maxUnavailable: 0, maxSurge: 1"), "on O O", "-p1a"},
         {"surge: three on a node", ROLLING("maxUnavailable: 0, maxSurge: 1"), "OOn O", "-p1b"},
     };
@@ -335,7 +362,8 @@ static void updates_as_the_strategy_says(void **state)
             snprintf(at, sizeof(at), "n%d", node);
             snprintf(name, sizeof(name), "p%d%c", node, 'a' + place++);
             if (*p != '-')
-                add_pod(w, name, at, *p == 'n' || *p == 'N' ? new_ : old, *p == 'O' || *p == 'N' || *p == 'x' ? 'R' : 'r',
+                add_pod(w, name, at, *p == 'n' || *p == 'N' ? new_ : old,
+                        *p == 'O' || *p == 'N' || *p == 'x' ? 'R' : 'r',
                         *p == 'x' ? "deletionTimestamp: '2025-12-31T00:00:00Z'," : "");
         }
         const char *got = moves(w);
@@ -360,9 +388,10 @@ static void counts_what_there_is(void **state)
     add_pod(w, "p2", "n2", old, 'r', "");
     add_pod(w, "p4", "n4", old, 'R', "");
     const char *got = run(w);
-    assert_non_null(strstr(got, "{\"currentNumberScheduled\":2,\"numberMisscheduled\":1,\"desiredNumberScheduled\":3,"
-                                "\"numberReady\":1,\"observedGeneration\":1,\"updatedNumberScheduled\":1,"
-                                "\"numberUnavailable\":3}"));
+    assert_non_null(
+        strstr(got, "{\"currentNumberScheduled\":2,\"numberMisscheduled\":1,\"desiredNumberScheduled\":3,"
+                    "\"numberReady\":1,\"observedGeneration\":1,\"updatedNumberScheduled\":1,"
+                    "\"numberUnavailable\":3}"));
     assert_non_null(strstr(got, "again 12h0m0s\n"));
     world_free(w);
 }
@@ -397,14 +426,16 @@ static void doubles_become_one(void **state)
     struct val *v = val_copy(&a, there->val);
     val_set_str(&a, val_mut(v, N_metadata), N_name, STR("log-double"));
     val_set_str(&a, val_mut(v, N_metadata), N_uid, STR("u-double"));
-    val_put_str(&a, val_mut(val_mut(v, N_metadata), N_labels), STR("controller-revision-hash"), STR("double"));
+    val_put_str(&a, val_mut(val_mut(v, N_metadata), N_labels), STR("controller-revision-hash"),
+                STR("double"));
     val_set_int(&a, v, N_revision, 2);
     struct buf b CLEANUP_BUF = BUF_INIT;
     json_encode(&b, there->res->type, v, 0);
     world_add(w, RES_CONTROLLERREVISIONS, b.p);
     add_pod(w, "p1", "n1", hash, 'R', "");
     const char *got = run(w);
-    assert_non_null(strstr(got, "patch pods x/p1 {\"metadata\":{\"labels\":{\"controller-revision-hash\":\"double\"}}}\n"));
+    assert_non_null(strstr(
+        got, "patch pods x/p1 {\"metadata\":{\"labels\":{\"controller-revision-hash\":\"double\"}}}\n"));
     assert_non_null(strstr(got, "delete controllerrevisions x/log-"));
     assert_null(strstr(got, "log-double"));
     world_free(w);

@@ -17,11 +17,12 @@
 /* Image, spec and status of the set "web", whose generation is 1. */
 static void add_set(struct world *w, const char *image, const char *spec, const char *status)
 {
-    world_addf(w, RES_STATEFULSETS,
-               "{metadata: {namespace: x, name: web, uid: u-web, generation: 1}, spec: {serviceName: svc, selector: "
-               "{matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, "
-               "image: %s}]}}, %s}, status: {%s}}",
-               image, spec, status);
+    world_addf(
+        w, RES_STATEFULSETS,
+        "{metadata: {namespace: x, name: web, uid: u-web, generation: 1}, spec: {serviceName: svc, selector: "
+        "{matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, "
+        "image: %s}]}}, %s}, status: {%s}}",
+        image, spec, status);
 }
 
 #define ORDERED(n) "replicas: " #n ", updateStrategy: {type: RollingUpdate, rollingUpdate: {partition: 0}}"
@@ -44,12 +45,14 @@ static const char *const states[] = {
 
 static void add_pod(struct world *w, int ordinal, const char *revision, enum state state, const char *spec)
 {
-    world_addf(w, RES_PODS,
-               "{metadata: {namespace: x, name: web-%d, uid: u-web-%d, labels: {app: web, "
-               "statefulset.kubernetes.io/pod-name: web-%d, controller-revision-hash: '%s'}, %s ownerReferences: "
-               "[{apiVersion: apps/v1, kind: StatefulSet, name: web, uid: u-web, controller: true}]}, spec: {%s}, %s}",
-               ordinal, ordinal, ordinal, revision,
-               state == GOING ? "deletionTimestamp: '2025-12-31T23:00:00Z'," : "", spec, states[state]);
+    world_addf(
+        w, RES_PODS,
+        "{metadata: {namespace: x, name: web-%d, uid: u-web-%d, labels: {app: web, "
+        "statefulset.kubernetes.io/pod-name: web-%d, controller-revision-hash: '%s'}, %s ownerReferences: "
+        "[{apiVersion: apps/v1, kind: StatefulSet, name: web, uid: u-web, controller: true}]}, spec: {%s}, "
+        "%s}",
+        ordinal, ordinal, ordinal, revision,
+        state == GOING ? "deletionTimestamp: '2025-12-31T23:00:00Z'," : "", spec, states[state]);
 }
 
 static const char *run(struct world *w)
@@ -74,7 +77,8 @@ static const char *make_revision(struct world *w)
     return ret;
 }
 
-/* What is written but for statuses and revisions, one word a pod: "+2" made, "-1" deleted, "=0" updated, "c0" claim made. */
+/* What is written but for statuses and revisions, one word a pod: "+2" made, "-1" deleted, "=0" updated, "c0"
+ * claim made. */
 static const char *moves(struct world *w)
 {
     static char text[512];
@@ -88,7 +92,10 @@ static const char *moves(struct world *w)
             continue;
         struct str name = x->verb == WRITE_CREATE ? obj_name(x->body) : x->name;
         n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s%s%.1s", n ? " " : "", claim ? "c" : "",
-                              x->verb == WRITE_CREATE ? "+" : x->verb == WRITE_DELETE ? "-" : "=", name.p + name.n - 1);
+                              x->verb == WRITE_CREATE   ? "+"
+                              : x->verb == WRITE_DELETE ? "-"
+                                                        : "=",
+                              name.p + name.n - 1);
     }
     return text;
 }
@@ -115,12 +122,14 @@ static void makes_the_first_pod_whole(void **state)
     const struct write *revision = world_write(w, 0), *create = world_write(w, 1);
     assert_ptr_equal(revision->res, &resources[RES_CONTROLLERREVISIONS]);
     assert_str(val_getstr(revision->body, N_data),
-               "{\"spec\":{\"template\":{\"$patch\":\"replace\",\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{"
+               "{\"spec\":{\"template\":{\"$patch\":\"replace\",\"metadata\":{\"labels\":{\"app\":\"web\"}},"
+               "\"spec\":{"
                "\"containers\":[{\"image\":\"i1\",\"name\":\"c\",\"resources\":{}}]}}}}");
     assert_int_equal(val_int(val_get(revision->body, N_revision), 0), 1);
     assert_str(obj_label(revision->body, STR("app")), "web");
     struct str hash = obj_label(revision->body, STR("controller.kubernetes.io/hash"));
-    assert_true(str_starts(obj_name(revision->body), STR("web-")) && str_ends(obj_name(revision->body), hash));
+    assert_true(str_starts(obj_name(revision->body), STR("web-")) &&
+                str_ends(obj_name(revision->body), hash));
     const struct val *pod = create->body, *spec = val_get(pod, N_spec);
     assert_ptr_equal(create->res, &resources[RES_PODS]);
     assert_str(obj_name(pod), "web-0");
@@ -179,7 +188,11 @@ static void goes_in_order(void **state)
         {"down, all at once", PARALLEL(1), {READY, READY, READY}, 3, "-2 -1"},
         {"to nothing", ORDERED(0), {READY, READY}, 2, "-1"},
         {"not down while one that stays is not well", ORDERED(1), {RUNNING, READY}, 2, ""},
-        {"down: the last is not well but not the first of them", ORDERED(1), {READY, RUNNING, RUNNING}, 3, ""},
+        {"down: the last is not well but not the first of them",
+         ORDERED(1),
+         {READY, RUNNING, RUNNING},
+         3,
+         ""},
         {"down: the last is the first that is not well", ORDERED(1), {READY, READY, RUNNING}, 3, "-2"},
         {"up to a start", START(1) ORDERED(2), {READY, READY}, 2, "+2"},
         {"away from a start", START(2) ORDERED(1), {READY, READY, READY}, 3, "-1"},
@@ -220,7 +233,8 @@ static void a_set_being_deleted_makes_nothing(void **state)
     const char *revision = make_revision(w);
     world_add(w, RES_STATEFULSETS,
               "{metadata: {namespace: x, name: web, uid: u-web, generation: 2, deletionTimestamp: "
-              "'2025-12-31T00:00:00Z'}, spec: {replicas: 3, selector: {matchLabels: {app: web}}, " TEMPLATE("i1") "}}");
+              "'2025-12-31T00:00:00Z'}, spec: {replicas: 3, selector: {matchLabels: {app: web}}, " TEMPLATE(
+                  "i1") "}}");
     add_pod(w, 0, revision, READY, "");
     assert_string_equal(moves(w), "");
     assert_int_equal(status_of(w, N_replicas), 1);
@@ -234,7 +248,8 @@ static void a_set_being_deleted_makes_nothing(void **state)
 
 struct update_case {
     const char *what, *spec;
-    const char *pods; /* a letter a pod: o old, n new; capital: ready, small: pending, '-' none, 'x' old and going */
+    const char
+        *pods; /* a letter a pod: o old, n new; capital: ready, small: pending, '-' none, 'x' old and going */
     const char *want;
 };
 
@@ -348,12 +363,15 @@ static void the_same_template_makes_no_revision(void **state)
     run(w);
     assert_int_equal(world_write(w, 0)->verb, WRITE_UPDATE_STATUS);
     /* written before a default was known: the text is another, the meaning is not */
-    world_addf(w, RES_STATEFULSETS,
-               "{metadata: {namespace: x, name: web, uid: u-web, generation: 2}, spec: {replicas: 0, selector: {matchLabels: "
-               "{app: web}}, template: {metadata: {labels: {app: web}}, spec: {restartPolicy: Always, dnsPolicy: "
-               "ClusterFirst, schedulerName: default-scheduler, terminationGracePeriodSeconds: 30, securityContext: {}, "
-               "containers: [{name: c, image: i1, imagePullPolicy: Always, terminationMessagePath: "
-               "/dev/termination-log, terminationMessagePolicy: File}]}}}}");
+    world_addf(
+        w, RES_STATEFULSETS,
+        "{metadata: {namespace: x, name: web, uid: u-web, generation: 2}, spec: {replicas: 0, selector: "
+        "{matchLabels: "
+        "{app: web}}, template: {metadata: {labels: {app: web}}, spec: {restartPolicy: Always, dnsPolicy: "
+        "ClusterFirst, schedulerName: default-scheduler, terminationGracePeriodSeconds: 30, securityContext: "
+        "{}, "
+        "containers: [{name: c, image: i1, imagePullPolicy: Always, terminationMessagePath: "
+        "/dev/termination-log, terminationMessagePolicy: File}]}}}}");
     run(w);
     assert_int_equal(world_write(w, 0)->verb, WRITE_UPDATE_STATUS);
     assert_str(status_text(w, N_updateRevision), name);
@@ -365,7 +383,8 @@ static void a_name_that_is_taken_is_avoided(void **state)
     struct world *w = world_new();
     add_set(w, "i1", ORDERED(0), "");
     run(w);
-    world_addf(w, RES_CONTROLLERREVISIONS, "{metadata: {namespace: x, name: " STR_FMT "}, data: {other: 1}, revision: 1}",
+    world_addf(w, RES_CONTROLLERREVISIONS,
+               "{metadata: {namespace: x, name: " STR_FMT "}, data: {other: 1}, revision: 1}",
                STR_ARG(obj_name(world_write(w, 0)->body)));
     run(w);
     assert_int_equal(world_write(w, 0)->verb, WRITE_CREATE);
@@ -410,7 +429,8 @@ static void keeps_as_many_revisions_as_wanted(void **state)
 
 static void add_claim(struct world *w, int ordinal, const char *meta)
 {
-    world_addf(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: data-web-%d, %s}, spec: {}}", ordinal, meta);
+    world_addf(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: data-web-%d, %s}, spec: {}}",
+               ordinal, meta);
 }
 
 static void makes_claims_before_pods(void **state)
@@ -436,7 +456,8 @@ static void pods_whose_claims_are_there_come_first(void **state)
     add_set(w, "i1", PARALLEL(3) ", " CLAIMS, "");
     make_revision(w);
     add_claim(w, 1, "");
-    assert_string_equal(moves(w), "c+0 +1 c+2 +0 +2"); /* a quota that refuses claim 2 does not keep pod 1 back */
+    assert_string_equal(moves(w),
+                        "c+0 +1 c+2 +0 +2"); /* a quota that refuses claim 2 does not keep pod 1 back */
     world_free(w);
 }
 
@@ -447,8 +468,9 @@ static void a_claim_that_goes_holds_its_pod_up(void **state)
     make_revision(w);
     add_claim(w, 0, "deletionTimestamp: '2025-12-31T00:00:00Z'");
     assert_string_equal(moves(w), "");
-    assert_non_null(strstr(run(w), "event Warning FailedCreate Create Pod web-0 in StatefulSet web failed error: pvc "
-                                   "data-web-0 is being deleted\n"));
+    assert_non_null(strstr(run(w),
+                           "event Warning FailedCreate Create Pod web-0 in StatefulSet web failed error: pvc "
+                           "data-web-0 is being deleted\n"));
     world_free(w);
 }
 
@@ -464,7 +486,7 @@ static void a_pending_pod_gets_its_claim_again(void **state)
 
 struct retention_case {
     const char *what, *policy;
-    int replicas; /* the pod is web-1: of 1 it is one too many */
+    int replicas;           /* the pod is web-1: of 1 it is one too many */
     const char *had, *want; /* owners of its claim, kinds; *: not touched */
 };
 
@@ -477,7 +499,8 @@ static const char *owners_after(struct world *w)
         if (x->verb != WRITE_UPDATE || x->res != &resources[RES_PERSISTENTVOLUMECLAIMS])
             continue;
         VAL_EACH (val_at(x->body, N_metadata, N_ownerReferences), r)
-            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", text[0] ? " " : "", val_cstr(val_get(r, N_kind)));
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", text[0] ? " " : "",
+                     val_cstr(val_get(r, N_kind)));
         return text;
     }
     return "*";
@@ -509,14 +532,15 @@ static void claims_go_with_whom_the_policy_says(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct world *w = world_new();
         char spec[512], meta[400];
-        snprintf(spec, sizeof(spec), "replicas: %d, updateStrategy: {type: RollingUpdate}, " CLAIMS "%s", cases[i].replicas,
-                 cases[i].policy);
+        snprintf(spec, sizeof(spec), "replicas: %d, updateStrategy: {type: RollingUpdate}, " CLAIMS "%s",
+                 cases[i].replicas, cases[i].policy);
         snprintf(meta, sizeof(meta), "ownerReferences: [%s]", cases[i].had);
         add_set(w, "i1", spec, "");
         const char *revision = make_revision(w);
         add_pod(w, 0, revision, READY, USES_CLAIM(0));
         add_pod(w, 1, revision, READY, USES_CLAIM(1));
-        add_claim(w, 0, strstr(cases[i].policy, "whenDeleted: Delete") ? "ownerReferences: [" BY_SET "]" : "");
+        add_claim(w, 0,
+                  strstr(cases[i].policy, "whenDeleted: Delete") ? "ownerReferences: [" BY_SET "]" : "");
         add_claim(w, 1, meta);
         run(w);
         if (strcmp(owners_after(w), cases[i].want) != 0)
@@ -530,7 +554,9 @@ static void a_stale_claim_blocks_its_pod(void **state)
     struct world *w = world_new();
     add_set(w, "i1", PARALLEL(2) ", " CLAIMS POLICY("Retain", "Delete"), "");
     make_revision(w);
-    add_claim(w, 0, "ownerReferences: [{apiVersion: v1, kind: Pod, name: web-0, uid: u-earlier, controller: true}]");
+    add_claim(
+        w, 0,
+        "ownerReferences: [{apiVersion: v1, kind: Pod, name: web-0, uid: u-earlier, controller: true}]");
     assert_string_equal(moves(w), "c+1 +1");
     world_free(w);
 }
@@ -542,8 +568,10 @@ static void takes_only_pods_of_its_name(void **state)
     struct world *w = world_new();
     add_set(w, "i1", ORDERED(1), "");
     make_revision(w);
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: web-0, labels: {app: web}}, status: {phase: Running}}");
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: other-0, labels: {app: web}}, status: {phase: Running}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: web-0, labels: {app: web}}, status: {phase: Running}}");
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: other-0, labels: {app: web}}, status: {phase: Running}}");
     const char *got = run(w);
     assert_non_null(strstr(got, "patch pods x/web-0 "));
     assert_null(strstr(got, "other-0"));
@@ -556,7 +584,8 @@ static void gives_identity_back(void **state)
     add_set(w, "i1", ORDERED(1), "");
     make_revision(w);
     world_addf(w, RES_PODS,
-               "{metadata: {namespace: x, name: web-0, labels: {app: web}, ownerReferences: [{apiVersion: apps/v1, kind: "
+               "{metadata: {namespace: x, name: web-0, labels: {app: web}, ownerReferences: [{apiVersion: "
+               "apps/v1, kind: "
                "StatefulSet, name: web, uid: u-web, controller: true}]}, %s}",
                states[READY]);
     assert_non_null(strstr(run(w), "update pods x/web-0\n"));
@@ -572,9 +601,12 @@ static void finds_the_keys(void **state)
     add_set(w, "i1", ORDERED(1) ", " CLAIMS, "");
     const struct controller *c = &statefulset_controller;
     const struct object *set = world_get(w, RES_STATEFULSETS, "x", "web");
-    struct object *pod = object_relaxed(RES_PODS, "{metadata: {namespace: x, name: web-0, labels: {app: web}}}");
-    struct object *claim = object_relaxed(RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: data-web-0}}");
-    struct object *other = object_relaxed(RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: logs-web-0}}");
+    struct object *pod =
+        object_relaxed(RES_PODS, "{metadata: {namespace: x, name: web-0, labels: {app: web}}}");
+    struct object *claim =
+        object_relaxed(RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: data-web-0}}");
+    struct object *other =
+        object_relaxed(RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: logs-web-0}}");
     assert_string_equal(world_keys(w, c, NULL, set), "x/web");
     assert_string_equal(world_keys(w, c, NULL, pod), "x/web");
     assert_string_equal(world_keys(w, c, claim, NULL), "x/web");
