@@ -136,6 +136,29 @@ static struct object *with_resources_of(const struct object *api, const struct v
     return o;
 }
 
+/* CPUs of its own are given for life. */
+static bool moves_own_cpus(const struct worker *w)
+{
+    if (!cpus_static(w->k) || pod_qos(w->api->val) != QOS_GUARANTEED)
+        return false;
+    for (enum container_kind kind = CK_INIT; kind <= CK_MAIN; kind++)
+        VAL_EACH (pod_containers(w->api->val, kind), c) {
+            const struct val *was = pod_find_container(w->pod->val, val_getstr(c, N_name), NULL);
+            if (quantity_cmp(resource_amount(val_get(c, N_resources), N_requests, "cpu"),
+                             resource_amount(val_get(was, N_resources), N_requests, "cpu")) != 0)
+                return true;
+        }
+    return false;
+}
+
+static void refuse_for_good(struct worker *w, const char *message)
+{
+    int64_t generation = generation_of(w);
+    if (set(&w->resize_pending, "Infeasible", message, generation))
+        tell(w, w->api->val, true, "ResizeInfeasible", "Pod resize Infeasible", generation, str_of(message));
+    worker_wake(w);
+}
+
 /* Tries to grant what is wanted. Returns whether it need not wait any more. */
 static bool try_grant(struct worker *w)
 {
@@ -146,6 +169,11 @@ static bool try_grant(struct worker *w)
     int64_t generation = generation_of(w);
     if (!resize_differs(w->pod->val, w->api->val)) {
         clear(&w->resize_pending);
+        return true;
+    }
+    if (moves_own_cpus(w)) {
+        refuse_for_good(w, "Resize is infeasible for Guaranteed Pods alongside CPU Manager policy \"static\"");
+        arena_done(&a);
         return true;
     }
     admit_world_of(w->k, w, &a, &world);

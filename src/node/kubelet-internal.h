@@ -9,6 +9,7 @@
 #include "client/replica.h"
 #include "node/actions.h"
 #include "node/backoff.h"
+#include "node/cpus.h"
 #include "node/criconfig.h"
 #include "node/devices.h"
 #include "node/gate.h"
@@ -76,6 +77,7 @@ struct kubelet {
     bool events_work;   /* the runtime tells what happens (until it says that it cannot) */
 
     struct devices devices;
+    struct cpu_manager *cpus; /* NULL: policy "none" */
     struct http_server *pod_resources;
     struct map pulls; /* "uid_image" -> struct pull */
     unsigned pulling;

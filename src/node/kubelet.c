@@ -54,6 +54,8 @@ static void complete_texts(struct arena *a, struct kubelet_config *c)
     c->resolv_conf = text_or(a, c->resolv_conf, "/etc/resolv.conf");
     c->cgroup_root = text_or(a, c->cgroup_root, "/");
     c->provider_id = text_or(a, c->provider_id, NULL);
+    c->cpu_policy = text_or(a, c->cpu_policy, "none");
+    c->reserved_cpus = text_or(a, c->reserved_cpus, NULL);
     c->listen = text_or(a, c->listen, "0.0.0.0:10250");
     c->healthz_listen = text_or(a, c->healthz_listen, NULL);
     c->tls_cert = arena_str(a, c->tls_cert);
@@ -310,6 +312,9 @@ static int set_up(struct kubelet *k, const struct kubelet_config *config, struct
         r = set_http(k, e);
     if (r < 0)
         return r;
+    r = cpus_start(k, e);
+    if (r < 0)
+        return r;
     set_addresses(k);
     set_cri_node(k);
     set_node_ref(k);
@@ -344,6 +349,7 @@ static void tear_down(struct kubelet *k)
     csi_free(k);
     podresources_stop(k);
     devices_stop(k);
+    cpus_stop(k);
     pleg_forget_all(k);
     free_workers(k);
     objects_free(k->objects);
@@ -370,6 +376,8 @@ static void start_fibers(struct kubelet *k)
     group_spawn(&k->fibers, "static-pods", sources_static_run, k);
     group_spawn(&k->fibers, "workers", workers_reap, k);
     group_spawn(&k->fibers, "grants", grants_run, k);
+    if (cpus_static(k))
+        group_spawn(&k->fibers, "cpus", cpus_run, k);
     group_spawn(&k->fibers, "garbage", gc_run, k);
     group_spawn(&k->fibers, "log-rotation", logrotate_run, k);
     group_spawn(&k->fibers, "eviction", eviction_run, k);

@@ -45,6 +45,8 @@ struct kubelet_config {
     const char *const *allowed_sysctls; /* unsafe ones, "net.*" */
     const char *const *kube_reserved, *const *system_reserved, *const *eviction_hard; /* "memory=100Mi"; "nodefs.available=10%" */
     const char *const *eviction_soft, *const *eviction_soft_grace, *const *eviction_reclaim; /* "memory.available=1m30s"; minimum */
+    const char *cpu_policy;    /* "static": CPUs of their own for Guaranteed Pods that ask for whole ones [none] */
+    const char *reserved_cpus; /* that no Pod gets for itself: "0-1" [as many as is reserved of cpu] */
     int64_t shutdown_grace, shutdown_critical; /* of the node, and the part for critical Pods; ns [30 s, 10 s] */
     const char *const *shutdown_by_priority;   /* "priority=seconds", instead */
     int64_t eviction_max_grace;  /* seconds that Pods get when a soft threshold evicts them, at most [0] */

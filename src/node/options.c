@@ -31,6 +31,7 @@ struct settings {
     struct flag_list dns, labels, taints, kube_reserved, system_reserved, eviction_hard, sysctls;
     struct flag_list eviction_soft, soft_grace, eviction_reclaim, shutdown_priorities;
     int64_t shutdown_grace, shutdown_critical;
+    const char *cpu_policy, *reserved_cpus;
     bool rotate_client, rotate_server;
     bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, version;
     int64_t evict_grace, evict_transition;
@@ -68,7 +69,7 @@ static const struct settings defaults = {
 #define IGNORED_FLAGS                                                                                        \
     IGNORED("authentication-token-webhook-cache-ttl"), IGNORED("authorization-webhook-cache-authorized-ttl"),      \
         IGNORED("authorization-webhook-cache-unauthorized-ttl"), IGNORED("cgroup-driver"), IGNORED("cloud-provider"), \
-        IGNORED("config-dir"), IGNORED("cpu-manager-policy"), IGNORED("cpu-manager-policy-options"),               \
+        IGNORED("config-dir"), IGNORED("cpu-manager-policy-options"),               \
         IGNORED("cpu-manager-reconcile-period"), IGNORED("enforce-node-allocatable"), IGNORED("event-burst"),      \
         IGNORED("event-qps"),       \
                                   \
@@ -82,7 +83,7 @@ static const struct settings defaults = {
         IGNORED("max-open-files"), IGNORED("maximum-dead-containers"),                                             \
         IGNORED("maximum-dead-containers-per-container"), IGNORED("memory-manager-policy"),                        \
         IGNORED("minimum-container-ttl-duration"), IGNORED("oom-score-adj"), IGNORED("qos-reserved"),              \
-        IGNORED("read-only-port"), IGNORED("registry-burst"), IGNORED("registry-qps"), IGNORED("reserved-cpus"),   \
+        IGNORED("read-only-port"), IGNORED("registry-burst"), IGNORED("registry-qps"),   \
         IGNORED("runtime-cgroups"), IGNORED("runtime-request-timeout"),                                            \
         IGNORED("streaming-connection-idle-timeout"), IGNORED("system-cgroups"), IGNORED("system-reserved-cgroup"), \
         IGNORED("tls-cipher-suites"), IGNORED("tls-min-version"), IGNORED("topology-manager-policy"),              \
@@ -124,6 +125,8 @@ static const struct settings defaults = {
         {"kube-reserved", 0, FLAG_STRINGS, &(s)->kube_reserved, "resource=quantity kept for the node agent"}, \
         {"system-reserved", 0, FLAG_STRINGS, &(s)->system_reserved, "resource=quantity kept for the system"}, \
         {"eviction-hard", 0, FLAG_STRINGS, &(s)->eviction_hard, "signal<quantity at which pods are evicted"}, \
+        {"cpu-manager-policy", 0, FLAG_STRING, &(s)->cpu_policy, "none, or static: whole CPUs for guaranteed pods that ask for them"}, \
+        {"reserved-cpus", 0, FLAG_STRING, &(s)->reserved_cpus, "CPUs that no pod gets for itself"},             \
         {"shutdown-grace-period", 0, FLAG_DURATION, &(s)->shutdown_grace, "time pods have when the node is told to shut down"}, \
         {"shutdown-grace-period-critical-pods", 0, FLAG_DURATION, &(s)->shutdown_critical, "part of it for critical pods"}, \
         {"eviction-soft", 0, FLAG_STRINGS, &(s)->eviction_soft, "the same, after a grace period"},           \
@@ -212,6 +215,8 @@ static const struct file_entry entries[] = {
     {{N_serializeImagePulls}, FILE_BOOL, TO(serial_pulls), "serialize-image-pulls"},
     {{N_maxParallelImagePulls}, FILE_INT, TO(parallel_pulls), NULL},
     {{N_evictionHard}, FILE_MAP, TO(eviction_hard), "eviction-hard"},
+    {{N_cpuManagerPolicy}, FILE_TEXT, TO(cpu_policy), "cpu-manager-policy"},
+    {{N_reservedSystemCPUs}, FILE_TEXT, TO(reserved_cpus), "reserved-cpus"},
     {{N_rotateCertificates}, FILE_BOOL, TO(rotate_client), "rotate-certificates"},
     {{N_serverTLSBootstrap}, FILE_BOOL, TO(rotate_server), "rotate-server-certificates"},
     {{N_shutdownGracePeriod}, FILE_DURATION, TO(shutdown_grace), "shutdown-grace-period"},
@@ -433,6 +438,8 @@ static void set_rest(const struct settings *s, struct kubelet_config *c)
     c->pods_per_core = (int)s->pods_per_core;
     c->pod_pids = s->pids;
     c->log_max_files = (int)s->log_files;
+    c->cpu_policy = s->cpu_policy;
+    c->reserved_cpus = s->reserved_cpus;
     c->shutdown_grace = s->shutdown_grace;
     c->shutdown_critical = s->shutdown_critical;
     c->eviction_max_grace = s->evict_grace;

@@ -25,6 +25,13 @@ static void add_devices(struct arena *a, const struct kubelet *k, struct val *co
     }
 }
 
+static void add_cpus(struct arena *a, struct val *o, const struct cpuset *s)
+{
+    for (int i = 0; i < CPUS_MAX; i++)
+        if (cpuset_has(s, i))
+            val_add(a, val_sub_list(a, o, N_cpu_ids), val_of_int(i));
+}
+
 static void add_pod(struct arena *a, const struct kubelet *k, const struct worker *w, struct val *o)
 {
     val_set_str(a, o, N_name, str_of(w->name));
@@ -37,6 +44,9 @@ static void add_pod(struct arena *a, const struct kubelet *k, const struct worke
             struct val *one = val_add_obj(a, list);
             val_set_str(a, one, N_name, val_getstr(c, N_name));
             add_devices(a, k, one, w->uid, arena_cstr(a, val_getstr(c, N_name)));
+            struct cpuset own;
+            if (cpus_of(k, w->uid, val_getstr(c, N_name), &own))
+                add_cpus(a, one, &own);
         }
 }
 
@@ -88,6 +98,8 @@ static int on_allocatable(void *ctx, struct grpc_exchange *g, struct err *e UNUS
     struct val *answer = val_new(a, VAL_OBJ), *list = val_sub_list(a, answer, N_devices);
     if (rc != 0)
         return rc;
+    struct cpuset cpus = cpus_allocatable(k);
+    add_cpus(a, answer, &cpus);
     MAP_EACH (&k->devices.resources, m) {
         const struct device_resource *r = m->value;
         for (size_t i = 0; r->client && i < r->n; i++) {

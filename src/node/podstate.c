@@ -125,6 +125,7 @@ void rt_container_from_val(struct arena *a, const struct val *v, struct rt_conta
         .uid = val_int(val_get(user, N_uid), 0),
         .gid = val_int(val_get(user, N_gid), 0),
         .groups = val_copy(a, val_get(user, N_supplemental_groups)),
+        .cpuset = arena_str(a, val_getstr(held, N_cpuset_cpus)),
         .cpu_shares = val_int(val_get(held, N_cpu_shares), 0),
         .cpu_quota = val_int(val_get(held, N_cpu_quota), 0),
         .cpu_period = val_int(val_get(held, N_cpu_period), 0),

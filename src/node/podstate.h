@@ -37,6 +37,7 @@ struct rt_container {
     int32_t exit_code;
     struct str reason, message; /* message: of the runtime, until the kubelet has put the termination message there */
     struct str hash, devices;
+    struct str cpuset; /* that the runtime holds it to; empty: it does not say */
     struct str log_path, message_host_path, message_policy; /* message_host_path: the file on this machine */
     int64_t grace;        /* seconds, from the annotation; -1 absent */
     bool has_user;

@@ -38,6 +38,8 @@ static void admit(struct kubelet *k, struct worker *w)
     const char *why = k->shutting_down ? "NodeShutdown" : admit_pod(&a, pod, &world, &message);
     if (!why)
         why = devices_admit(k, w, pod, &a, &message);
+    if (!why)
+        why = cpus_admit(k, w, pod, &a, &message);
     if (k->shutting_down)
         message = STR("Pod was rejected as the node is shutting down.");
     if (why) {
@@ -76,8 +78,10 @@ static void start_if_ready(struct kubelet *k, struct worker *w)
     podstate_unref(w->state);
     w->state = s;
     /* What runs already was admitted by whoever started it. */
-    if (w->pod && s)
+    if (w->pod && s) {
         devices_recall(w);
+        cpus_recall(w);
+    }
     if (w->pod && s)
         grant_recall(w);
     else if (w->pod && !obj_deleting(w->pod->val) && !pod_terminal(w->pod->val))

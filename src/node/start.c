@@ -192,6 +192,7 @@ static int configure(struct attempt *t, const struct image_info *image, const st
     const struct val *pod = t->s->pod;
     struct env_list env;
     struct container_volumes v;
+    struct str cpus = STR_NULL;
     struct cri_container c = {.spec = t->action->spec, .kind = t->action->kind, .image_ref = image->ref,
                               .image_has_uid = image->has_uid, .image_uid = image->uid, .image_user = image->user};
     struct str log_dir =
@@ -206,6 +207,8 @@ static int configure(struct attempt *t, const struct image_info *image, const st
     if (r == 0)
         r = give_devices(t, &c, &env);
     if (r == 0)
+        r = cpus_prepare(t->s->w, pod, c.spec, t->arena, &cpus, &t->e);
+    if (r == 0)
         r = add_hosts(t, v.mounts, &v.n_mounts);
     if (r == 0)
         r = add_termination_message(t, v.mounts, &v.n_mounts);
@@ -217,7 +220,10 @@ static int configure(struct attempt *t, const struct image_info *image, const st
     c.env = &env;
     join_mounts(t, &c, &v);
     struct cri_node node = userns_node(t->s->w, pod);
-    *ret = cri_container_config(t->arena, pod, &c, &node);
+    struct val *config = cri_container_config(t->arena, pod, &c, &node);
+    if (cpus.n)
+        val_set_str(t->arena, val_sub_obj(t->arena, val_sub_obj(t->arena, config, N_linux), N_resources), N_cpuset_cpus, cpus);
+    *ret = config;
     return 0;
 }
 

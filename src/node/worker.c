@@ -196,6 +196,7 @@ static void decide_stage(struct worker *w)
         w->stage = WORKER_TERMINATED;
         w->retry_at.ns = 0;
         devices_release(w);
+        cpus_release(w);
     }
     if (w->stage == WORKER_TERMINATED && w->cleaned)
         w->stage = WORKER_FINISHED;

@@ -414,6 +414,50 @@ static void shutdown_order(void **state)
     arena_done(&arena);
 }
 
+/* Two sockets of two cores of two threads: 0-3 and 4-7, siblings next to each other. */
+static void own_cpus(void **state)
+{
+    static struct cpu_place places[8];
+    struct cpu_topology t = {places, 8};
+    static const struct {
+        const char *free_;
+        size_t n;
+        const char *want; /* NULL: not enough */
+    } cases[] = {
+        {"0-7", 1, "0"},     {"0-7", 2, "0-1"},  {"0-7", 4, "0-3"},  {"0-7", 6, "0-5"}, {"0-7", 8, "0-7"},
+        {"1-7", 4, "4-7"},   /* a whole socket before parts of two */
+        {"1-7", 1, "1"},     /* the thread of a core that is in use already */
+        {"1-7", 3, "1-3"},   {"2,5,7", 2, "2,5"}, {"2", 2, NULL},     {"", 1, NULL},
+    };
+    for (int i = 0; i < 8; i++)
+        places[i] = (struct cpu_place){i, i / 4 * CPUS_MAX + i / 2, i / 4};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct cpuset free_, got = {{0}};
+        assert_int_equal(cpuset_parse(str_of(cases[i].free_), &free_), 0);
+        bool enough = cpus_take(&t, &free_, cases[i].n, &got);
+        struct str text = cpuset_text(&arena, &got);
+        if (enough != (cases[i].want != NULL) || (enough && !str_is(text, cases[i].want)))
+            fail_msg("%zu of %s: " STR_FMT ", not %s", cases[i].n, cases[i].free_, STR_ARG(text), cases[i].want ? cases[i].want : "too few");
+    }
+    struct cpuset s;
+    static const char *const bad[] = {"x", "3-1", "-1", "0-99999", "1,"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad) - 1; i++)
+        assert_int_equal(cpuset_parse(str_of(bad[i]), &s), -EINVAL);
+    assert_int_equal(cpuset_parse(STR("0-2,5,7-8\n"), &s), 0);
+    assert_str(cpuset_text(&arena, &s), "0-2,5,7-8");
+    assert_int_equal(cpuset_count(&s), 6);
+#define WHOLE(cpu) "containers: [{name: c, resources: {requests: {cpu: " cpu ", memory: 1Mi}, limits: {cpu: " cpu ", memory: 1Mi}}}]"
+    static const struct {
+        const char *spec;
+        size_t n;
+    } pods[] = {{WHOLE("2"), 2}, {WHOLE("1500m"), 0}, {"containers: [{name: c, resources: {requests: {cpu: 2}}}]", 0}, {WHOLE("2000m"), 2}};
+    for (size_t i = 0; i < ARRAY_SIZE(pods); i++) {
+        const struct val *pod = pod_of(pods[i].spec);
+        assert_int_equal(cpus_exclusive(pod, pod_find_container(pod, STR("c"), NULL)), pods[i].n);
+    }
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -421,7 +465,7 @@ int main(void)
         cmocka_unit_test(backing_off),   cmocka_unit_test(qos_and_sums),
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
         cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
-        cmocka_unit_test(shutdown_order),
+        cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
