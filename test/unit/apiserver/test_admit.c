@@ -351,9 +351,41 @@ FIBER_TEST(unknown_plugins_are_an_error)
     store_close(store);
 }
 
+/* KEP-1287: what the node can never grant, or does not know, is refused at once. */
+FIBER_TEST(resizes_that_cannot_be)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}"), 201);
+    assert_code(patch(&f, "/api/v1/nodes/n1/status", "merge-patch+json",
+                      "{\"status\":{\"allocatable\":{\"cpu\":\"2\",\"memory\":\"1Gi\"}}}"), 200);
+    assert_code(post(&f, NS "/pods",
+                     "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"nodeName\":\"n1\",\"initContainers\":[{\"name\":\"i\",\"image\":\"x\"}],"
+                     "\"containers\":[{\"name\":\"c\",\"image\":\"x\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]}}"), 201);
+    struct reply r = patch(&f, NS "/pods/r/resize", "strategic-merge-patch+json",
+                           "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"3\",\"memory\":\"2Gi\"}}}]}}");
+    assert_code(r, 403);
+    assert_at(&f, r, "message",
+              "pods \"r\" is forbidden: node didn't have enough allocatable resources: cpu, requested: 3000, allocatable: 2000; memory, "
+              "requested: 2147483648, allocatable: 1073741824");
+    assert_code(patch(&f, NS "/pods/r/resize", "strategic-merge-patch+json",
+                      "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"2\"}}}]}}"), 200);
+    static const char init[] = "{\"spec\":{\"initContainers\":[{\"name\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]}}";
+    r = patch(&f, NS "/pods/r/resize", "strategic-merge-patch+json", init);
+    assert_code(r, 403);
+    assert_at(&f, r, "message",
+              "pods \"r\" is forbidden: pod update requires features InPlacePodVerticalScalingInitContainers which are not available on node "
+              "\"n1\"");
+    assert_code(patch(&f, "/api/v1/nodes/n1/status", "merge-patch+json",
+                      "{\"status\":{\"declaredFeatures\":[\"InPlacePodVerticalScalingInitContainers\"]}}"), 200);
+    assert_code(patch(&f, NS "/pods/r/resize", "strategic-merge-patch+json", init), 200);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resizes_that_cannot_be),
         cmocka_unit_test(pods_get_an_account_and_its_token),
         cmocka_unit_test(priority_comes_from_classes),
         cmocka_unit_test(pods_tolerate_a_lost_node_for_a_while),

@@ -329,9 +329,42 @@ static void counting_up_equals_counting_anew(void **state UNUSED)
     setup_done(&s);
 }
 
+/* A pod that is resized counts for the larger of what it wants, was granted and has (KEP-1287). */
+static void resized_pods(void **state)
+{
+#define ASKS(cpu) "\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"}}}]"
+#define TOLD(granted, has) "\"containerStatuses\":[{\"name\":\"c\",\"allocatedResources\":{\"cpu\":\"" granted "\"},\"resources\":{\"requests\":{\"cpu\":\"" has "\"}}}]"
+    static const struct {
+        const char *spec, *status;
+        int64_t milli;
+    } cases[] = {
+        {ASKS("1"), "", 1000},
+        {ASKS("1"), TOLD("1", "1"), 1000},
+        {ASKS("2"), TOLD("1", "1"), 2000},  /* wants more */
+        {ASKS("1"), TOLD("1", "2"), 2000},  /* has not given back yet */
+        {ASKS("1"), TOLD("3", "2"), 3000},
+        {ASKS("9"), TOLD("1", "1") ",\"conditions\":[{\"type\":\"PodResizePending\",\"status\":\"True\",\"reason\":\"Infeasible\"}]", 1000},
+        {ASKS("9"), TOLD("1", "1") ",\"conditions\":[{\"type\":\"PodResizePending\",\"status\":\"True\",\"reason\":\"Deferred\"}]", 9000},
+        {"\"resources\":{\"requests\":{\"cpu\":\"2\"}}," ASKS("1"), "\"allocatedResources\":{\"cpu\":\"4\"},\"resources\":{\"requests\":{\"cpu\":\"3\"}}", 4000},
+    };
+    struct setup s;
+    setup_init(&s);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct object *o CLEANUP_OBJECT = object_of(
+            RES_PODS, arena_printf(&s.arena, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\",\"uid\":\"p\"},\"spec\":{%s},\"status\":{%s}}",
+                                   cases[i].spec, cases[i].status).p);
+        struct needs *n = needs_new(&s.table, o);
+        if (n->cpu != cases[i].milli)
+            fail_msg("%s, %s: %lld, not %lld", cases[i].spec, cases[i].status, (long long)n->cpu, (long long)cases[i].milli);
+        needs_free(n);
+    }
+    setup_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resized_pods),
         cmocka_unit_test(resources_must_fit),
         cmocka_unit_test(the_emptier_node_wins),
         cmocka_unit_test(taints_keep_away),
