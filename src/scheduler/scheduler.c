@@ -229,6 +229,8 @@ struct tell {
     struct str message;
     struct str *victims;      /* "ns/name/uid": to be deleted first */
     size_t n_victims;
+    struct str *displaced;    /* likewise: less important pods that were nominated to the node, and are no more */
+    size_t n_displaced;
     bool give_up;             /* the room that was made for it is of no use */
     struct volume_plan plan;  /* binding: volumes to be had first; objects referenced */
 };
@@ -392,6 +394,18 @@ static void delete_victim(struct tell *t, struct str text)
                  STR_ARG(r > 0 ? status.message : str_of(strerror(-r))));
 }
 
+/* Its room goes to somebody more important: it is to look for another. */
+static void displace(struct tell *t, struct str text)
+{
+    struct str ns, rest, name, uid;
+    struct status status;
+    status_init(&status, &t->arena);
+    str_cut(text, '/', &ns, &rest);
+    str_cut(rest, '/', &name, &uid);
+    client_patch(t->s->client, CALL(.res = &resources[RES_PODS], .ns = ns, .name = name, .uid = uid, .subresource = "status"),
+                 PATCH_MERGE, STR("{\"status\":{\"nominatedNodeName\":null}}"), &t->arena, NULL, &status);
+}
+
 static void tell_unschedulable(void *arg)
 {
     struct tell *t = arg;
@@ -399,6 +413,8 @@ static void tell_unschedulable(void *arg)
     status_init(&status, &t->arena);
     for (size_t i = 0; i < t->n_victims; i++)
         delete_victim(t, t->victims[i]);
+    for (size_t i = 0; i < t->n_displaced; i++)
+        displace(t, t->displaced[i]);
     int r = client_patch(t->s->client,
                          CALL(.res = &resources[RES_PODS], .ns = t->pod->namespace_, .name = t->pod->name,
                               .subresource = "status"),
@@ -444,6 +460,23 @@ static void assume(struct scheduler *s, struct needs *n, int node)
     start_telling(s, t, bind_pod);
 }
 
+static struct str text_of(struct arena *a, const struct object *pod)
+{
+    return arena_printf(a, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(pod->namespace_), STR_ARG(pod->name), STR_ARG(pod->uid));
+}
+
+static void find_displaced(const struct scheduler *s, const struct needs *n, int node, struct tell *t)
+{
+    const struct node *at = &s->table.nodes[node];
+    t->displaced = ARENA_ARRAY(&t->arena, struct str, at->n_nominated);
+    LIST_EACH(&at->nominated, l)
+    {
+        const struct needs *other = LIST_ENTRY(l, struct needs, nominee);
+        if (other->priority < n->priority)
+            t->displaced[t->n_displaced++] = text_of(&t->arena, other->pod);
+    }
+}
+
 static struct str try_preempting(struct scheduler *s, struct needs *n, const struct decision *d, struct tell *t)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -470,11 +503,9 @@ static struct str try_preempting(struct scheduler *s, struct needs *n, const str
         return preemption_message(&t->arena, &p, s->table.n_present);
     t->node = arena_str(&t->arena, s->table.nodes[p.node].object->name);
     t->victims = ARENA_ARRAY(&t->arena, struct str, p.n_victims);
-    for (size_t i = 0; i < p.n_victims; i++) {
-        const struct object *v = p.victims[i]->pod;
-        t->victims[t->n_victims++] = arena_printf(&t->arena, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(v->namespace_),
-                                                  STR_ARG(v->name), STR_ARG(v->uid));
-    }
+    for (size_t i = 0; i < p.n_victims; i++)
+        t->victims[t->n_victims++] = text_of(&t->arena, p.victims[i]->pod);
+    find_displaced(s, n, p.node, t);
     return STR_NULL;
 }
 

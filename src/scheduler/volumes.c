@@ -48,6 +48,7 @@ struct open_claim {
 /* A CSI volume, for counting. */
 struct csi_volume {
     struct str driver, handle;
+    bool must_be_there; /* its driver asks that its pods wait for nodes that have it */
 };
 
 struct csi_volumes {
@@ -182,7 +183,7 @@ static bool is_among(const struct csi_volumes *l, const struct csi_volume *x)
 
 static void add_csi(struct arena *a, struct csi_volumes *l, struct str driver, struct str handle)
 {
-    struct csi_volume x = {driver, handle};
+    struct csi_volume x = {driver, handle, false};
     if (!driver.n || !handle.n || is_among(l, &x))
         return;
     if (l->n == l->cap) {
@@ -269,6 +270,16 @@ static void read_one_pod(struct volumes *v)
     }
 }
 
+static void read_csi(struct volumes *v)
+{
+    count_pod(v, v->pod, v->a, &v->csi);
+    for (size_t i = 0; i < v->csi.n; i++) {
+        const struct object *driver = get(v->w, RES_CSIDRIVERS, STR_NULL, v->csi.items[i].driver);
+        v->csi.items[i].must_be_there =
+            driver && val_bool(val_at(driver->val, N_spec, N_preventPodSchedulingIfMissing), false);
+    }
+}
+
 struct volumes *volumes_new(const struct world *w, struct needs *pod, struct arena *a)
 {
     const struct val *list = val_get(pod->spec, N_volumes);
@@ -289,7 +300,7 @@ struct volumes *volumes_new(const struct world *w, struct needs *pod, struct are
     }
     if (v->n_open > 1)
         qsort(v->open, v->n_open, sizeof(*v->open), by_claim_size);
-    count_pod(v, pod, a, &v->csi);
+    read_csi(v);
     read_one_pod(v);
     return v;
 }
@@ -374,13 +385,6 @@ static const struct val *driver_on(const struct object *csi_node, struct str dri
     return NULL;
 }
 
-/* A driver may ask that its pods wait for nodes that have it. */
-static bool must_be_there(const struct volumes *v, struct str driver)
-{
-    const struct object *o = get(v->w, RES_CSIDRIVERS, STR_NULL, driver);
-    return o && val_bool(val_at(o->val, N_spec, N_preventPodSchedulingIfMissing), false);
-}
-
 static void read_attachments(struct volumes *v)
 {
     const struct tree *t = all(v->w, RES_VOLUMEATTACHMENTS);
@@ -396,7 +400,7 @@ static void read_attachments(struct volumes *v)
         const struct val *csi = o ? val_at(o->val, N_spec, N_csi) : NULL;
         if (node < 0 || !csi)
             continue;
-        v->attachments[n] = (struct attachment){{val_getstr(spec, N_attacher), val_getstr(csi, N_volumeHandle)},
+        v->attachments[n] = (struct attachment){{val_getstr(spec, N_attacher), val_getstr(csi, N_volumeHandle), false},
                                                 v->attached_to[node]};
         v->attached_to[node] = ++n;
     }
@@ -429,7 +433,7 @@ static struct str limits(const struct volumes *v, int node)
     for (size_t i = 0; i < v->csi.n; i++) {
         struct str driver = v->csi.items[i].driver;
         const struct val *d = driver_on(csi_node, driver), *count = val_at(d, N_allocatable, N_count);
-        if (!d && must_be_there(v, driver))
+        if (!d && v->csi.items[i].must_be_there)
             return arena_printf(v->a, STR_FMT " CSI driver is not installed on the node", STR_ARG(driver));
         if (!count)
             continue;

@@ -179,6 +179,16 @@ FIBER_TEST(each_profile_serves_its_pods)
     tear_down(&t);
 }
 
+static void wait_for_end(struct fixture *t, const char *pod)
+{
+    for (int i = 0; i < 2000; i++) {
+        const struct object *o = fake_get(t->fake, RES_PODS, "x", pod);
+        if (!o || obj_deleting(o->val))
+            return;
+        fiber_sleep(MILLISECONDS(1));
+    }
+}
+
 FIBER_TEST(room_that_was_made_is_kept)
 {
     struct fixture t;
@@ -187,12 +197,7 @@ FIBER_TEST(room_that_was_made_is_kept)
                                     "resources: {requests: {cpu: '2'}}}]}, status: {phase: Running}}");
     fake_put_text(t.fake, RES_PODS, "{metadata: {namespace: x, name: high}, spec: {priority: 100, containers: [{name: c, resources: "
                                     "{requests: {cpu: '2'}}}]}}");
-    for (int i = 0; i < 2000; i++) {
-        const struct object *low = fake_get(t.fake, RES_PODS, "x", "low");
-        if (!low || obj_deleting(low->val))
-            break;
-        fiber_sleep(MILLISECONDS(1));
-    }
+    wait_for_end(&t, "low");
     const struct object *high = fake_get(t.fake, RES_PODS, "x", "high");
     for (int i = 0; i < 2000 && !val_at(high->val, N_status, N_nominatedNodeName) && !node_of(&t, "high").n; i++) {
         fiber_sleep(MILLISECONDS(1));
@@ -207,6 +212,34 @@ FIBER_TEST(room_that_was_made_is_kept)
     tear_down(&t);
 }
 
+static bool wait_for_nomination(struct fixture *t, const char *pod, bool want)
+{
+    for (int i = 0; i < 1000; i++) {
+        if ((val_at(fake_get(t->fake, RES_PODS, "x", pod)->val, N_status, N_nominatedNodeName) != NULL) == want)
+            return true;
+        fiber_sleep(MILLISECONDS(1));
+    }
+    return false;
+}
+
+FIBER_TEST(the_more_important_displaces_who_waits_for_room)
+{
+    struct fixture t;
+    set_up(&t);
+    fake_put_text(t.fake, RES_PODS, "{metadata: {namespace: x, name: low}, spec: {nodeName: a, priority: 0, containers: [{name: c, "
+                                    "resources: {requests: {cpu: '2'}}}]}, status: {phase: Running}}");
+    fake_put_text(t.fake, RES_PODS, "{metadata: {namespace: x, name: waits}, spec: {priority: 5, containers: [{name: c, resources: "
+                                    "{requests: {cpu: '2'}}}]}}");
+    assert_true(wait_for_nomination(&t, "waits", true));
+    fiber_sleep(MILLISECONDS(60));
+    fake_put_text(t.fake, RES_PODS, "{metadata: {namespace: x, name: high}, spec: {priority: 100, containers: [{name: c, resources: "
+                                    "{requests: {cpu: '2'}}}]}}");
+    assert_true(wait_for_nomination(&t, "waits", false)); /* though the room is not there yet */
+    fake_remove(t.fake, RES_PODS, "x", "low");
+    assert_true(wait_for_node(&t, "high", "a"));
+    tear_down(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +249,7 @@ int main(void)
         cmocka_unit_test(a_claim_that_comes_late_wakes_its_pod),
         cmocka_unit_test(each_profile_serves_its_pods),
         cmocka_unit_test(room_that_was_made_is_kept),
+        cmocka_unit_test(the_more_important_displaces_who_waits_for_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
