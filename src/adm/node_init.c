@@ -71,8 +71,17 @@ static bool is_below(const char *path, const char *dir)
     return n > 1 && strncmp(path, dir, n) == 0 && path[n] == '/';
 }
 
-/* What the machine has mounted for its own pods would live on in our copy of its mounts; so it goes. The way
- * to our own folder must stay. */
+/* Mounts of the machine's own pods, of other clusters' and of other container engines: what runs there, not
+ * what the machine is made of. */
+static bool is_of_containers(const struct mntent *m, const struct node *n)
+{
+    return is_below(m->mnt_dir, "/run") || is_below(m->mnt_dir, n->machine_data) ||
+           is_below(m->mnt_dir, n->machine_run) || strstr(m->mnt_dir, "/volumes/kubernetes.io~") ||
+           !strcmp(m->mnt_type, "nsfs") || (!strcmp(m->mnt_type, "overlay") && strcmp(m->mnt_dir, "/"));
+}
+
+/* They would live on in our copy of the machine's mounts, with their memory, devices and network namespaces;
+ * so they go. The way to our own folder must stay. */
 static void drop_mounts(const struct node *n)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -84,9 +93,7 @@ static void drop_mounts(const struct node *n)
     } *list = NULL;
     FILE *f = setmntent("/proc/self/mounts", "re");
     while (f && getmntent_r(f, &m, line, sizeof(line))) {
-        if ((!is_below(m.mnt_dir, "/run") && !is_below(m.mnt_dir, n->machine_data) &&
-             !is_below(m.mnt_dir, n->machine_run)) ||
-            is_below(n->dir, m.mnt_dir) || !strcmp(n->dir, m.mnt_dir))
+        if (!is_of_containers(&m, n) || is_below(n->dir, m.mnt_dir) || !strcmp(n->dir, m.mnt_dir))
             continue;
         struct drop *d = ARENA_NEW(&a, struct drop);
         *d = (struct drop){list, arena_cstr(&a, str_of(m.mnt_dir))};

@@ -21,10 +21,8 @@ struct job {
     int r;
 };
 
-/* On a helper thread: a dump of a router's whole table takes its time. */
-static void run(void *arg)
+static void run_once(struct job *j)
 {
-    struct job *j = arg;
     struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0)
         j->r = -errno;
@@ -32,6 +30,17 @@ static void run(void *arg)
         j->fn(j, s);
     if (s)
         mnl_socket_close(s);
+}
+
+/* On a helper thread: a dump of a router's whole table takes its time. */
+static void run(void *arg)
+{
+    struct job *j = arg;
+    unsigned tries = 0;
+    do { /* with a socket of its own: what is left of an answer is not worth reading */
+        j->r = 0;
+        run_once(j);
+    } while (j->r == -EINTR && ++tries < 10);
 }
 
 static int offload(struct job *j, struct err *e)
@@ -101,29 +110,38 @@ static int take_route(const struct nlmsghdr *h, void *arg)
     return MNL_CB_OK;
 }
 
+/* 0, or -errno; -EINTR when the routes changed while they were read (NLM_F_DUMP_INTR): some may be missing.
+ */
+static int dump(struct job *j, struct mnl_socket *s, uint8_t family, unsigned seq)
+{
+    char buf[32768];
+    struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
+    h->nlmsg_type = RTM_GETROUTE;
+    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    h->nlmsg_seq = seq;
+    struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
+    m->rtm_family = family;
+    m->rtm_protocol = OVERLAY_PROTOCOL;
+    int more = mnl_socket_sendto(s, h, h->nlmsg_len) < 0 ? MNL_CB_ERROR : MNL_CB_OK;
+    while (more > MNL_CB_STOP) {
+        ssize_t n = mnl_socket_recvfrom(s, buf, sizeof(buf));
+        more =
+            n <= 0 ? MNL_CB_ERROR : mnl_cb_run(buf, (size_t)n, seq, mnl_socket_get_portid(s), take_route, j);
+    }
+    if (more < MNL_CB_STOP)
+        return errno == EAFNOSUPPORT || errno == EOPNOTSUPP ? 0 : -errno; /* a kernel without IPv6 */
+    return 0;
+}
+
 static void read_all(struct job *j, struct mnl_socket *s)
 {
-    static const uint8_t families[] = {AF_INET, AF_INET6};
-    char buf[32768];
     int on = 1;
     /* The kernel then looks at the protocol itself and sends no others. Older ones send all, and we look. */
     setsockopt(mnl_socket_get_fd(s), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
-    for (unsigned i = 0; j->r == 0 && i < ARRAY_SIZE(families); i++) {
-        struct nlmsghdr *h = mnl_nlmsg_put_header(buf);
-        h->nlmsg_type = RTM_GETROUTE;
-        h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-        h->nlmsg_seq = i + 1;
-        struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-        m->rtm_family = families[i];
-        m->rtm_protocol = OVERLAY_PROTOCOL;
-        ssize_t n = mnl_socket_sendto(s, h, h->nlmsg_len) < 0 ? -1 : 1;
-        int more = MNL_CB_OK;
-        while (n > 0 && more > MNL_CB_STOP && (n = mnl_socket_recvfrom(s, buf, sizeof(buf))) > 0)
-            more = mnl_cb_run(buf, (size_t)n, i + 1, mnl_socket_get_portid(s), take_route, j);
-        if ((n < 0 || more < MNL_CB_STOP) && errno != EAFNOSUPPORT &&
-            errno != EOPNOTSUPP) /* a kernel without IPv6 */
-            j->r = -errno;
-    }
+    j->have.n = 0;
+    j->r = dump(j, s, AF_INET, 1);
+    if (j->r == 0)
+        j->r = dump(j, s, AF_INET6, 2);
 }
 
 int rtnl_read(struct arena *a, const struct prefixes *within, struct routes *ret, struct err *e)
