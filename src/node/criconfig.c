@@ -376,6 +376,8 @@ static void set_mounts(struct arena *a, struct val *config, const struct cri_con
             add_mapping(a, o, N_uidMappings, userns);
             add_mapping(a, o, N_gidMappings, userns);
         }
+        if (m->relabel)
+            val_set_bool(a, o, N_selinux_relabel, true);
         if (m->image.n) {
             val_set_str(a, val_sub_obj(a, o, N_image), N_image, m->image);
             if (m->image_sub_path.n)

@@ -27,6 +27,7 @@ struct cri_mount {
     struct str image, image_sub_path; /* instead of host_path: the content of an image (KEP-4639) */
     bool read_only;
     bool recursive_read_only;
+    bool relabel; /* where there is SELinux: it becomes the containers' */
     unsigned propagation; /* enum of runtime.v1 MountPropagation */
 };
 

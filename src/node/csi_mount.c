@@ -439,6 +439,8 @@ int set_up_csi(struct volume_job *j, struct err *e)
     int r = fmutex_lock(&u->lock);
     if (r == 0) {
         r = locked(j, u, &c, e);
+        if (r == 0)
+            volume_use_done(u, obj_uid(j->pod));
         fmutex_unlock(&u->lock);
     }
     volume_use_drop(j->k, u);

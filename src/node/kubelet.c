@@ -381,13 +381,15 @@ static void start_fibers(struct kubelet *k)
     group_spawn(&k->fibers, "garbage", gc_run, k);
     group_spawn(&k->fibers, "log-rotation", logrotate_run, k);
     group_spawn(&k->fibers, "eviction", eviction_run, k);
+    if (k->client)
+        group_spawn(&k->fibers, "lease", lease_run, k);
+    if (!k->host->ops->mount)
+        return; /* a machine of the mind has no disk to look after */
     group_spawn(&k->fibers, "storage-limits", storage_limits_run, k);
     group_spawn(&k->fibers, "volumes", node_volumes_run, k);
     group_spawn(&k->fibers, "plugins", plugins_run, k);
     if (k->client)
         group_spawn(&k->fibers, "csi-node", csi_node_run, k);
-    if (k->client)
-        group_spawn(&k->fibers, "lease", lease_run, k);
 }
 
 /* Pods from the API wait for Services to be known (their environment); then all that stand ready start. */

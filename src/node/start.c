@@ -145,11 +145,8 @@ static int find_target(struct attempt *t, struct str *ret)
 static int mount_volumes(struct attempt *t, const struct val *spec, const struct env_list *env, struct container_volumes *ret)
 {
     struct volume_list list = worker_volumes(t->s->w);
-    const struct volume *items = list.items;
     list.recursive_read_only = runtime_mounts_recursively_read_only(t->k, t->s->pod);
-    int r = volume_mounts(t->arena, t->k->host, t->k->cfg.root_dir, t->s->pod, spec, env, &list, ret, &t->e);
-    free((void *)items);
-    return r;
+    return volume_mounts(t->arena, t->k->host, t->k->cfg.root_dir, t->s->pod, spec, env, &list, ret, &t->e);
 }
 
 /* A Pod that cannot have the devices it was promised has failed: another one, elsewhere, may do better. */

@@ -134,13 +134,13 @@ static void check_worker(struct kubelet *k, struct str uid)
     struct worker *w = worker_find(k, uid);
     struct object *pod CLEANUP_OBJECT = object_ref(w->pod);
     struct volume_list list = worker_volumes(w);
-    struct volume_list copies = {ARENA_ARRAY(&a, struct volume, list.n), list.n, false};
+    struct volume *copies = ARENA_ARRAY(&a, struct volume, list.n); /* the worker may go while we wait */
     struct measuring m = {.k = k, .a = &a, .pod = pod->val, .state = podstate_ref(w->state)};
     for (size_t i = 0; i < list.n; i++)
-        ((struct volume *)copies.items)[i] = volume_copy(&a, &list.items[i]);
-    free((void *)list.items);
-    struct str excess = find_excess(&m, &copies);
-    w = worker_find(k, uid); /* we have waited */
+        copies[i] = volume_copy(&a, &list.items[i]);
+    list.items = copies;
+    struct str excess = find_excess(&m, &list);
+    w = worker_find(k, uid);
     if (excess.n && w && w->stage == WORKER_SYNCING && !w->fail_reason && !pod_critical(pod->val)) {
         pod_event(k, pod->val, true, "Evicted", STR_FMT, STR_ARG(excess));
         worker_fail(w, "Evicted", excess, 1, NULL);

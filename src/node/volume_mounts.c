@@ -162,6 +162,7 @@ static int mount_one(struct mounting *m, const struct val *mount, size_t index, 
     }
     out.container_path = at.n && at.p[0] == '/' ? at : arena_printf(m->arena, "/" STR_FMT, STR_ARG(at));
     out.read_only = val_bool(val_get(mount, N_readOnly), false) || is_read_only(v);
+    out.relabel = v->type == VOLUME_EMPTY_DIR || v->type == VOLUME_FILES || (v->type == VOLUME_LOCAL && !v->read_only);
     out.volume = name;
     *ret = out;
     return 0;

@@ -198,9 +198,13 @@ static int bind_local(struct volume_job *j, struct volume_use *u, struct str sou
     if (host_mounted(h, j->v->path.p))
         return 0;
     int r = h->ops->make_dir(h, j->v->path.p, 0750, e);
-    if (r == 0 && (r = host_mount(h, &m, e)) < 0)
+    if (r == 0)
+        r = host_mount(h, &m, e);
+    if (r == 0)
+        r = own_local(j, u, e);
+    if (r < 0)
         host_unmount(h, j->v->path.p, false, NULL);
-    return r == 0 ? own_local(j, u, e) : r;
+    return r;
 }
 
 static int link_device(struct volume_job *j, struct str device, struct err *e)
@@ -244,6 +248,8 @@ int set_up_local(struct volume_job *j, struct err *e)
     int r = fmutex_lock(&u->lock);
     if (r == 0) {
         r = local_with(j, u, e);
+        if (r == 0)
+            volume_use_done(u, obj_uid(j->pod));
         fmutex_unlock(&u->lock);
     }
     volume_use_drop(j->k, u);

@@ -17,6 +17,9 @@ struct node_volumes {
 
 /* ---- uses --------------------------------------------------------------------------------------------------------- */
 
+/* What a Pod is to a volume: it comes for it, or has it. */
+static char use_wants, use_has;
+
 static void use_free(void *p)
 {
     struct volume_use *u = p;
@@ -48,7 +51,7 @@ struct volume_use *volume_use_hold(struct kubelet *k, const struct volume *v, st
 {
     struct volume_use *u = find_or_make(k, v);
     if (!map_has(&u->pods, uid)) {
-        map_put(&u->pods, uid, u);
+        map_put(&u->pods, uid, &use_wants);
         node_touch(k);
     }
     u->holds++;
@@ -78,7 +81,15 @@ bool volume_is_used(struct kubelet *k, struct str unique)
 
 bool volume_used_by_other(const struct volume_use *u, struct str uid)
 {
-    return u->pods.n > (map_has(&u->pods, uid) ? 1u : 0u);
+    MAP_EACH (&u->pods, m)
+        if (m->value == &use_has && !str_eq(m->key, uid))
+            return true;
+    return false;
+}
+
+void volume_use_done(struct volume_use *u, struct str uid)
+{
+    map_put(&u->pods, uid, &use_has);
 }
 
 void volume_uses_forget_pod(struct kubelet *k, struct str uid)
@@ -100,7 +111,7 @@ void volume_use_found(struct kubelet *k, const struct volume *v, struct str uid)
     struct volume_use *u = find_or_make(k, v);
     u->to_unstage = true;
     if (uid.n)
-        map_put(&u->pods, uid, u);
+        map_put(&u->pods, uid, &use_has);
 }
 
 /* ---- undoing ------------------------------------------------------------------------------------------------------- */
@@ -243,7 +254,7 @@ void node_volumes_start(struct kubelet *k)
     find_locals(k, &a, arena_printf(&a, "%s/plugins/kubernetes.io/local-volume/mounts", root).p, STR_NULL);
     csi_find_staged(k);
     arena_done(&a);
-    k->volumes->local_path = k->client ? local_path_follow(k) : NULL;
+    k->volumes->local_path = k->client && k->host->ops->mount ? local_path_follow(k) : NULL;
 }
 
 struct replica *node_local_path_volumes(struct kubelet *k)

@@ -51,7 +51,7 @@ struct volume_use {
     bool block;
     char *driver, *handle, *spec_name; /* driver and handle: CSI */
     struct fmutex lock; /* held while it is staged and published, unstaged */
-    struct map pods;    /* uid -> non-NULL */
+    struct map pods;    /* uid -> &use_wants or &use_has */
     bool staged;        /* by this life of the kubelet */
     bool to_unstage;    /* something may be left to be undone */
     unsigned holds;
@@ -61,7 +61,8 @@ struct volume_use {
 struct volume_use *volume_use_hold(struct kubelet *k, const struct volume *v, struct str uid);
 void volume_use_drop(struct kubelet *k, struct volume_use *u);
 bool volume_is_used(struct kubelet *k, struct str unique); /* by any Pod */
-bool volume_used_by_other(const struct volume_use *u, struct str uid);
+void volume_use_done(struct volume_use *u, struct str uid); /* the Pod has it now */
+bool volume_used_by_other(const struct volume_use *u, struct str uid); /* another Pod has it */
 void volume_uses_forget_pod(struct kubelet *k, struct str uid);
 /* What was found on the disk. */
 void volume_use_found(struct kubelet *k, const struct volume *v, struct str uid);

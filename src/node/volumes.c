@@ -11,6 +11,8 @@
 struct pod_volumes {
     struct pod_volume *items;
     size_t n;
+    struct volume *known; /* of those that are: what others may look at */
+    size_t n_known;
     struct mono since; /* the first pass that left something missing; 0: none did */
     struct mono due;   /* another look without a change */
 };
@@ -39,6 +41,7 @@ static struct pod_volumes *make_list(const struct val *pod)
     const struct val *entries = val_at(pod, N_spec, N_volumes);
     struct pod_volumes *p = NEW(struct pod_volumes);
     p->items = xcalloc(val_len(entries) + 1, sizeof(*p->items));
+    p->known = xcalloc(val_len(entries) + 1, sizeof(*p->known));
     p->due = MONO_NEVER;
     VAL_EACH (entries, entry) {
         struct pod_volume *v = &p->items[p->n++];
@@ -54,20 +57,17 @@ void pod_volumes_free(struct pod_volumes *p)
     for (size_t i = 0; i < p->n; i++)
         arena_done(&p->items[i].arena);
     free(p->items);
+    free(p->known);
     free(p);
 }
 
 struct volume_list worker_volumes(const struct worker *w)
 {
     struct volume_list list = {0};
-    struct volume *items;
-    if (!w->volumes)
-        return list;
-    items = xcalloc(w->volumes->n + 1, sizeof(*items));
-    for (size_t i = 0; i < w->volumes->n; i++)
-        if (w->volumes->items[i].known)
-            items[list.n++] = w->volumes->items[i].v;
-    list.items = items;
+    if (w->volumes) {
+        list.items = w->volumes->known;
+        list.n = w->volumes->n_known;
+    }
     return list;
 }
 
@@ -146,6 +146,7 @@ static int know(struct worker *w, const struct val *pod, struct world *world, st
     if (r == 0) {
         pv->v = volume_copy(&pv->arena, &v);
         pv->known = true;
+        w->volumes->known[w->volumes->n_known++] = pv->v;
     }
     arena_done(&a);
     return r;

@@ -23,7 +23,7 @@ struct pod_volumes; /* what is known of them, as long as its worker lives */
 int volumes_set_up(struct worker *w, const struct val *pod, struct world *world, struct err *e);
 /* Unmounts and removes all of a Pod's, by what is on the disk. Again until 0. */
 int volumes_tear_down(struct kubelet *k, struct str uid, struct err *e);
-/* Borrowed; valid until the next volumes_set_up. */
+/* Those that are known. Borrowed: lives as long as the worker. */
 struct volume_list worker_volumes(const struct worker *w);
 /* When the Pod's volumes want another look without anything having changed. */
 struct mono worker_volumes_due(const struct worker *w);

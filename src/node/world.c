@@ -62,7 +62,6 @@ static int get_file(void *ctx, struct arena *a, struct str volume, struct str pa
         if (str_eq(list.items[i].name, volume))
             r = w->k->host->ops->read_file(w->k->host, a, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(list.items[i].path),
                                            STR_ARG(path)).p, 64 << 10, ret, e);
-    free((void *)list.items);
     return r;
 }
 
