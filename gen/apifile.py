@@ -17,7 +17,7 @@ STANDARD_VERBS = VERBS
 # Attributes of a field: name -> number of values that follow it.
 FIELD_ATTRS = {
     "required": 0, "optional": 0, "omitzero": 0, "nonempty": 0, "immutable": 0, "deprecated": 0,
-    "atomic": 0, "set": 0, "keys": 1, "merge": 1, "mergeset": 0, "retainKeys": 0,
+    "atomic": 0, "granular": 0, "set": 0, "keys": 1, "merge": 1, "mergeset": 0, "retainKeys": 0,
     "default": 1, "enum": 1, "min": 1, "max": 1, "minlen": 1, "maxlen": 1, "format": 1, "oneof": 1,
 }
 TYPE_ATTRS = {"root": 0, "list": 0, "atomic": 0, "union": 0, "or": 0, "apiversion": 1}

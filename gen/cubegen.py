@@ -26,7 +26,7 @@ CARDS = {"": "CARD_ONE", "[]": "CARD_LIST", "{}": "CARD_MAP"}
 # Attributes that are just a flag.
 ATTR_FLAGS = {
     "immutable": "FIELD_IMMUTABLE", "deprecated": "FIELD_DEPRECATED", "nonempty": "FIELD_NONEMPTY",
-    "atomic": "FIELD_ATOMIC", "set": "FIELD_LISTSET", "keys": "FIELD_LISTMAP", "merge": "FIELD_PATCH_MERGE",
+    "atomic": "FIELD_ATOMIC", "granular": "FIELD_GRANULAR", "set": "FIELD_LISTSET", "keys": "FIELD_LISTMAP", "merge": "FIELD_PATCH_MERGE",
     "mergeset": "FIELD_PATCH_MERGE", "retainKeys": "FIELD_PATCH_RETAINKEYS", "oneof": "FIELD_ONEOF",
 }
 TYPE_FLAGS = {"atomic": "TYPE_ATOMIC", "union": "TYPE_UNION", "list": "TYPE_LIST", "or": "TYPE_OR"}

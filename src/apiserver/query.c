@@ -67,6 +67,17 @@ static int check_field_validation(struct request *r, const char *kind)
     return r->status.code;
 }
 
+/* Who applies says who they are; only who applies may say force. */
+static void check_apply(struct request *r)
+{
+    struct str type = r->x ? http_header(&r->x->headers, "content-type") : STR_NULL;
+    bool apply = str_starts(type, STR("application/apply-patch"));
+    if (apply && !r->opt.field_manager.n)
+        cause_required(&r->status, STR("fieldManager"), "is required for apply patch");
+    if (!apply && r->opt.force)
+        cause_forbidden(&r->status, STR("force"), "may not be specified for non-apply patch");
+}
+
 static int check_field_manager(struct request *r, const char *kind)
 {
     enum { MANAGER_MAX = 128 };
@@ -79,6 +90,8 @@ static int check_field_manager(struct request *r, const char *kind)
             cause_invalid(&r->status, STR("fieldManager"), &bad, "should only contain printable characters");
             break;
         }
+    if (str_is(r->info.verb, "patch"))
+        check_apply(r);
     invalid_option(r, kind);
     return r->status.code;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* patch: the three old kinds. Server-side apply is not served yet and says so. */
+/* patch: the three old kinds, and server-side apply (KEP-555). */
+#include "apiserver/track.h"
 #include "apiserver/verbs.h"
 #include "apiserver/write.h"
 #include "names.h"
@@ -7,19 +8,14 @@
 #include "type/meta.h"
 #include "type/patch.h"
 #include "wire/json.h"
+#include "wire/yaml.h"
 
 static int unsupported(struct request *r)
 {
     return status_set(&r->status, 415, "UnsupportedMediaType",
                       "the body of the request was in an unknown format - accepted media types include: "
                       "application/json-patch+json, application/merge-patch+json, "
-                      "application/strategic-merge-patch+json");
-}
-
-static int no_apply(struct request *r)
-{
-    return status_set(&r->status, 415, "UnsupportedMediaType",
-                      "server-side apply is not served yet: use another kind of patch");
+                      "application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
 
 /* $patch, $retainKeys, $setElementOrder/x ...: no fields, but words of strategic patches. */
@@ -73,8 +69,6 @@ int patch_value(struct request *r, const struct type *t, const struct val *doc, 
     case MEDIA_STRATEGIC_PATCH:
         e = patch_strategic(r->arena, t, doc, r->body, &v, &r->status);
         break;
-    case MEDIA_APPLY_PATCH:
-        return no_apply(r);
     default:
         return unsupported(r);
     }
@@ -110,13 +104,72 @@ static int patch_now(struct request *r, const struct object *now, void *arg UNUS
     return 0;
 }
 
+/* ---- apply ------------------------------------------------------------------------------------------- */
+
+static int read_config(struct request *r, struct val **ret)
+{
+    struct json_report rep = {0};
+    struct str json;
+    struct err e = {0};
+    if (yaml_to_json(r->arena, r->body, &rep, &json, &e) < 0 || json_decode(r->arena, NULL, json, 0, NULL, ret, &e) < 0)
+        return status_bad_request(&r->status, "error decoding YAML: %s", e.text);
+    if (rep.n)
+        return status_bad_request(&r->status, "error decoding YAML: %.*s", STR_ARG(rep.problems[0]));
+    if (!val_is(*ret, VAL_MAP))
+        return status_bad_request(&r->status, "error decoding YAML: the configuration is not an object");
+    return 0;
+}
+
+static int check_config_kind(struct request *r, const struct val *config, struct str api_version)
+{
+    struct str kind = val_str(val_key(config, STR("kind"))), version = val_str(val_key(config, STR("apiVersion")));
+    if (!kind.n)
+        return status_bad_request(&r->status, "Object 'Kind' is missing in the configuration");
+    if (!str_is(kind, r->res->kind) || !str_eq(version, api_version))
+        return status_bad_request(&r->status, "invalid object type: %.*s, Kind=%.*s", STR_ARG(version), STR_ARG(kind));
+    return 0;
+}
+
+static int apply_now(struct request *r, const struct object *now, void *arg, struct val **ret)
+{
+    const struct val *live = now ? convert_from_stored(r->arena, r->res, now->val) : NULL, *merged = NULL;
+    struct managed_request m = track_request(r);
+    CLEANUP_BUF struct buf text = BUF_INIT;
+    struct val *v = NULL;
+    int e = managed_apply(r->arena, &m, live, arg, r->opt.force, &merged, &r->managed, &r->status);
+    if (e)
+        return e;
+    r->managed_known = true;
+    json_encode(&text, NULL, merged, 0);
+    if ((e = decode_json(r, r->res->type, arena_str(r->arena, buf_str(&text)), &v)))
+        return e;
+    defaults_apply(r->arena, r->res->type, v);
+    *ret = convert_to_stored(r->arena, r->res, v);
+    return 0;
+}
+
+static int verb_apply(struct request *r)
+{
+    struct val *config = NULL;
+    const struct object *o = NULL;
+    bool created = false;
+    int e = read_config(r, &config);
+    if (!e)
+        e = check_config_kind(r, config, track_request(r).api_version);
+    if (!e)
+        e = write_update(r, apply_now, config, r->sub ? 0 : WRITE_CREATES, &o, &created);
+    if (!e)
+        answer_object(r, created ? 201 : 200, o);
+    return e;
+}
+
 int verb_patch(struct request *r)
 {
     enum media media;
     const struct object *o = NULL;
     int e = decode_media(r, &media);
     if (!e && media == MEDIA_APPLY_PATCH)
-        e = no_apply(r);
+        return verb_apply(r);
     if (!e)
         e = write_update(r, patch_now, NULL, 0, &o, NULL);
     if (!e)

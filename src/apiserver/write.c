@@ -8,6 +8,7 @@
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/removal.h"
+#include "apiserver/track.h"
 #include "apiserver/uuid.h"
 #include "auth/crypto.h"
 #include "base/os.h"
@@ -64,8 +65,7 @@ static struct str new_uid(struct arena *a)
 
 static void fill_system_fields(struct request *r, struct val *v)
 {
-    static const name_id ours[] = {N_deletionTimestamp, N_deletionGracePeriodSeconds, N_selfLink,
-                                   N_managedFields};
+    static const name_id ours[] = {N_deletionTimestamp, N_deletionGracePeriodSeconds, N_selfLink};
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
         val_del(meta, ours[i]);
@@ -204,7 +204,9 @@ static int create_value(struct request *r, struct val *v, unsigned flags, const 
         return status_bad_request(&r->status, "resourceVersion should not be set on objects to be created");
     if (!rev && !r->opt.dry_run)
         val_del(val_sub_obj(r->arena, v, N_metadata), N_resourceVersion);
+    track_write(r, NULL, v);
     fill_system_fields(r, v);
+    track_stamp(r, v);
     return create_once(r, v, flags, ret);
 }
 
@@ -247,7 +249,7 @@ static void keep_system_fields(struct request *r, struct val *v, const struct ob
     if (!val_get(meta, N_deletionGracePeriodSeconds))
         keep(r, meta, now->meta, N_deletionGracePeriodSeconds);
     val_del(meta, N_selfLink);
-    val_del(meta, N_managedFields);
+    track_stamp(r, v);
 }
 
 static int check_identity(struct request *r, const struct val *v, const struct object *now)
@@ -367,6 +369,7 @@ static int create_by_update(struct request *r, change_fn *fn, void *arg, unsigne
             "Precondition failed: UID in precondition: %.*s, UID in object meta: ", STR_ARG(obj_uid(v)));
         return status_conflict(&r->status, r->kind->res, r->info.name, why.p);
     }
+    val_del(val_sub_obj(r->arena, v, N_metadata), N_resourceVersion); /* of what is not there it says nothing */
     return create_value(r, v, flags, ret);
 }
 
@@ -379,6 +382,8 @@ static int update_once(struct request *r, const struct object *now, change_fn *f
         e = match_namespace(r, v);
     if (!e)
         e = check_identity(r, v, now);
+    if (!e)
+        track_write(r, now, v);
     if (!e)
         e = update_checks(r, v, now, flags);
     if (!e)

@@ -100,6 +100,8 @@ static void put_list_marks(struct openapi *o, const struct field *f)
     const struct field_extra *x = field_extra(f);
     if (f->flags & FIELD_ATOMIC)
         oa_str(o, f->card == CARD_LIST ? "x-kubernetes-list-type" : "x-kubernetes-map-type", "atomic");
+    if (f->flags & FIELD_GRANULAR)
+        oa_str(o, "x-kubernetes-map-type", "granular");
     if (f->flags & FIELD_LISTSET)
         oa_str(o, "x-kubernetes-list-type", "set");
     if (!(f->flags & FIELD_LISTMAP) || !x || !x->list_keys)

@@ -231,6 +231,7 @@ static void create_pod(struct arena *a, struct val *pod)
         struct val *c = val_add_obj(a, val_sub_list(a, status, N_conditions));
         val_set_str(a, c, N_type, STR("PodScheduled"));
         val_set_str(a, c, N_status, STR("False"));
+        val_set_time(a, c, N_lastTransitionTime, os_wall());
         val_set_str(a, c, N_reason, STR("SchedulingGated"));
         val_set_str(a, c, N_message, STR("Scheduling is blocked due to non-empty scheduling gates"));
     }

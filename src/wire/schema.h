@@ -54,7 +54,7 @@ enum field_flags {
     FIELD_LISTSET = 1 << 11,
     FIELD_PATCH_MERGE = 1 << 12, /* strategic merge patch: merge (by the patch merge key, or as a set of scalars) */
     FIELD_PATCH_RETAINKEYS = 1 << 13,
-    FIELD_MICRO = 1 << 14,    /* reserved */
+    FIELD_GRANULAR = 1 << 14, /* a struct that is merged field by field here although its type is atomic */
     FIELD_NONEMPTY = 1 << 15, /* validation refuses it when absent or empty ("Required value") */
 };
 

@@ -114,7 +114,7 @@ FIBER_TEST(patches_of_three_kinds)
     assert_code(r, 200);
     assert_at(&f, r, "spec.template.spec.containers.1.name", "c");
     assert_at(&f, r, "metadata.generation", "2");
-    assert_code(patch(&f, MAPS "/a", "apply-patch+yaml", "{}"), 415);
+    assert_code(patch(&f, MAPS "/a", "apply-patch+yaml", "{}"), 422); /* who applies says who they are */
     assert_code(patch(&f, MAPS "/a", "nothing", "{}"), 415);
     fixture_stop(&f);
 }

@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "type/managed.h"
+
+#include "names.h"
+#include "type/meta.h"
+#include "wire/json.h"
+
+#define BEFORE_APPLY "before-first-apply"
+#define ANCIENT "ancient-changes"
+#define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
+
+enum { MAX_UPDATERS = 10 };
+
+struct manager {
+    struct str name, version, subresource;
+    bool applied;
+    struct str time; /* RFC 3339; empty: none */
+    const struct fieldset *set;
+    const struct fieldset *conflict; /* with what is being applied */
+};
+
+struct managers {
+    struct arena *a;
+    struct manager *items;
+    size_t n, cap;
+};
+
+/* ---- the list ---------------------------------------------------------------------------------------------- */
+
+/* Appliers are the same whatever version they speak. */
+static struct manager *find(struct managers *m, const struct manager *like)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        struct manager *x = &m->items[i];
+        if (str_eq(x->name, like->name) && str_eq(x->subresource, like->subresource) && x->applied == like->applied &&
+            (x->applied || str_eq(x->version, like->version)))
+            return x;
+    }
+    return NULL;
+}
+
+static struct manager *add(struct managers *m, struct manager x)
+{
+    if (m->n == m->cap) {
+        struct manager *more = ARENA_ARRAY(m->a, struct manager, m->cap = m->cap ? m->cap * 2 : 8);
+        if (m->n)
+            memcpy(more, m->items, m->n * sizeof(*more));
+        m->items = more;
+    }
+    m->items[m->n] = x;
+    return &m->items[m->n++];
+}
+
+static void drop_empty(struct managers *m)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < m->n; i++)
+        if (!fieldset_empty(m->items[i].set))
+            m->items[kept++] = m->items[i];
+    m->n = kept;
+}
+
+static int decode_entry(struct managers *m, const struct val *entry)
+{
+    struct fieldset *set;
+    struct str op = val_getstr(entry, N_operation), fields = val_getstr(entry, N_fieldsV1);
+    if ((!str_is(op, "Apply") && !str_is(op, "Update")) || !val_getstr(entry, N_apiVersion).n ||
+        !str_is(val_getstr(entry, N_fieldsType), "FieldsV1"))
+        return -EINVAL;
+    int r = fieldset_decode(m->a, fields.n ? fields : STR("{}"), &set, NULL);
+    if (r < 0)
+        return r;
+    add(m, (struct manager){.name = val_getstr(entry, N_manager), .version = val_getstr(entry, N_apiVersion),
+                            .subresource = val_getstr(entry, N_subresource), .applied = str_is(op, "Apply"),
+                            .time = val_getstr(entry, N_time), .set = set});
+    return 0;
+}
+
+/* What cannot be read counts for nothing. */
+static void decode(struct managers *m, const struct val *v)
+{
+    VAL_EACH (val_get(obj_meta(v), N_managedFields), entry)
+        if (decode_entry(m, entry) < 0) {
+            m->n = 0;
+            return;
+        }
+}
+
+static int by_age(const void *px, const void *py)
+{
+    const struct manager *x = px, *y = py;
+    int c = (y->applied) - (x->applied); /* "Apply" before "Update" */
+    if (!c)
+        c = strncmp(x->time.p ? x->time.p : "", y->time.p ? y->time.p : "", 64);
+    if (!c)
+        c = str_cmp(x->name, y->name);
+    if (!c)
+        c = str_cmp(x->version, y->version);
+    return c ? c : str_cmp(x->subresource, y->subresource);
+}
+
+static struct val *encode_entry(struct arena *a, const struct manager *x)
+{
+    struct val *v = val_new(a, VAL_OBJ);
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    fieldset_encode(&b, x->set);
+    val_set_str(a, v, N_manager, x->name);
+    val_set_str(a, v, N_operation, x->applied ? STR("Apply") : STR("Update"));
+    val_set_str(a, v, N_apiVersion, x->version);
+    if (x->time.n)
+        val_set_str(a, v, N_time, x->time);
+    val_set_str(a, v, N_fieldsType, STR("FieldsV1"));
+    val_set(a, v, N_fieldsV1, val_of_raw(arena_str(a, buf_str(&b))));
+    if (x->subresource.n)
+        val_set_str(a, v, N_subresource, x->subresource);
+    return v;
+}
+
+static const struct val *encode(struct managers *m)
+{
+    struct val *list = val_new(m->a, VAL_LIST);
+    qsort(m->items, m->n, sizeof(*m->items), by_age);
+    for (size_t i = 0; i < m->n; i++)
+        val_add(m->a, list, *encode_entry(m->a, &m->items[i]));
+    return m->n ? list : NULL;
+}
+
+/* ---- what nobody manages --------------------------------------------------------------------------------------- */
+
+static const struct fieldset *strip(struct arena *a, const struct fieldset *s)
+{
+    static const char *const type_meta[] = {"f:apiVersion", "f:kind", "f:metadata"},
+        *const meta[] = {"f:name", "f:namespace", "f:creationTimestamp", "f:selfLink", "f:uid", "f:clusterName",
+                         "f:generation", "f:managedFields", "f:resourceVersion"};
+    struct fieldset *gone = fieldset_new(a);
+    struct str path[2] = {STR("f:metadata")};
+    for (size_t i = 0; i < ARRAY_SIZE(type_meta); i++)
+        fieldset_add(a, gone, &(struct str){type_meta[i], strlen(type_meta[i])}, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(meta); i++) {
+        path[1] = str_of(meta[i]);
+        fieldset_add(a, gone, path, 2);
+    }
+    return fieldset_minus(a, s, gone);
+}
+
+static const struct fieldset *ours(struct arena *a, const struct managed_request *r, const struct fieldset *s)
+{
+    return r->not_ours ? fieldset_without(a, s, r->not_ours) : s;
+}
+
+static struct typed_diff compare(struct arena *a, const struct managed_request *r, const struct val *from, const struct val *to)
+{
+    struct typed_diff d;
+    typed_compare(a, r->type, from, to, &d);
+    if (r->not_ours) {
+        d.added = fieldset_without(a, d.added, r->not_ours);
+        d.modified = fieldset_without(a, d.modified, r->not_ours);
+        d.removed = fieldset_without(a, d.removed, r->not_ours);
+    }
+    return d;
+}
+
+static struct str stamp(struct arena *a, struct wall now)
+{
+    char text[TIME_TEXT_MAX];
+    return arena_str(a, str_of(time_format(now, text)));
+}
+
+/* ---- update -------------------------------------------------------------------------------------------------------- */
+
+static bool is_reset(const struct val *v)
+{
+    const struct val *list = val_get(obj_meta(v), N_managedFields);
+    return val_len(list) == 1 && val_len(val_item(list, 0)) == 0;
+}
+
+static void decode_sent(struct managers *m, const struct managed_request *r, const struct val *live, const struct val *v)
+{
+    if (!r->subresource) {
+        decode(m, v);
+        if (m->n || is_reset(v))
+            return;
+    }
+    if (live)
+        decode(m, live);
+}
+
+/* Of many that update only the latest are told apart. */
+static void cap_updaters(struct managers *m)
+{
+    size_t updaters = 0, first = SIZE_MAX;
+    qsort(m->items, m->n, sizeof(*m->items), by_age);
+    for (size_t i = 0; i < m->n; i++)
+        updaters += !m->items[i].applied;
+    for (size_t i = 0; i < m->n && updaters > MAX_UPDATERS; i++) {
+        struct manager *x = &m->items[i];
+        if (x->applied)
+            continue;
+        if (first == SIZE_MAX || !str_eq(m->items[first].version, x->version)) {
+            first = i;
+            continue;
+        }
+        struct manager *bucket = &m->items[first];
+        bucket->name = STR(ANCIENT);
+        bucket->subresource = STR_NULL;
+        bucket->set = fieldset_union(m->a, bucket->set, x->set);
+        bucket->time = x->time;
+        x->set = NULL;
+        updaters--;
+    }
+    drop_empty(m);
+}
+
+static void take_from_all(struct managers *m, const struct fieldset *set, const struct manager *but)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (&m->items[i] != but)
+            m->items[i].set = fieldset_minus(m->a, m->items[i].set, set);
+}
+
+static void update(struct managers *m, const struct managed_request *r, const struct val *from, const struct val *to,
+                   struct str name)
+{
+    struct typed_diff d = compare(m->a, r, from, to);
+    const struct fieldset *won = fieldset_union(m->a, d.modified, d.added);
+    if (fieldset_empty(won) && fieldset_empty(d.removed))
+        return;
+    take_from_all(m, won, NULL);
+    take_from_all(m, d.removed, NULL);
+    won = strip(m->a, won);
+    if (!fieldset_empty(won)) {
+        struct manager like = {.name = name, .version = r->api_version, .subresource = str_of(r->subresource ? r->subresource : "")};
+        struct manager *x = find(m, &like);
+        if (!x)
+            x = add(m, like);
+        x->set = fieldset_union(m->a, x->set, won);
+        x->time = stamp(m->a, r->now);
+    }
+    drop_empty(m);
+    cap_updaters(m);
+}
+
+static struct str name_of(const struct managed_request *r)
+{
+    return r->manager.n ? r->manager : STR("unknown");
+}
+
+const struct val *managed_update(struct arena *a, const struct managed_request *r, const struct val *live, const struct val *v)
+{
+    struct managers m = {.a = a};
+    decode_sent(&m, r, live, v);
+    /* An object that nobody keeps count of stays so until it is applied. */
+    if (m.n == 0 && live)
+        return NULL;
+    update(&m, r, live, v, name_of(r));
+    return encode(&m);
+}
+
+/* ---- apply --------------------------------------------------------------------------------------------------------------- */
+
+static const struct val *plain(struct arena *a, const struct type *t, const struct val *v)
+{
+    struct val *out = NULL;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    json_encode(&b, t, v ? v : &(struct val){.kind = VAL_OBJ}, 0);
+    json_decode(a, NULL, arena_str(a, buf_str(&b)), 0, NULL, &out, NULL);
+    struct val *meta = out ? (struct val *)val_key(out, STR("metadata")) : NULL;
+    if (meta)
+        val_unput(meta, STR("managedFields"));
+    return out;
+}
+
+static const struct fieldset *all_sets(struct managers *m)
+{
+    struct fieldset *s = fieldset_new(m->a);
+    for (size_t i = 0; i < m->n; i++)
+        s = fieldset_union(m->a, s, m->items[i].set);
+    return s;
+}
+
+static const struct fieldset *fields_with_parents(struct arena *a, const struct type *t, const struct val *v)
+{
+    struct fieldset *s = NULL;
+    if (!v || typed_fields(a, t, v, &s, NULL) < 0)
+        return fieldset_new(a);
+    return typed_with_parents(a, t, s);
+}
+
+/* What the applier had applied before and leaves out now goes, unless somebody else has it. */
+static const struct val *prune(struct managers *m, const struct type *t, const struct val *merged, const struct fieldset *last)
+{
+    struct arena *a = m->a;
+    if (fieldset_empty(last))
+        return merged;
+    const struct fieldset *had = typed_with_parents(a, t, last), *in_merged = fields_with_parents(a, t, merged);
+    const struct val *pruned = typed_remove(a, t, merged, had);
+    const struct fieldset *kept = fieldset_union(a, fields_with_parents(a, t, pruned), typed_with_parents(a, t, all_sets(m)));
+    pruned = typed_remove(a, t, merged, fieldset_minus(a, in_merged, kept));
+    const struct fieldset *gone = fieldset_minus(a, in_merged, fields_with_parents(a, t, pruned));
+    return typed_remove(a, t, merged, fieldset_common(a, gone, had));
+}
+
+struct complaint {
+    struct status *s;
+    const struct manager *m;
+    struct buf *text;
+    size_t n;
+    bool list;
+};
+
+static void print_manager(struct buf *b, const struct manager *m)
+{
+    json_encode_str(b, m->name, JSON_NO_HTML);
+    if (m->subresource.n)
+        buf_printf(b, " with subresource \"" STR_FMT "\"", STR_ARG(m->subresource));
+    if (!m->applied)
+        buf_printf(b, " using " STR_FMT, STR_ARG(m->version));
+}
+
+static void complain(void *arg, const struct str *path, size_t n)
+{
+    struct complaint *c = arg;
+    struct buf field CLEANUP_BUF = BUF_INIT, who CLEANUP_BUF = BUF_INIT;
+    fieldset_path_text(&field, path, n);
+    print_manager(&who, c->m);
+    cause_add(c->s, "FieldManagerConflict", arena_str(c->s->arena, buf_str(&field)), "conflict with " STR_FMT, STR_ARG(buf_str(&who)));
+    if (c->list)
+        buf_printf(c->text, "\n- " STR_FMT, STR_ARG(buf_str(&field)));
+    else
+        buf_printf(c->text, "conflict with " STR_FMT ": " STR_FMT, STR_ARG(buf_str(&who)), STR_ARG(buf_str(&field)));
+}
+
+static void count_one(void *arg, const struct str *path UNUSED, size_t n UNUSED)
+{
+    ++*(size_t *)arg;
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return str_cmp(((const struct manager *)x)->name, ((const struct manager *)y)->name);
+}
+
+static int refuse(struct managers *m, struct status *s)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    size_t n = 0, told = 0;
+    qsort(m->items, m->n, sizeof(*m->items), by_name);
+    for (size_t i = 0; i < m->n; i++)
+        fieldset_each(m->items[i].conflict, count_one, &n);
+    for (size_t i = 0; i < m->n; i++) {
+        struct complaint c = {.s = s, .m = &m->items[i], .text = &b, .list = n > 1};
+        if (fieldset_empty(c.m->conflict))
+            continue;
+        if (c.list) {
+            buf_puts(&b, told++ ? "\nconflicts with " : "conflicts with ");
+            print_manager(&b, c.m);
+            buf_puts(&b, ":");
+        }
+        fieldset_each(c.m->conflict, complain, &c);
+    }
+    return status_set(s, 409, "Conflict", "Apply failed with %zu conflict%s: " STR_FMT, n, n > 1 ? "s" : "", STR_ARG(buf_str(&b)));
+}
+
+/* kubectl's client-side apply left in an annotation what it had applied: that much is no conflict for kubectl itself. */
+static const struct fieldset *left_by_kubectl(struct arena *a, const struct managed_request *r, const struct val *live)
+{
+    const struct val *last = val_key(val_key(val_key(live, STR("metadata")), STR("annotations")), STR(LAST_APPLIED));
+    struct val *v = NULL;
+    struct fieldset *s = NULL;
+    struct typed_diff d;
+    if (!str_is(r->manager, "kubectl") || !val_str(last).n || json_decode(a, NULL, val_str(last), 0, NULL, &v, NULL) < 0 ||
+        !str_eq(val_str(val_key(v, STR("apiVersion"))), r->api_version) || typed_fields(a, r->type, v, &s, NULL) < 0)
+        return NULL;
+    typed_compare(a, r->type, v, live, &d);
+    return fieldset_minus(a, fieldset_minus(a, s, d.modified), fieldset_union(a, d.added, d.removed));
+}
+
+static bool find_conflicts(struct managers *m, const struct fieldset *won, const struct manager *applier,
+                           const struct fieldset *allowed)
+{
+    bool all_allowed = true, any = false;
+    for (size_t i = 0; i < m->n; i++) {
+        struct manager *x = &m->items[i];
+        x->conflict = x == applier ? NULL : fieldset_common(m->a, x->set, won);
+        any = any || !fieldset_empty(x->conflict);
+        all_allowed = all_allowed && fieldset_empty(fieldset_minus(m->a, x->conflict, allowed));
+    }
+    if (any && allowed && all_allowed)
+        return false;
+    for (size_t i = 0; allowed && i < m->n; i++)
+        m->items[i].conflict = fieldset_minus(m->a, m->items[i].conflict, allowed);
+    return any;
+}
+
+/* The applier, with what it applied before in *ret_last. */
+static struct manager *applier_of(struct managers *m, const struct managed_request *r, const struct fieldset **ret_last)
+{
+    struct manager like = {.name = name_of(r), .version = r->api_version, .applied = true,
+                           .subresource = str_of(r->subresource ? r->subresource : "")};
+    struct manager *x = find(m, &like);
+    if (!x)
+        x = add(m, like);
+    *ret_last = x->set;
+    x->version = r->api_version;
+    return x;
+}
+
+static void sync_annotation(struct arena *a, const struct managed_request *r, struct val *v, const struct val *config)
+{
+    struct val *annotations = (struct val *)val_key(val_key(v, STR("metadata")), STR("annotations"));
+    if (!str_is(r->manager, "kubectl") || !val_str(val_key(annotations, STR(LAST_APPLIED))).n)
+        return;
+    struct val *copy = val_copy(a, config);
+    struct val *theirs = (struct val *)val_key(val_key(copy, STR("metadata")), STR("annotations"));
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    if (theirs)
+        val_unput(theirs, STR(LAST_APPLIED));
+    json_encode(&b, NULL, copy, JSON_SORTED);
+    buf_puts(&b, "\n");
+    val_put_str(a, annotations, STR(LAST_APPLIED), buf_str(&b));
+}
+
+static int check_config(struct arena *a, const struct managed_request *r, const struct val *config, struct fieldset **ret,
+                        struct status *s)
+{
+    struct err e = {{0}};
+    struct str version = val_str(val_key(config, STR("apiVersion"))), unknown = typed_unknown(a, r->type, config);
+    if (!str_eq(version, r->api_version))
+        return status_bad_request(s, "Incorrect version specified in apply patch. Specified patch version: " STR_FMT ", expected: " STR_FMT,
+                                  STR_ARG(version), STR_ARG(r->api_version));
+    if (val_key(val_key(config, STR("metadata")), STR("managedFields")))
+        return status_bad_request(s, "metadata.managedFields must be nil");
+    if (unknown.n)
+        return status_internal(s, "failed to create typed patch object: " STR_FMT ": field not declared in schema", STR_ARG(unknown));
+    if (typed_fields(a, r->type, config, ret, &e) < 0)
+        return status_internal(s, "failed to create typed patch object: %s", e.text);
+    return 0;
+}
+
+int managed_apply(struct arena *a, const struct managed_request *r, const struct val *live, const struct val *config,
+                  bool force, const struct val **ret, const struct val **ret_managed, struct status *s)
+{
+    struct managers m = {.a = a};
+    struct fieldset *set;
+    const struct fieldset *last;
+    int rc = check_config(a, r, config, &set, s);
+    if (rc)
+        return rc;
+    if (live)
+        decode(&m, live);
+    if (live && m.n == 0) /* fields of an object that nobody kept count of are somebody's nevertheless */
+        update(&m, r, NULL, live, STR(BEFORE_APPLY));
+    const struct val *was = plain(a, r->type, live), *merged = typed_merge(a, r->type, was, config);
+    struct manager *applier = applier_of(&m, r, &last);
+    applier->set = ours(a, r, set);
+    struct val *is = val_copy(a, prune(&m, r->type, merged, last));
+    struct typed_diff d = compare(a, r, was, is);
+    const struct fieldset *won = fieldset_union(a, d.modified, d.added);
+    if (!force && find_conflicts(&m, won, applier, left_by_kubectl(a, r, was)))
+        return refuse(&m, s);
+    take_from_all(&m, won, applier);
+    take_from_all(&m, d.removed, applier);
+    applier->set = strip(a, applier->set);
+    if (!fieldset_empty(won) || !fieldset_empty(d.removed)) /* who changes nothing is not newer than before */
+        applier->time = stamp(a, r->now);
+    drop_empty(&m);
+    sync_annotation(a, r, is, config);
+    *ret = is;
+    *ret_managed = encode(&m);
+    return 0;
+}
