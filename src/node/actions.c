@@ -392,6 +392,49 @@ static void decide_with_sandbox(struct deciding *d)
     }
 }
 
+/* ---- all over again ------------------------------------------------------------------------------------- */
+
+static bool is_source(const struct val *pod, const struct rt_container *c)
+{
+    enum container_kind kind;
+    const struct val *spec = pod_find_container(pod, c->name, &kind);
+    return spec && kind != CK_EPHEMERAL && c->state == RT_EXITED && container_restarts_all(spec, c->exit_code);
+}
+
+bool pod_restarts_all(const struct val *pod, const struct podstate *s)
+{
+    for (enum container_kind k = CK_INIT; k <= CK_MAIN; k++)
+        VAL_EACH (pod_containers(pod, k), spec) {
+            const struct rt_container *c = podstate_find(s, val_getstr(spec, N_name));
+            if (c && is_source(pod, c))
+                return true;
+        }
+    return false;
+}
+
+static void add_resets(struct deciding *d, enum container_kind kind, bool sources)
+{
+    const struct podstate *s = d->in->state;
+    VAL_EACH (pod_containers(d->in->pod, kind), spec)
+        for (size_t i = 0; i < s->n_containers; i++)
+            if (str_eq(s->containers[i].name, val_getstr(spec, N_name)) && is_source(d->in->pod, &s->containers[i]) == sources)
+                d->out->resets[d->out->n_resets++] = &s->containers[i];
+}
+
+/* Main containers before init containers; what asked for it goes last, so that it is not forgotten half way. */
+static bool decide_reset(struct deciding *d)
+{
+    const struct podstate *s = d->in->state;
+    if (!s || obj_deleting(d->in->pod) || !pod_may_restart_all(d->in->pod) || !(d->in->restarting || pod_restarts_all(d->in->pod, s)))
+        return false;
+    d->out->resets = ARENA_ARRAY(d->arena, const struct rt_container *, s->n_containers + 1);
+    add_resets(d, CK_MAIN, false);
+    add_resets(d, CK_INIT, false);
+    add_resets(d, CK_MAIN, true);
+    add_resets(d, CK_INIT, true);
+    return d->out->n_resets > 0;
+}
+
 void actions_compute(struct arena *a, const struct actions_input *in, struct actions *ret)
 {
     size_t most = val_len(pod_containers(in->pod, CK_INIT)) + val_len(pod_containers(in->pod, CK_MAIN)) +
@@ -406,6 +449,10 @@ void actions_compute(struct arena *a, const struct actions_input *in, struct act
     const char *stale = sandbox_stale(in->pod, in->state, &ret->attempt);
     if (in->state && in->state->n_sandboxes)
         ret->sandbox_id = in->state->sandboxes[0].id;
+    if (!stale && decide_reset(&d)) {
+        ret->resize = false;
+        return;
+    }
     if (stale)
         decide_without_sandbox(&d);
     else

@@ -21,6 +21,7 @@ struct actions_input {
     /* Resources in force for a container that runs, or (empty name) for the Pod as a whole; *ret_known false: nobody knows,
      * they are taken to be as granted. NULL: always unknown. */
     const struct val *(*in_force)(void *ctx, struct str container, bool *ret_known);
+    bool restarting; /* it was begun to let the whole Pod begin anew (condition AllContainersRestarting) */
     bool cgroup_differs; /* the Pod's own cgroup is not as the Pod says */
     void *ctx;
 };
@@ -55,11 +56,15 @@ struct actions {
     size_t n_kills;
     struct start_action *starts; /* in order: ephemeral, init, main */
     size_t n_starts;
+    const struct rt_container **resets; /* to be ended and forgotten, in this order: the Pod begins anew in its sandbox */
+    size_t n_resets;
     struct update_action *updates;
     size_t n_updates;
     bool resize; /* updates, or the Pod's cgroup alone: to be done before the starts */
 };
 
+/* Has a container ended so that all of them begin anew? */
+bool pod_restarts_all(const struct val *pod, const struct podstate *s);
 /* Is something that runs not yet as granted? */
 bool resize_in_progress(const struct actions_input *in);
 void actions_compute(struct arena *a, const struct actions_input *in, struct actions *ret);

@@ -260,6 +260,7 @@ void grants_run(void *kubelet);     /* a fiber: looks at what waits now and then
 const struct val *worker_in_force(void *worker, struct str container, bool *ret_known);
 void worker_set_in_force(struct worker *w, struct str container, const struct val *pod); /* as the Pod says */
 bool worker_cgroup_differs(const struct worker *w);
+bool worker_restarting(const struct worker *w); /* all of it begins anew, as its status says */
 
 /* The cgroups between the root and the Pods: makes them, and keeps the burstable level's weight. */
 int qos_update(struct kubelet *k, struct err *e);

@@ -260,7 +260,8 @@ static void keep_extended(struct arena *a, struct val *capacity, struct val *all
 /* What is new enough that other nodes of the cluster may lack it (KEP-5328). Sorted. */
 static struct val *declared_features(struct arena *a)
 {
-    static const char *const names[] = {"InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers"};
+    static const char *const names[] = {"InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers",
+                                        "RestartAllContainersOnContainerExits"};
     struct val *list = val_new(a, VAL_LIST);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         val_add_str(a, list, str_of(names[i]));

@@ -79,6 +79,24 @@ bool container_restarts(const struct val *pod, const struct val *container, int6
     return str_is(policy, "OnFailure") ? exit_code != 0 : true;
 }
 
+bool container_restarts_all(const struct val *container, int64_t exit_code)
+{
+    VAL_EACH (val_get(container, N_restartPolicyRules), rule)
+        if (rule_matches(rule, exit_code)) /* the first that fits */
+            return str_is(val_getstr(rule, N_action), "RestartAllContainers");
+    return false;
+}
+
+bool pod_may_restart_all(const struct val *pod)
+{
+    for (enum container_kind k = CK_INIT; k <= CK_MAIN; k++)
+        VAL_EACH (pod_containers(pod, k), c)
+            VAL_EACH (val_get(c, N_restartPolicyRules), rule)
+                if (str_is(val_getstr(rule, N_action), "RestartAllContainers"))
+                    return true;
+    return false;
+}
+
 bool container_restarts_when_killed(const struct val *pod, const struct val *container)
 {
     struct str own = val_getstr(container, N_restartPolicy);

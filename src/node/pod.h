@@ -35,6 +35,9 @@ const struct val *status_find(const struct val *statuses, struct str name);
 bool container_is_sidecar(const struct val *container); /* an init container with restartPolicy Always (KEP-753) */
 /* Does a container that ended with this code run again? Container rules and policy before the Pod's (KEP-5307). */
 bool container_restarts(const struct val *pod, const struct val *container, int64_t exit_code);
+/* Does a container that ended with this code make the whole Pod begin anew, in place (KEP-5532)? */
+bool container_restarts_all(const struct val *container, int64_t exit_code);
+bool pod_may_restart_all(const struct val *pod); /* has it a rule that does so? */
 /* May anything of it be started again after a probe or definition made us kill it? */
 bool container_restarts_when_killed(const struct val *pod, const struct val *container);
 

@@ -94,6 +94,20 @@ static struct val *base_status(struct arena *a, const struct val *spec, const st
     return s;
 }
 
+#define RESTARTING_ALL "RestartingAllContainers"
+
+/* It was taken away so that the whole Pod begins anew. */
+static void set_reset(struct arena *a, struct val *s, const struct val *old)
+{
+    static const char message[] = "The container is removed because RestartAllContainers in place";
+    struct val *t = set_state(a, s, N_lastState, N_terminated);
+    val_set_int(a, t, N_exitCode, 137);
+    val_set_str(a, t, N_reason, STR(RESTARTING_ALL));
+    val_set_str(a, t, N_message, str_of(message));
+    set_waiting(a, s, STR(RESTARTING_ALL), str_of(message));
+    val_set_int(a, s, N_restartCount, val_int(val_get(old, N_restartCount), 0) + 1);
+}
+
 /* The runtime no longer knows a container that we saw running: it ended, and nobody can tell how. */
 static void infer_lost(struct arena *a, struct val *s, const struct val *old, const struct val *pod)
 {
@@ -199,6 +213,13 @@ static struct val *container_status(struct arena *a, const struct status_input *
         if (str_eq(in->state->containers[i].name, name))
             found[n++] = &in->state->containers[i];
     struct val *s = base_status(a, spec, old, waiting);
+    if (!found[0] && in->restarting && old && kind != CK_EPHEMERAL) {
+        if (state_of(old, N_waiting)) /* told already */
+            return val_copy_shallow(a, old);
+        s = base_status(a, spec, NULL, waiting);
+        set_reset(a, s, old);
+        return s;
+    }
     if (!found[0]) {
         infer_lost(a, s, old, in->pod);
     } else {
@@ -282,6 +303,11 @@ struct tally {
     unsigned unknown, running, waiting, stopped, stopped_for_good, succeeded;
 };
 
+static bool was_reset(const struct val *ended)
+{
+    return str_is(val_getstr(ended, N_reason), RESTARTING_ALL);
+}
+
 static void tally_init(struct tally *t, const struct val *pod, const struct val *spec, const struct val *s)
 {
     const struct val *ended = state_of(s, N_terminated);
@@ -292,7 +318,9 @@ static void tally_init(struct tally *t, const struct val *pod, const struct val 
         return;
     }
     int64_t code = val_int(val_get(ended, N_exitCode), 0);
-    if (code != 0 && !container_restarts(pod, spec, code))
+    if (was_reset(ended))
+        t->init_pending++;
+    else if (code != 0 && !container_restarts(pod, spec, code))
         t->init_failed++;
 }
 
@@ -331,7 +359,7 @@ static void tally_main(struct tally *t, const struct val *pod, const struct val 
     if (ended) {
         int64_t code = val_int(val_get(ended, N_exitCode), 0);
         t->stopped++;
-        t->stopped_for_good += !container_restarts(pod, spec, code);
+        t->stopped_for_good += !was_reset(ended) && !container_restarts(pod, spec, code);
         t->succeeded += now && code == 0;
     } else if (state_of(s, N_waiting)) {
         t->waiting++;
@@ -370,7 +398,7 @@ const char *podstatus_phase(const struct val *pod, const struct val *status, boo
 
 static const char *const own_conditions[] = {
     "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "PodResizePending",
-    "PodResizeInProgress", NULL,
+    "PodResizeInProgress", "AllContainersRestarting", NULL,
 };
 
 static bool is_own(struct str type)
@@ -547,6 +575,26 @@ static void add_resize(struct arena *a, struct val *list, const char *type, cons
         val_set_str(a, o, N_message, str_of(c->message));
 }
 
+/* Until all that was there is gone. */
+static struct condition all_restarting(const struct status_input *in, const struct val *status)
+{
+    struct condition c = {.type = "AllContainersRestarting"};
+    struct str phase = val_getstr(status, N_phase);
+    bool any = false;
+    for (size_t i = 0; in->state && i < in->state->n_containers; i++) {
+        enum container_kind kind;
+        any = any || (pod_find_container(in->pod, in->state->containers[i].name, &kind) && kind != CK_EPHEMERAL);
+    }
+    if (pod_phase_is_terminal(phase)) {
+        c.reason = str_is(phase, "Succeeded") ? "PodCompleted" : "PodFailed";
+    } else if (in->restarting && any) {
+        c.is_true = true;
+        c.reason = "RestartAllContainersStarted";
+        c.message = STR("container exited with restart policy rule");
+    }
+    return c;
+}
+
 static void set_conditions(struct arena *a, const struct status_input *in, const struct val *old, struct val *status)
 {
     const struct val *theirs = val_get(pod_status(in->pod), N_conditions), *before = val_get(old, N_conditions);
@@ -574,6 +622,10 @@ static void set_conditions(struct arena *a, const struct status_input *in, const
     const struct condition *all[] = {&sandbox, &init, &ready, &containers, &scheduled};
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         add_condition(a, list, all[i], before ? before : theirs, in->pod, in->now);
+    if (pod_may_restart_all(in->pod)) {
+        struct condition again = all_restarting(in, status);
+        add_condition(a, list, &again, before ? before : theirs, in->pod, in->now);
+    }
     val_set_ref(a, status, N_conditions, list);
 }
 

@@ -32,6 +32,7 @@ struct status_input {
     const struct cgroup_limits *cgroup; /* what the Pod's own cgroup has; NULL: not known */
     void *ctx;
     const char *runtime; /* "containerd" of "containerd://id" */
+    bool restarting;     /* all of its containers begin anew, in place */
     bool ended;          /* nothing of it will be started again (deleted, evicted, past its deadline) */
     /* Set: the Pod has failed for a reason outside of its containers. */
     const char *fail_reason;

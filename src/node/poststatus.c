@@ -71,6 +71,7 @@ void worker_make_status(struct worker *w)
         .state = w->state,
         .probe = worker_probe_result,
         .waiting = wait_reason_of,
+        .restarting = worker_restarting(w) || (w->stage == WORKER_SYNCING && pod_restarts_all(pod, w->state)),
         .in_force = worker_in_force,
         .pending = &w->resize_pending,
         .progress = &w->resize_progress,

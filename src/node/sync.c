@@ -146,6 +146,21 @@ static void remove_dead_sandboxes(struct worker *w, const struct podstate *s)
     }
 }
 
+/* All of it ends at once and is forgotten; the logs stay. */
+static int carry_out_resets(struct worker *w, const struct val *pod, const struct actions *act, struct err *e)
+{
+    for (size_t i = 0; i < act->n_resets; i++) {
+        const struct rt_container *c = act->resets[i];
+        struct kill_request r = {.w = w, .spec = pod_find_container(pod, c->name, NULL), .container = c, .grace = 0};
+        int rc = c->state == RT_EXITED ? 0 : kill_container(&r, e);
+        if (rc == 0)
+            rc = runtime_remove_container(w->k->rt, c->id, e);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int carry_out_kills(struct worker *w, const struct val *pod, const struct actions *act, struct err *e)
 {
     if (act->kill_pod) {
@@ -182,7 +197,7 @@ static int carry_out_starts(struct starting *s, const struct actions *act)
 
 static bool anything(const struct actions *act)
 {
-    return act->kill_pod || act->create_sandbox || act->n_kills || act->n_starts || act->resize;
+    return act->n_resets || act->kill_pod || act->create_sandbox || act->n_kills || act->n_starts || act->resize;
 }
 
 /* After what was done: what is now, without waiting for anybody to notice. */
@@ -199,13 +214,19 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
 {
     struct actions act;
     actions_compute(a, &(struct actions_input){.pod = pod, .state = *state, .probe = worker_probe_result,
-                                               .in_force = worker_in_force, .cgroup_differs = worker_cgroup_differs(w), .ctx = w},
+                                               .in_force = worker_in_force, .cgroup_differs = worker_cgroup_differs(w), .ctx = w,
+                                               .restarting = worker_restarting(w)},
                     &act);
     if (!anything(&act))
         return 0;
     /* The decision points into the state: what it names must outlive looking again. */
     struct podstate *decided UNUSED CLEANUP_PODSTATE = podstate_ref(*state);
-    int rc = carry_out_kills(w, pod, &act, e);
+    int rc = carry_out_resets(w, pod, &act, e);
+    if (act.n_resets) {
+        int after = look_again(w, state, e);
+        return rc != 0 ? rc : after;
+    }
+    rc = carry_out_kills(w, pod, &act, e);
     if (rc != 0 || (act.kill_pod && !act.create_sandbox))
         return rc;
     prune_init_containers(w, pod, *state);

@@ -210,6 +210,12 @@ static int64_t grace_now(const struct worker *w)
     return w->pod ? pod_grace_seconds(w->pod->val) : -1;
 }
 
+bool worker_restarting(const struct worker *w)
+{
+    const struct val *pod = worker_pod(w), *told = w->status ? w->status : pod_status(pod);
+    return pod && pod_may_restart_all(pod) && condition_is(val_get(told, N_conditions), STR("AllContainersRestarting"), "True");
+}
+
 /* Is a pass over the Pod wanted now? Also finds out when the next will be. */
 static bool wants_pass(struct worker *w, struct mono *next)
 {
@@ -219,9 +225,10 @@ static bool wants_pass(struct worker *w, struct mono *next)
     struct mono mono = os_mono();
     bool want = w->volumes_dirty;
     actions_compute(&a, &(struct actions_input){.pod = worker_pod(w), .state = w->state, .probe = worker_probe_result,
-                                                .in_force = worker_in_force, .cgroup_differs = worker_cgroup_differs(w), .ctx = w},
+                                                .in_force = worker_in_force, .cgroup_differs = worker_cgroup_differs(w), .ctx = w,
+                                                .restarting = worker_restarting(w)},
                     &act);
-    want = want || act.kill_pod || act.create_sandbox || act.n_kills || act.resize;
+    want = want || act.kill_pod || act.create_sandbox || act.n_kills || act.resize || act.n_resets;
     for (size_t i = 0; !want && i < act.n_starts; i++) {
         const struct container_book *b = map_get(&w->books, val_getstr(act.starts[i].spec, N_name));
         int64_t wait = b ? b->retry_at.ns - now.ns : 0;

@@ -458,6 +458,40 @@ static void own_cpus(void **state)
     arena_done(&arena);
 }
 
+/* KEP-5532: one ends, and all begin anew. */
+static void all_over_again(void **state)
+{
+#define RULE "restartPolicy: Never, restartPolicyRules: [{action: RestartAllContainers, exitCodes: {operator: In, values: [42]}}]"
+    static const char spec[] = "restartPolicy: Never, initContainers: [{name: i, image: i}], containers: [{name: main, image: i, " RULE "}, {name: other, image: i}]";
+    static const struct {
+        const char *state;
+        bool restarting;
+        const char *want;
+    } cases[] = {
+        {"S main=r other=r i=x0", false, ""},
+        {"S main=x42 other=r i=x0", false, "other i main"},
+        {"S main=x41 other=r i=x0", false, ""},
+        {"S main=x42 other=x1 i=x0", false, "other i main"},
+        {"S i=x0", true, "i"},   /* it had begun */
+        {"S", true, ""},         /* and is done: the init container's turn */
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct val *pod = pod_of(spec);
+        struct podstate *s = state_of(pod, cases[i].state);
+        struct actions act;
+        struct buf b = BUF_INIT;
+        actions_compute(&arena, &(struct actions_input){.pod = pod, .state = s, .restarting = cases[i].restarting}, &act);
+        for (size_t j = 0; j < act.n_resets; j++)
+            buf_printf(&b, "%s" STR_FMT, j ? " " : "", STR_ARG(act.resets[j]->name));
+        if (!str_is(buf_str(&b), cases[i].want))
+            fail_msg("%s: " STR_FMT ", not %s", cases[i].state, STR_ARG(buf_str(&b)), cases[i].want);
+        assert_false(act.n_resets && (act.kill_pod || act.n_starts));
+        buf_done(&b);
+        podstate_unref(s);
+    }
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,7 +499,7 @@ int main(void)
         cmocka_unit_test(backing_off),   cmocka_unit_test(qos_and_sums),
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
         cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
-        cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus),
+        cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus), cmocka_unit_test(all_over_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ struct setup {
     bool no_sandbox, ended;
     const char *waiting;  /* reason for container "main" */
     const char *fail_reason;
-    bool probes_succeed;
+    bool probes_succeed, restarting;
 };
 
 static struct wait_reason reason;
@@ -58,7 +58,7 @@ static struct val *make(const struct setup *s)
         state->n_containers++;
     }
     struct val *v = pod_status_make(&arena, &(struct status_input){.pod = pod, .state = state, .probe = probe, .waiting = waiting,
-                                                                   .ctx = (void *)(uintptr_t)s, .runtime = "containerd", .ended = s->ended,
+                                                                   .ctx = (void *)(uintptr_t)s, .runtime = "containerd", .ended = s->ended, .restarting = s->restarting,
                                                                    .fail_reason = s->fail_reason, .fail_message = STR("said so"),
                                                                    .host_ips = host, .n_host_ips = 1, .now = now});
     struct val *copy = val_copy(&arena, v);
@@ -249,12 +249,41 @@ static void the_last_word(void **state)
     arena_done(&arena);
 }
 
+/* KEP-5532: what was taken away to begin anew is told once, and is no failure. */
+static void all_over_again(void **state)
+{
+    const struct setup in = {
+        .spec = "restartPolicy: Never, containers: [{name: main, restartPolicy: Never, restartPolicyRules: [{action: RestartAllContainers, exitCodes: "
+                "{operator: In, values: [42]}}]}, {name: other}]",
+        .before = "phase: Running, containerStatuses: [{name: main, restartCount: 1, state: {terminated: {exitCode: 42}}}, "
+                  "{name: other, restartCount: 0, state: {running: {}}}]",
+        .restarting = true, .containers = {ENDED(42)},
+    };
+    struct val *s = make(&in);
+    assert_str(val_getstr(s, N_phase), "Running");
+    assert_true(is_true(s, "AllContainersRestarting"));
+    assert_str(val_str(val_at(container(s, "other"), N_state, N_waiting, N_reason)), "RestartingAllContainers");
+    assert_int_equal(val_int(val_at(container(s, "other"), N_lastState, N_terminated, N_exitCode), 0), 137);
+    assert_int_equal(val_int(val_get(container(s, "other"), N_restartCount), 0), 1);
+    /* Nothing is left: it is over, and the count stays. */
+    const struct setup after = {.spec = in.spec, .restarting = true,
+                                .before = "phase: Running, containerStatuses: [{name: main, restartCount: 1, state: {terminated: {exitCode: 42}}}, {name: other, "
+                                          "restartCount: 1, state: {waiting: {reason: RestartingAllContainers}}, lastState: {terminated: {exitCode: 137, reason: "
+                                          "RestartingAllContainers}}}]"};
+    s = make(&after);
+    assert_false(is_true(s, "AllContainersRestarting"));
+    assert_int_equal(val_int(val_get(container(s, "other"), N_restartCount), 0), 1);
+    assert_int_equal(val_int(val_get(container(s, "main"), N_restartCount), 0), 2);
+    assert_str(val_getstr(s, N_phase), "Running");
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_new_pod),         cmocka_unit_test(a_running_pod),           cmocka_unit_test(phases),
         cmocka_unit_test(between_two_lives), cmocka_unit_test(what_the_runtime_forgot), cmocka_unit_test(transition_times),
-        cmocka_unit_test(the_last_word),
+        cmocka_unit_test(the_last_word),     cmocka_unit_test(all_over_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
