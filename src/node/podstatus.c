@@ -788,11 +788,24 @@ static void conditions_not_ready(struct arena *a, struct val *status, const char
         val_set_ref(a, status, N_conditions, list);
 }
 
+/* What comes after the init containers could begin. */
+static bool last_init_is_done(const struct val *pod, const struct val *statuses)
+{
+    const struct val *specs = pod_containers(pod, CK_INIT);
+    if (!val_len(specs))
+        return true;
+    const struct val *spec = val_item(specs, val_len(specs) - 1), *s = status_find(statuses, val_getstr(spec, N_name));
+    if (container_is_sidecar(spec))
+        return state_of(s, N_running) && val_bool(val_get(s, N_started), false);
+    const struct val *ended = state_of(s, N_terminated), *before = last_terminated(s);
+    return (ended && val_int(val_get(ended, N_exitCode), 0) == 0) || (before && val_int(val_get(before, N_exitCode), 0) == 0);
+}
+
 void pod_status_finish(struct arena *a, const struct val *pod, struct val *status, struct wall now)
 {
     const struct val *init = pod_statuses(status, CK_INIT);
     size_t inits = initialized_prefix(init);
-    bool initialized_all = inits == val_len(init);
+    bool initialized_all = last_init_is_done(pod, init);
     VAL_EACH (pod_statuses(status, CK_MAIN), s)
         initialized_all = initialized_all || !state_of(s, N_waiting) || last_terminated(s);
     finish_containers(a, status, CK_INIT, inits);

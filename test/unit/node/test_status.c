@@ -238,6 +238,14 @@ static void the_last_word(void **state)
     assert_str(val_str(val_at(container(s, "main"), N_state, N_terminated, N_reason)), "ContainerStatusUnknown");
     assert_str(condition_reason(s, "Ready"), "PodFailed");
     assert_false(is_true(s, "ContainersReady"));
+    /* What an init container that failed kept from beginning goes on waiting. */
+    const struct setup init = {.spec = "restartPolicy: Never, initContainers: [{name: i}, {name: j}], " MAIN, .before = "phase: Pending",
+                               .containers = {{.name = STR("j"), .id = STR("c2"), .state = RT_EXITED, .exit_code = 1},
+                                              {.name = STR("i"), .id = STR("c1"), .state = RT_EXITED}}};
+    s = make(&init);
+    pod_status_finish(&arena, pod_for(&init), s, now);
+    assert_str(val_getstr(s, N_phase), "Failed");
+    assert_str(val_str(val_at(container(s, "main"), N_state, N_waiting, N_reason)), "PodInitializing");
     /* While something may run, nobody may think it has finished. */
     const struct setup over = {.spec = "restartPolicy: Never, " MAIN, .containers = {ENDED(0)}};
     s = make(&over);
