@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pods/eviction: a deletion that asks the pod's disruption budget first (KEP-85). A pod that has ended, has not begun or is
- * being deleted disrupts nobody any more; one that is not ready may go as unhealthyPodEvictionPolicy says (KEP-3017). Who
- * is evicted learns why by its condition DisruptionTarget (KEP-3329).
+ * pods/eviction: a deletion that asks the pod's disruption budget first (KEP-85). A pod that has ended, has
+ * not begun or is being deleted disrupts nobody any more; one that is not ready may go as
+ * unhealthyPodEvictionPolicy says (KEP-3017). Who is evicted learns why by its condition DisruptionTarget
+ * (KEP-3329).
  */
 #include "apiserver/select.h"
 #include "apiserver/state.h"
@@ -33,7 +34,7 @@ static const struct object *budget_of(struct request *r, const struct object *po
 {
     const struct object *found = NULL;
     *ret_n = 0;
-    TREE_EACH(state_kind(r->server, RES_PODDISRUPTIONBUDGETS)->root, pod->namespace_, it)
+    TREE_EACH (state_kind(r->server, RES_PODDISRUPTIONBUDGETS)->root, pod->namespace_, it)
         if (covers(r, it.object->val, pod)) {
             found = it.object;
             ++*ret_n;
@@ -77,9 +78,11 @@ static int none_allowed(struct request *r, const struct object *pdb)
     bool explained = str_is(val_getstr(c, N_status), "False") && message.n;
     int e = too_many(r, 0);
     if (explained && str_is(reason, "SyncFailed")) /* the numbers are not to be trusted then */
-        add_cause(r, pdb, "does not allow evicting pods currently because it failed sync: " STR_FMT, STR_ARG(message));
+        add_cause(r, pdb, "does not allow evicting pods currently because it failed sync: " STR_FMT,
+                  STR_ARG(message));
     else if (healthy <= desired)
-        add_cause(r, pdb, "needs %lld healthy pods and has %lld currently", (long long)desired, (long long)healthy);
+        add_cause(r, pdb, "needs %lld healthy pods and has %lld currently", (long long)desired,
+                  (long long)healthy);
     else if (explained)
         add_cause(r, pdb, "does not allow evicting pods currently (" STR_FMT "): " STR_FMT, STR_ARG(reason),
                   STR_ARG(message));
@@ -105,7 +108,8 @@ static struct val *with_one_less(struct request *r, const struct object *pod, co
         val_set_int(r->arena, s, N_disruptionsAllowed, allowed);
     else
         val_del(s, N_disruptionsAllowed);
-    val_put_str(r->arena, val_sub_map(r->arena, s, N_disruptedPods), pod->name, str_of(time_format(r->now, text)));
+    val_put_str(r->arena, val_sub_map(r->arena, s, N_disruptedPods), pod->name,
+                str_of(time_format(r->now, text)));
     if (allowed == 0)
         condition_set(r->arena, val_sub_list(r->arena, s, N_conditions), STR("DisruptionAllowed"), "False",
                       "InsufficientPods", STR(""), r->now);
@@ -120,16 +124,19 @@ static int take_disruption(struct request *r, const struct object *pod, const st
     if (val_int(val_get(status, N_observedGeneration), 0) < val_int(val_get(pdb->meta, N_generation), 0))
         return still_processed(r, pdb);
     if (allowed < 0)
-        return out_of_order(r, pdb, "pdb disruptions allowed is negative", "pdb disruptions allowed is negative");
+        return out_of_order(r, pdb, "pdb disruptions allowed is negative",
+                            "pdb disruptions allowed is negative");
     if (val_len(val_get(status, N_disruptedPods)) > TOO_MANY_WAITING)
-        return out_of_order(r, pdb, "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        return out_of_order(r, pdb,
+                            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
                             "too many pending evictions not confirmed by PDB controller");
     if (allowed == 0)
         return none_allowed(r, pdb);
     if (r->opt.dry_run)
         return 0;
     const struct object *stored = NULL;
-    return store_object(r, state_kind(r->server, RES_PODDISRUPTIONBUDGETS), pdb, with_one_less(r, pod, pdb), &stored);
+    return store_object(r, state_kind(r->server, RES_PODDISRUPTIONBUDGETS), pdb, with_one_less(r, pod, pdb),
+                        &stored);
 }
 
 /* Pods that are not ready are not what a budget guards, unless all that it guards are not enough as it is. */
@@ -144,16 +151,18 @@ static bool spares_unhealthy(const struct object *pod, const struct object *pdb)
     return desired > 0 && val_int(val_get(status, N_currentHealthy), 0) >= desired;
 }
 
-/* *ret_pdb: the budget, if the pod was let go because it is not ready: it must not have become so before it is deleted. */
+/* *ret_pdb: the budget, if the pod was let go because it is not ready: it must not have become so before it
+ * is deleted. */
 static int ask_budget(struct request *r, const struct object *pod, const struct object **ret_pdb)
 {
     for (int i = 0; i < TRIES; i++) {
         size_t n;
         const struct object *pdb = request_hold(r, budget_of(r, pod, &n));
         if (n > 1)
-            return status_set(&r->status, 500, NULL,
-                              "This pod has more than one PodDisruptionBudget, which the eviction subresource does not "
-                              "support.");
+            return status_set(
+                &r->status, 500, NULL,
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not "
+                "support.");
         if (!pdb)
             return 0;
         if (spares_unhealthy(pod, pdb)) {
@@ -174,7 +183,8 @@ static int ask_budget(struct request *r, const struct object *pod, const struct 
 static bool disrupts_nobody(const struct object *pod)
 {
     struct str phase = val_str(val_at(pod->val, N_status, N_phase));
-    return str_is(phase, "Succeeded") || str_is(phase, "Failed") || str_is(phase, "Pending") || obj_deleting(pod->val);
+    return str_is(phase, "Succeeded") || str_is(phase, "Failed") || str_is(phase, "Pending") ||
+           obj_deleting(pod->val);
 }
 
 static int check_preconditions(struct request *r, const struct object *now, const struct delete_options *o)
@@ -182,7 +192,8 @@ static int check_preconditions(struct request *r, const struct object *now, cons
     struct str version = val_getstr(now->meta, N_resourceVersion), why = STR_NULL;
     if (o->uid.n && !str_eq(o->uid, now->uid))
         why = arena_printf(r->arena,
-                           "the UID in the precondition (" STR_FMT ") does not match the UID in record (" STR_FMT
+                           "the UID in the precondition (" STR_FMT
+                           ") does not match the UID in record (" STR_FMT
                            "). The object might have been deleted and then recreated",
                            STR_ARG(o->uid), STR_ARG(now->uid));
     else if (o->resource_version.n && !str_eq(o->resource_version, version))
@@ -267,7 +278,7 @@ static void options_of(const struct val *eviction, struct request *r, struct del
                                  .propagation = val_getstr(d, N_propagationPolicy),
                                  .uid = val_str(val_at(d, N_preconditions, N_uid)),
                                  .resource_version = val_str(val_at(d, N_preconditions, N_resourceVersion))};
-    VAL_EACH(val_get(d, N_dryRun), item)
+    VAL_EACH (val_get(d, N_dryRun), item)
         o->dry_run |= str_is(val_str(item), "All");
     r->opt.dry_run = o->dry_run;
 }
