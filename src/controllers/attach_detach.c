@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Attaching for CSI drivers that want it (attachRequired): what the pods of a node need becomes VolumeAttachments, which
- * the driver's attacher serves; what is attached is told in node.status.volumesAttached, where the kubelet waits for it.
- * Keys are nodes.
+ * Attaching for CSI drivers that want it (attachRequired): what the pods of a node need becomes
+ * VolumeAttachments, which the driver's attacher serves; what is attached is told in
+ * node.status.volumesAttached, where the kubelet waits for it. Keys are nodes.
  *
- * A volume is detached in two steps, so that the kubelet is never surprised: first the node's status no longer lists it;
- * when that has been seen and the node (volumesInUse) still does not use it, the attachment is deleted. A node that is
- * down is waited for six minutes, one with the out-of-service taint not at all.
+ * A volume is detached in two steps, so that the kubelet is never surprised: first the node's status no
+ * longer lists it; when that has been seen and the node (volumesInUse) still does not use it, the attachment
+ * is deleted. A node that is down is waited for six minutes, one with the out-of-service taint not at all.
  */
 #include "auth/crypto.h"
 #include "base/map.h"
@@ -21,12 +21,13 @@
 #define ANN_MANAGED "volumes.kubernetes.io/controller-managed-attach-detach"
 #define ANN_KEEP_TERMINATED "volumes.kubernetes.io/keep-terminated-pod-volumes"
 
-/* ---- what it remembers: per attachment, only to be patient and not to repeat itself --------------------------- */
+/* ---- what it remembers: per attachment, only to be patient and not to repeat itself
+ * --------------------------- */
 
 struct note {
-    int64_t unwanted_ns;         /* when it was first seen to be needless; 0: it is needed */
-    bool told_busy;              /* the volume is on another node */
-    uint64_t told_error;         /* hash of the attacher's last complaint */
+    int64_t unwanted_ns; /* when it was first seen to be needless; 0: it is needed */
+    bool told_busy;      /* the volume is on another node */
+    uint64_t told_error; /* hash of the attacher's last complaint */
 };
 
 static void *state_new(const struct controllers_config *config)
@@ -54,7 +55,7 @@ static struct note *note_of(struct writes *w, struct str id)
 
 struct wanted {
     const struct object *volume;
-    struct str id;      /* of its attachment to this node */
+    struct str id; /* of its attachment to this node */
     struct objects pods;
 };
 
@@ -77,10 +78,11 @@ static struct str attachment_id(struct arena *a, const struct object *volume, st
 {
     const struct val *csi = val_at(volume->val, N_spec, N_csi);
     char hash[65];
-    return arena_printf(a, "csi-%s",
-                        sha256_hex(arena_printf(a, STR_FMT STR_FMT STR_FMT, STR_ARG(val_getstr(csi, N_volumeHandle)),
-                                                STR_ARG(val_getstr(csi, N_driver)), STR_ARG(node)),
-                                   hash));
+    return arena_printf(
+        a, "csi-%s",
+        sha256_hex(arena_printf(a, STR_FMT STR_FMT STR_FMT, STR_ARG(val_getstr(csi, N_volumeHandle)),
+                                STR_ARG(val_getstr(csi, N_driver)), STR_ARG(node)),
+                   hash));
 }
 
 static struct str unique_name(struct arena *a, const struct object *volume)
@@ -185,7 +187,8 @@ static struct str node_of(const struct object *attachment)
 static const struct object *attached_elsewhere(const struct look *l, const struct object *volume)
 {
     struct tree_iter it;
-    for (tree_seek(&it, snapshot_tree(l->world, &resources[RES_VOLUMEATTACHMENTS]), STR_NULL); it.object; tree_next(&it))
+    for (tree_seek(&it, snapshot_tree(l->world, &resources[RES_VOLUMEATTACHMENTS]), STR_NULL); it.object;
+         tree_next(&it))
         if (str_eq(volume_of(it.object), volume->name) && !str_eq(node_of(it.object), l->name))
             return it.object;
     return NULL;
@@ -195,12 +198,12 @@ static void tell_pods(struct look *l, const struct wanted *x, bool warning, cons
 {
     for (size_t i = 0; i < x->pods.n; i++)
         writes_event(l->w, x->pods.items[i]->res, x->pods.items[i]->val, warning,
-                     warning ? "FailedAttachVolume" : "SuccessfulAttachVolume", "%s for volume \"" STR_FMT "\" " STR_FMT,
-                     what, STR_ARG(x->volume->name), STR_ARG(more));
+                     warning ? "FailedAttachVolume" : "SuccessfulAttachVolume",
+                     "%s for volume \"" STR_FMT "\" " STR_FMT, what, STR_ARG(x->volume->name), STR_ARG(more));
 }
 
-/* Names of the pods on that node with the volume, those of other namespaces only counted (users of one namespace
- * shall not learn names of another). */
+/* Names of the pods on that node with the volume, those of other namespaces only counted (users of one
+ * namespace shall not learn names of another). */
 static struct str who_has_it(const struct look *l, const struct wanted *x, struct str node)
 {
     struct look other = {.world = l->world, .w = l->w, .name = node, .now = l->now};
@@ -213,7 +216,8 @@ static struct str who_has_it(const struct look *l, const struct wanted *x, struc
                 list = arena_printf(a, STR_FMT "%s" STR_FMT, STR_ARG(list), list.n ? ", " : "",
                                     STR_ARG(other.wanted[i].pods.items[k]->name));
     return list.n ? arena_printf(a, "Volume is already used by pod(s) " STR_FMT, STR_ARG(list))
-                  : STR("Volume is already exclusively attached to one node, waiting on detach before it can be attached "
+                  : STR("Volume is already exclusively attached to one node, waiting on detach before it can "
+                        "be attached "
                         "to another node");
 }
 
@@ -268,10 +272,12 @@ static bool out_of_service(const struct object *node)
     return false;
 }
 
-/* May the volume go from the node? The node says whether it uses it; one that is down is not asked for ever. */
+/* May the volume go from the node? The node says whether it uses it; one that is down is not asked for ever.
+ */
 static bool may_detach(struct look *l, struct str name, struct note *note)
 {
-    if (!l->node || out_of_service(l->node) || !lists(val_at(l->node->val, N_status, N_volumesInUse), name, true))
+    if (!l->node || out_of_service(l->node) ||
+        !lists(val_at(l->node->val, N_status, N_volumesInUse), name, true))
         return true;
     if (condition_is(val_at(l->node->val, N_status, N_conditions), STR("Ready"), "True"))
         return false;
@@ -325,10 +331,12 @@ static bool judge(struct look *l, const struct object *attachment, struct val *r
 {
     struct arena *a = l->w->arena;
     const struct wanted *x = is_wanted(l, attachment->name);
-    const struct object *volume = x ? x->volume : find(l, RES_PERSISTENTVOLUMES, STR_NULL, volume_of(attachment));
+    const struct object *volume =
+        x ? x->volume : find(l, RES_PERSISTENTVOLUMES, STR_NULL, volume_of(attachment));
     struct note *note = note_of(l->w, attachment->name);
     struct str name = volume && val_at(volume->val, N_spec, N_csi) ? unique_name(a, volume) : STR_NULL;
-    bool attached = val_bool(val_at(attachment->val, N_status, N_attached), false) && !obj_deleting(attachment->val);
+    bool attached =
+        val_bool(val_at(attachment->val, N_status, N_attached), false) && !obj_deleting(attachment->val);
     const struct val *told = l->node ? val_at(l->node->val, N_status, N_volumesAttached) : NULL;
     if (!x && !note->unwanted_ns)
         note->unwanted_ns = l->now.ns;
@@ -371,7 +379,8 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
         return 0; /* that kubelet attaches by itself */
     read_pods(&l);
     struct tree_iter it;
-    for (tree_seek(&it, snapshot_tree(world, &resources[RES_VOLUMEATTACHMENTS]), STR_NULL); it.object; tree_next(&it)) {
+    for (tree_seek(&it, snapshot_tree(world, &resources[RES_VOLUMEATTACHMENTS]), STR_NULL); it.object;
+         tree_next(&it)) {
         if (str_eq(node_of(it.object), key.name) && is_ours(&l, it.object) && judge(&l, it.object, reported))
             writes_delete(w, it.object);
     }
@@ -403,7 +412,8 @@ static bool has_claims(const struct object *pod)
 }
 
 /* Nodes of the pods that use the claim. */
-static void sink_users(const struct snapshot *world, struct str ns, struct str claim, key_sink *sink, void *arg)
+static void sink_users(const struct snapshot *world, struct str ns, struct str claim, key_sink *sink,
+                       void *arg)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), ns, it) {
@@ -450,7 +460,8 @@ static void keys_of(const struct snapshot *world, const struct resource *res, co
         if (!new_)
             sink_waiting_for(world, volume_of(any), sink, arg);
     } else if (res == &resources[RES_PERSISTENTVOLUMECLAIMS]) {
-        if (new_ && !(old && val_equal(val_at(old->val, N_status, N_phase), val_at(new_->val, N_status, N_phase))))
+        if (new_ &&
+            !(old && val_equal(val_at(old->val, N_status, N_phase), val_at(new_->val, N_status, N_phase))))
             sink_users(world, any->namespace_, any->name, sink, arg);
     } else if (res == &resources[RES_CSIDRIVERS]) {
         for (tree_seek(&it, snapshot_tree(world, &resources[RES_NODES]), STR_NULL); it.object; tree_next(&it))

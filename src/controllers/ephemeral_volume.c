@@ -5,7 +5,8 @@
 #include "resources.h"
 #include "type/meta.h"
 
-static struct val *make_claim(struct arena *a, const struct object *pod, const struct val *volume, struct str name)
+static struct val *make_claim(struct arena *a, const struct object *pod, const struct val *volume,
+                              struct str name)
 {
     const struct val *template = val_at(volume, N_ephemeral, N_volumeClaimTemplate);
     struct val *v = val_new(a, VAL_OBJ), *meta = val_sub_obj(a, v, N_metadata);
@@ -32,9 +33,10 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
         const struct object *claim = snapshot_get(world, res, key.ns, name);
         if (claim && !claim_is_of_pod(claim->val, pod->uid)) {
             writes_event(w, pod->res, pod->val, true, "FailedBinding",
-                         "ephemeral volume " STR_FMT ": PVC " STR_FMT "/" STR_FMT " was not created for pod " STR_FMT
-                         "/" STR_FMT " (pod is not owner)", STR_ARG(val_getstr(v, N_name)), STR_ARG(key.ns),
-                         STR_ARG(name), STR_ARG(key.ns), STR_ARG(key.name));
+                         "ephemeral volume " STR_FMT ": PVC " STR_FMT "/" STR_FMT
+                         " was not created for pod " STR_FMT "/" STR_FMT " (pod is not owner)",
+                         STR_ARG(val_getstr(v, N_name)), STR_ARG(key.ns), STR_ARG(name), STR_ARG(key.ns),
+                         STR_ARG(key.name));
             return -EEXIST;
         }
         if (!claim)
@@ -43,14 +45,15 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     return 0;
 }
 
-static void refused(const struct snapshot *world, struct key key, const struct write *x, const struct status *s,
-                    struct wall now, struct writes *w)
+static void refused(const struct snapshot *world, struct key key, const struct write *x,
+                    const struct status *s, struct wall now, struct writes *w)
 {
     const struct object *pod = snapshot_get(world, &resources[RES_PODS], key.ns, key.name);
     struct str name = obj_name(x->body);
     if (pod && x->verb == WRITE_CREATE && s->code != 409)
-        writes_event(w, pod->res, pod->val, true, "FailedBinding", "ephemeral volume " STR_FMT ": create PVC " STR_FMT
-                     ": " STR_FMT, STR_ARG(str_from(name, pod->name.n + 1)), STR_ARG(name), STR_ARG(s->message));
+        writes_event(w, pod->res, pod->val, true, "FailedBinding",
+                     "ephemeral volume " STR_FMT ": create PVC " STR_FMT ": " STR_FMT,
+                     STR_ARG(str_from(name, pod->name.n + 1)), STR_ARG(name), STR_ARG(s->message));
 }
 
 /* A claim that went while its pod stays is made again. */

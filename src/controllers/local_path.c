@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The provisioner of directories (docs/storage.md): a volume is a folder of the node that the scheduler chose. This
- * side only writes what shall be; the kubelet of the node makes the folder and removes it. Keys are "ns/name" of
- * claims and "name" of volumes. To the rest of the cluster it is an external provisioner like any other.
+ * The provisioner of directories (docs/storage.md): a volume is a folder of the node that the scheduler
+ * chose. This side only writes what shall be; the kubelet of the node makes the folder and removes it. Keys
+ * are "ns/name" of claims and "name" of volumes. To the rest of the cluster it is an external provisioner
+ * like any other.
  */
 #include "auth/crypto.h"
 #include "controllers/util.h"
@@ -33,8 +34,10 @@ static size_t volumes_on(const struct snapshot *world, struct str node)
 {
     size_t n = 0;
     struct tree_iter it;
-    for (tree_seek(&it, snapshot_tree(world, &resources[RES_PERSISTENTVOLUMES]), STR_NULL); it.object; tree_next(&it))
-        n += is_ours(it.object->val) && str_eq(obj_annotation(it.object->val, STR(ANN_LOCAL_PATH_NODE)), node);
+    for (tree_seek(&it, snapshot_tree(world, &resources[RES_PERSISTENTVOLUMES]), STR_NULL); it.object;
+         tree_next(&it))
+        n +=
+            is_ours(it.object->val) && str_eq(obj_annotation(it.object->val, STR(ANN_LOCAL_PATH_NODE)), node);
     return n;
 }
 
@@ -80,7 +83,9 @@ static const char *impossible(const struct val *claim)
         return "claim.spec.selector is not supported for provisioned volumes";
     if (val_get(spec, N_dataSource) || val_get(spec, N_dataSourceRef))
         return "volumes cannot be made from data sources";
-    return val_getstr(spec, N_volumeAttributesClassName).n ? "there are no volume attributes classes of directories" : NULL;
+    return val_getstr(spec, N_volumeAttributesClassName).n
+               ? "there are no volume attributes classes of directories"
+               : NULL;
 }
 
 static struct str node_label(struct arena *a, struct str node)
@@ -113,7 +118,8 @@ static void add_claim(struct arena *a, struct val *spec, const struct object *cl
 
 static struct val *make_volume(struct arena *a, const struct order *o)
 {
-    struct val *v = val_new(a, VAL_OBJ), *meta = val_sub_obj(a, v, N_metadata), *spec = val_sub_obj(a, v, N_spec);
+    struct val *v = val_new(a, VAL_OBJ), *meta = val_sub_obj(a, v, N_metadata),
+               *spec = val_sub_obj(a, v, N_spec);
     struct val *notes = val_sub_map(a, meta, N_annotations);
     struct str policy = val_getstr(o->class, N_reclaimPolicy);
     val_set_str(a, meta, N_name, o->name);
@@ -137,12 +143,14 @@ static struct val *make_volume(struct arena *a, const struct order *o)
 static int fail(struct writes *w, const struct object *claim, const struct val *class, const char *why)
 {
     writes_event(w, claim->res, claim->val, true, "ProvisioningFailed",
-                 "failed to provision volume with StorageClass \"" STR_FMT "\": %s", STR_ARG(obj_name(class)), why);
+                 "failed to provision volume with StorageClass \"" STR_FMT "\": %s", STR_ARG(obj_name(class)),
+                 why);
     return 0;
 }
 
 /* The scheduler shall look again: its choice can have no volume. */
-static int choose_again(struct writes *w, const struct object *claim, const struct val *class, const char *why)
+static int choose_again(struct writes *w, const struct object *claim, const struct val *class,
+                        const char *why)
 {
     struct val *meta, *v = with_meta(w->arena, claim, &meta);
     val_unput(own_map(w->arena, meta, N_annotations), STR(ANN_SELECTED_NODE));
@@ -153,7 +161,8 @@ static int choose_again(struct writes *w, const struct object *claim, const stru
 
 static int provision(const struct snapshot *world, const struct object *claim, struct writes *w)
 {
-    const struct object *class = snapshot_get(world, &resources[RES_STORAGECLASSES], STR_NULL, claim_class(claim->val));
+    const struct object *class =
+        snapshot_get(world, &resources[RES_STORAGECLASSES], STR_NULL, claim_class(claim->val));
     struct str selected = obj_annotation(claim->val, STR(ANN_SELECTED_NODE));
     struct order o = {.claim = claim, .name = arena_printf(w->arena, "pvc-" STR_FMT, STR_ARG(claim->uid))};
     if (!class || !str_is(val_getstr(class->val, N_provisioner), LOCAL_PATH_PROVISIONER) ||
@@ -165,7 +174,8 @@ static int provision(const struct snapshot *world, const struct object *claim, s
     const char *why = impossible(claim->val);
     if (why)
         return fail(w, claim, o.class, why);
-    o.node = selected.n ? snapshot_get(world, &resources[RES_NODES], STR_NULL, selected) : any_node(world, o.class);
+    o.node = selected.n ? snapshot_get(world, &resources[RES_NODES], STR_NULL, selected)
+                        : any_node(world, o.class);
     if (!o.node)
         return selected.n ? choose_again(w, claim, o.class, "the selected node is gone")
                           : fail(w, claim, o.class, "no node offers a folder for volumes");
@@ -175,8 +185,8 @@ static int provision(const struct snapshot *world, const struct object *claim, s
     struct write *x = writes_add(w, WRITE_CREATE, &resources[RES_PERSISTENTVOLUMES], STR_NULL, STR_NULL);
     x->body = make_volume(w->arena, &o);
     x->may_fail = 409;
-    writes_event(w, claim->res, claim->val, false, "ProvisioningSucceeded", "Successfully provisioned volume " STR_FMT,
-                 STR_ARG(o.name));
+    writes_event(w, claim->res, claim->val, false, "ProvisioningSucceeded",
+                 "Successfully provisioned volume " STR_FMT, STR_ARG(o.name));
     return 0;
 }
 
@@ -222,7 +232,8 @@ static void drop_finalizer(struct writes *w, const struct object *volume, struct
 static int sync_volume(const struct snapshot *world, const struct object *volume, struct writes *w)
 {
     const struct val *spec = val_get(volume->val, N_spec);
-    struct str phase = val_str(val_at(volume->val, N_status, N_phase)), node = obj_annotation(volume->val, STR(ANN_LOCAL_PATH_NODE));
+    struct str phase = val_str(val_at(volume->val, N_status, N_phase)),
+               node = obj_annotation(volume->val, STR(ANN_LOCAL_PATH_NODE));
     if (!is_ours(volume->val))
         return 0;
     if (!obj_deleting(volume->val)) {
@@ -240,8 +251,8 @@ static int sync_volume(const struct snapshot *world, const struct object *volume
 
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
-    const struct object *o = snapshot_get(world, &resources[key.ns.n ? RES_PERSISTENTVOLUMECLAIMS : RES_PERSISTENTVOLUMES],
-                                          key.ns, key.name);
+    const struct object *o = snapshot_get(
+        world, &resources[key.ns.n ? RES_PERSISTENTVOLUMECLAIMS : RES_PERSISTENTVOLUMES], key.ns, key.name);
     if (!o)
         return 0;
     if (!key.ns.n)
@@ -251,8 +262,8 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     return asks_us(o->val) && !obj_deleting(o->val) ? provision(world, o, w) : 0;
 }
 
-static void sink_all(const struct snapshot *world, uint16_t res, bool (*which)(const struct val *v), key_sink *sink,
-                     void *arg)
+static void sink_all(const struct snapshot *world, uint16_t res, bool (*which)(const struct val *v),
+                     key_sink *sink, void *arg)
 {
     struct tree_iter it;
     for (tree_seek(&it, snapshot_tree(world, &resources[res]), STR_NULL); it.object; tree_next(&it))
@@ -272,7 +283,8 @@ static bool is_going(const struct val *volume)
 
 static bool node_is_news(const struct object *a, const struct object *b)
 {
-    return !str_eq(obj_annotation(a->val, STR(ANN_LOCAL_PATH_FOLDER)), obj_annotation(b->val, STR(ANN_LOCAL_PATH_FOLDER))) ||
+    return !str_eq(obj_annotation(a->val, STR(ANN_LOCAL_PATH_FOLDER)),
+                   obj_annotation(b->val, STR(ANN_LOCAL_PATH_FOLDER))) ||
            condition_is(val_at(a->val, N_status, N_conditions), STR("Ready"), "True") !=
                condition_is(val_at(b->val, N_status, N_conditions), STR("Ready"), "True");
 }
@@ -301,7 +313,8 @@ const struct controller local_path_controller = {
     .name = "local-path-provisioner-controller",
     .account = "persistent-volume-binder",
     .source = LOCAL_PATH_PROVISIONER,
-    .reads = (const uint16_t[]){RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, RES_STORAGECLASSES, RES_NODES, 0},
+    .reads = (const uint16_t[]){RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, RES_STORAGECLASSES,
+                                RES_NODES, 0},
     .workers = 4,
     .keys_of = keys_of,
     .reconcile = reconcile,

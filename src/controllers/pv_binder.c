@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * persistentvolume-binder, the claims' half: a claim gets the volume that fits it best, or a provisioner is asked for
- * one. The volume is written first, so that two claims never get the same: whoever comes second is refused with a
- * conflict and looks again.
+ * persistentvolume-binder, the claims' half: a claim gets the volume that fits it best, or a provisioner is
+ * asked for one. The volume is written first, so that two claims never get the same: whoever comes second is
+ * refused with a conflict and looks again.
  */
 #include "controllers/pods.h"
 #include "controllers/util.h"
@@ -68,11 +68,12 @@ static bool write_unbound(struct writes *w, const struct object *claim, const ch
     return dirty;
 }
 
-/* The claim's status once it is bound. The capacity is taken over only with the phase: later it is the business of
- * whoever grows the volume. */
+/* The claim's status once it is bound. The capacity is taken over only with the phase: later it is the
+ * business of whoever grows the volume. */
 static void write_bound(struct writes *w, const struct object *claim, const struct object *volume)
 {
-    const struct val *was = val_get(claim->val, N_status), *modes = val_at(volume->val, N_spec, N_accessModes);
+    const struct val *was = val_get(claim->val, N_status),
+                     *modes = val_at(volume->val, N_spec, N_accessModes);
     const struct val *attributes = val_at(volume->val, N_spec, N_volumeAttributesClassName);
     bool becoming = !str_is(val_getstr(was, N_phase), "Bound");
     if (!becoming && val_equal(val_get(was, N_accessModes), modes))
@@ -114,7 +115,8 @@ static bool bind_volume(struct writes *w, const struct object *volume, const str
     if (ours && str_eq(val_getstr(ref, N_uid), claim->uid))
         return false;
     struct val *meta, *v = with_meta(w->arena, volume, &meta);
-    struct val *spec = val_set(w->arena, v, N_spec, *val_copy_shallow(w->arena, val_get(volume->val, N_spec)));
+    struct val *spec =
+        val_set(w->arena, v, N_spec, *val_copy_shallow(w->arena, val_get(volume->val, N_spec)));
     val_set_ref(w->arena, spec, N_claimRef, reference_to(w->arena, claim));
     if (!ours)
         val_put_str(w->arena, own_annotations(w->arena, meta), STR(ANN_BOUND_BY_CONTROLLER), STR("yes"));
@@ -137,8 +139,8 @@ static bool bind_claim(struct writes *w, const struct object *claim, const struc
     return true;
 }
 
-/* First what both say of each other, then, when that was seen, the statuses: a status is written with the version that
- * the other write makes (controllers may update volumes and claims, not patch them). */
+/* First what both say of each other, then, when that was seen, the statuses: a status is written with the
+ * version that the other write makes (controllers may update volumes and claims, not patch them). */
 static void bind(struct writes *w, const struct object *volume, const struct object *claim)
 {
     bool wrote = bind_volume(w, volume, claim);
@@ -154,13 +156,14 @@ static void bind(struct writes *w, const struct object *volume, const struct obj
 /* Fewer access modes than others are closer to what was asked for; then the smaller volume. */
 static bool is_closer(const struct object *a, const struct object *b)
 {
-    size_t x = val_len(val_at(a->val, N_spec, N_accessModes)), y = val_len(val_at(b->val, N_spec, N_accessModes));
+    size_t x = val_len(val_at(a->val, N_spec, N_accessModes)),
+           y = val_len(val_at(b->val, N_spec, N_accessModes));
     return x != y ? x < y : quantity_cmp(volume_size(a->val), volume_size(b->val)) < 0;
 }
 
 /* only_reserved: the claim waits for its consumer, and the scheduler chooses among the free ones. */
-static const struct object *find_best(const struct snapshot *world, struct arena *a, const struct object *claim,
-                                      bool only_reserved)
+static const struct object *find_best(const struct snapshot *world, struct arena *a,
+                                      const struct object *claim, bool only_reserved)
 {
     const struct object *best = NULL;
     struct selector selector;
@@ -184,7 +187,8 @@ static bool take_default_class(const struct snapshot *world, const struct object
     struct tree_iter it;
     if (claim_has_class(claim->val))
         return false;
-    for (tree_seek(&it, snapshot_tree(world, &resources[RES_STORAGECLASSES]), STR_NULL); it.object; tree_next(&it))
+    for (tree_seek(&it, snapshot_tree(world, &resources[RES_STORAGECLASSES]), STR_NULL); it.object;
+         tree_next(&it))
         if (class_is_default(it.object->val))
             best = class_better_default(best, it.object->val);
     if (!best)
@@ -210,8 +214,8 @@ static void say_what_it_waits_for(const struct snapshot *world, const struct obj
             }
     }
     if (n)
-        writes_event(w, claim->res, claim->val, false, "WaitForPodScheduled", "waiting for pod%s %s to be scheduled",
-                     n > 1 ? "s" : "", names.p);
+        writes_event(w, claim->res, claim->val, false, "WaitForPodScheduled",
+                     "waiting for pod%s %s to be scheduled", n > 1 ? "s" : "", names.p);
     else
         writes_event(w, claim->res, claim->val, false, "WaitForFirstConsumer",
                      "waiting for first consumer to be created before binding");
@@ -232,11 +236,12 @@ static void ask_provisioner(const struct object *claim, const struct val *class,
         val_put_str(w->arena, notes, STR(ANN_STORAGE_PROVISIONER), name);
         writes_update(w, claim->res, v);
     }
-    writes_event(w, claim->res, claim->val, false, "ExternalProvisioning",
-                 "Waiting for a volume to be created either by the external provisioner '" STR_FMT
-                 "' or manually by the system administrator. If volume creation is delayed, please verify that the "
-                 "provisioner is running and correctly registered.",
-                 STR_ARG(name));
+    writes_event(
+        w, claim->res, claim->val, false, "ExternalProvisioning",
+        "Waiting for a volume to be created either by the external provisioner '" STR_FMT
+        "' or manually by the system administrator. If volume creation is delayed, please verify that the "
+        "provisioner is running and correctly registered.",
+        STR_ARG(name));
 }
 
 static void provision(const struct object *claim, const struct val *class, struct writes *w)
@@ -247,7 +252,8 @@ static void provision(const struct object *claim, const struct val *class, struc
         ask_provisioner(claim, class, w);
     else
         writes_event(w, claim->res, claim->val, true, "ProvisioningFailed",
-                     "storageclass.storage.k8s.io \"" STR_FMT "\" not found", STR_ARG(claim_class(claim->val)));
+                     "storageclass.storage.k8s.io \"" STR_FMT "\" not found",
+                     STR_ARG(claim_class(claim->val)));
     writes_again(w, RETELL);
 }
 
@@ -277,14 +283,16 @@ static int sync_unasked(const struct snapshot *world, const struct object *claim
 }
 
 /* The user named the volume. */
-static int sync_asked(const struct snapshot *world, const struct object *claim, struct str name, struct writes *w)
+static int sync_asked(const struct snapshot *world, const struct object *claim, struct str name,
+                      struct writes *w)
 {
     const struct object *volume = snapshot_get(world, volumes(), STR_NULL, name);
     if (!volume) {
         write_unbound(w, claim, "Pending");
         return 0;
     }
-    bool ours = volume_is_for(volume->val, claim->val), taken = val_at(volume->val, N_spec, N_claimRef) && !ours;
+    bool ours = volume_is_for(volume->val, claim->val),
+         taken = val_at(volume->val, N_spec, N_claimRef) && !ours;
     const char *why = ours || taken ? NULL : volume_mismatch(volume->val, claim->val);
     if (!taken && !why) {
         bind(w, volume, claim);
@@ -316,16 +324,19 @@ static int sync_bound(const struct snapshot *world, const struct object *claim, 
     const struct object *volume = name.n ? snapshot_get(world, volumes(), STR_NULL, name) : NULL;
     bool lost = str_is(val_str(val_at(claim->val, N_status, N_phase)), "Lost");
     if (!name.n)
-        return lose(w, claim, "ClaimLost", "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!");
+        return lose(w, claim, "ClaimLost",
+                    "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!");
     if (!volume && lost)
         return 0;
     if (!volume) {
         writes_add(w, WRITE_CHECK_ABSENT, volumes(), STR_NULL, name);
-        return lose(w, claim, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
+        return lose(w, claim, "ClaimLost",
+                    "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
     }
     const struct val *ref = val_at(volume->val, N_spec, N_claimRef);
     if (ref && !str_eq(val_getstr(ref, N_uid), claim->uid))
-        return lose(w, claim, "ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly");
+        return lose(w, claim, "ClaimMisbound",
+                    "Two claims are bound to the same volume, this one is bound incorrectly");
     bind(w, volume, claim);
     return 0;
 }
@@ -359,8 +370,10 @@ static void sink_volume(struct str name, key_sink *sink, void *arg)
         sink(arg, (struct key){STR_NULL, name});
 }
 
-/* Claims without a volume for which something of that class may matter. no_class: those that asked for none, too. */
-static void sink_waiting(const struct snapshot *world, struct str class, bool no_class, key_sink *sink, void *arg)
+/* Claims without a volume for which something of that class may matter. no_class: those that asked for none,
+ * too. */
+static void sink_waiting(const struct snapshot *world, struct str class, bool no_class, key_sink *sink,
+                         void *arg)
 {
     struct tree_iter it;
     for (tree_seek(&it, snapshot_tree(world, claims()), STR_NULL); it.object; tree_next(&it)) {
@@ -438,7 +451,8 @@ const struct controller pv_binder_controller = {
     .alias = "persistentvolume-binder",
     .account = "persistent-volume-binder",
     .source = "persistentvolume-controller",
-    .reads = (const uint16_t[]){RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, RES_STORAGECLASSES, RES_PODS, 0},
+    .reads = (const uint16_t[]){RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, RES_STORAGECLASSES,
+                                RES_PODS, 0},
     .workers = 4,
     .keys_of = keys_of,
     .reconcile = reconcile,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* persistentvolume-binder, the volumes' half: phases, release when the claim has gone, and what the policy asks for then. */
+/* persistentvolume-binder, the volumes' half: phases, release when the claim has gone, and what the policy
+ * asks for then. */
 #include "controllers/pods.h"
 #include "controllers/util.h"
 #include "controllers/volumes.h"
@@ -16,16 +17,19 @@ static bool is_freed(const struct object *volume) /* and no longer to be called 
     return str_is(phase_of(volume), "Released") || str_is(phase_of(volume), "Failed");
 }
 
-/* What the controller bound it takes back whole; what the user reserved stays reserved, for a claim of that name. */
+/* What the controller bound it takes back whole; what the user reserved stays reserved, for a claim of that
+ * name. */
 static void unbind(struct writes *w, const struct object *volume)
 {
     struct val *meta, *v = with_meta(w->arena, volume, &meta);
-    struct val *spec = val_set(w->arena, v, N_spec, *val_copy_shallow(w->arena, val_get(volume->val, N_spec)));
+    struct val *spec =
+        val_set(w->arena, v, N_spec, *val_copy_shallow(w->arena, val_get(volume->val, N_spec)));
     if (obj_annotation(volume->val, STR(ANN_BOUND_BY_CONTROLLER)).p) {
         val_unput(own_map(w->arena, meta, N_annotations), STR(ANN_BOUND_BY_CONTROLLER));
         val_del(spec, N_claimRef);
     } else {
-        struct val *ref = val_set(w->arena, spec, N_claimRef, *val_copy_shallow(w->arena, val_get(spec, N_claimRef)));
+        struct val *ref =
+            val_set(w->arena, spec, N_claimRef, *val_copy_shallow(w->arena, val_get(spec, N_claimRef)));
         val_del(ref, N_uid);
     }
     writes_update(w, volume->res, v);
@@ -39,7 +43,8 @@ static void fail(struct writes *w, const struct object *volume, const char *reas
     writes_event(w, volume->res, volume->val, true, reason, STR_FMT, STR_ARG(message));
 }
 
-/* ---- Recycle (deprecated upstream): a pod empties the volume, which is then free again ------------------------ */
+/* ---- Recycle (deprecated upstream): a pod empties the volume, which is then free again
+ * ------------------------ */
 
 #define RECYCLER_IMAGE "registry.k8s.io/build-image/debian-base:bookworm-v1.0.6"
 #define RECYCLER_SCRIPT                                                                                      \
@@ -64,12 +69,14 @@ static struct val *recycler_container(struct arena *a, struct val *spec)
 static void make_recycler(struct writes *w, const struct object *volume, struct str name)
 {
     struct arena *a = w->arena;
-    struct val *pod = val_new(a, VAL_OBJ), *spec = val_sub_obj(a, pod, N_spec), *meta = val_sub_obj(a, pod, N_metadata);
+    struct val *pod = val_new(a, VAL_OBJ), *spec = val_sub_obj(a, pod, N_spec),
+               *meta = val_sub_obj(a, pod, N_metadata);
     int64_t gib = quantity_units(volume_size(volume->val)) >> 30;
     val_set_str(a, meta, N_name, name);
     val_set_str(a, meta, N_namespace, STR("default"));
     val_set_str(a, spec, N_restartPolicy, STR("Never"));
-    val_set_int(a, spec, N_activeDeadlineSeconds, MAX(gib * RECYCLER_SECONDS_A_GIB,
+    val_set_int(a, spec, N_activeDeadlineSeconds,
+                MAX(gib * RECYCLER_SECONDS_A_GIB,
                     (int64_t)(val_at(volume->val, N_spec, N_nfs) ? RECYCLER_SECONDS_NFS : RECYCLER_SECONDS)));
     recycler_container(a, spec);
     struct val *v = val_add_obj(a, val_sub_list(a, spec, N_volumes));
@@ -103,8 +110,8 @@ static struct str users_of(const struct snapshot *world, const struct val *volum
             continue;
         VAL_EACH (val_at(it.object->val, N_spec, N_volumes), v)
             if (str_eq(pod_claim_name(a, it.object->name, v), val_getstr(ref, N_name))) {
-                list = arena_printf(a, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(list), list.n ? "," : "", STR_ARG(ns),
-                                    STR_ARG(it.object->name));
+                list = arena_printf(a, STR_FMT "%s" STR_FMT "/" STR_FMT, STR_ARG(list), list.n ? "," : "",
+                                    STR_ARG(ns), STR_ARG(it.object->name));
                 break;
             }
     }
@@ -115,13 +122,14 @@ static void recycle(const struct snapshot *world, const struct object *volume, s
 {
     struct str name = arena_printf(w->arena, "recycler-for-" STR_FMT, STR_ARG(volume->name));
     const struct object *pod = snapshot_get(world, &resources[RES_PODS], STR("default"), name);
-    struct str users = claim_of_volume(world, volume->val) ? STR_NULL : users_of(world, volume->val, w->arena);
+    struct str users =
+        claim_of_volume(world, volume->val) ? STR_NULL : users_of(world, volume->val, w->arena);
     const struct val *spec = val_get(volume->val, N_spec);
     if (!val_get(spec, N_hostPath) && !val_get(spec, N_nfs)) {
         fail(w, volume, "VolumeFailedRecycle", STR("No recycler plugin found for the volume!"));
     } else if (users.n) {
-        writes_event(w, volume->res, volume->val, false, "VolumeFailedRecycle", "Volume is used by pods: " STR_FMT,
-                     STR_ARG(users));
+        writes_event(w, volume->res, volume->val, false, "VolumeFailedRecycle",
+                     "Volume is used by pods: " STR_FMT, STR_ARG(users));
         writes_again(w, SECONDS(15));
     } else if (!pod) {
         make_recycler(w, volume, name);
@@ -132,24 +140,28 @@ static void recycle(const struct snapshot *world, const struct object *volume, s
 
 /* ---- Delete ------------------------------------------------------------------------------------------ */
 
-/* Why nobody will delete what is behind the volume; empty: somebody outside does (a CSI provisioner, local-path). */
+/* Why nobody will delete what is behind the volume; empty: somebody outside does (a CSI provisioner,
+ * local-path). */
 static struct str undeletable(struct arena *a, const struct object *volume)
 {
     struct str by = obj_annotation(volume->val, STR(ANN_PROVISIONED_BY));
     const struct val *spec = val_get(volume->val, N_spec);
     struct str path = val_str(val_at(spec, N_hostPath, N_path));
-    if ((by.n && !str_starts(by, STR("kubernetes.io/"))) || obj_annotation(volume->val, STR(ANN_MIGRATED_TO)).p ||
-        val_get(spec, N_csi))
+    if ((by.n && !str_starts(by, STR("kubernetes.io/"))) ||
+        obj_annotation(volume->val, STR(ANN_MIGRATED_TO)).p || val_get(spec, N_csi))
         return STR_NULL;
     if (by.n && !str_is(by, "kubernetes.io/host-path"))
         return arena_printf(a, "no volume plugin matched name: " STR_FMT, STR_ARG(by));
     if (!path.n)
-        return arena_printf(a, "error getting deleter volume plugin for volume \"" STR_FMT
-                               "\": no deletable volume plugin matched", STR_ARG(volume->name));
+        return arena_printf(a,
+                            "error getting deleter volume plugin for volume \"" STR_FMT
+                            "\": no deletable volume plugin matched",
+                            STR_ARG(volume->name));
     /* Upstream's controller manager removes folders below /tmp of its own machine: a trick of its tests. */
     return str_starts(path, STR("/tmp/")) && path.n > 5
                ? STR("host_path deleter: this controller manager removes no files of its machine")
-               : arena_printf(a, "host_path deleter only supports /tmp/.+ but received provided " STR_FMT, STR_ARG(path));
+               : arena_printf(a, "host_path deleter only supports /tmp/.+ but received provided " STR_FMT,
+                              STR_ARG(path));
 }
 
 static void reclaim(const struct snapshot *world, const struct object *volume, struct writes *w)
@@ -164,7 +176,8 @@ static void reclaim(const struct snapshot *world, const struct object *volume, s
         if (why.n)
             fail(w, volume, "VolumeFailedDelete", why);
     } else {
-        fail(w, volume, "VolumeUnknownReclaimPolicy", STR("Volume has unrecognized PersistentVolumeReclaimPolicy"));
+        fail(w, volume, "VolumeUnknownReclaimPolicy",
+             STR("Volume has unrecognized PersistentVolumeReclaimPolicy"));
     }
 }
 
@@ -179,13 +192,15 @@ static void release(const struct snapshot *world, const struct object *volume, s
 
 /* ---- one volume -------------------------------------------------------------------------------------- */
 
-/* That our copy does not have the claim may mean that it is behind: the server is asked before data is given up. */
+/* That our copy does not have the claim may mean that it is behind: the server is asked before data is given
+ * up. */
 static void claim_is_gone(const struct snapshot *world, const struct object *volume, struct writes *w)
 {
     const struct val *ref = val_at(volume->val, N_spec, N_claimRef);
     if (!is_freed(volume))
-        writes_add(w, WRITE_CHECK_ABSENT, &resources[RES_PERSISTENTVOLUMECLAIMS], val_getstr(ref, N_namespace),
-                   val_getstr(ref, N_name))->uid = val_getstr(ref, N_uid);
+        writes_add(w, WRITE_CHECK_ABSENT, &resources[RES_PERSISTENTVOLUMECLAIMS],
+                   val_getstr(ref, N_namespace), val_getstr(ref, N_name))
+            ->uid = val_getstr(ref, N_uid);
     release(world, volume, w);
 }
 
@@ -195,16 +210,19 @@ static void claim_has_no_volume(const struct object *volume, const struct object
         return; /* the claim's turn: it will find the volume that is kept for it */
     writes_event(w, volume->res, volume->val, true, "VolumeMismatch",
                  "Cannot bind PersistentVolume to requested PersistentVolumeClaim \"" STR_FMT
-                 "\" due to incompatible volumeMode.", STR_ARG(claim->name));
+                 "\" due to incompatible volumeMode.",
+                 STR_ARG(claim->name));
     writes_event(w, claim->res, claim->val, true, "VolumeMismatch",
                  "Cannot bind PersistentVolume \"" STR_FMT
-                 "\" to requested PersistentVolumeClaim due to incompatible volumeMode.", STR_ARG(volume->name));
+                 "\" to requested PersistentVolumeClaim due to incompatible volumeMode.",
+                 STR_ARG(volume->name));
 }
 
 static void claim_is_elsewhere(const struct snapshot *world, const struct object *volume, struct writes *w)
 {
-    bool made_for_it = obj_annotation(volume->val, STR(ANN_PROVISIONED_BY)).p &&
-                       str_is(val_str(val_at(volume->val, N_spec, N_persistentVolumeReclaimPolicy)), "Delete");
+    bool made_for_it =
+        obj_annotation(volume->val, STR(ANN_PROVISIONED_BY)).p &&
+        str_is(val_str(val_at(volume->val, N_spec, N_persistentVolumeReclaimPolicy)), "Delete");
     if (made_for_it)
         release(world, volume, w);
     else

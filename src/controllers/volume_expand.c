@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Claims that ask for more than they have. Nothing that upstream's controller manager still carries grows volumes by
- * itself: it is the CSI driver's resizer or another provisioner that does, and this controller says that it is waited
- * for.
+ * Claims that ask for more than they have. Nothing that upstream's controller manager still carries grows
+ * volumes by itself: it is the CSI driver's resizer or another provisioner that does, and this controller
+ * says that it is waited for.
  */
 #include "controllers/volumes.h"
 #include "resources.h"
@@ -20,7 +20,8 @@ static bool is_bound(const struct object *o)
 
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
-    const struct object *claim = snapshot_get(world, &resources[RES_PERSISTENTVOLUMECLAIMS], key.ns, key.name);
+    const struct object *claim =
+        snapshot_get(world, &resources[RES_PERSISTENTVOLUMECLAIMS], key.ns, key.name);
     if (!claim || !is_bound(claim) || quantity_cmp(claim_size(claim->val), capacity_of(claim->val)) <= 0)
         return 0;
     const struct object *volume = snapshot_get(world, &resources[RES_PERSISTENTVOLUMES], STR_NULL,

@@ -21,11 +21,15 @@ struct progress {
 static int answered(struct progress *p, int r, const struct status *s, const struct object *o)
 {
     if (r > 0)
-        return err_set(p->e, FAILED, "%s " STR_FMT ": " STR_FMT, o->res->kind, STR_ARG(o->name), STR_ARG(s->message));
-    return r < 0 && r != -ECANCELED ? err_set(p->e, FAILED, "%s " STR_FMT ": %s", o->res->kind, STR_ARG(o->name), strerror(-r)) : r;
+        return err_set(p->e, FAILED, "%s " STR_FMT ": " STR_FMT, o->res->kind, STR_ARG(o->name),
+                       STR_ARG(s->message));
+    return r < 0 && r != -ECANCELED
+               ? err_set(p->e, FAILED, "%s " STR_FMT ": %s", o->res->kind, STR_ARG(o->name), strerror(-r))
+               : r;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------- */
+/* ---- writing
+ * ---------------------------------------------------------------------------------------------------- */
 
 /* The volume is kept for the claim; the binder does the rest. */
 static int reserve(struct progress *p, const struct object *volume, const struct object *claim)
@@ -47,7 +51,8 @@ static int reserve(struct progress *p, const struct object *volume, const struct
     val_set_ref(p->a, ref, N_resourceVersion, val_get(claim->meta, N_resourceVersion));
     val_set_ref(p->a, val_sub_obj(p->a, v, N_spec), N_claimRef, ref);
     if (!reserved)
-        val_put_str(p->a, val_sub_map(p->a, val_sub_obj(p->a, v, N_metadata), N_annotations), STR(ANN_BOUND_BY_CONTROLLER), STR("yes"));
+        val_put_str(p->a, val_sub_map(p->a, val_sub_obj(p->a, v, N_metadata), N_annotations),
+                    STR(ANN_BOUND_BY_CONTROLLER), STR("yes"));
     status_init(&s, p->a);
     int r = client_update(p->w->client, CALL(.res = volume->res, .name = volume->name), v, p->a, &got, &s);
     p->volumes_seen = MAX(p->volumes_seen, obj_revision(got));
@@ -66,19 +71,21 @@ static int select_node(struct progress *p, const struct object *claim)
     json_encode_str(&b, p->w->node, 0);
     buf_puts(&b, "}}}");
     status_init(&s, p->a);
-    int r = client_patch(p->w->client, CALL(.res = claim->res, .ns = claim->namespace_, .name = claim->name, .uid = claim->uid),
-                         PATCH_MERGE, buf_str(&b), p->a, &got, &s);
+    int r =
+        client_patch(p->w->client,
+                     CALL(.res = claim->res, .ns = claim->namespace_, .name = claim->name, .uid = claim->uid),
+                     PATCH_MERGE, buf_str(&b), p->a, &got, &s);
     p->claims_seen = MAX(p->claims_seen, obj_revision(got));
     return answered(p, r, &s, claim);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------------------ */
+/* ---- waiting
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool reaches(const struct object *volume, const struct object *node)
 {
     const struct val *required = val_at(volume->val, N_spec, N_nodeAffinity, N_required);
-    VAL_EACH(val_get(required, N_nodeSelectorTerms), t)
-    {
+    VAL_EACH (val_get(required, N_nodeSelectorTerms), t) {
         if (match_node_term(t, obj_labels(node->val), STR("")))
             return true;
     }
@@ -100,7 +107,8 @@ static enum state look_at(struct progress *p, const struct volume_bind *b)
     if (!claim || !str_eq(claim->uid, b->claim->uid))
         return broken(p, "the claim is gone: PVC", b->claim->name);
     struct str name = val_str(val_at(claim->val, N_spec, N_volumeName));
-    const struct object *volume = name.n ? replica_get(w->replica, &resources[RES_PERSISTENTVOLUMES], STR_NULL, name) : NULL;
+    const struct object *volume =
+        name.n ? replica_get(w->replica, &resources[RES_PERSISTENTVOLUMES], STR_NULL, name) : NULL;
     const struct object *node = replica_get(w->replica, &resources[RES_NODES], STR_NULL, w->node);
     if (!node)
         return broken(p, "the node is gone: node", w->node);
@@ -117,7 +125,8 @@ static enum state look_at(struct progress *p, const struct volume_bind *b)
 
 static bool pod_is_gone(const struct volume_work *w)
 {
-    const struct object *pod = replica_get(w->replica, &resources[RES_PODS], w->pod->namespace_, w->pod->name);
+    const struct object *pod =
+        replica_get(w->replica, &resources[RES_PODS], w->pod->namespace_, w->pod->name);
     return !pod || !str_eq(pod->uid, w->pod->uid) || obj_deleting(pod->val);
 }
 
@@ -160,6 +169,7 @@ int volumes_bind(const struct volume_work *w, const struct volume_plan *plan, st
     struct progress p = {.w = w, .a = a, .e = e};
     int r = 0;
     for (size_t i = 0; r == 0 && i < plan->n; i++)
-        r = plan->list[i].volume ? reserve(&p, plan->list[i].volume, plan->list[i].claim) : select_node(&p, plan->list[i].claim);
+        r = plan->list[i].volume ? reserve(&p, plan->list[i].volume, plan->list[i].claim)
+                                 : select_node(&p, plan->list[i].claim);
     return r ? r : wait_for_all(&p, plan);
 }

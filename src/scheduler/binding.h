@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Getting a pod the volumes that were planned for it: volumes are bound to claims, claims told their node, and then waited
- * for until whoever makes volumes has made them and the binder has bound them. */
+/* Getting a pod the volumes that were planned for it: volumes are bound to claims, claims told their node,
+ * and then waited for until whoever makes volumes has made them and the binder has bound them. */
 #pragma once
 
 #include "base/fiber.h"
@@ -10,7 +10,7 @@
 struct volume_work {
     struct client *client;
     struct replica *replica;
-    struct waitq *moved;      /* woken when a claim or volume changed */
+    struct waitq *moved; /* woken when a claim or volume changed */
     const struct object *pod;
     struct str node;
     int64_t timeout_ns;

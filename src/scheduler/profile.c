@@ -12,7 +12,8 @@ enum { FILTERS = 1, SCORES = 2, STANDS_IN = 4 /* for a post filter */ };
 
 static const struct known {
     const char *name;
-    int plugin; /* -1: it stands for something that every profile does, or that there is nothing to decide about */
+    int plugin; /* -1: it stands for something that every profile does, or that there is nothing to decide
+                   about */
     unsigned does;
 } known[] = {
     {"NodeUnschedulable", PLUGIN_NODE_UNSCHEDULABLE, FILTERS},
@@ -37,8 +38,7 @@ static const struct known {
     {"NodeDeclaredFeatures", -1, 0},
 };
 
-#define ALL_FILTERS                                                                                          \
-    ((1u << PLUGINS) - 1 - (1u << PLUGIN_BALANCED_ALLOCATION) - (1u << PLUGIN_IMAGE_LOCALITY))
+#define ALL_FILTERS ((1u << PLUGINS) - 1 - (1u << PLUGIN_BALANCED_ALLOCATION) - (1u << PLUGIN_IMAGE_LOCALITY))
 
 const struct profile default_profile = {
     .name = "default-scheduler",
@@ -78,7 +78,8 @@ static const struct known *find(struct str name)
     return NULL;
 }
 
-/* ---- plugins: enabled and disabled ---------------------------------------------------------------------- */
+/* ---- plugins: enabled and disabled ----------------------------------------------------------------------
+ */
 
 struct reading {
     struct arena *a;
@@ -111,7 +112,8 @@ static int read_set(struct reading *r, const char *point, const struct val *set,
         for (size_t i = 0; str_is(name, "*") && i < ARRAY_SIZE(known); i++)
             disable(r->p, &known[i], points);
         if (!k && !str_is(name, "*"))
-            return err_set(r->e, -EINVAL, "profiles[%zu].plugins.%s.disabled: no plugin \"" STR_FMT "\" is known", r->index,
+            return err_set(r->e, -EINVAL,
+                           "profiles[%zu].plugins.%s.disabled: no plugin \"" STR_FMT "\" is known", r->index,
                            point, STR_ARG(name));
         if (k)
             disable(r->p, k, points);
@@ -119,7 +121,8 @@ static int read_set(struct reading *r, const char *point, const struct val *set,
     VAL_EACH (val_get(set, N_enabled), v) {
         const struct known *k = find(val_getstr(v, N_name));
         if (!k)
-            return err_set(r->e, -EINVAL, "profiles[%zu].plugins.%s.enabled: no plugin \"" STR_FMT "\" is known", r->index,
+            return err_set(r->e, -EINVAL,
+                           "profiles[%zu].plugins.%s.enabled: no plugin \"" STR_FMT "\" is known", r->index,
                            point, STR_ARG(val_getstr(v, N_name)));
         enable(r->p, k, points, val_int(val_get(v, N_weight), 0));
     }
@@ -132,9 +135,21 @@ static int read_plugins(struct reading *r, const struct val *plugins)
         name_id name;
         unsigned points; /* 0: enabling is nothing new, disabling would have to do something else than here */
     } points[] = {
-        {N_multiPoint, FILTERS | SCORES | STANDS_IN}, {N_filter, FILTERS}, {N_score, SCORES}, {N_postFilter, STANDS_IN},
-        {N_preEnqueue, 0}, {N_queueSort, 0}, {N_preFilter, 0}, {N_preScore, 0}, {N_reserve, 0}, {N_permit, 0},
-        {N_preBind, 0}, {N_bind, 0}, {N_postBind, 0}, {N_placementGenerate, 0}, {N_placementScore, 0},
+        {N_multiPoint, FILTERS | SCORES | STANDS_IN},
+        {N_filter, FILTERS},
+        {N_score, SCORES},
+        {N_postFilter, STANDS_IN},
+        {N_preEnqueue, 0},
+        {N_queueSort, 0},
+        {N_preFilter, 0},
+        {N_preScore, 0},
+        {N_reserve, 0},
+        {N_permit, 0},
+        {N_preBind, 0},
+        {N_bind, 0},
+        {N_postBind, 0},
+        {N_placementGenerate, 0},
+        {N_placementScore, 0},
         {N_podGroupPostFilter, 0},
     };
     for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
@@ -142,8 +157,10 @@ static int read_plugins(struct reading *r, const struct val *plugins)
         const char *name = name_str(points[i].name).p;
         if (!points[i].points && val_len(val_get(set, N_disabled)))
             return err_set(r->e, -EINVAL,
-                           "profiles[%zu].plugins.%s.disabled: only at multiPoint, filter, score and postFilter can plugins "
-                           "be disabled", r->index, name);
+                           "profiles[%zu].plugins.%s.disabled: only at multiPoint, filter, score and "
+                           "postFilter can plugins "
+                           "be disabled",
+                           r->index, name);
         int x = read_set(r, name, set, points[i].points);
         if (x < 0)
             return x;
@@ -151,7 +168,8 @@ static int read_plugins(struct reading *r, const struct val *plugins)
     return 0;
 }
 
-/* ---- arguments ------------------------------------------------------------------------------------------ */
+/* ---- arguments ------------------------------------------------------------------------------------------
+ */
 
 static int read_shape(struct reading *r, const char *where, const struct val *list, struct shape *ret)
 {
@@ -159,9 +177,11 @@ static int read_shape(struct reading *r, const char *where, const struct val *li
     VAL_EACH (list, p) {
         struct shape_point x = {val_int(val_get(p, N_utilization), 0), 10 * val_int(val_get(p, N_score), 0)};
         bool rises = !s.n || x.percent > s.points[s.n - 1].percent;
-        if (s.n == ARRAY_SIZE(s.points) || !rises || x.percent < 0 || x.percent > 100 || x.score < 0 || x.score > 100)
+        if (s.n == ARRAY_SIZE(s.points) || !rises || x.percent < 0 || x.percent > 100 || x.score < 0 ||
+            x.score > 100)
             return err_set(r->e, -EINVAL,
-                           "profiles[%zu]: %s: at most %zu points with rising utilization from 0 to 100 and scores from 0 to 10",
+                           "profiles[%zu]: %s: at most %zu points with rising utilization from 0 to 100 and "
+                           "scores from 0 to 10",
                            r->index, where, ARRAY_SIZE(s.points));
         s.points[s.n++] = x;
     }
@@ -176,7 +196,8 @@ static int read_fit(struct reading *r, const struct val *args)
     struct str type = val_getstr(strategy, N_type);
     struct profile *p = r->p;
     if (val_len(val_get(args, N_ignoredResources)) || val_len(val_get(args, N_ignoredResourceGroups)))
-        return err_set(r->e, -EINVAL, "profiles[%zu]: NodeResourcesFitArgs.ignoredResources is not supported", r->index);
+        return err_set(r->e, -EINVAL, "profiles[%zu]: NodeResourcesFitArgs.ignoredResources is not supported",
+                       r->index);
     p->fit = str_is(type, "MostAllocated")              ? FIT_MOST_ALLOCATED
              : str_is(type, "RequestedToCapacityRatio") ? FIT_BY_SHAPE
                                                         : FIT_LEAST_ALLOCATED;
@@ -186,19 +207,24 @@ static int read_fit(struct reading *r, const struct val *args)
         struct str name = val_getstr(x, N_name);
         int64_t weight = val_int(val_get(x, N_weight), 0);
         if (!str_is(name, "cpu") && !str_is(name, "memory"))
-            return err_set(r->e, -EINVAL, "profiles[%zu]: NodeResourcesFitArgs: only cpu and memory can be scored by, not "
-                           STR_FMT, r->index, STR_ARG(name));
+            return err_set(
+                r->e, -EINVAL,
+                "profiles[%zu]: NodeResourcesFitArgs: only cpu and memory can be scored by, not " STR_FMT,
+                r->index, STR_ARG(name));
         *(str_is(name, "cpu") ? &p->cpu_weight : &p->memory_weight) = weight ? weight : 1;
     }
-    return read_shape(r, "NodeResourcesFitArgs", val_at(strategy, N_requestedToCapacityRatio, N_shape), &p->fit_shape);
+    return read_shape(r, "NodeResourcesFitArgs", val_at(strategy, N_requestedToCapacityRatio, N_shape),
+                      &p->fit_shape);
 }
 
 static int read_balanced(struct reading *r, const struct val *args)
 {
     VAL_EACH (val_get(args, N_resources), x)
         if (!str_is(val_getstr(x, N_name), "cpu") && !str_is(val_getstr(x, N_name), "memory"))
-            return err_set(r->e, -EINVAL,
-                           "profiles[%zu]: NodeResourcesBalancedAllocationArgs: only cpu and memory are balanced", r->index);
+            return err_set(
+                r->e, -EINVAL,
+                "profiles[%zu]: NodeResourcesBalancedAllocationArgs: only cpu and memory are balanced",
+                r->index);
     return 0;
 }
 
@@ -220,12 +246,15 @@ static int read_spread(struct reading *r, const struct val *args)
     r->p->spread_by_list = str_is(val_getstr(args, N_defaultingType), "List");
     r->p->default_constraints = val_get(args, N_defaultConstraints);
     if (!r->p->spread_by_list && val_len(r->p->default_constraints))
-        return err_set(r->e, -EINVAL, "profiles[%zu]: PodTopologySpreadArgs: defaultConstraints go with defaultingType List",
+        return err_set(r->e, -EINVAL,
+                       "profiles[%zu]: PodTopologySpreadArgs: defaultConstraints go with defaultingType List",
                        r->index);
     VAL_EACH (r->p->default_constraints, c)
         if (val_get(c, N_labelSelector))
-            return err_set(r->e, -EINVAL,
-                           "profiles[%zu]: PodTopologySpreadArgs: a default constraint must not have a labelSelector", r->index);
+            return err_set(
+                r->e, -EINVAL,
+                "profiles[%zu]: PodTopologySpreadArgs: a default constraint must not have a labelSelector",
+                r->index);
     return 0;
 }
 
@@ -233,7 +262,8 @@ static int read_binding(struct reading *r, const struct val *args)
 {
     int64_t seconds = val_int(val_get(args, N_bindTimeoutSeconds), 600);
     if (seconds < 0)
-        return err_set(r->e, -EINVAL, "profiles[%zu]: VolumeBindingArgs.bindTimeoutSeconds must not be negative", r->index);
+        return err_set(r->e, -EINVAL,
+                       "profiles[%zu]: VolumeBindingArgs.bindTimeoutSeconds must not be negative", r->index);
     r->p->bind_timeout_ns = SECONDS(seconds);
     return read_shape(r, "VolumeBindingArgs", val_get(args, N_shape), &r->p->volume_shape);
 }
@@ -250,7 +280,8 @@ static const struct {
     int (*read)(struct reading *r, const struct val *args);
 } arguments[] = {
     {"NodeResourcesFit", T_kubescheduler_v1_NodeResourcesFitArgs, read_fit},
-    {"NodeResourcesBalancedAllocation", T_kubescheduler_v1_NodeResourcesBalancedAllocationArgs, read_balanced},
+    {"NodeResourcesBalancedAllocation", T_kubescheduler_v1_NodeResourcesBalancedAllocationArgs,
+     read_balanced},
     {"InterPodAffinity", T_kubescheduler_v1_InterPodAffinityArgs, read_affinity},
     {"NodeAffinity", T_kubescheduler_v1_NodeAffinityArgs, read_node_affinity},
     {"PodTopologySpread", T_kubescheduler_v1_PodTopologySpreadArgs, read_spread},
@@ -270,12 +301,15 @@ static int read_arguments(struct reading *r, const struct val *config)
         if (!val_str(args).n)
             return 0;
         int x = json_decode(r->a, &types[arguments[i].type], val_str(args), 0, NULL, &v, r->e);
-        return x < 0 ? err_wrap(r->e, x, "profiles[%zu]: pluginConfig of " STR_FMT, r->index, STR_ARG(name)) : arguments[i].read(r, v);
+        return x < 0 ? err_wrap(r->e, x, "profiles[%zu]: pluginConfig of " STR_FMT, r->index, STR_ARG(name))
+                     : arguments[i].read(r, v);
     }
-    return err_set(r->e, -EINVAL, "profiles[%zu]: pluginConfig: \"" STR_FMT "\" has no arguments", r->index, STR_ARG(name));
+    return err_set(r->e, -EINVAL, "profiles[%zu]: pluginConfig: \"" STR_FMT "\" has no arguments", r->index,
+                   STR_ARG(name));
 }
 
-/* ---- a profile -------------------------------------------------------------------------------------------- */
+/* ---- a profile --------------------------------------------------------------------------------------------
+ */
 
 static int read_profile(struct reading *r, const struct val *v, struct profile *ret)
 {
@@ -301,7 +335,8 @@ int profiles_read(struct arena *a, const struct val *list, struct profile **ret,
             return x;
         for (size_t i = 0; i < r.index; i++)
             if (strcmp(p[i].name, p[r.index].name) == 0)
-                return err_set(e, -EINVAL, "profiles[%zu].schedulerName: \"%s\" has a profile already", r.index, p[i].name);
+                return err_set(e, -EINVAL, "profiles[%zu].schedulerName: \"%s\" has a profile already",
+                               r.index, p[i].name);
     }
     *ret = p;
     *ret_n = n;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Profiles (KubeSchedulerConfiguration): pods choose one by spec.schedulerName, and it says which of the default plugins
- * filter and score, with which weights, and the arguments of some. All profiles share queue and table.
+ * Profiles (KubeSchedulerConfiguration): pods choose one by spec.schedulerName, and it says which of the
+ * default plugins filter and score, with which weights, and the arguments of some. All profiles share queue
+ * and table.
  */
 #pragma once
 
@@ -46,12 +47,12 @@ struct profile {
     int64_t weights[PLUGINS]; /* of scores; 0: does not score */
     enum fit_strategy fit;
     struct shape fit_shape, volume_shape;
-    int64_t cpu_weight, memory_weight;    /* in NodeResourcesFit's score */
-    int64_t hard_pod_affinity_weight;     /* of placed pods' required terms in InterPodAffinity's score */
-    bool ignore_preferred_of_others;      /* only the pod's own wishes count */
-    bool spread_by_list;                  /* PodTopologySpread: default_constraints instead of the system's */
+    int64_t cpu_weight, memory_weight; /* in NodeResourcesFit's score */
+    int64_t hard_pod_affinity_weight;  /* of placed pods' required terms in InterPodAffinity's score */
+    bool ignore_preferred_of_others;   /* only the pod's own wishes count */
+    bool spread_by_list;               /* PodTopologySpread: default_constraints instead of the system's */
     const struct val *default_constraints, *added_affinity; /* LIST; NodeAffinity */
-    int64_t bind_timeout_ns;              /* VolumeBinding */
+    int64_t bind_timeout_ns;                                /* VolumeBinding */
 };
 extern const struct profile default_profile;
 
@@ -60,6 +61,8 @@ static inline bool profile_filters(const struct profile *p, enum plugin x)
     return p->filters & (1u << x);
 }
 
-/* From KubeSchedulerConfiguration.profiles; an empty list gives the default profile. Texts and arrays in the arena, values
- * shared. 0, or -EINVAL with a sentence for what is unknown, and for what is known upstream and not here. */
-int profiles_read(struct arena *a, const struct val *list, struct profile **ret, size_t *ret_n, struct err *e);
+/* From KubeSchedulerConfiguration.profiles; an empty list gives the default profile. Texts and arrays in the
+ * arena, values shared. 0, or -EINVAL with a sentence for what is unknown, and for what is known upstream and
+ * not here. */
+int profiles_read(struct arena *a, const struct val *list, struct profile **ret, size_t *ret_n,
+                  struct err *e);

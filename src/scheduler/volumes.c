@@ -8,7 +8,8 @@
 #include "type/claim.h"
 #include "type/meta.h"
 
-/* ---- promises --------------------------------------------------------------------------------------------------- */
+/* ---- promises
+ * --------------------------------------------------------------------------------------------------- */
 
 void volume_promises_done(struct volume_promises *p)
 {
@@ -33,16 +34,17 @@ void volume_unpromise(struct volume_promises *p, const struct volume_plan *plan)
     }
 }
 
-/* ---- what is read once a pod ------------------------------------------------------------------------------------ */
+/* ---- what is read once a pod
+ * ------------------------------------------------------------------------------------ */
 
 /* A claim that waits for its first consumer. */
 struct open_claim {
     const struct object *claim;
     const struct val *class;
-    struct str node;                   /* where it was decided to be made; empty: open */
-    const struct object **candidates;  /* volumes it could get, the smallest first; a reserved one alone */
+    struct str node;                  /* where it was decided to be made; empty: open */
+    const struct object **candidates; /* volumes it could get, the smallest first; a reserved one alone */
     size_t n_candidates;
-    bool capacity_tracked;             /* the driver says how much room there is (CSIStorageCapacity) */
+    bool capacity_tracked; /* the driver says how much room there is (CSIStorageCapacity) */
 };
 
 /* A CSI volume, for counting. */
@@ -70,12 +72,12 @@ struct volumes {
     struct str refusal;
     const struct object **bound; /* volumes of bound claims; NULL for one that is gone */
     size_t n_bound;
-    struct open_claim *open;     /* the smallest first */
+    struct open_claim *open; /* the smallest first */
     size_t n_open;
     bool disks, one_pod_taken, zones;
-    struct csi_volumes csi;      /* of the pod */
+    struct csi_volumes csi; /* of the pod */
     struct attachment *attachments;
-    int *attached_to;            /* node -> index + 1 of its first; NULL: not read yet */
+    int *attached_to; /* node -> index + 1 of its first; NULL: not read yet */
 };
 
 static const struct object *get(const struct world *w, uint16_t res, struct str ns, struct str name)
@@ -95,27 +97,35 @@ static struct str not_found(struct arena *a, const char *what, struct str name)
 
 static bool is_disk(const struct val *volume)
 {
-    return val_get(volume, N_gcePersistentDisk) || val_get(volume, N_awsElasticBlockStore) || val_get(volume, N_rbd) ||
-           val_get(volume, N_iscsi);
+    return val_get(volume, N_gcePersistentDisk) || val_get(volume, N_awsElasticBlockStore) ||
+           val_get(volume, N_rbd) || val_get(volume, N_iscsi);
 }
 
 /* Why the claim lets its pod go nowhere. */
-static struct str claim_refusal(struct volumes *v, const struct object *claim, struct str name, bool ephemeral)
+static struct str claim_refusal(struct volumes *v, const struct object *claim, struct str name,
+                                bool ephemeral)
 {
     struct str volume = val_str(val_at(claim ? claim->val : NULL, N_spec, N_volumeName));
     if (!claim && ephemeral)
-        return arena_printf(v->a, "waiting for ephemeral volume controller to create the persistentvolumeclaim \"" STR_FMT "\"",
-                            STR_ARG(name));
+        return arena_printf(
+            v->a,
+            "waiting for ephemeral volume controller to create the persistentvolumeclaim \"" STR_FMT "\"",
+            STR_ARG(name));
     if (!claim)
         return not_found(v->a, "persistentvolumeclaim", name);
     if (str_is(val_str(val_at(claim->val, N_status, N_phase)), "Lost"))
-        return arena_printf(v->a, "persistentvolumeclaim \"" STR_FMT "\" bound to non-existent persistentvolume \"" STR_FMT "\"",
+        return arena_printf(v->a,
+                            "persistentvolumeclaim \"" STR_FMT
+                            "\" bound to non-existent persistentvolume \"" STR_FMT "\"",
                             STR_ARG(name), STR_ARG(volume));
     if (obj_deleting(claim->val))
         return arena_printf(v->a, "persistentvolumeclaim \"" STR_FMT "\" is being deleted", STR_ARG(name));
     if (ephemeral && !claim_is_of_pod(claim->val, v->pod->pod->uid))
-        return arena_printf(v->a, "PVC " STR_FMT "/" STR_FMT " was not created for pod " STR_FMT "/" STR_FMT " (pod is not owner)",
-                            STR_ARG(claim->namespace_), STR_ARG(name), STR_ARG(claim->namespace_), STR_ARG(v->pod->pod->name));
+        return arena_printf(v->a,
+                            "PVC " STR_FMT "/" STR_FMT " was not created for pod " STR_FMT "/" STR_FMT
+                            " (pod is not owner)",
+                            STR_ARG(claim->namespace_), STR_ARG(name), STR_ARG(claim->namespace_),
+                            STR_ARG(v->pod->pod->name));
     return STR_NULL;
 }
 
@@ -196,22 +206,24 @@ static void add_csi(struct arena *a, struct csi_volumes *l, struct str driver, s
 }
 
 /* What a claim is, or will be, to the driver. */
-static void count_claim(const struct volumes *v, const struct object *claim, struct arena *a, struct csi_volumes *ret)
+static void count_claim(const struct volumes *v, const struct object *claim, struct arena *a,
+                        struct csi_volumes *ret)
 {
     const struct object *volume =
         get(v->w, RES_PERSISTENTVOLUMES, STR_NULL, val_str(val_at(claim->val, N_spec, N_volumeName)));
     const struct val *csi = volume ? val_at(volume->val, N_spec, N_csi) : NULL;
-    const struct object *class = volume ? NULL : get(v->w, RES_STORAGECLASSES, STR_NULL, claim_class(claim->val));
+    const struct object *class =
+        volume ? NULL : get(v->w, RES_STORAGECLASSES, STR_NULL, claim_class(claim->val));
     if (csi)
         add_csi(a, ret, val_getstr(csi, N_driver), val_getstr(csi, N_volumeHandle));
     else if (class)
         add_csi(a, ret, val_getstr(class->val, N_provisioner), claim->uid);
 }
 
-static void count_pod(const struct volumes *v, const struct needs *pod, struct arena *a, struct csi_volumes *ret)
+static void count_pod(const struct volumes *v, const struct needs *pod, struct arena *a,
+                      struct csi_volumes *ret)
 {
-    VAL_EACH(val_get(pod->spec, N_volumes), x)
-    {
+    VAL_EACH (val_get(pod->spec, N_volumes), x) {
         struct str name = pod_claim_name(a, pod->pod->name, x);
         const struct object *claim = get(v->w, RES_PERSISTENTVOLUMECLAIMS, pod->pod->namespace_, name);
         if (claim)
@@ -221,7 +233,8 @@ static void count_pod(const struct volumes *v, const struct needs *pod, struct a
 
 /* ---- zones */
 
-static const char *const zone_labels[] = {"failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region",
+static const char *const zone_labels[] = {"failure-domain.beta.kubernetes.io/zone",
+                                          "failure-domain.beta.kubernetes.io/region",
                                           "topology.kubernetes.io/zone", "topology.kubernetes.io/region"};
 
 static bool has_zone(const struct val *labels)
@@ -291,8 +304,7 @@ struct volumes *volumes_new(const struct world *w, struct needs *pod, struct are
     bool binding = profile_filters(v->profile, PLUGIN_VOLUME_BINDING);
     v->bound = ARENA_ARRAY(a, const struct object *, n);
     v->open = ARENA_ARRAY(a, struct open_claim, n);
-    VAL_EACH(list, x)
-    {
+    VAL_EACH (list, x) {
         struct str name = pod_claim_name(a, pod->pod->name, x);
         v->disks |= is_disk(x);
         if (name.n && !v->refusal.p && binding)
@@ -310,7 +322,8 @@ struct str volumes_refusal(const struct volumes *v)
     return v ? v->refusal : STR_NULL;
 }
 
-/* ---- VolumeRestrictions: disks that only one pod (or only readers) may have ---------------------------------------- */
+/* ---- VolumeRestrictions: disks that only one pod (or only readers) may have
+ * ---------------------------------------- */
 
 static bool both_read(const struct val *a, const struct val *b)
 {
@@ -319,10 +332,8 @@ static bool both_read(const struct val *a, const struct val *b)
 
 static bool share_item(const struct val *a, const struct val *b)
 {
-    VAL_EACH(a, x)
-    {
-        VAL_EACH(b, y)
-        {
+    VAL_EACH (a, x) {
+        VAL_EACH (b, y) {
             if (str_eq(val_str(x), val_str(y)))
                 return true;
         }
@@ -339,20 +350,19 @@ static bool disks_clash(const struct val *a, const struct val *b)
     if ((x = val_get(a, N_awsElasticBlockStore)) && (y = val_get(b, N_awsElasticBlockStore)) &&
         str_eq(val_getstr(x, N_volumeID), val_getstr(y, N_volumeID)))
         return true;
-    if ((x = val_get(a, N_iscsi)) && (y = val_get(b, N_iscsi)) && str_eq(val_getstr(x, N_iqn), val_getstr(y, N_iqn)) &&
-        !both_read(x, y))
+    if ((x = val_get(a, N_iscsi)) && (y = val_get(b, N_iscsi)) &&
+        str_eq(val_getstr(x, N_iqn), val_getstr(y, N_iqn)) && !both_read(x, y))
         return true;
-    return (x = val_get(a, N_rbd)) && (y = val_get(b, N_rbd)) && share_item(val_get(x, N_monitors), val_get(y, N_monitors)) &&
-           str_eq(val_getstr(x, N_pool), val_getstr(y, N_pool)) && str_eq(val_getstr(x, N_image), val_getstr(y, N_image)) &&
-           !both_read(x, y);
+    return (x = val_get(a, N_rbd)) && (y = val_get(b, N_rbd)) &&
+           share_item(val_get(x, N_monitors), val_get(y, N_monitors)) &&
+           str_eq(val_getstr(x, N_pool), val_getstr(y, N_pool)) &&
+           str_eq(val_getstr(x, N_image), val_getstr(y, N_image)) && !both_read(x, y);
 }
 
 static bool clashes_with(const struct needs *pod, const struct needs *other)
 {
-    VAL_EACH(val_get(pod->spec, N_volumes), x)
-    {
-        VAL_EACH(val_get(other->spec, N_volumes), y)
-        {
+    VAL_EACH (val_get(pod->spec, N_volumes), x) {
+        VAL_EACH (val_get(other->spec, N_volumes), y) {
             if (disks_clash(x, y))
                 return true;
         }
@@ -363,22 +373,22 @@ static bool clashes_with(const struct needs *pod, const struct needs *other)
 static struct str restrictions(const struct volumes *v, int node)
 {
     if (v->disks)
-        LIST_EACH(&v->w->table->nodes[node].pods, l)
-        {
+        LIST_EACH (&v->w->table->nodes[node].pods, l) {
             if (clashes_with(v->pod, LIST_ENTRY(l, struct needs, on_node)))
                 return STR("node(s) had no available disk");
         }
-    return v->one_pod_taken ? STR("node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already "
+    return v->one_pod_taken ? STR("node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod "
+                                  "access mode already "
                                   "in-use by another pod")
                             : STR_NULL;
 }
 
-/* ---- NodeVolumeLimits ------------------------------------------------------------------------------------------------ */
+/* ---- NodeVolumeLimits
+ * ------------------------------------------------------------------------------------------------ */
 
 static const struct val *driver_on(const struct object *csi_node, struct str driver)
 {
-    VAL_EACH(val_at(csi_node ? csi_node->val : NULL, N_spec, N_drivers), d)
-    {
+    VAL_EACH (val_at(csi_node ? csi_node->val : NULL, N_spec, N_drivers), d) {
         if (str_eq(val_getstr(d, N_name), driver))
             return d;
     }
@@ -395,25 +405,25 @@ static void read_attachments(struct volumes *v)
     for (tree_seek(&it, t, STR_NULL); it.object; tree_next(&it)) {
         const struct val *spec = val_get(it.object->val, N_spec);
         int node = table_find(v->w->table, val_getstr(spec, N_nodeName));
-        const struct object *o =
-            get(v->w, RES_PERSISTENTVOLUMES, STR_NULL, val_str(val_at(spec, N_source, N_persistentVolumeName)));
+        const struct object *o = get(v->w, RES_PERSISTENTVOLUMES, STR_NULL,
+                                     val_str(val_at(spec, N_source, N_persistentVolumeName)));
         const struct val *csi = o ? val_at(o->val, N_spec, N_csi) : NULL;
         if (node < 0 || !csi)
             continue;
-        v->attachments[n] = (struct attachment){{val_getstr(spec, N_attacher), val_getstr(csi, N_volumeHandle), false},
-                                                v->attached_to[node]};
+        v->attachments[n] = (struct attachment){
+            {val_getstr(spec, N_attacher), val_getstr(csi, N_volumeHandle), false}, v->attached_to[node]};
         v->attached_to[node] = ++n;
     }
 }
 
-/* Would the driver have more volumes on the node than it can? Those that the pod shares with others there are not new. */
+/* Would the driver have more volumes on the node than it can? Those that the pod shares with others there are
+ * not new. */
 static bool over_limit(const struct volumes *v, int node, struct str driver, int64_t limit)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct csi_volumes there = {0};
     int64_t had = 0, more = 0;
-    LIST_EACH(&v->w->table->nodes[node].pods, l)
-    {
+    LIST_EACH (&v->w->table->nodes[node].pods, l) {
         const struct needs *p = LIST_ENTRY(l, struct needs, on_node);
         if (p->volumes_matter)
             count_pod(v, p, &a, &there);
@@ -423,7 +433,8 @@ static bool over_limit(const struct volumes *v, int node, struct str driver, int
     for (size_t i = 0; i < there.n; i++)
         had += str_eq(there.items[i].driver, driver);
     for (int i = v->attached_to[node]; i; i = v->attachments[i - 1].next)
-        had += str_eq(v->attachments[i - 1].volume.driver, driver) && !is_among(&there, &v->attachments[i - 1].volume);
+        had += str_eq(v->attachments[i - 1].volume.driver, driver) &&
+               !is_among(&there, &v->attachments[i - 1].volume);
     return more > 0 && had + more > limit;
 }
 
@@ -445,14 +456,14 @@ static struct str limits(const struct volumes *v, int node)
     return STR_NULL;
 }
 
-/* ---- VolumeBinding ------------------------------------------------------------------------------------------------------ */
+/* ---- VolumeBinding
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* Upstream looks at labels only: a volume cannot name its node by name. */
 static bool reaches(const struct object *volume, const struct node *n)
 {
     const struct val *required = val_at(volume->val, N_spec, N_nodeAffinity, N_required);
-    VAL_EACH(val_get(required, N_nodeSelectorTerms), t)
-    {
+    VAL_EACH (val_get(required, N_nodeSelectorTerms), t) {
         if (match_node_term(t, n->labels, STR("")))
             return true;
     }
@@ -460,7 +471,8 @@ static bool reaches(const struct object *volume, const struct node *n)
 }
 
 /* The volume that a claim gets on the node among those not in taken; NULL: none. */
-static const struct object *pick(const struct open_claim *c, const struct node *n, const struct volume_bind *taken, size_t n_taken)
+static const struct object *pick(const struct open_claim *c, const struct node *n,
+                                 const struct volume_bind *taken, size_t n_taken)
 {
     for (size_t i = 0; i < c->n_candidates; i++) {
         bool free = true;
@@ -477,7 +489,8 @@ static const struct val *pool_for(const struct volumes *v, const struct open_cla
 {
     struct tree_iter it;
     for (tree_seek(&it, all(v->w, RES_CSISTORAGECAPACITIES), STR_NULL); it.object; tree_next(&it)) {
-        const struct val *p = it.object->val, *limit = val_get(p, N_maximumVolumeSize), *topology = val_get(p, N_nodeTopology);
+        const struct val *p = it.object->val, *limit = val_get(p, N_maximumVolumeSize),
+                         *topology = val_get(p, N_nodeTopology);
         struct arena a CLEANUP_ARENA = ARENA_INIT;
         struct selector s;
         if (!limit)
@@ -492,7 +505,8 @@ static const struct val *pool_for(const struct volumes *v, const struct open_cla
 
 enum { NODE_CONFLICT = 1, BIND_CONFLICT = 2, NO_SPACE = 4, GONE = 8 };
 
-static unsigned provisioning_conflict(const struct volumes *v, const struct open_claim *c, const struct node *n)
+static unsigned provisioning_conflict(const struct volumes *v, const struct open_claim *c,
+                                      const struct node *n)
 {
     struct str provisioner = val_getstr(c->class, N_provisioner);
     if (!provisioner.n || str_is(provisioner, NO_PROVISIONER) || !class_allows_node(c->class, n->labels))
@@ -510,7 +524,8 @@ static unsigned bind_open(const struct volumes *v, const struct node *n, struct 
         if (v->open[i].node.n && !str_eq(v->open[i].node, n->object->name))
             return BIND_CONFLICT;
     for (size_t i = 0; i < v->n_open && !conflict; i++) {
-        list[i] = (struct volume_bind){v->open[i].claim, v->open[i].node.n ? NULL : pick(&v->open[i], n, list, i)};
+        list[i] =
+            (struct volume_bind){v->open[i].claim, v->open[i].node.n ? NULL : pick(&v->open[i], n, list, i)};
         if (!list[i].volume)
             conflict = provisioning_conflict(v, &v->open[i], n);
     }
@@ -531,15 +546,19 @@ static unsigned binding_conflicts(const struct volumes *v, int node)
 static struct str binding_reason(unsigned conflicts, size_t at)
 {
     static const char *const texts[] = {
-        "node(s) didn't match PersistentVolume's node affinity", "node(s) didn't find available persistent volumes to bind",
-        "node(s) did not have enough free storage", "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"};
+        "node(s) didn't match PersistentVolume's node affinity",
+        "node(s) didn't find available persistent volumes to bind",
+        "node(s) did not have enough free storage",
+        "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         if ((conflicts & (1u << i)) && at-- == 0)
             return str_of(texts[i]);
     return STR_NULL;
 }
 
-/* ---- VolumeZone ----------------------------------------------------------------------------------------------------------- */
+/* ---- VolumeZone
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 /* A volume's label may name several zones: "a__b". */
 static bool names_zone(struct str zones, struct str zone)
@@ -577,7 +596,9 @@ static bool zones_differ(const struct volumes *v, int node)
     return false;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 struct str volumes_filter(const struct volumes *v, int node, size_t at, bool *ret_resolvable)
 {
@@ -608,13 +629,15 @@ void volumes_plan(const struct volumes *v, int node, struct arena *a, struct vol
     ret->n = v->n_open;
 }
 
-void volumes_plan_for(const struct world *w, struct needs *pod, int node, struct arena *a, struct volume_plan *ret)
+void volumes_plan_for(const struct world *w, struct needs *pod, int node, struct arena *a,
+                      struct volume_plan *ret)
 {
     struct arena own CLEANUP_ARENA = ARENA_INIT;
     volumes_plan(volumes_new(w, pod, &own), node, a, ret);
 }
 
-/* ---- scores: by class, how much of what is there would be used ----------------------------------------------------------------- */
+/* ---- scores: by class, how much of what is there would be used
+ * ----------------------------------------------------------------- */
 
 struct share {
     struct str class;
@@ -630,7 +653,8 @@ static struct share *share_of(struct share *list, size_t *n, struct str class)
     return &list[(*n)++];
 }
 
-static size_t gather_shares(const struct volumes *v, const struct node *n, const struct volume_plan *plan, struct share *list)
+static size_t gather_shares(const struct volumes *v, const struct node *n, const struct volume_plan *plan,
+                            struct share *list)
 {
     size_t count = 0;
     bool any_static = false;
@@ -638,10 +662,12 @@ static size_t gather_shares(const struct volumes *v, const struct node *n, const
         any_static |= plan->list[i].volume != NULL;
     for (size_t i = 0; i < plan->n; i++) {
         const struct volume_bind *b = &plan->list[i];
-        const struct val *pool = b->volume || any_static || !v->open[i].capacity_tracked ? NULL : pool_for(v, &v->open[i], n);
+        const struct val *pool =
+            b->volume || any_static || !v->open[i].capacity_tracked ? NULL : pool_for(v, &v->open[i], n);
         if (!b->volume && !pool)
             continue;
-        struct share *s = share_of(list, &count, b->volume ? volume_class(b->volume->val) : claim_class(b->claim->val));
+        struct share *s =
+            share_of(list, &count, b->volume ? volume_class(b->volume->val) : claim_class(b->claim->val));
         s->asked += quantity_units(claim_size(b->claim->val));
         s->there = b->volume ? s->there + quantity_units(volume_size(b->volume->val))
                              : quantity_units(quantity_or_zero(val_getstr(pool, N_capacity)));
@@ -662,7 +688,8 @@ bool volumes_score(const struct volumes *v, int node, int64_t *ret)
     size_t n = gather_shares(v, &v->w->table->nodes[node], &plan, list);
     for (size_t i = 0; i < n; i++) {
         bool fits = list[i].there && list[i].asked <= list[i].there;
-        sum += shape_score(&v->profile->volume_shape, fits ? (int64_t)((__int128)list[i].asked * 100 / list[i].there) : 100);
+        sum += shape_score(&v->profile->volume_shape,
+                           fits ? (int64_t)((__int128)list[i].asked * 100 / list[i].there) : 100);
     }
     *ret = n ? (2 * sum + (int64_t)n) / (2 * (int64_t)n) : 0; /* rounded half up */
     return true;

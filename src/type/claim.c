@@ -63,7 +63,8 @@ bool volume_is_for(const struct val *volume, const struct val *claim)
     const struct val *ref = val_at(volume, N_spec, N_claimRef);
     struct str uid = val_getstr(ref, N_uid);
     return ref && str_eq(val_getstr(ref, N_name), obj_name(claim)) &&
-           str_eq(val_getstr(ref, N_namespace), obj_namespace(claim)) && (!uid.n || str_eq(uid, obj_uid(claim)));
+           str_eq(val_getstr(ref, N_namespace), obj_namespace(claim)) &&
+           (!uid.n || str_eq(uid, obj_uid(claim)));
 }
 
 static bool same_attributes_class(const struct val *volume, const struct val *claim)
@@ -95,14 +96,15 @@ const char *volume_mismatch(const struct val *volume, const struct val *claim)
 enum volume_fit volume_fit(const struct val *volume, const struct val *claim, const struct selector *selector)
 {
     bool ours = volume_is_for(volume, claim);
-    if ((val_at(volume, N_spec, N_claimRef) && !ours) || obj_deleting(volume) || !has_all_modes(volume, claim) ||
-        quantity_cmp(volume_size(volume), claim_size(claim)) < 0 || !same_mode(volume, claim) ||
-        !same_attributes_class(volume, claim))
+    if ((val_at(volume, N_spec, N_claimRef) && !ours) || obj_deleting(volume) ||
+        !has_all_modes(volume, claim) || quantity_cmp(volume_size(volume), claim_size(claim)) < 0 ||
+        !same_mode(volume, claim) || !same_attributes_class(volume, claim))
         return VOLUME_UNFIT;
     if (ours)
         return VOLUME_RESERVED;
     bool free = str_is(val_str(val_at(volume, N_status, N_phase)), "Available");
-    return free && str_eq(volume_class(volume), claim_class(claim)) && selector_matches(selector, obj_labels(volume))
+    return free && str_eq(volume_class(volume), claim_class(claim)) &&
+                   selector_matches(selector, obj_labels(volume))
                ? VOLUME_FITS
                : VOLUME_UNFIT;
 }
@@ -160,6 +162,7 @@ const struct val *class_better_default(const struct val *a, const struct val *b)
 {
     if (!a || !b)
         return a ? a : b;
-    int c = str_cmp(val_getstr(obj_meta(b), N_creationTimestamp), val_getstr(obj_meta(a), N_creationTimestamp));
+    int c =
+        str_cmp(val_getstr(obj_meta(b), N_creationTimestamp), val_getstr(obj_meta(a), N_creationTimestamp));
     return c > 0 || (c == 0 && str_cmp(obj_name(b), obj_name(a)) < 0) ? b : a;
 }

@@ -9,10 +9,12 @@
 #define LOCAL &local_path_controller
 #define ATTACH &attach_detach_controller
 
-static void add_volume(struct world *w, const char *name, const char *size, const char *spec, const char *status)
+static void add_volume(struct world *w, const char *name, const char *size, const char *spec,
+                       const char *status)
 {
     world_addf(w, RES_PERSISTENTVOLUMES,
-               "{metadata: {name: %s, uid: uid-%s}, spec: {capacity: {storage: %s}, accessModes: [ReadWriteOnce], hostPath: "
+               "{metadata: {name: %s, uid: uid-%s}, spec: {capacity: {storage: %s}, accessModes: "
+               "[ReadWriteOnce], hostPath: "
                "{path: /x}, %s}, status: {%s}}",
                name, name, size, spec, status);
 }
@@ -21,7 +23,8 @@ static void add_claim(struct world *w, const char *name, const char *size, const
                       const char *status)
 {
     world_addf(w, RES_PERSISTENTVOLUMECLAIMS,
-               "{metadata: {namespace: x, name: %s, uid: uid-%s, %s}, spec: {accessModes: [ReadWriteOnce], resources: "
+               "{metadata: {namespace: x, name: %s, uid: uid-%s, %s}, spec: {accessModes: [ReadWriteOnce], "
+               "resources: "
                "{requests: {storage: %s}}, %s}, status: {phase: Pending, %s}}",
                name, name, meta, size, spec, status);
 }
@@ -63,10 +66,11 @@ static void a_claim_takes_the_smallest_volume_that_fits(void **state)
     assert_string_equal(world_reconcile(w, BINDER, "x/c"),
                         "update persistentvolumes fits\nupdate persistentvolumeclaims x/c\n");
     world_apply(w);
-    assert_string_equal(world_reconcile(w, BINDER, "x/c"),
-                        "status persistentvolumes fits {\"phase\":\"Bound\"}\n"
-                        "status persistentvolumeclaims x/c {\"phase\":\"Bound\",\"accessModes\":[\"ReadWriteOnce\"],"
-                        "\"capacity\":{\"storage\":\"5Gi\"}}\n");
+    assert_string_equal(
+        world_reconcile(w, BINDER, "x/c"),
+        "status persistentvolumes fits {\"phase\":\"Bound\"}\n"
+        "status persistentvolumeclaims x/c {\"phase\":\"Bound\",\"accessModes\":[\"ReadWriteOnce\"],"
+        "\"capacity\":{\"storage\":\"5Gi\"}}\n");
     world_apply(w);
     assert_string_equal(world_reconcile(w, BINDER, "x/c"), "");
     assert_string_equal(world_reconcile(w, BINDER, "fits"), "");
@@ -83,14 +87,16 @@ static void fewer_access_modes_are_closer(void **state)
 {
     struct world *w = world_new();
     world_add(w, RES_PERSISTENTVOLUMES,
-              "{metadata: {name: many}, spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce, ReadWriteMany]}, "
+              "{metadata: {name: many}, spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce, "
+              "ReadWriteMany]}, "
               "status: {phase: Available}}");
     add_volume(w, "one", "9Gi", "", "phase: Available");
     add_claim(w, "c", "1Gi", "", "storageClassName: ''", "");
     assert_string_equal(world_reconcile(w, BINDER, "x/c"),
                         "update persistentvolumes one\nupdate persistentvolumeclaims x/c\n");
     world_add(w, RES_PERSISTENTVOLUMECLAIMS,
-              "{metadata: {namespace: x, name: m}, spec: {accessModes: [ReadWriteMany], storageClassName: '', resources: "
+              "{metadata: {namespace: x, name: m}, spec: {accessModes: [ReadWriteMany], storageClassName: "
+              "'', resources: "
               "{requests: {storage: 1Gi}}}}");
     assert_string_equal(world_reconcile(w, BINDER, "x/m"),
                         "update persistentvolumes many\nupdate persistentvolumeclaims x/m\n");
@@ -115,8 +121,10 @@ static void a_selector_and_a_reservation_are_heeded(void **state)
     assert_string_equal(world_reconcile(w, BINDER, "x/d"),
                         "update persistentvolumes kept\nupdate persistentvolumeclaims x/d\n");
     world_apply(w);
-    assert_null(obj_annotation(world_get(w, RES_PERSISTENTVOLUMES, "", "kept")->val, STR(ANN_BOUND_BY_CONTROLLER)).p);
-    assert_non_null(strstr(world_reconcile(w, BINDER, "x/e"), "event Normal FailedBinding no persistent volumes"));
+    assert_null(
+        obj_annotation(world_get(w, RES_PERSISTENTVOLUMES, "", "kept")->val, STR(ANN_BOUND_BY_CONTROLLER)).p);
+    assert_non_null(
+        strstr(world_reconcile(w, BINDER, "x/e"), "event Normal FailedBinding no persistent volumes"));
     world_free(w);
 }
 
@@ -126,27 +134,33 @@ static void a_volume_asked_for_by_name(void **state)
     add_claim(w, "c", "3Gi", "", "storageClassName: '', volumeName: v", "");
     assert_string_equal(world_reconcile(w, BINDER, "x/c"), "");
     add_volume(w, "v", "1Gi", "", "phase: Available");
-    assert_non_null(strstr(world_reconcile(w, BINDER, "x/c"),
-                           "event Warning VolumeMismatch Cannot bind to requested volume \"v\": requested PV is too small"));
+    assert_non_null(strstr(
+        world_reconcile(w, BINDER, "x/c"),
+        "event Warning VolumeMismatch Cannot bind to requested volume \"v\": requested PV is too small"));
     add_volume(w, "v", "9Gi", "claimRef: {namespace: x, name: o, uid: u}", "phase: Bound");
     assert_non_null(strstr(world_reconcile(w, BINDER, "x/c"),
                            "event Warning FailedBinding volume \"v\" already bound to a different claim."));
     add_volume(w, "v", "9Gi", "", "phase: Available");
     settle(w, "x/c", "v");
     assert_str(claim_text(w, "c", N_status, N_phase), "Bound");
-    assert_null(obj_annotation(world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "c")->val, STR(ANN_BOUND_BY_CONTROLLER)).p);
+    assert_null(
+        obj_annotation(world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "c")->val, STR(ANN_BOUND_BY_CONTROLLER))
+            .p);
     world_free(w);
 }
 
 static void classes(struct world *w)
 {
-    world_add(w, RES_STORAGECLASSES, "{metadata: {name: now}, provisioner: csi.example.com, volumeBindingMode: Immediate}");
+    world_add(w, RES_STORAGECLASSES,
+              "{metadata: {name: now}, provisioner: csi.example.com, volumeBindingMode: Immediate}");
     world_add(w, RES_STORAGECLASSES,
               "{metadata: {name: later, creationTimestamp: '2025-01-01T00:00:00Z', annotations: "
-              "{storageclass.kubernetes.io/is-default-class: 'true'}}, provisioner: csi.example.com, volumeBindingMode: "
+              "{storageclass.kubernetes.io/is-default-class: 'true'}}, provisioner: csi.example.com, "
+              "volumeBindingMode: "
               "WaitForFirstConsumer}");
-    world_add(w, RES_STORAGECLASSES, "{metadata: {name: static}, provisioner: kubernetes.io/no-provisioner, "
-                                     "volumeBindingMode: Immediate}");
+    world_add(w, RES_STORAGECLASSES,
+              "{metadata: {name: static}, provisioner: kubernetes.io/no-provisioner, "
+              "volumeBindingMode: Immediate}");
 }
 
 static void provisioners_are_asked(void **state)
@@ -155,17 +169,21 @@ static void provisioners_are_asked(void **state)
     classes(w);
     add_claim(w, "c", "1Gi", "", "storageClassName: now", "");
     const char *said = world_reconcile(w, BINDER, "x/c");
-    assert_non_null(strstr(said, "update persistentvolumeclaims x/c\nevent Normal ExternalProvisioning Waiting for a volume "
-                                 "to be created either by the external provisioner 'csi.example.com'"));
+    assert_non_null(strstr(
+        said, "update persistentvolumeclaims x/c\nevent Normal ExternalProvisioning Waiting for a volume "
+              "to be created either by the external provisioner 'csi.example.com'"));
     world_apply(w);
     assert_null(strstr(world_reconcile(w, BINDER, "x/c"), "update"));
-    assert_str(obj_annotation(world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "c")->val, STR(ANN_STORAGE_PROVISIONER)),
-               "csi.example.com");
+    assert_str(
+        obj_annotation(world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "c")->val, STR(ANN_STORAGE_PROVISIONER)),
+        "csi.example.com");
     add_claim(w, "d", "1Gi", "", "storageClassName: nowhere", "");
-    assert_non_null(strstr(world_reconcile(w, BINDER, "x/d"),
-                           "event Warning ProvisioningFailed storageclass.storage.k8s.io \"nowhere\" not found"));
+    assert_non_null(
+        strstr(world_reconcile(w, BINDER, "x/d"),
+               "event Warning ProvisioningFailed storageclass.storage.k8s.io \"nowhere\" not found"));
     add_claim(w, "e", "1Gi", "", "storageClassName: static", "");
-    assert_non_null(strstr(world_reconcile(w, BINDER, "x/e"), "event Warning ProvisioningFailed no volume plugin matched"));
+    assert_non_null(strstr(world_reconcile(w, BINDER, "x/e"),
+                           "event Warning ProvisioningFailed no volume plugin matched"));
     world_config(w)->no_dynamic_provisioning = true;
     assert_string_equal(world_reconcile(w, BINDER, "x/d"), "");
     world_config(w)->no_dynamic_provisioning = false;
@@ -183,16 +201,20 @@ static void the_first_consumer_is_waited_for(void **state)
     classes(w);
     add_volume(w, "free", "1Gi", "storageClassName: later", "phase: Available");
     add_claim(w, "c", "1Gi", "", "storageClassName: later", "");
-    assert_non_null(strstr(world_reconcile(w, BINDER, "x/c"),
-                           "event Normal WaitForFirstConsumer waiting for first consumer to be created before binding"));
-    world_add(w, RES_PODS, "{metadata: {namespace: x, name: p}, spec: {volumes: [{name: v, persistentVolumeClaim: "
-                           "{claimName: c}}]}}");
+    assert_non_null(
+        strstr(world_reconcile(w, BINDER, "x/c"),
+               "event Normal WaitForFirstConsumer waiting for first consumer to be created before binding"));
+    world_add(w, RES_PODS,
+              "{metadata: {namespace: x, name: p}, spec: {volumes: [{name: v, persistentVolumeClaim: "
+              "{claimName: c}}]}}");
     assert_non_null(strstr(world_reconcile(w, BINDER, "x/c"),
                            "event Normal WaitForPodScheduled waiting for pod p to be scheduled"));
-    add_claim(w, "c", "1Gi", "annotations: {volume.kubernetes.io/selected-node: n}", "storageClassName: later", "");
+    add_claim(w, "c", "1Gi", "annotations: {volume.kubernetes.io/selected-node: n}",
+              "storageClassName: later", "");
     assert_non_null(strstr(world_reconcile(w, BINDER, "x/c"), "ExternalProvisioning"));
     /* The scheduler chose a volume that was there. */
-    add_volume(w, "free", "1Gi", "storageClassName: later, claimRef: {namespace: x, name: c, uid: uid-c}", "");
+    add_volume(w, "free", "1Gi", "storageClassName: later, claimRef: {namespace: x, name: c, uid: uid-c}",
+               "");
     settle(w, "x/c", "free");
     assert_str(claim_text(w, "c", N_status, N_phase), "Bound");
     world_free(w);
@@ -223,9 +245,10 @@ static void a_claim_that_loses_its_volume_is_lost(void **state)
 {
     struct world *w = world_new();
     add_claim(w, "c", "1Gi", BOUND, "volumeName: v", "capacity: {storage: 1Gi}");
-    assert_string_equal(world_reconcile(w, BINDER, "x/c"),
-                        "check-absent persistentvolumes v\nstatus persistentvolumeclaims x/c {\"phase\":\"Lost\"}\n"
-                        "event Warning ClaimLost Bound claim has lost its PersistentVolume. Data on the volume is lost!\n");
+    assert_string_equal(
+        world_reconcile(w, BINDER, "x/c"),
+        "check-absent persistentvolumes v\nstatus persistentvolumeclaims x/c {\"phase\":\"Lost\"}\n"
+        "event Warning ClaimLost Bound claim has lost its PersistentVolume. Data on the volume is lost!\n");
     add_volume(w, "v", "1Gi", "claimRef: {namespace: x, name: o, uid: other}", "phase: Bound");
     assert_non_null(strstr(world_reconcile(w, BINDER, "x/c"), "event Warning ClaimMisbound Two claims"));
     world_free(w);
@@ -237,14 +260,16 @@ static void a_volume_is_released_when_its_claim_goes(void **state)
 {
     struct world *w = world_new();
     add_volume(w, "v", "1Gi", MINE "persistentVolumeReclaimPolicy: Retain", "phase: Bound");
-    assert_string_equal(world_reconcile(w, BINDER, "v"),
-                        "check-absent persistentvolumeclaims x/c\nstatus persistentvolumes v {\"phase\":\"Released\"}\n");
+    assert_string_equal(
+        world_reconcile(w, BINDER, "v"),
+        "check-absent persistentvolumeclaims x/c\nstatus persistentvolumes v {\"phase\":\"Released\"}\n");
     world_apply(w);
     assert_string_equal(world_reconcile(w, BINDER, "v"), "");
     /* Another claim of that name does not get it. */
     add_claim(w, "c", "1Gi", "", "storageClassName: ''", "");
-    world_addf(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: c, uid: second}, spec: {storageClassName: '', "
-                                              "accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}");
+    world_addf(w, RES_PERSISTENTVOLUMECLAIMS,
+               "{metadata: {namespace: x, name: c, uid: second}, spec: {storageClassName: '', "
+               "accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}");
     assert_non_null(strstr(world_reconcile(w, BINDER, "x/c"), "FailedBinding"));
     assert_string_equal(world_reconcile(w, BINDER, "v"), "");
     world_free(w);
@@ -255,11 +280,14 @@ static void what_nobody_can_delete_fails(void **state)
     struct world *w = world_new();
     add_volume(w, "v", "1Gi", MINE "persistentVolumeReclaimPolicy: Delete", "phase: Released");
     assert_string_equal(world_reconcile(w, BINDER, "v"),
-                        "status persistentvolumes v {\"phase\":\"Failed\",\"message\":\"host_path deleter only supports /tmp/.+ "
+                        "status persistentvolumes v {\"phase\":\"Failed\",\"message\":\"host_path deleter "
+                        "only supports /tmp/.+ "
                         "but received provided /x\"}\n"
-                        "event Warning VolumeFailedDelete host_path deleter only supports /tmp/.+ but received provided /x\n");
+                        "event Warning VolumeFailedDelete host_path deleter only supports /tmp/.+ but "
+                        "received provided /x\n");
     world_add(w, RES_PERSISTENTVOLUMES,
-              "{metadata: {name: csi}, spec: {" MINE "persistentVolumeReclaimPolicy: Delete, csi: {driver: d, volumeHandle: "
+              "{metadata: {name: csi}, spec: {" MINE
+              "persistentVolumeReclaimPolicy: Delete, csi: {driver: d, volumeHandle: "
               "h}}, status: {phase: Released}}");
     assert_string_equal(world_reconcile(w, BINDER, "csi"), "");
     world_free(w);
@@ -268,20 +296,24 @@ static void what_nobody_can_delete_fails(void **state)
 static void a_volume_is_recycled_by_a_pod(void **state)
 {
     struct world *w = world_new();
-    world_addf(w, RES_PERSISTENTVOLUMES,
-               "{metadata: {name: v, annotations: {pv.kubernetes.io/bound-by-controller: 'yes'}}, spec: {" MINE
-               "persistentVolumeReclaimPolicy: Recycle, hostPath: {path: /x}}, status: {phase: Released}}");
+    world_addf(
+        w, RES_PERSISTENTVOLUMES,
+        "{metadata: {name: v, annotations: {pv.kubernetes.io/bound-by-controller: 'yes'}}, spec: {" MINE
+        "persistentVolumeReclaimPolicy: Recycle, hostPath: {path: /x}}, status: {phase: Released}}");
     assert_string_equal(world_reconcile(w, BINDER, "v"), "create pods default/recycler-for-v\n");
     assert_int_equal(world_write(w, 0)->name.n, 0);
-    const struct object *p = world_add(w, RES_PODS, "{metadata: {namespace: default, name: recycler-for-v}, status: {phase: "
-                                                    "Succeeded}}");
+    const struct object *p =
+        world_add(w, RES_PODS,
+                  "{metadata: {namespace: default, name: recycler-for-v}, status: {phase: "
+                  "Succeeded}}");
     assert_string_equal(world_keys(w, BINDER, NULL, p), "v");
     assert_string_equal(world_reconcile(w, BINDER, "v"),
                         "delete pods default/recycler-for-v\nevent Normal VolumeRecycled Volume recycled\n"
                         "update persistentvolumes v\n");
     assert_null(val_at(world_write(w, 2)->body, N_spec, N_claimRef));
     world_add(w, RES_PODS, "{metadata: {namespace: default, name: recycler-for-v}, status: {phase: Failed}}");
-    assert_non_null(strstr(world_reconcile(w, BINDER, "v"), "event Warning VolumeFailedRecycle Recycle failed"));
+    assert_non_null(
+        strstr(world_reconcile(w, BINDER, "v"), "event Warning VolumeFailedRecycle Recycle failed"));
     world_free(w);
 }
 
@@ -289,13 +321,15 @@ static void the_second_volume_of_a_claim_is_freed(void **state)
 {
     struct world *w = world_new();
     add_claim(w, "c", "1Gi", BOUND, "volumeName: first", "");
-    world_add(w, RES_PERSISTENTVOLUMES,
-              "{metadata: {name: second, annotations: {pv.kubernetes.io/bound-by-controller: 'yes'}}, spec: {" MINE
-              "}, status: {phase: Bound}}");
+    world_add(
+        w, RES_PERSISTENTVOLUMES,
+        "{metadata: {name: second, annotations: {pv.kubernetes.io/bound-by-controller: 'yes'}}, spec: {" MINE
+        "}, status: {phase: Bound}}");
     assert_string_equal(world_reconcile(w, BINDER, "second"), "update persistentvolumes second\n");
     assert_null(val_at(world_write(w, 0)->body, N_spec, N_claimRef));
     world_apply(w);
-    assert_string_equal(world_reconcile(w, BINDER, "second"), "status persistentvolumes second {\"phase\":\"Available\"}\n");
+    assert_string_equal(world_reconcile(w, BINDER, "second"),
+                        "status persistentvolumes second {\"phase\":\"Available\"}\n");
     /* Reserved by hand: only the uid goes. */
     add_volume(w, "kept", "1Gi", MINE, "phase: Bound");
     world_reconcile(w, BINDER, "kept");
@@ -314,9 +348,12 @@ static void changes_concern_who_may_be_waiting(void **state)
     const struct object *v = world_get(w, RES_PERSISTENTVOLUMES, "", "v");
     assert_string_equal(world_keys(w, BINDER, NULL, v), "v x/named x/waits");
     assert_string_equal(world_keys(w, BINDER, v, NULL), "x/named");
-    add_volume(w, "u", "1Gi", "storageClassName: a, claimRef: {namespace: x, name: other, uid: uid-other}", "phase: Bound");
-    assert_string_equal(world_keys(w, BINDER, NULL, world_get(w, RES_PERSISTENTVOLUMES, "", "u")), "u x/other");
-    assert_string_equal(world_keys(w, BINDER, world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "other"), NULL), "u");
+    add_volume(w, "u", "1Gi", "storageClassName: a, claimRef: {namespace: x, name: other, uid: uid-other}",
+               "phase: Bound");
+    assert_string_equal(world_keys(w, BINDER, NULL, world_get(w, RES_PERSISTENTVOLUMES, "", "u")),
+                        "u x/other");
+    assert_string_equal(world_keys(w, BINDER, world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "other"), NULL),
+                        "u");
     world_free(w);
 }
 
@@ -325,7 +362,8 @@ static void changes_concern_who_may_be_waiting(void **state)
 static void add_node(struct world *w, const char *name, const char *folder)
 {
     world_addf(w, RES_NODES,
-               "{metadata: {name: %s, labels: {kubernetes.io/hostname: h-%s}, annotations: {%s}}, status: {conditions: "
+               "{metadata: {name: %s, labels: {kubernetes.io/hostname: h-%s}, annotations: {%s}}, status: "
+               "{conditions: "
                "[{type: Ready, status: 'True'}]}}",
                name, name, folder);
 }
@@ -333,8 +371,10 @@ static void add_node(struct world *w, const char *name, const char *folder)
 static void add_local_class(struct world *w, const char *mode)
 {
     world_addf(w, RES_STORAGECLASSES,
-               "{metadata: {name: standard}, provisioner: cube.local/local-path, reclaimPolicy: Delete, volumeBindingMode: "
-               "%s, allowVolumeExpansion: true}", mode);
+               "{metadata: {name: standard}, provisioner: cube.local/local-path, reclaimPolicy: Delete, "
+               "volumeBindingMode: "
+               "%s, allowVolumeExpansion: true}",
+               mode);
 }
 
 #define ASKS "volume.kubernetes.io/storage-provisioner: cube.local/local-path"
@@ -369,9 +409,10 @@ static void what_directories_cannot_do_is_said(void **state)
     struct world *w = world_new();
     add_local_class(w, "WaitForFirstConsumer");
     add_claim(w, "c", "1Gi", CHOSEN, "storageClassName: standard", "");
-    assert_string_equal(world_reconcile(w, LOCAL, "x/c"),
-                        "event Warning ProvisioningFailed failed to provision volume with StorageClass \"standard\": the "
-                        "selected node is gone\nupdate persistentvolumeclaims x/c\n");
+    assert_string_equal(
+        world_reconcile(w, LOCAL, "x/c"),
+        "event Warning ProvisioningFailed failed to provision volume with StorageClass \"standard\": the "
+        "selected node is gone\nupdate persistentvolumeclaims x/c\n");
     assert_null(obj_annotation(world_write(w, 1)->body, STR(ANN_SELECTED_NODE)).p);
     add_node(w, "n", "");
     assert_non_null(strstr(world_reconcile(w, LOCAL, "x/c"), "offers no folder"));
@@ -379,7 +420,8 @@ static void what_directories_cannot_do_is_said(void **state)
     add_claim(w, "b", "1Gi", CHOSEN, "storageClassName: standard, volumeMode: Block", "");
     assert_non_null(strstr(world_reconcile(w, LOCAL, "x/b"), "block devices"));
     world_add(w, RES_PERSISTENTVOLUMECLAIMS,
-              "{metadata: {namespace: x, name: m, " CHOSEN "}, spec: {storageClassName: standard, accessModes: "
+              "{metadata: {namespace: x, name: m, " CHOSEN
+              "}, spec: {storageClassName: standard, accessModes: "
               "[ReadWriteMany], resources: {requests: {storage: 1Gi}}}}");
     assert_non_null(strstr(world_reconcile(w, LOCAL, "x/m"), "only for ReadWriteOnce"));
     world_free(w);
@@ -403,21 +445,24 @@ static void at_once_the_emptiest_node_is_chosen(void **state)
 }
 
 #define LOCAL_VOLUME                                                                                         \
-    "annotations: {pv.kubernetes.io/provisioned-by: cube.local/local-path, cube.local/provisioned-by: n}, finalizers: "    \
+    "annotations: {pv.kubernetes.io/provisioned-by: cube.local/local-path, cube.local/provisioned-by: n}, "  \
+    "finalizers: "                                                                                           \
     "[cube.local/local-path]"
 
 static void a_directory_grows_on_paper(void **state)
 {
     struct world *w = world_new();
-    add_claim(w, "c", "2Gi", "annotations: {" ASKS ", pv.kubernetes.io/bind-completed: 'yes'}", "volumeName: v",
-              "phase: Bound, capacity: {storage: 1Gi}");
+    add_claim(w, "c", "2Gi", "annotations: {" ASKS ", pv.kubernetes.io/bind-completed: 'yes'}",
+              "volumeName: v", "phase: Bound, capacity: {storage: 1Gi}");
     world_add(w, RES_PERSISTENTVOLUMES,
-              "{metadata: {name: v, " LOCAL_VOLUME "}, spec: {" MINE "capacity: {storage: 1Gi}}, status: {phase: Bound}}");
+              "{metadata: {name: v, " LOCAL_VOLUME "}, spec: {" MINE
+              "capacity: {storage: 1Gi}}, status: {phase: Bound}}");
     assert_string_equal(world_reconcile(w, LOCAL, "x/c"), "update persistentvolumes v\n");
     world_apply(w);
-    assert_string_equal(world_reconcile(w, LOCAL, "x/c"),
-                        "status persistentvolumeclaims x/c {\"phase\":\"Bound\",\"capacity\":{\"storage\":\"2Gi\"}}\n"
-                        "event Normal VolumeResizeSuccessful Resize volume succeeded\n");
+    assert_string_equal(
+        world_reconcile(w, LOCAL, "x/c"),
+        "status persistentvolumeclaims x/c {\"phase\":\"Bound\",\"capacity\":{\"storage\":\"2Gi\"}}\n"
+        "event Normal VolumeResizeSuccessful Resize volume succeeded\n");
     world_apply(w);
     assert_string_equal(world_reconcile(w, LOCAL, "x/c"), "");
     assert_string_equal(world_reconcile(w, &volume_expand_controller, "x/c"), "");
@@ -429,8 +474,9 @@ static void somebody_else_grows_other_volumes(void **state)
     struct world *w = world_new();
     add_claim(w, "c", "2Gi", "", "volumeName: v", "phase: Bound, capacity: {storage: 1Gi}");
     add_volume(w, "v", "1Gi", MINE, "phase: Bound");
-    assert_string_equal(world_reconcile(w, &volume_expand_controller, "x/c"),
-                        "event Normal ExternalExpanding waiting for an external controller to expand this PVC\n");
+    assert_string_equal(
+        world_reconcile(w, &volume_expand_controller, "x/c"),
+        "event Normal ExternalExpanding waiting for an external controller to expand this PVC\n");
     world_free(w);
 }
 
@@ -438,17 +484,20 @@ static void a_released_directory_is_deleted(void **state)
 {
     struct world *w = world_new();
     add_node(w, "n", "");
-    world_add(w, RES_PERSISTENTVOLUMES, "{metadata: {name: v, " LOCAL_VOLUME "}, spec: {" MINE
-                                        "persistentVolumeReclaimPolicy: Retain}, status: {phase: Released}}");
+    world_add(w, RES_PERSISTENTVOLUMES,
+              "{metadata: {name: v, " LOCAL_VOLUME "}, spec: {" MINE
+              "persistentVolumeReclaimPolicy: Retain}, status: {phase: Released}}");
     assert_string_equal(world_reconcile(w, LOCAL, "v"), "");
-    world_add(w, RES_PERSISTENTVOLUMES, "{metadata: {name: v, " LOCAL_VOLUME "}, spec: {" MINE
-                                        "persistentVolumeReclaimPolicy: Delete}, status: {phase: Released}}");
+    world_add(w, RES_PERSISTENTVOLUMES,
+              "{metadata: {name: v, " LOCAL_VOLUME "}, spec: {" MINE
+              "persistentVolumeReclaimPolicy: Delete}, status: {phase: Released}}");
     assert_string_equal(world_reconcile(w, BINDER, "v"), "");
     assert_string_equal(world_reconcile(w, LOCAL, "v"), "delete persistentvolumes v\n");
     /* Its kubelet takes the finalizer away; when the node is gone nobody else would. */
     const struct object *v =
-        world_add(w, RES_PERSISTENTVOLUMES, "{metadata: {name: v, deletionTimestamp: '2026-01-01T00:00:00Z', " LOCAL_VOLUME
-                                            "}, spec: {" MINE "}, status: {phase: Released}}");
+        world_add(w, RES_PERSISTENTVOLUMES,
+                  "{metadata: {name: v, deletionTimestamp: '2026-01-01T00:00:00Z', " LOCAL_VOLUME
+                  "}, spec: {" MINE "}, status: {phase: Released}}");
     assert_string_equal(world_reconcile(w, LOCAL, "v"), "");
     assert_non_null(v);
     const struct object *n = world_get(w, RES_NODES, "", "n");
@@ -463,17 +512,20 @@ static void a_released_directory_is_deleted(void **state)
 static void pods_get_their_ephemeral_claims(void **state)
 {
     struct world *w = world_new();
-    const struct object *p =
-        world_add(w, RES_PODS,
-                  "{metadata: {namespace: x, name: p, uid: u1}, spec: {volumes: [{name: s, ephemeral: {volumeClaimTemplate: "
-                  "{metadata: {labels: {a: b}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: "
-                  "1Gi}}}}}}, {name: e, emptyDir: {}}]}}");
+    const struct object *p = world_add(
+        w, RES_PODS,
+        "{metadata: {namespace: x, name: p, uid: u1}, spec: {volumes: [{name: s, ephemeral: "
+        "{volumeClaimTemplate: "
+        "{metadata: {labels: {a: b}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: "
+        "1Gi}}}}}}, {name: e, emptyDir: {}}]}}");
     assert_string_equal(world_keys(w, &ephemeral_volume_controller, NULL, p), "x/p");
-    assert_string_equal(world_reconcile(w, &ephemeral_volume_controller, "x/p"), "create persistentvolumeclaims x/p-s\n");
+    assert_string_equal(world_reconcile(w, &ephemeral_volume_controller, "x/p"),
+                        "create persistentvolumeclaims x/p-s\n");
     assert_int_equal(world_write(w, 0)->name.n, 0);
     assert_true(obj_controlled_by(world_write(w, 0)->body, STR("u1")));
     const char *refusal = world_refuse(w, &ephemeral_volume_controller, "x/p", 0, 403, "exceeded quota");
-    assert_string_equal(refusal, "event Warning FailedBinding ephemeral volume s: create PVC p-s: exceeded quota\n");
+    assert_string_equal(refusal,
+                        "event Warning FailedBinding ephemeral volume s: create PVC p-s: exceeded quota\n");
     world_reconcile(w, &ephemeral_volume_controller, "x/p");
     assert_str(obj_label(world_write(w, 0)->body, STR("a")), "b");
     world_apply(w);
@@ -481,9 +533,10 @@ static void pods_get_their_ephemeral_claims(void **state)
     const struct object *c = world_get(w, RES_PERSISTENTVOLUMECLAIMS, "x", "p-s");
     assert_string_equal(world_keys(w, &ephemeral_volume_controller, c, NULL), "x/p");
     world_add(w, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: p-s}}");
-    assert_non_null(strstr(world_reconcile(w, &ephemeral_volume_controller, "x/p"),
-                           "event Warning FailedBinding ephemeral volume s: PVC x/p-s was not created for pod x/p (pod is not "
-                           "owner)"));
+    assert_non_null(strstr(
+        world_reconcile(w, &ephemeral_volume_controller, "x/p"),
+        "event Warning FailedBinding ephemeral volume s: PVC x/p-s was not created for pod x/p (pod is not "
+        "owner)"));
     world_free(w);
 }
 
@@ -492,22 +545,28 @@ static void pods_get_their_ephemeral_claims(void **state)
 static void add_attach_node(struct world *w, const char *name, const char *status, const char *spec)
 {
     world_addf(w, RES_NODES,
-               "{metadata: {name: %s, annotations: {volumes.kubernetes.io/controller-managed-attach-detach: 'true'}}, spec: "
-               "{%s}, status: {%s}}", name, spec, status);
+               "{metadata: {name: %s, annotations: {volumes.kubernetes.io/controller-managed-attach-detach: "
+               "'true'}}, spec: "
+               "{%s}, status: {%s}}",
+               name, spec, status);
 }
 
 static void add_csi(struct world *w, const char *modes)
 {
     world_addf(w, RES_PERSISTENTVOLUMES,
-               "{metadata: {name: v}, spec: {accessModes: [%s], claimRef: {namespace: x, name: c, uid: uid-c}, csi: {driver: d, "
-               "volumeHandle: h}}, status: {phase: Bound}}", modes);
+               "{metadata: {name: v}, spec: {accessModes: [%s], claimRef: {namespace: x, name: c, uid: "
+               "uid-c}, csi: {driver: d, "
+               "volumeHandle: h}}, status: {phase: Bound}}",
+               modes);
     add_claim(w, "c", "1Gi", "", "volumeName: v", "phase: Bound");
 }
 
 static void add_user(struct world *w, const char *name, const char *node)
 {
-    world_addf(w, RES_PODS, "{metadata: {namespace: x, name: %s}, spec: {nodeName: %s, volumes: [{name: v, "
-                            "persistentVolumeClaim: {claimName: c}}]}, status: {phase: Running}}", name, node);
+    world_addf(w, RES_PODS,
+               "{metadata: {namespace: x, name: %s}, spec: {nodeName: %s, volumes: [{name: v, "
+               "persistentVolumeClaim: {claimName: c}}]}, status: {phase: Running}}",
+               name, node);
 }
 
 /* The attacher has done its work. */
@@ -517,9 +576,10 @@ static void attached(struct world *w)
     struct tree_iter it;
     struct buf b CLEANUP_BUF = BUF_INIT;
     tree_seek(&it, snapshot_tree(s, &resources[RES_VOLUMEATTACHMENTS]), STR_NULL);
-    buf_printf(&b, "{metadata: {name: " STR_FMT "}, spec: {attacher: d, nodeName: " STR_FMT
-               ", source: {persistentVolumeName: v}}, status: {attached: true}}", STR_ARG(it.object->name),
-               STR_ARG(val_str(val_at(it.object->val, N_spec, N_nodeName))));
+    buf_printf(&b,
+               "{metadata: {name: " STR_FMT "}, spec: {attacher: d, nodeName: " STR_FMT
+               ", source: {persistentVolumeName: v}}, status: {attached: true}}",
+               STR_ARG(it.object->name), STR_ARG(val_str(val_at(it.object->val, N_spec, N_nodeName))));
     world_add(w, RES_VOLUMEATTACHMENTS, b.p);
 }
 
@@ -542,9 +602,11 @@ static void a_volume_is_attached_to_the_node_of_its_pod(void **state)
     world_apply(w);
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
     attached(w);
-    assert_string_equal(world_reconcile(w, ATTACH, "n"),
-                        "event Normal SuccessfulAttachVolume AttachVolume.Attach succeeded for volume \"v\" \n"
-                        "patch-status nodes n {\"status\":{\"volumesAttached\":[{\"name\":\"" NAME "\",\"devicePath\":\"\"}]}}\n");
+    assert_string_equal(
+        world_reconcile(w, ATTACH, "n"),
+        "event Normal SuccessfulAttachVolume AttachVolume.Attach succeeded for volume \"v\" \n"
+        "patch-status nodes n {\"status\":{\"volumesAttached\":[{\"name\":\"" NAME
+        "\",\"devicePath\":\"\"}]}}\n");
     add_attach_node(w, "n", LISTED USED, "");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
     world_free(w);
@@ -566,8 +628,12 @@ static void attachments_of_others_are_left_alone(void **state)
     struct world *w = world_new();
     add_csi(w, "ReadWriteOnce");
     add_attach_node(w, "n", "", "");
-    world_add(w, RES_VOLUMEATTACHMENTS, "{metadata: {name: mine}, spec: {attacher: d, nodeName: n, source: {persistentVolumeName: v}}}");
-    world_add(w, RES_VOLUMEATTACHMENTS, "{metadata: {name: other}, spec: {attacher: d, nodeName: gone, source: {persistentVolumeName: no}}}");
+    world_add(
+        w, RES_VOLUMEATTACHMENTS,
+        "{metadata: {name: mine}, spec: {attacher: d, nodeName: n, source: {persistentVolumeName: v}}}");
+    world_add(
+        w, RES_VOLUMEATTACHMENTS,
+        "{metadata: {name: other}, spec: {attacher: d, nodeName: gone, source: {persistentVolumeName: no}}}");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
     assert_string_equal(world_reconcile(w, ATTACH, "gone"), "");
     world_free(w);
@@ -586,12 +652,14 @@ static void detaching_waits_for_the_kubelet(void **state)
     world_remove(w, RES_PODS, "x", "p");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), ""); /* in use */
     add_attach_node(w, "n", LISTED "conditions: [{type: Ready, status: 'True'}]", "");
-    assert_string_equal(world_reconcile(w, ATTACH, "n"), "patch-status nodes n {\"status\":{\"volumesAttached\":null}}\n");
+    assert_string_equal(world_reconcile(w, ATTACH, "n"),
+                        "patch-status nodes n {\"status\":{\"volumesAttached\":null}}\n");
     add_attach_node(w, "n", "conditions: [{type: Ready, status: 'True'}]", "");
     assert_true(strncmp(world_reconcile(w, ATTACH, "n"), "delete volumeattachments csi-", 29) == 0);
     /* The kubelet began to use it in between: it is told again. */
     add_attach_node(w, "n", USED "conditions: [{type: Ready, status: 'True'}]", "");
-    assert_true(strncmp(world_reconcile(w, ATTACH, "n"), "patch-status nodes n {\"status\":{\"volumesAttached\":[{", 52) == 0);
+    assert_true(strncmp(world_reconcile(w, ATTACH, "n"),
+                        "patch-status nodes n {\"status\":{\"volumesAttached\":[{", 52) == 0);
     world_free(w);
 }
 
@@ -612,11 +680,13 @@ static void a_dead_node_is_waited_for_six_minutes(void **state)
     world_config(w)->no_force_detach = true;
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
     world_config(w)->no_force_detach = false;
-    assert_string_equal(world_reconcile(w, ATTACH, "n"), "patch-status nodes n {\"status\":{\"volumesAttached\":null}}\n");
+    assert_string_equal(world_reconcile(w, ATTACH, "n"),
+                        "patch-status nodes n {\"status\":{\"volumesAttached\":null}}\n");
     world_now = start;
     add_attach_node(w, "n", USED LISTED "conditions: [{type: Ready, status: Unknown}]",
                     "taints: [{key: node.kubernetes.io/out-of-service, effect: NoExecute}]");
-    assert_string_equal(world_reconcile(w, ATTACH, "n"), "patch-status nodes n {\"status\":{\"volumesAttached\":null}}\n");
+    assert_string_equal(world_reconcile(w, ATTACH, "n"),
+                        "patch-status nodes n {\"status\":{\"volumesAttached\":null}}\n");
     world_free(w);
 }
 
@@ -631,8 +701,9 @@ static void a_volume_is_not_on_two_nodes(void **state)
     world_apply(w);
     attached(w);
     add_user(w, "q", "m");
-    assert_string_equal(world_reconcile(w, ATTACH, "m"), "event Warning FailedAttachVolume Waiting for detach for volume \"v\" "
-                                                         "Volume is already used by pod(s) p\n");
+    assert_string_equal(world_reconcile(w, ATTACH, "m"),
+                        "event Warning FailedAttachVolume Waiting for detach for volume \"v\" "
+                        "Volume is already used by pod(s) p\n");
     assert_string_equal(world_reconcile(w, ATTACH, "m"), ""); /* said once */
     add_csi(w, "ReadWriteMany");
     assert_true(strncmp(world_reconcile(w, ATTACH, "m"), "create volumeattachments csi-", 29) == 0);
@@ -647,10 +718,13 @@ static void the_attachers_complaint_is_told_once(void **state)
     add_user(w, "p", "n");
     world_reconcile(w, ATTACH, "n");
     world_addf(w, RES_VOLUMEATTACHMENTS,
-               "{metadata: {name: " STR_FMT "}, spec: {nodeName: n, source: {persistentVolumeName: v}}, status: {attachError: "
-               "{message: 'no disk'}}}", STR_ARG(obj_name(world_write(w, 0)->body)));
-    assert_string_equal(world_reconcile(w, ATTACH, "n"),
-                        "event Warning FailedAttachVolume AttachVolume.Attach failed for volume \"v\" : no disk\n");
+               "{metadata: {name: " STR_FMT
+               "}, spec: {nodeName: n, source: {persistentVolumeName: v}}, status: {attachError: "
+               "{message: 'no disk'}}}",
+               STR_ARG(obj_name(world_write(w, 0)->body)));
+    assert_string_equal(
+        world_reconcile(w, ATTACH, "n"),
+        "event Warning FailedAttachVolume AttachVolume.Attach failed for volume \"v\" : no disk\n");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
     world_free(w);
 }

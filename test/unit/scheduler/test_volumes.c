@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Volumes, nominated pods and profiles in decisions: a cluster in a few lines, a pod, and where it goes or why not. */
+/* Volumes, nominated pods and profiles in decisions: a cluster in a few lines, a pod, and where it goes or
+ * why not. */
 #include "scheduler/volumes.h"
 
 #include <stdio.h>
@@ -11,8 +12,9 @@
 #include "type/meta.h"
 #include "types.h"
 
-static const uint16_t kinds[] = {RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES,    RES_STORAGECLASSES,   RES_CSINODES,
-                                 RES_CSIDRIVERS,             RES_CSISTORAGECAPACITIES, RES_VOLUMEATTACHMENTS};
+static const uint16_t kinds[] = {
+    RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES, RES_STORAGECLASSES, RES_CSINODES, RES_CSIDRIVERS,
+    RES_CSISTORAGECAPACITIES,   RES_VOLUMEATTACHMENTS};
 
 struct setup {
     struct table table;
@@ -63,16 +65,22 @@ static void addf(struct setup *s, uint16_t res, const char *fmt, ...)
 static void add_node(struct setup *s, const char *name, const char *labels)
 {
     struct object *o CLEANUP_OBJECT = object_relaxed(
-        RES_NODES, arena_printf(&s->arena,
-                                "{metadata: {name: %s, uid: %s, labels: {kubernetes.io/hostname: %s, %s}}, status: {allocatable: "
-                                "{cpu: '2', memory: 4Gi, pods: '10'}}}", name, name, name, labels).p);
+        RES_NODES,
+        arena_printf(
+            &s->arena,
+            "{metadata: {name: %s, uid: %s, labels: {kubernetes.io/hostname: %s, %s}}, status: {allocatable: "
+            "{cpu: '2', memory: 4Gi, pods: '10'}}}",
+            name, name, name, labels)
+            .p);
     table_node(&s->table, NULL, o);
 }
 
 static struct needs *pod(struct setup *s, const char *name, const char *spec)
 {
     struct object *o CLEANUP_OBJECT = object_relaxed(
-        RES_PODS, arena_printf(&s->arena, "{metadata: {name: %s, namespace: x, uid: %s}, spec: {%s}}", name, name, spec).p);
+        RES_PODS,
+        arena_printf(&s->arena, "{metadata: {name: %s, namespace: x, uid: %s}, spec: {%s}}", name, name, spec)
+            .p);
     return needs_new(&s->table, o);
 }
 
@@ -111,35 +119,45 @@ static const char *plan(struct setup *s, const char *spec, const char *node, boo
 
 #define CLAIM(c) "volumes: [{name: v, persistentVolumeClaim: {claimName: " c "}}]"
 #define TWO_CLAIMS(c, d)                                                                                     \
-    "volumes: [{name: v, persistentVolumeClaim: {claimName: " c "}}, {name: w, persistentVolumeClaim: {claimName: " d "}}]"
+    "volumes: [{name: v, persistentVolumeClaim: {claimName: " c                                              \
+    "}}, {name: w, persistentVolumeClaim: {claimName: " d "}}]"
 
 static void add_claim(struct setup *s, const char *name, const char *size, const char *spec, const char *meta)
 {
     addf(s, RES_PERSISTENTVOLUMECLAIMS,
-         "{metadata: {namespace: x, name: %s, uid: uid-%s, %s}, spec: {accessModes: [ReadWriteOnce], resources: {requests: "
-         "{storage: %s}}, %s}, status: {phase: Pending}}", name, name, meta, size, spec);
+         "{metadata: {namespace: x, name: %s, uid: uid-%s, %s}, spec: {accessModes: [ReadWriteOnce], "
+         "resources: {requests: "
+         "{storage: %s}}, %s}, status: {phase: Pending}}",
+         name, name, meta, size, spec);
 }
 
 #define IS_BOUND "annotations: {pv.kubernetes.io/bind-completed: 'yes'}"
 #define ON(key, value)                                                                                       \
-    "nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: " key ", operator: In, values: [" value "]}]}]}},"
+    "nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: " key                           \
+    ", operator: In, values: [" value "]}]}]}},"
 
-static void add_volume(struct setup *s, const char *name, const char *size, const char *spec, const char *meta)
+static void add_volume(struct setup *s, const char *name, const char *size, const char *spec,
+                       const char *meta)
 {
     addf(s, RES_PERSISTENTVOLUMES,
-         "{metadata: {name: %s, uid: uid-%s, %s}, spec: {capacity: {storage: %s}, accessModes: [ReadWriteOnce], %s}, status: "
-         "{phase: Available}}", name, name, meta, size, spec);
+         "{metadata: {name: %s, uid: uid-%s, %s}, spec: {capacity: {storage: %s}, accessModes: "
+         "[ReadWriteOnce], %s}, status: "
+         "{phase: Available}}",
+         name, name, meta, size, spec);
 }
 
 static void add_classes(struct setup *s)
 {
     add(s, RES_STORAGECLASSES, "{metadata: {name: now}, provisioner: p, volumeBindingMode: Immediate}");
-    add(s, RES_STORAGECLASSES, "{metadata: {name: static}, provisioner: kubernetes.io/no-provisioner, volumeBindingMode: "
-                               "WaitForFirstConsumer}");
-    add(s, RES_STORAGECLASSES, "{metadata: {name: later}, provisioner: p.example.com, volumeBindingMode: WaitForFirstConsumer, "
-                               "allowedTopologies: [{matchLabelExpressions: [{key: zone, values: [z1]}]}]}");
-    add(s, RES_STORAGECLASSES, "{metadata: {name: anywhere}, provisioner: p.example.com, volumeBindingMode: "
-                               "WaitForFirstConsumer}");
+    add(s, RES_STORAGECLASSES,
+        "{metadata: {name: static}, provisioner: kubernetes.io/no-provisioner, volumeBindingMode: "
+        "WaitForFirstConsumer}");
+    add(s, RES_STORAGECLASSES,
+        "{metadata: {name: later}, provisioner: p.example.com, volumeBindingMode: WaitForFirstConsumer, "
+        "allowedTopologies: [{matchLabelExpressions: [{key: zone, values: [z1]}]}]}");
+    add(s, RES_STORAGECLASSES,
+        "{metadata: {name: anywhere}, provisioner: p.example.com, volumeBindingMode: "
+        "WaitForFirstConsumer}");
 }
 
 /* ---- the whole pod ------------------------------------------------------------------------------------ */
@@ -150,20 +168,26 @@ static void claims_that_let_a_pod_go_nowhere(void **state)
     setup_init(&s);
     add_node(&s, "a", "");
     add_classes(&s);
-    assert_string_equal(where(&s, CLAIM("c")), "0/1 nodes are available: persistentvolumeclaim \"c\" not found.");
+    assert_string_equal(where(&s, CLAIM("c")),
+                        "0/1 nodes are available: persistentvolumeclaim \"c\" not found.");
     add_claim(&s, "c", "1Gi", "storageClassName: now", "");
-    assert_string_equal(where(&s, CLAIM("c")), "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+    assert_string_equal(where(&s, CLAIM("c")),
+                        "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
     add_claim(&s, "c", "1Gi", "storageClassName: anywhere, volumeName: v", "");
-    assert_string_equal(where(&s, CLAIM("c")), "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+    assert_string_equal(where(&s, CLAIM("c")),
+                        "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
     add_claim(&s, "c", "1Gi", "storageClassName: now, volumeName: v", IS_BOUND);
     assert_string_equal(where(&s, CLAIM("c")), "0/1 nodes are available: persistentvolume \"v\" not found.");
     add_volume(&s, "v", "1Gi", "", "");
     assert_string_equal(where(&s, CLAIM("c")), "a");
     add_claim(&s, "c", "1Gi", "volumeName: v", "deletionTimestamp: '2026-01-01T00:00:00Z', " IS_BOUND);
-    assert_string_equal(where(&s, CLAIM("c")), "0/1 nodes are available: persistentvolumeclaim \"c\" is being deleted.");
-    add(&s, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: c}, spec: {volumeName: v}, status: {phase: Lost}}");
     assert_string_equal(where(&s, CLAIM("c")),
-                        "0/1 nodes are available: persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\".");
+                        "0/1 nodes are available: persistentvolumeclaim \"c\" is being deleted.");
+    add(&s, RES_PERSISTENTVOLUMECLAIMS,
+        "{metadata: {namespace: x, name: c}, spec: {volumeName: v}, status: {phase: Lost}}");
+    assert_string_equal(
+        where(&s, CLAIM("c")),
+        "0/1 nodes are available: persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\".");
     setup_done(&s);
 }
 
@@ -174,12 +198,16 @@ static void ephemeral_claims_are_the_pods_own(void **state)
     add_node(&s, "a", "");
     add_volume(&s, "v", "1Gi", "", "");
     const char *spec = "volumes: [{name: s, ephemeral: {volumeClaimTemplate: {}}}]";
-    assert_string_equal(where(&s, spec), "0/1 nodes are available: waiting for ephemeral volume controller to create the "
-                                         "persistentvolumeclaim \"new-s\".");
+    assert_string_equal(where(&s, spec),
+                        "0/1 nodes are available: waiting for ephemeral volume controller to create the "
+                        "persistentvolumeclaim \"new-s\".");
     add_claim(&s, "new-s", "1Gi", "volumeName: v", IS_BOUND);
-    assert_string_equal(where(&s, spec), "0/1 nodes are available: PVC x/new-s was not created for pod x/new (pod is not owner).");
+    assert_string_equal(
+        where(&s, spec),
+        "0/1 nodes are available: PVC x/new-s was not created for pod x/new (pod is not owner).");
     add_claim(&s, "new-s", "1Gi", "volumeName: v",
-              IS_BOUND ", ownerReferences: [{apiVersion: v1, kind: Pod, name: new, uid: new, controller: true}]");
+              IS_BOUND
+              ", ownerReferences: [{apiVersion: v1, kind: Pod, name: new, uid: new, controller: true}]");
     assert_string_equal(where(&s, spec), "a");
     setup_done(&s);
 }
@@ -189,8 +217,9 @@ static void resource_claims_are_refused(void **state)
     struct setup s;
     setup_init(&s);
     add_node(&s, "a", "");
-    assert_string_equal(where(&s, "resourceClaims: [{name: gpu, resourceClaimName: c}]"),
-                        "0/1 nodes are available: pod has resource claims (DRA), which this scheduler does not allocate.");
+    assert_string_equal(
+        where(&s, "resourceClaims: [{name: gpu, resourceClaimName: c}]"),
+        "0/1 nodes are available: pod has resource claims (DRA), which this scheduler does not allocate.");
     setup_done(&s);
 }
 
@@ -206,7 +235,8 @@ static void a_pod_goes_where_its_volume_is(void **state)
     add_volume(&s, "v", "1Gi", ON("kubernetes.io/hostname", "b"), "");
     assert_string_equal(where(&s, CLAIM("c")), "b");
     assert_string_equal(where(&s, CLAIM("c") ", nodeSelector: {kubernetes.io/hostname: a}"),
-                        "0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 1 node(s) didn't match "
+                        "0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 1 "
+                        "node(s) didn't match "
                         "Pod's node affinity/selector.");
     setup_done(&s);
 }
@@ -234,7 +264,8 @@ static void the_first_consumer_chooses_among_volumes(void **state)
     assert_string_equal(plan(&s, CLAIM("two"), "b", true), "two=b-large");
     add_claim(&s, "three", "1Gi", "storageClassName: static", "");
     assert_string_equal(where(&s, CLAIM("three") ", nodeSelector: {kubernetes.io/hostname: b}"),
-                        "0/2 nodes are available: 1 node(s) didn't find available persistent volumes to bind, 1 node(s) didn't "
+                        "0/2 nodes are available: 1 node(s) didn't find available persistent volumes to "
+                        "bind, 1 node(s) didn't "
                         "match Pod's node affinity/selector.");
     setup_done(&s);
 }
@@ -249,10 +280,12 @@ static void what_is_not_there_is_provisioned(void **state)
     add_claim(&s, "c", "1Gi", "storageClassName: later", "");
     assert_string_equal(where(&s, CLAIM("c")), "a");
     assert_string_equal(plan(&s, CLAIM("c"), "a", true), "c=*");
-    add_claim(&s, "d", "1Gi", "storageClassName: anywhere", "annotations: {volume.kubernetes.io/selected-node: b}");
+    add_claim(&s, "d", "1Gi", "storageClassName: anywhere",
+              "annotations: {volume.kubernetes.io/selected-node: b}");
     assert_string_equal(where(&s, CLAIM("d")), "b");
-    assert_string_equal(where(&s, TWO_CLAIMS("c", "d")),
-                        "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind.");
+    assert_string_equal(
+        where(&s, TWO_CLAIMS("c", "d")),
+        "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind.");
     /* Promised to a on the way there: as good as written. */
     add_claim(&s, "e", "1Gi", "storageClassName: anywhere", "");
     assert_string_equal(plan(&s, CLAIM("e"), "b", true), "e=*");
@@ -269,17 +302,22 @@ static void there_must_be_room_for_it(void **state)
     add_classes(&s);
     add_claim(&s, "c", "5Gi", "storageClassName: anywhere", "");
     add(&s, RES_CSIDRIVERS, "{metadata: {name: p.example.com}, spec: {storageCapacity: true}}");
-    assert_string_equal(where(&s, CLAIM("c")), "0/2 nodes are available: 2 node(s) did not have enough free storage.");
-    add(&s, RES_CSISTORAGECAPACITIES, "{metadata: {namespace: k, name: one}, storageClassName: anywhere, capacity: 4Gi, "
-                                      "nodeTopology: {matchLabels: {zone: z1}}}");
-    add(&s, RES_CSISTORAGECAPACITIES, "{metadata: {namespace: k, name: two}, storageClassName: anywhere, capacity: 10Gi, "
-                                      "nodeTopology: {matchLabels: {zone: z2}}}");
+    assert_string_equal(where(&s, CLAIM("c")),
+                        "0/2 nodes are available: 2 node(s) did not have enough free storage.");
+    add(&s, RES_CSISTORAGECAPACITIES,
+        "{metadata: {namespace: k, name: one}, storageClassName: anywhere, capacity: 4Gi, "
+        "nodeTopology: {matchLabels: {zone: z1}}}");
+    add(&s, RES_CSISTORAGECAPACITIES,
+        "{metadata: {namespace: k, name: two}, storageClassName: anywhere, capacity: 10Gi, "
+        "nodeTopology: {matchLabels: {zone: z2}}}");
     assert_string_equal(where(&s, CLAIM("c")), "b");
-    add(&s, RES_CSISTORAGECAPACITIES, "{metadata: {namespace: k, name: one}, storageClassName: anywhere, capacity: 100Gi, "
-                                      "maximumVolumeSize: 1Gi, nodeTopology: {matchLabels: {zone: z1}}}");
+    add(&s, RES_CSISTORAGECAPACITIES,
+        "{metadata: {namespace: k, name: one}, storageClassName: anywhere, capacity: 100Gi, "
+        "maximumVolumeSize: 1Gi, nodeTopology: {matchLabels: {zone: z1}}}");
     assert_string_equal(where(&s, CLAIM("c")), "b");
-    add(&s, RES_CSISTORAGECAPACITIES, "{metadata: {namespace: k, name: one}, storageClassName: anywhere, capacity: 100Gi, "
-                                      "nodeTopology: {matchLabels: {zone: z1}}}");
+    add(&s, RES_CSISTORAGECAPACITIES,
+        "{metadata: {namespace: k, name: one}, storageClassName: anywhere, capacity: 100Gi, "
+        "nodeTopology: {matchLabels: {zone: z1}}}");
     assert_string_equal(where(&s, CLAIM("c")), "a"); /* more is left over */
     setup_done(&s);
 }
@@ -295,11 +333,13 @@ static void one_pod_means_one_pod(void **state)
     add_node(&s, "b", "");
     add_volume(&s, "v", "1Gi", "", "");
     add(&s, RES_PERSISTENTVOLUMECLAIMS,
-        "{metadata: {namespace: x, name: c, " IS_BOUND "}, spec: {accessModes: [ReadWriteOncePod], volumeName: v}}");
+        "{metadata: {namespace: x, name: c, " IS_BOUND
+        "}, spec: {accessModes: [ReadWriteOncePod], volumeName: v}}");
     place(&s, "has", CLAIM("c"), "a");
-    assert_string_equal(where(&s, CLAIM("c")),
-                        "0/2 nodes are available: 2 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod "
-                        "access mode already in-use by another pod.");
+    assert_string_equal(
+        where(&s, CLAIM("c")),
+        "0/2 nodes are available: 2 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod "
+        "access mode already in-use by another pod.");
     struct needs *n = pod(&s, "high", "priority: 100, " CLAIM("c"));
     preempt_find(&s.world, n, NULL, 0, &s.arena, &p);
     assert_int_equal(p.node, table_find(&s.table, STR("a")));
@@ -315,22 +355,30 @@ static void a_node_carries_only_so_many_volumes(void **state)
     setup_init(&s);
     add_node(&s, "a", "");
     for (int i = 1; i <= 3; i++) {
-        addf(&s, RES_PERSISTENTVOLUMES, "{metadata: {name: v%d}, spec: {csi: {driver: d, volumeHandle: h%d}}}", i, i);
-        addf(&s, RES_PERSISTENTVOLUMECLAIMS, "{metadata: {namespace: x, name: c%d, " IS_BOUND "}, spec: {volumeName: v%d}}", i, i);
+        addf(&s, RES_PERSISTENTVOLUMES,
+             "{metadata: {name: v%d}, spec: {csi: {driver: d, volumeHandle: h%d}}}", i, i);
+        addf(&s, RES_PERSISTENTVOLUMECLAIMS,
+             "{metadata: {namespace: x, name: c%d, " IS_BOUND "}, spec: {volumeName: v%d}}", i, i);
     }
-    add(&s, RES_CSINODES, "{metadata: {name: a}, spec: {drivers: [{name: d, nodeID: a, allocatable: {count: 2}}]}}");
+    add(&s, RES_CSINODES,
+        "{metadata: {name: a}, spec: {drivers: [{name: d, nodeID: a, allocatable: {count: 2}}]}}");
     place(&s, "one", CLAIM("c1"), "a");
     assert_string_equal(where(&s, CLAIM("c2")), "a");
-    assert_string_equal(where(&s, TWO_CLAIMS("c2", "c3")), "0/1 nodes are available: 1 node(s) exceed max volume count.");
+    assert_string_equal(where(&s, TWO_CLAIMS("c2", "c3")),
+                        "0/1 nodes are available: 1 node(s) exceed max volume count.");
     assert_string_equal(where(&s, TWO_CLAIMS("c1", "c2")), "a"); /* c1 is there already */
     /* Attached by an earlier pod and not yet detached. */
-    add(&s, RES_VOLUMEATTACHMENTS, "{metadata: {name: t}, spec: {attacher: d, nodeName: a, source: {persistentVolumeName: v3}}}");
-    assert_string_equal(where(&s, CLAIM("c2")), "0/1 nodes are available: 1 node(s) exceed max volume count.");
-    add(&s, RES_VOLUMEATTACHMENTS, "{metadata: {name: t}, spec: {attacher: d, nodeName: b, source: {persistentVolumeName: v3}}}");
+    add(&s, RES_VOLUMEATTACHMENTS,
+        "{metadata: {name: t}, spec: {attacher: d, nodeName: a, source: {persistentVolumeName: v3}}}");
+    assert_string_equal(where(&s, CLAIM("c2")),
+                        "0/1 nodes are available: 1 node(s) exceed max volume count.");
+    add(&s, RES_VOLUMEATTACHMENTS,
+        "{metadata: {name: t}, spec: {attacher: d, nodeName: b, source: {persistentVolumeName: v3}}}");
     assert_string_equal(where(&s, CLAIM("c2")), "a");
     add(&s, RES_CSIDRIVERS, "{metadata: {name: d}, spec: {preventPodSchedulingIfMissing: true}}");
     add(&s, RES_CSINODES, "{metadata: {name: a}, spec: {drivers: []}}");
-    assert_string_equal(where(&s, CLAIM("c2")), "0/1 nodes are available: 1 d CSI driver is not installed on the node.");
+    assert_string_equal(where(&s, CLAIM("c2")),
+                        "0/1 nodes are available: 1 d CSI driver is not installed on the node.");
     setup_done(&s);
 }
 
@@ -341,7 +389,8 @@ static void volumes_have_zones(void **state)
     add_node(&s, "a", "topology.kubernetes.io/zone: z1");
     add_claim(&s, "c", "1Gi", "volumeName: v", IS_BOUND);
     add_volume(&s, "v", "1Gi", "", "labels: {topology.kubernetes.io/zone: z2__z3}");
-    assert_string_equal(where(&s, CLAIM("c")), "0/1 nodes are available: 1 node(s) had no available volume zone.");
+    assert_string_equal(where(&s, CLAIM("c")),
+                        "0/1 nodes are available: 1 node(s) had no available volume zone.");
     add_volume(&s, "v", "1Gi", "", "labels: {failure-domain.beta.kubernetes.io/zone: z2__z1}");
     assert_string_equal(where(&s, CLAIM("c")), "a"); /* the newer label serves for the older */
     add_volume(&s, "v", "1Gi", "", "labels: {topology.kubernetes.io/zone: z2}");
@@ -393,8 +442,9 @@ static void the_nominated_node_is_taken(void **state)
     add_node(&s, "full", "");
     add_node(&s, "empty", "");
     place(&s, "x", CPU("1"), "full");
-    struct object *o CLEANUP_OBJECT = object_relaxed(
-        RES_PODS, "{metadata: {name: n, namespace: x, uid: n}, spec: {" CPU("1") "}, status: {nominatedNodeName: full}}");
+    struct object *o CLEANUP_OBJECT =
+        object_relaxed(RES_PODS, "{metadata: {name: n, namespace: x, uid: n}, spec: {" CPU(
+                                     "1") "}, status: {nominatedNodeName: full}}");
     struct needs *n = needs_new(&s.table, o);
     table_nominate(&s.table, needs_new(&s.table, o), STR("full"));
     decide(&s.world, n, 1, &d);
@@ -423,10 +473,14 @@ static void profiles_choose_plugins(void **state)
     assert_int_equal(n, 1);
     assert_string_equal(p->name, "default-scheduler");
     assert_memory_equal(p, &default_profile, sizeof(*p));
-    assert_int_equal(read(&s,
-                          "{profiles: [{schedulerName: a, plugins: {filter: {disabled: [{name: TaintToleration}]}, score: "
-                          "{disabled: [{name: '*'}], enabled: [{name: ImageLocality, weight: 7}]}}}, {schedulerName: b, plugins: "
-                          "{multiPoint: {disabled: [{name: NodeResourcesFit}, {name: DefaultPreemption}]}}}]}", &p, &n, &e), 0);
+    assert_int_equal(
+        read(&s,
+             "{profiles: [{schedulerName: a, plugins: {filter: {disabled: [{name: TaintToleration}]}, score: "
+             "{disabled: [{name: '*'}], enabled: [{name: ImageLocality, weight: 7}]}}}, {schedulerName: b, "
+             "plugins: "
+             "{multiPoint: {disabled: [{name: NodeResourcesFit}, {name: DefaultPreemption}]}}}]}",
+             &p, &n, &e),
+        0);
     assert_int_equal(n, 2);
     assert_false(profile_filters(&p[0], PLUGIN_TAINT_TOLERATION));
     assert_int_equal(p[0].weights[PLUGIN_IMAGE_LOCALITY], 7);
@@ -449,11 +503,16 @@ static void profiles_have_arguments(void **state)
     size_t n;
     struct err e = {0};
     setup_init(&s);
-    assert_int_equal(read(&s,
-                          "{profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated, "
-                          "resources: [{name: cpu, weight: 3}]}}}, {name: VolumeBinding, args: {bindTimeoutSeconds: 5}}, {name: "
-                          "NodeAffinity, args: {addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: "
-                          "{nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}]}]}}}}]}]}", &p, &n, &e), 0);
+    assert_int_equal(
+        read(&s,
+             "{profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: "
+             "MostAllocated, "
+             "resources: [{name: cpu, weight: 3}]}}}, {name: VolumeBinding, args: {bindTimeoutSeconds: 5}}, "
+             "{name: "
+             "NodeAffinity, args: {addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: "
+             "{nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}]}]}}}}]}]}",
+             &p, &n, &e),
+        0);
     assert_int_equal(p->fit, FIT_MOST_ALLOCATED);
     assert_int_equal(p->cpu_weight, 3);
     assert_int_equal(p->memory_weight, 0);
@@ -478,9 +537,12 @@ static void profiles_that_make_no_sense(void **state)
         {"{profiles: [{plugins: {filter: {enabled: [{name: Mine}]}}}]}",
          "profiles[0].plugins.filter.enabled: no plugin \"Mine\" is known"},
         {"{profiles: [{plugins: {preFilter: {disabled: [{name: VolumeBinding}]}}}]}",
-         "profiles[0].plugins.preFilter.disabled: only at multiPoint, filter, score and postFilter can plugins be disabled"},
-        {"{profiles: [{pluginConfig: [{name: Mine, args: {}}]}]}", "profiles[0]: pluginConfig: \"Mine\" has no arguments"},
-        {"{profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {resources: [{name: gpu}]}}}]}]}",
+         "profiles[0].plugins.preFilter.disabled: only at multiPoint, filter, score and postFilter can "
+         "plugins be disabled"},
+        {"{profiles: [{pluginConfig: [{name: Mine, args: {}}]}]}",
+         "profiles[0]: pluginConfig: \"Mine\" has no arguments"},
+        {"{profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {resources: [{name: "
+         "gpu}]}}}]}]}",
          "profiles[0]: NodeResourcesFitArgs: only cpu and memory can be scored by, not gpu"},
     };
     struct setup s;
