@@ -21,8 +21,7 @@
 #define ANN_MANAGED "volumes.kubernetes.io/controller-managed-attach-detach"
 #define ANN_KEEP_TERMINATED "volumes.kubernetes.io/keep-terminated-pod-volumes"
 
-/* ---- what it remembers: per attachment, only to be patient and not to repeat itself
- * --------------------------- */
+/* ---- what it remembers: per attachment, only to be patient and not to repeat itself ------------- */
 
 struct note {
     int64_t unwanted_ns; /* when it was first seen to be needless; 0: it is needed */

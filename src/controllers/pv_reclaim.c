@@ -43,8 +43,7 @@ static void fail(struct writes *w, const struct object *volume, const char *reas
     writes_event(w, volume->res, volume->val, true, reason, STR_FMT, STR_ARG(message));
 }
 
-/* ---- Recycle (deprecated upstream): a pod empties the volume, which is then free again
- * ------------------------ */
+/* ---- Recycle (deprecated upstream): a pod empties the volume, which is then free again ---------- */
 
 #define RECYCLER_IMAGE "registry.k8s.io/build-image/debian-base:bookworm-v1.0.6"
 #define RECYCLER_SCRIPT                                                                                      \

@@ -28,8 +28,7 @@ static int answered(struct progress *p, int r, const struct status *s, const str
                : r;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------ */
 
 /* The volume is kept for the claim; the binder does the rest. */
 static int reserve(struct progress *p, const struct object *volume, const struct object *claim)
@@ -79,8 +78,7 @@ static int select_node(struct progress *p, const struct object *claim)
     return answered(p, r, &s, claim);
 }
 
-/* ---- waiting
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- waiting ------------------------------------------------------------------------------------ */
 
 static bool reaches(const struct object *volume, const struct object *node)
 {

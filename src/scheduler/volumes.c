@@ -8,8 +8,7 @@
 #include "type/claim.h"
 #include "type/meta.h"
 
-/* ---- promises
- * --------------------------------------------------------------------------------------------------- */
+/* ---- promises ----------------------------------------------------------------------------------- */
 
 void volume_promises_done(struct volume_promises *p)
 {
@@ -34,8 +33,7 @@ void volume_unpromise(struct volume_promises *p, const struct volume_plan *plan)
     }
 }
 
-/* ---- what is read once a pod
- * ------------------------------------------------------------------------------------ */
+/* ---- what is read once a pod -------------------------------------------------------------------- */
 
 /* A claim that waits for its first consumer. */
 struct open_claim {
@@ -322,8 +320,7 @@ struct str volumes_refusal(const struct volumes *v)
     return v ? v->refusal : STR_NULL;
 }
 
-/* ---- VolumeRestrictions: disks that only one pod (or only readers) may have
- * ---------------------------------------- */
+/* ---- VolumeRestrictions: disks that only one pod (or only readers) may have --------------------- */
 
 static bool both_read(const struct val *a, const struct val *b)
 {
@@ -383,8 +380,7 @@ static struct str restrictions(const struct volumes *v, int node)
                             : STR_NULL;
 }
 
-/* ---- NodeVolumeLimits
- * ------------------------------------------------------------------------------------------------ */
+/* ---- NodeVolumeLimits --------------------------------------------------------------------------- */
 
 static const struct val *driver_on(const struct object *csi_node, struct str driver)
 {
@@ -456,8 +452,7 @@ static struct str limits(const struct volumes *v, int node)
     return STR_NULL;
 }
 
-/* ---- VolumeBinding
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- VolumeBinding ------------------------------------------------------------------------------ */
 
 /* Upstream looks at labels only: a volume cannot name its node by name. */
 static bool reaches(const struct object *volume, const struct node *n)
@@ -556,9 +551,7 @@ static struct str binding_reason(unsigned conflicts, size_t at)
     return STR_NULL;
 }
 
-/* ---- VolumeZone
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- VolumeZone --------------------------------------------------------------------------------- */
 
 /* A volume's label may name several zones: "a__b". */
 static bool names_zone(struct str zones, struct str zone)
@@ -596,9 +589,7 @@ static bool zones_differ(const struct volumes *v, int node)
     return false;
 }
 
-/* ---- answers
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------------------------------ */
 
 struct str volumes_filter(const struct volumes *v, int node, size_t at, bool *ret_resolvable)
 {
@@ -636,8 +627,7 @@ void volumes_plan_for(const struct world *w, struct needs *pod, int node, struct
     volumes_plan(volumes_new(w, pod, &own), node, a, ret);
 }
 
-/* ---- scores: by class, how much of what is there would be used
- * ----------------------------------------------------------------- */
+/* ---- scores: by class, how much of what is there would be used ---------------------------------- */
 
 struct share {
     struct str class;
