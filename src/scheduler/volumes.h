@@ -8,8 +8,7 @@
 
 #include "scheduler/decide.h"
 
-/* ---- promises: decided and not yet to be seen in the snapshot
- * ------------------------------------------------ */
+/* ---- promises: decided and not yet to be seen in the snapshot ----------------------------------- */
 
 struct volume_promises {
     struct map volumes; /* name -> uid of the claim that gets it (malloc'd) */
@@ -27,8 +26,7 @@ struct volume_plan {
 void volume_promise(struct volume_promises *p, const struct volume_plan *plan, struct str node);
 void volume_unpromise(struct volume_promises *p, const struct volume_plan *plan);
 
-/* ---- deciding
- * ------------------------------------------------------------------------------------------------ */
+/* ---- deciding ----------------------------------------------------------------------------------- */
 
 struct volumes;
 /* NULL: the pod has no volumes that matter here. */
