@@ -275,6 +275,7 @@ int volumes_set_up(struct worker *w, const struct val *pod, struct world *world,
     int r = 0;
     if (!w->volumes)
         w->volumes = make_list(pod);
+    w->volumes->due = MONO_NEVER; /* this is the look */
     VAL_EACH (entries, entry)
         if (r == 0 && i < w->volumes->n)
             r = pass_one(&p, &w->volumes->items[i++], entry, e);

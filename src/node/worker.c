@@ -441,7 +441,7 @@ static struct mono step(struct worker *w)
     act(w, &next);
     if (w->stage == WORKER_SYNCING) {
         next.ns = MIN(next.ns, next_refresh(w).ns);
-        next.ns = MIN(next.ns, worker_volumes_due(w).ns);
+        next.ns = MIN(next.ns, MAX(worker_volumes_due(w).ns, mono_add(os_mono(), SECONDS(1)).ns));
         next.ns = MIN(next.ns, active_deadline(w).ns);
     }
     return next;
