@@ -46,14 +46,15 @@ void csi_free(struct kubelet *k)
     k->csi = NULL;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------------------------------------- */
 
 static int call_driver(struct csi_driver *d, unsigned method, const struct val *request, struct arena *a,
                        const struct val **ret, struct err *e)
 {
     struct err why = {{0}};
     d->holds++;
-    int r = grpc_call(d->client, &grpc_methods[method], request, mono_add(os_mono(), CSI_TIMEOUT), a, ret, &why);
+    int r =
+        grpc_call(d->client, &grpc_methods[method], request, mono_add(os_mono(), CSI_TIMEOUT), a, ret, &why);
     driver_drop(d);
     if (r > 0)
         err_set(e, r, "rpc error: code = %s desc = %s", grpc_code_name(r), why.text);
@@ -62,12 +63,13 @@ static int call_driver(struct csi_driver *d, unsigned method, const struct val *
     return r;
 }
 
-int csi_call(struct kubelet *k, struct str driver, unsigned method, const struct val *request, struct arena *a,
-             const struct val **ret, struct err *e)
+int csi_call(struct kubelet *k, struct str driver, unsigned method, const struct val *request,
+             struct arena *a, const struct val **ret, struct err *e)
 {
     struct csi_driver *d = map_get(&k->csi->drivers, driver);
     if (!d)
-        return err_set(e, -ENODEV, "driver name " STR_FMT " not found in the list of registered CSI drivers", STR_ARG(driver));
+        return err_set(e, -ENODEV, "driver name " STR_FMT " not found in the list of registered CSI drivers",
+                       STR_ARG(driver));
     return call_driver(d, method, request, a, ret, e);
 }
 
@@ -119,7 +121,8 @@ int csi_capabilities(struct kubelet *k, struct str driver, unsigned *ret, struct
 
 const struct val *csi_driver_object(struct kubelet *k, struct str driver)
 {
-    const struct object *o = k->world ? replica_get(k->world, &resources[RES_CSIDRIVERS], STR_NULL, driver) : NULL;
+    const struct object *o =
+        k->world ? replica_get(k->world, &resources[RES_CSIDRIVERS], STR_NULL, driver) : NULL;
     return o ? o->val : NULL;
 }
 
@@ -128,7 +131,7 @@ bool csi_attach_required(struct kubelet *k, struct str driver)
     return val_bool(val_at(csi_driver_object(k, driver), N_spec, N_attachRequired), true);
 }
 
-/* ---- coming and going ----------------------------------------------------------------------------------------------- */
+/* ---- coming and going ---------------------------------------------------------------------------------- */
 
 /* "1.0.0", "v1.3": CSI v1 is what is spoken here. */
 static bool speaks_v1(const struct val *versions)
@@ -146,11 +149,15 @@ static bool speaks_v1(const struct val *versions)
 static int check_versions(struct str name, const struct val *versions, struct err *e)
 {
     if (!val_len(versions))
-        return err_set(e, -EINVAL, "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
-                       "\" failed. Plugin returned an empty list for supported versions", STR_ARG(name));
+        return err_set(e, -EINVAL,
+                       "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
+                       "\" failed. Plugin returned an empty list for supported versions",
+                       STR_ARG(name));
     if (!speaks_v1(versions))
-        return err_set(e, -EINVAL, "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
-                       "\" failed. None of the versions specified are supported", STR_ARG(name));
+        return err_set(e, -EINVAL,
+                       "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
+                       "\" failed. None of the versions specified are supported",
+                       STR_ARG(name));
     return 0;
 }
 
@@ -173,18 +180,25 @@ static int introduce(struct kubelet *k, struct csi_driver *d, struct err *e)
     return r;
 }
 
-static int registered(struct kubelet *k, struct str name, struct str endpoint, const struct val *versions, struct err *e)
+static int registered(struct kubelet *k, struct str name, struct str endpoint, const struct val *versions,
+                      struct err *e)
 {
     struct arena a = ARENA_INIT;
     int r = check_versions(name, versions, e);
     if (r == 0 && map_has(&k->csi->drivers, name))
-        r = err_set(e, -EEXIST, "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
-                    "\" failed. Another driver with the same name is already registered", STR_ARG(name));
+        r = err_set(e, -EEXIST,
+                    "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
+                    "\" failed. Another driver with the same name is already registered",
+                    STR_ARG(name));
     if (r == 0) {
         struct csi_driver *d = NEW(struct csi_driver);
-        struct str address = str_starts(endpoint, STR("unix:")) ? endpoint : arena_printf(&a, "unix:" STR_FMT, STR_ARG(endpoint));
-        *d = (struct csi_driver){.name = str_dup(name), .holds = 1,
-                                 .client = grpc_client_new(&(const struct grpc_client_config){.address = arena_cstr(&a, address)})};
+        struct str address = str_starts(endpoint, STR("unix:"))
+                                 ? endpoint
+                                 : arena_printf(&a, "unix:" STR_FMT, STR_ARG(endpoint));
+        *d = (struct csi_driver){.name = str_dup(name),
+                                 .holds = 1,
+                                 .client = grpc_client_new(
+                                     &(const struct grpc_client_config){.address = arena_cstr(&a, address)})};
         r = introduce(k, d, e);
         if (r == 0) {
             map_put(&k->csi->drivers, name, d);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CSI volumes that are block devices, in upstream's layout below <root>/plugins/kubernetes.io/csi/volumeDevices:
- *   staging/<volume>          where the driver stages it
+ * CSI volumes that are block devices, in upstream's layout below
+ * <root>/plugins/kubernetes.io/csi/volumeDevices: staging/<volume>          where the driver stages it
  *   publish/<volume>/<uid>    where the driver puts the device for a Pod
  *   <volume>/data             vol_data.json
  * and in the Pod's folder volumeDevices/kubernetes.io~csi/<volume>, a link to the published device.
@@ -15,10 +15,11 @@ struct str csi_devices_dir(struct arena *a, struct kubelet *k)
     return arena_printf(a, "%s/plugins/kubernetes.io/csi/volumeDevices", k->cfg.root_dir);
 }
 
-static struct str path_of(struct arena *a, struct kubelet *k, const char *what, struct str volume, struct str uid)
+static struct str path_of(struct arena *a, struct kubelet *k, const char *what, struct str volume,
+                          struct str uid)
 {
-    return arena_printf(a, STR_FMT "/%s" STR_FMT "%s" STR_FMT, STR_ARG(csi_devices_dir(a, k)), what, STR_ARG(volume),
-                        uid.n ? "/" : "", STR_ARG(uid));
+    return arena_printf(a, STR_FMT "/%s" STR_FMT "%s" STR_FMT, STR_ARG(csi_devices_dir(a, k)), what,
+                        STR_ARG(volume), uid.n ? "/" : "", STR_ARG(uid));
 }
 
 static int make_parent(struct kubelet *k, struct arena *a, struct str path, struct err *e)
@@ -61,7 +62,8 @@ static int link_device(struct volume_job *j, struct str device, struct err *e)
 int csi_set_up_block(struct volume_job *j, struct volume_use *u, struct csi_volume *c, struct err *e)
 {
     struct csi_data d = {j->v->spec_name, c->handle, c->driver, false};
-    struct str data = arena_printf(j->a, STR_FMT "/data", STR_ARG(path_of(j->a, j->k, "", j->v->spec_name, STR_NULL)));
+    struct str data =
+        arena_printf(j->a, STR_FMT "/data", STR_ARG(path_of(j->a, j->k, "", j->v->spec_name, STR_NULL)));
     j->stage = "MapVolume.SetUpDevice failed";
     int r = csi_save_data(j->k, j->a, data.p, &d, true, e);
     if (r == 0)

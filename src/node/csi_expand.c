@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The node's part of growing a volume (KEP-1790, KEP-556): when its claim says so, and what the claim says afterwards. */
+/* The node's part of growing a volume (KEP-1790, KEP-556): when its claim says so, and what the claim says
+ * afterwards. */
 #include "node/csi.h"
 
 #include "grpc.h"
@@ -19,7 +20,8 @@ static struct str resize_status(const struct val *pvc)
 /* Is it this node's turn? */
 static bool is_due(const struct val *pvc, const struct val *pv)
 {
-    struct quantity is = quantity_or_zero(val_str(val_key(val_at(pvc, N_status, N_capacity), STR("storage"))));
+    struct quantity is =
+        quantity_or_zero(val_str(val_key(val_at(pvc, N_status, N_capacity), STR("storage"))));
     struct str status = resize_status(pvc);
     if (str_is(status, PENDING) || str_is(status, IN_PROGRESS))
         return true;
@@ -27,16 +29,17 @@ static bool is_due(const struct val *pvc, const struct val *pv)
            condition_is(val_at(pvc, N_status, N_conditions), STR("FileSystemResizePending"), "True");
 }
 
-/* ---- telling the claim ---------------------------------------------------------------------------------------------- */
+/* ---- telling the claim --------------------------------------------------------------------------------- */
 
 static bool is_resize_condition(struct str type)
 {
-    return str_is(type, "FileSystemResizePending") || str_is(type, "Resizing") || str_is(type, "ControllerResizeError") ||
-           str_is(type, "NodeResizeError");
+    return str_is(type, "FileSystemResizePending") || str_is(type, "Resizing") ||
+           str_is(type, "ControllerResizeError") || str_is(type, "NodeResizeError");
 }
 
 /* A merge patch of the status; size empty: as it is; status NULL: none; problem empty: none. */
-static struct str status_patch(struct arena *a, const struct val *pvc, struct str size, const char *status, struct str problem)
+static struct str status_patch(struct arena *a, const struct val *pvc, struct str size, const char *status,
+                               struct str problem)
 {
     struct val *conditions = val_new(a, VAL_LIST);
     struct buf b = BUF_INIT;
@@ -67,21 +70,22 @@ static struct str status_patch(struct arena *a, const struct val *pvc, struct st
     return s;
 }
 
-static int tell_claim(struct volume_job *j, const struct val **pvc, struct str size, const char *status, struct str problem,
-                      struct err *e)
+static int tell_claim(struct volume_job *j, const struct val **pvc, struct str size, const char *status,
+                      struct str problem, struct err *e)
 {
     struct status s;
     status_init(&s, j->a);
     int r = client_patch(j->k->client,
-                         CALL(.res = &resources[RES_PERSISTENTVOLUMECLAIMS], .ns = obj_namespace(*pvc), .name = obj_name(*pvc),
-                              .subresource = "status"),
+                         CALL(.res = &resources[RES_PERSISTENTVOLUMECLAIMS], .ns = obj_namespace(*pvc),
+                              .name = obj_name(*pvc), .subresource = "status"),
                          PATCH_MERGE, status_patch(j->a, *pvc, size, status, problem), j->a, pvc, &s);
     if (r > 0)
-        return err_set(e, -EIO, "MountVolume.NodeExpandVolume update pvc status failed: " STR_FMT, STR_ARG(s.message));
+        return err_set(e, -EIO, "MountVolume.NodeExpandVolume update pvc status failed: " STR_FMT,
+                       STR_ARG(s.message));
     return r;
 }
 
-/* ---- growing ---------------------------------------------------------------------------------------------------------- */
+/* ---- growing ------------------------------------------------------------------------------------------- */
 
 static int expand_call(struct volume_job *j, const struct csi_volume *c, const struct val *pv, struct err *e)
 {
@@ -92,12 +96,13 @@ static int expand_call(struct volume_job *j, const struct csi_volume *c, const s
         return r;
     val_set_str(j->a, q, N_volume_id, c->handle);
     val_set_str(j->a, q, N_volume_path, c->target);
-    val_set_int(j->a, val_sub_obj(j->a, q, N_capacity_range), N_required_bytes, quantity_units(volume_size(pv)));
+    val_set_int(j->a, val_sub_obj(j->a, q, N_capacity_range), N_required_bytes,
+                quantity_units(volume_size(pv)));
     if (csi_can(c->capabilities, E_csi_v1_NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME)) {
         struct str dir = csi_staging_dir(j->a, j->k, c->driver, c->handle);
         val_set_str(j->a, q, N_staging_target_path,
-                    j->v->block ? arena_printf(j->a, STR_FMT "/staging/" STR_FMT, STR_ARG(csi_devices_dir(j->a, j->k)),
-                                               STR_ARG(j->v->spec_name))
+                    j->v->block ? arena_printf(j->a, STR_FMT "/staging/" STR_FMT,
+                                               STR_ARG(csi_devices_dir(j->a, j->k)), STR_ARG(j->v->spec_name))
                                 : arena_printf(j->a, STR_FMT "/globalmount", STR_ARG(dir)));
     }
     val_set_ref(j->a, q, N_volume_capability, csi_capability(j->a, c, j->v, -1));
@@ -107,19 +112,22 @@ static int expand_call(struct volume_job *j, const struct csi_volume *c, const s
 
 static void tell_success(struct volume_job *j, const struct val *pvc)
 {
-    struct str text = arena_printf(j->a, "MountVolume.NodeExpandVolume succeeded for volume \"" STR_FMT "\" %s",
-                                   STR_ARG(j->v->spec_name), j->k->cfg.node_name);
+    struct str text =
+        arena_printf(j->a, "MountVolume.NodeExpandVolume succeeded for volume \"" STR_FMT "\" %s",
+                     STR_ARG(j->v->spec_name), j->k->cfg.node_name);
     pod_event(j->k, j->pod, false, "FileSystemResizeSuccessful", STR_FMT, STR_ARG(text));
-    event_record(j->k->events, &resources[RES_PERSISTENTVOLUMECLAIMS], pvc, false, "FileSystemResizeSuccessful", STR_FMT,
-                 STR_ARG(text));
+    event_record(j->k->events, &resources[RES_PERSISTENTVOLUMECLAIMS], pvc, false,
+                 "FileSystemResizeSuccessful", STR_FMT, STR_ARG(text));
 }
 
-static int grow(struct volume_job *j, const struct csi_volume *c, const struct val *pvc, const struct val *pv, struct err *e)
+static int grow(struct volume_job *j, const struct csi_volume *c, const struct val *pvc, const struct val *pv,
+                struct err *e)
 {
     char text[QUANTITY_TEXT_MAX];
     j->stage = "MountVolume.Setup failed while expanding volume";
     j->reason = "FileSystemResizeFailed";
-    int r = str_is(resize_status(pvc), IN_PROGRESS) ? 0 : tell_claim(j, &pvc, STR(""), IN_PROGRESS, STR(""), e);
+    int r =
+        str_is(resize_status(pvc), IN_PROGRESS) ? 0 : tell_claim(j, &pvc, STR(""), IN_PROGRESS, STR(""), e);
     if (r != 0)
         return r;
     r = expand_call(j, c, pv, e);
@@ -144,14 +152,15 @@ int csi_expand(struct volume_job *j, const struct csi_volume *c, struct err *e)
     if (!csi_can(c->capabilities, E_csi_v1_NodeServiceCapability_RPC_EXPAND_VOLUME))
         return 0;
     if (j->pv->ready) { /* what was known then is old */
-        if (w->get(w->ctx, RES_PERSISTENTVOLUMECLAIMS, obj_namespace(pvc), obj_name(pvc), &pvc, NULL) < 0 || !is_due(pvc, pv) ||
-            w->get(w->ctx, RES_PERSISTENTVOLUMES, STR_NULL, obj_name(pv), &pv, NULL) < 0)
+        if (w->get(w->ctx, RES_PERSISTENTVOLUMECLAIMS, obj_namespace(pvc), obj_name(pvc), &pvc, NULL) < 0 ||
+            !is_due(pvc, pv) || w->get(w->ctx, RES_PERSISTENTVOLUMES, STR_NULL, obj_name(pv), &pv, NULL) < 0)
             return 0;
     }
     if (!is_due(pvc, pv))
         return 0;
     if (j->v->block)
-        at.target = arena_printf(j->a, STR_FMT "/publish/" STR_FMT "/" STR_FMT, STR_ARG(csi_devices_dir(j->a, j->k)),
-                                 STR_ARG(j->v->spec_name), STR_ARG(obj_uid(j->pod)));
+        at.target =
+            arena_printf(j->a, STR_FMT "/publish/" STR_FMT "/" STR_FMT, STR_ARG(csi_devices_dir(j->a, j->k)),
+                         STR_ARG(j->v->spec_name), STR_ARG(obj_uid(j->pod)));
     return grow(j, &at, pvc, pv, e);
 }

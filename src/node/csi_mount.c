@@ -11,7 +11,7 @@
 
 #define PERIOD SECONDS(50) /* between looks at what is there; passes come every minute */
 
-/* ---- attached? ------------------------------------------------------------------------------------------------- */
+/* ---- attached? ----------------------------------------------------------------------------------------- */
 
 static bool lists_name(const struct val *list, struct str name)
 {
@@ -46,21 +46,24 @@ static int check_attached(struct volume_job *j, struct csi_volume *c, struct err
     struct str name = csi_attachment_name(j->a, c->handle, c->driver, str_of(j->k->cfg.node_name));
     int r = j->world->v.get(j->world->v.ctx, RES_VOLUMEATTACHMENTS, STR_NULL, name, &va, &why);
     if (r < 0)
-        return r == -ECANCELED ? r : err_set(e, r, "volume " STR_FMT " has GET error for volume attachment " STR_FMT ": %s",
-                                             STR_ARG(c->handle), STR_ARG(name), err_text(&why, r));
+        return r == -ECANCELED
+                   ? r
+                   : err_set(e, r, "volume " STR_FMT " has GET error for volume attachment " STR_FMT ": %s",
+                             STR_ARG(c->handle), STR_ARG(name), err_text(&why, r));
     if (obj_deleting(va))
         return err_set(e, -ENOENT, "volume attachment is being deleted");
     struct str problem = val_str(val_at(va, N_status, N_attachError, N_message));
     if (!val_bool(val_at(va, N_status, N_attached), false))
-        return problem.n ? err_set(e, -EIO, STR_FMT, STR_ARG(problem))
-                         : err_set(e, -EIO, "volume " STR_FMT " is not attached for volume attachment " STR_FMT,
-                                   STR_ARG(c->handle), STR_ARG(name));
+        return problem.n
+                   ? err_set(e, -EIO, STR_FMT, STR_ARG(problem))
+                   : err_set(e, -EIO, "volume " STR_FMT " is not attached for volume attachment " STR_FMT,
+                             STR_ARG(c->handle), STR_ARG(name));
     c->publish_context = val_at(va, N_status, N_attachmentMetadata);
     j->pv->waits_attached = false;
     return 0;
 }
 
-/* ---- what goes into requests ------------------------------------------------------------------------------------------ */
+/* ---- what goes into requests --------------------------------------------------------------------------- */
 
 struct str csi_staging_dir(struct arena *a, struct kubelet *k, struct str driver, struct str handle)
 {
@@ -112,7 +115,8 @@ struct val *csi_capability(struct arena *a, const struct csi_volume *c, const st
     return cap;
 }
 
-int csi_secrets(struct volume_job *j, const struct val *ref, struct str ns, const struct val **ret, struct err *e)
+int csi_secrets(struct volume_job *j, const struct val *ref, struct str ns, const struct val **ret,
+                struct err *e)
 {
     const struct val *secret = NULL;
     struct err why = {{0}};
@@ -124,10 +128,13 @@ int csi_secrets(struct volume_job *j, const struct val *ref, struct str ns, cons
         ns = val_getstr(ref, N_namespace);
     int r = j->world->v.get(j->world->v.ctx, RES_SECRETS, ns, name, &secret, &why);
     if (r < 0)
-        return r == -ECANCELED ? r : err_set(e, r, "fetching secret reference " STR_FMT "/" STR_FMT
-                                             " failed: kubernetes.io/csi: failed to find the secret " STR_FMT
-                                             " in the namespace " STR_FMT " with error: %s", STR_ARG(ns), STR_ARG(name),
-                                             STR_ARG(name), STR_ARG(ns), err_text(&why, r));
+        return r == -ECANCELED
+                   ? r
+                   : err_set(e, r,
+                             "fetching secret reference " STR_FMT "/" STR_FMT
+                             " failed: kubernetes.io/csi: failed to find the secret " STR_FMT
+                             " in the namespace " STR_FMT " with error: %s",
+                             STR_ARG(ns), STR_ARG(name), STR_ARG(name), STR_ARG(ns), err_text(&why, r));
     struct val *map = val_new(j->a, VAL_MAP);
     VAL_EACH_ENTRY (val_get(secret, N_data), key, value)
         val_put_str(j->a, map, val_str(key), val_str(value));
@@ -157,7 +164,8 @@ static int token_text(struct volume_job *j, const struct val *requests, struct s
         const struct token *t = find_token(j->w, audience, seconds);
         struct val *one = val_new(j->a, VAL_MAP);
         char when[TIME_TEXT_MAX];
-        val_put_str(j->a, one, STR("expirationTimestamp"), str_of(time_format((struct wall){t ? t->expires.ns : 0}, when)));
+        val_put_str(j->a, one, STR("expirationTimestamp"),
+                    str_of(time_format((struct wall){t ? t->expires.ns : 0}, when)));
         val_put_str(j->a, one, STR("token"), text);
         val_put(j->a, all, audience, *one);
     }
@@ -172,11 +180,13 @@ static void add_pod_info(struct volume_job *j, const struct csi_volume *c, struc
     val_put_str(j->a, map, STR("csi.storage.k8s.io/pod.name"), obj_name(j->pod));
     val_put_str(j->a, map, STR("csi.storage.k8s.io/pod.namespace"), obj_namespace(j->pod));
     val_put_str(j->a, map, STR("csi.storage.k8s.io/pod.uid"), obj_uid(j->pod));
-    val_put_str(j->a, map, STR("csi.storage.k8s.io/serviceAccount.name"), val_str(val_at(j->pod, N_spec, N_serviceAccountName)));
+    val_put_str(j->a, map, STR("csi.storage.k8s.io/serviceAccount.name"),
+                val_str(val_at(j->pod, N_spec, N_serviceAccountName)));
     val_put_str(j->a, map, STR("csi.storage.k8s.io/ephemeral"), c->inline_ ? STR("true") : STR("false"));
 }
 
-int csi_publish_attributes(struct volume_job *j, const struct csi_volume *c, struct val **ret, struct val **secrets, struct err *e)
+int csi_publish_attributes(struct volume_job *j, const struct csi_volume *c, struct val **ret,
+                           struct val **secrets, struct err *e)
 {
     struct val *map = val_copy(j->a, val_get(j->v->source, N_volumeAttributes));
     struct val *driver = val_copy(j->a, csi_driver_object(j->k, c->driver)); /* we wait below */
@@ -197,9 +207,10 @@ int csi_publish_attributes(struct volume_job *j, const struct csi_volume *c, str
     return r;
 }
 
-/* ---- vol_data.json ------------------------------------------------------------------------------------------------------- */
+/* ---- vol_data.json ------------------------------------------------------------------------------------- */
 
-int csi_save_data(struct kubelet *k, struct arena *a, const char *dir, const struct csi_data *d, bool whole, struct err *e)
+int csi_save_data(struct kubelet *k, struct arena *a, const char *dir, const struct csi_data *d, bool whole,
+                  struct err *e)
 {
     struct val *map = val_new(a, VAL_MAP);
     struct buf b = BUF_INIT;
@@ -216,7 +227,8 @@ int csi_save_data(struct kubelet *k, struct arena *a, const char *dir, const str
     buf_putc(&b, '\n');
     int r = k->host->ops->make_dir(k->host, dir, 0750, e);
     if (r == 0)
-        r = k->host->ops->write_file(k->host, arena_printf(a, "%s/vol_data.json", dir).p, buf_str(&b), 0644, e);
+        r = k->host->ops->write_file(k->host, arena_printf(a, "%s/vol_data.json", dir).p, buf_str(&b), 0644,
+                                     e);
     buf_done(&b);
     return r;
 }
@@ -225,7 +237,8 @@ int csi_load_data(struct kubelet *k, struct arena *a, const char *dir, struct cs
 {
     struct str text;
     struct val *map;
-    int r = k->host->ops->read_file(k->host, a, arena_printf(a, "%s/vol_data.json", dir).p, 1 << 20, &text, e);
+    int r =
+        k->host->ops->read_file(k->host, a, arena_printf(a, "%s/vol_data.json", dir).p, 1 << 20, &text, e);
     if (r == 0)
         r = json_decode(a, NULL, text, 0, NULL, &map, e);
     if (r < 0)
@@ -246,7 +259,7 @@ int csi_remove_unmounted(struct kubelet *k, const char *path, struct err *e)
     return host_unmount(k->host, path, false, e);
 }
 
-/* ---- staging ----------------------------------------------------------------------------------------------------------------- */
+/* ---- staging ------------------------------------------------------------------------------------------- */
 
 int csi_stage_call(struct volume_job *j, const struct csi_volume *c, struct err *e)
 {
@@ -258,7 +271,8 @@ int csi_stage_call(struct volume_job *j, const struct csi_volume *c, struct err 
     val_set_str(j->a, q, N_volume_id, c->handle);
     val_set_ref(j->a, q, N_publish_context, c->publish_context);
     val_set_str(j->a, q, N_staging_target_path, c->staging);
-    val_set_ref(j->a, q, N_volume_capability, csi_capability(j->a, c, j->v, j->v->block ? -1 : pod_fs_group(j->pod)));
+    val_set_ref(j->a, q, N_volume_capability,
+                csi_capability(j->a, c, j->v, j->v->block ? -1 : pod_fs_group(j->pod)));
     val_set_ref(j->a, q, N_secrets, secrets);
     val_set_ref(j->a, q, N_volume_context, val_get(j->v->source, N_volumeAttributes));
     return csi_call(j->k, c->driver, G_csi_v1_Node_NodeStageVolume, q, j->a, &answer, e);
@@ -284,7 +298,7 @@ static int stage(struct volume_job *j, struct volume_use *u, struct csi_volume *
     return r;
 }
 
-/* ---- publishing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- publishing ---------------------------------------------------------------------------------------- */
 
 int csi_publish(struct volume_job *j, const struct csi_volume *c, struct err *e)
 {
@@ -301,7 +315,8 @@ int csi_publish(struct volume_job *j, const struct csi_volume *c, struct err *e)
     if (c->staging.n)
         val_set_str(j->a, q, N_staging_target_path, c->staging);
     val_set_str(j->a, q, N_target_path, c->target);
-    val_set_ref(j->a, q, N_volume_capability, csi_capability(j->a, c, j->v, j->v->block ? -1 : pod_fs_group(j->pod)));
+    val_set_ref(j->a, q, N_volume_capability,
+                csi_capability(j->a, c, j->v, j->v->block ? -1 : pod_fs_group(j->pod)));
     val_set_bool(j->a, q, N_readonly, j->v->read_only);
     val_set_ref(j->a, q, N_secrets, secrets);
     val_set_ref(j->a, q, N_volume_context, attributes);
@@ -341,28 +356,35 @@ static int mount_volume(struct volume_job *j, const struct csi_volume *c, struct
         struct err why = {{0}};
         r = h->ops->own(h, c->target.p, pod_fs_group(j->pod), fs_group_always(j->pod), &why);
         if (r < 0)
-            err_set(e, r, "applyFSGroup failed for vol " STR_FMT ": %s", STR_ARG(c->handle), err_text(&why, r));
+            err_set(e, r, "applyFSGroup failed for vol " STR_FMT ": %s", STR_ARG(c->handle),
+                    err_text(&why, r));
     }
     return r;
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static int check_lifecycle(struct volume_job *j, const struct csi_volume *c, struct err *e)
 {
     const struct val *driver = csi_driver_object(j->k, c->driver);
     const char *mode = c->inline_ ? "Ephemeral" : "Persistent";
     if (!driver && c->inline_)
-        return err_set(e, -ENOTSUP, "kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode: volume mode \"%s\" "
-                       "not supported by driver " STR_FMT " (no CSIDriver object)", mode, STR_ARG(c->driver));
+        return err_set(
+            e, -ENOTSUP,
+            "kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode: volume mode \"%s\" "
+            "not supported by driver " STR_FMT " (no CSIDriver object)",
+            mode, STR_ARG(c->driver));
     const struct val *modes = val_at(driver, N_spec, N_volumeLifecycleModes);
     bool found = !driver || (!val_len(modes) && !c->inline_);
     VAL_EACH (modes, m)
         found = found || str_is(val_str(m), mode);
-    return found ? 0
-                 : err_set(e, -ENOTSUP, "kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode: volume mode "
-                           "\"%s\" not supported by driver " STR_FMT " (only supports %s)", mode, STR_ARG(c->driver),
-                           c->inline_ ? "[\"Persistent\"]" : "[\"Ephemeral\"]");
+    return found
+               ? 0
+               : err_set(
+                     e, -ENOTSUP,
+                     "kubernetes.io/csi: mounter.SetupAt failed to check volume lifecycle mode: volume mode "
+                     "\"%s\" not supported by driver " STR_FMT " (only supports %s)",
+                     mode, STR_ARG(c->driver), c->inline_ ? "[\"Persistent\"]" : "[\"Ephemeral\"]");
 }
 
 static bool taken_by_other(const struct volume_job *j, const struct volume_use *u)
@@ -376,7 +398,8 @@ static int set_up_with(struct volume_job *j, struct volume_use *u, struct csi_vo
 {
     int r = check_lifecycle(j, c, e);
     if (r == 0 && u && taken_by_other(j, u))
-        return err_set(e, -EBUSY, "volume uses the ReadWriteOncePod access mode and is already in use by another pod");
+        return err_set(e, -EBUSY,
+                       "volume uses the ReadWriteOncePod access mode and is already in use by another pod");
     if (r == 0 && u)
         r = check_attached(j, c, e);
     if (r == 0) {
@@ -385,8 +408,8 @@ static int set_up_with(struct volume_job *j, struct volume_use *u, struct csi_vo
         struct err why = {{0}};
         r = csi_capabilities(j->k, c->driver, &c->capabilities, &why);
         if (r != 0)
-            err_set(e, r, "kubernetes.io/csi: %s failed to get CSI client: %s", u ? "attacher.MountDevice" : "mounter.SetUpAt",
-                    err_text(&why, r));
+            err_set(e, r, "kubernetes.io/csi: %s failed to get CSI client: %s",
+                    u ? "attacher.MountDevice" : "mounter.SetUpAt", err_text(&why, r));
     }
     if (r != 0)
         return r;
@@ -419,7 +442,8 @@ static int locked(struct volume_job *j, struct volume_use *u, struct csi_volume 
         return refresh(j, u, c, e);
     int r = set_up_with(j, u, c, e);
     if (r == 0) {
-        j->pv->republish = val_bool(val_at(csi_driver_object(j->k, c->driver), N_spec, N_requiresRepublish), false);
+        j->pv->republish =
+            val_bool(val_at(csi_driver_object(j->k, c->driver), N_spec, N_requiresRepublish), false);
         j->pv->expand_after = j->pv->republish_after = mono_add(os_mono(), PERIOD);
         if (j->v->pvc && !j->v->read_only)
             r = csi_expand(j, c, e);
@@ -429,8 +453,10 @@ static int locked(struct volume_job *j, struct volume_use *u, struct csi_volume 
 
 int set_up_csi(struct volume_job *j, struct err *e)
 {
-    struct csi_volume c = {.k = j->k, .driver = val_getstr(j->v->source, N_driver), .inline_ = !j->v->pv, .target = j->v->path};
-    c.handle = c.inline_ ? csi_inline_handle(j->a, obj_uid(j->pod), j->v->spec_name) : val_getstr(j->v->source, N_volumeHandle);
+    struct csi_volume c = {
+        .k = j->k, .driver = val_getstr(j->v->source, N_driver), .inline_ = !j->v->pv, .target = j->v->path};
+    c.handle = c.inline_ ? csi_inline_handle(j->a, obj_uid(j->pod), j->v->spec_name)
+                         : val_getstr(j->v->source, N_volumeHandle);
     if (c.inline_) {
         int once = locked(j, NULL, &c, e);
         return once > 0 ? -EIO : once;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the API knows of this node's drivers: the CSINode object; on the Node their ids for it and its topology. */
+/* What the API knows of this node's drivers: the CSINode object; on the Node their ids for it and its
+ * topology. */
 #include "node/csi.h"
 
 #include "grpc.h"
@@ -9,8 +10,8 @@
 #define NODE_ID_ANNOTATION "csi.volume.kubernetes.io/nodeid"
 #define TRIES 6
 /* Plug-ins whose volumes upstream hands to CSI drivers; the scheduler counts by this. */
-#define MIGRATED                                                                                                   \
-    "kubernetes.io/aws-ebs,kubernetes.io/azure-disk,kubernetes.io/azure-file,kubernetes.io/cinder,"                \
+#define MIGRATED                                                                                             \
+    "kubernetes.io/aws-ebs,kubernetes.io/azure-disk,kubernetes.io/azure-file,kubernetes.io/cinder,"          \
     "kubernetes.io/gce-pd,kubernetes.io/portworx-volume,kubernetes.io/vsphere-volume"
 
 static int api_error(const struct status *s, int r, const char *what, struct err *e)
@@ -19,7 +20,7 @@ static int api_error(const struct status *s, int r, const char *what, struct err
                  : err_set(e, -EIO, "error updating %s: " STR_FMT, what, STR_ARG(s->message));
 }
 
-/* ---- the Node -------------------------------------------------------------------------------------------------- */
+/* ---- the Node ------------------------------------------------------------------------------------------ */
 
 /* The annotation's map with the driver's id in it, or (id empty) without it; empty text: nothing is left. */
 static struct str ids_with(struct arena *a, const struct val *node, struct str driver, struct str id)
@@ -45,9 +46,13 @@ static int check_topology(const struct val *node, const struct val *topology, st
     VAL_EACH_ENTRY (topology, key, value) {
         const struct val *have = val_key(obj_labels(node), val_str(key));
         if (have && !str_eq(val_str(have), val_str(value)))
-            return err_set(e, -EEXIST, "error updating Node object with CSI driver node info: detected topology value collision: "
-                           "driver reported \"" STR_FMT "\":\"" STR_FMT "\" but existing label is \"" STR_FMT "\":\"" STR_FMT "\"",
-                           STR_ARG(val_str(key)), STR_ARG(val_str(value)), STR_ARG(val_str(key)), STR_ARG(val_str(have)));
+            return err_set(
+                e, -EEXIST,
+                "error updating Node object with CSI driver node info: detected topology value collision: "
+                "driver reported \"" STR_FMT "\":\"" STR_FMT "\" but existing label is \"" STR_FMT
+                "\":\"" STR_FMT "\"",
+                STR_ARG(val_str(key)), STR_ARG(val_str(value)), STR_ARG(val_str(key)),
+                STR_ARG(val_str(have)));
     }
     return 0;
 }
@@ -67,7 +72,8 @@ static struct str node_patch(struct arena *a, struct str ids, const struct val *
     return s;
 }
 
-static int update_node(struct kubelet *k, struct str driver, struct str id, const struct val *topology, struct err *e)
+static int update_node(struct kubelet *k, struct str driver, struct str id, const struct val *topology,
+                       struct err *e)
 {
     struct arena a = ARENA_INIT;
     struct status s;
@@ -84,20 +90,23 @@ static int update_node(struct kubelet *k, struct str driver, struct str id, cons
         bool same = str_eq(ids, obj_annotation(node, STR(NODE_ID_ANNOTATION)));
         VAL_EACH_ENTRY (topology, key, value)
             same = same && str_eq(obj_label(node, val_str(key)), val_str(value));
-        if (!same && (r = client_patch(k->client, call, PATCH_MERGE, node_patch(&a, ids, topology), &a, NULL, &s)) != 0)
+        if (!same && (r = client_patch(k->client, call, PATCH_MERGE, node_patch(&a, ids, topology), &a, NULL,
+                                       &s)) != 0)
             r = api_error(&s, r, "node", e);
     }
     arena_done(&a);
     return r;
 }
 
-/* ---- the CSINode --------------------------------------------------------------------------------------------------- */
+/* ---- the CSINode --------------------------------------------------------------------------------------- */
 
-static int create_csi_node(struct kubelet *k, struct arena *a, const struct val *node, const struct val **ret, struct status *s)
+static int create_csi_node(struct kubelet *k, struct arena *a, const struct val *node, const struct val **ret,
+                           struct status *s)
 {
     struct val *v = val_new(a, VAL_OBJ), *meta = val_sub_obj(a, v, N_metadata), *owner;
     val_set_str(a, meta, N_name, str_of(k->cfg.node_name));
-    val_put_str(a, val_sub_map(a, meta, N_annotations), STR("storage.alpha.kubernetes.io/migrated-plugins"), STR(MIGRATED));
+    val_put_str(a, val_sub_map(a, meta, N_annotations), STR("storage.alpha.kubernetes.io/migrated-plugins"),
+                STR(MIGRATED));
     owner = val_add_obj(a, val_sub_list(a, meta, N_ownerReferences));
     val_set_str(a, owner, N_apiVersion, STR("v1"));
     val_set_str(a, owner, N_kind, STR("Node"));
@@ -120,7 +129,8 @@ static int get_csi_node(struct kubelet *k, struct arena *a, const struct val **r
 {
     const struct val *node;
     const struct call *call = CALL(.res = &resources[RES_CSINODES], .name = str_of(k->cfg.node_name));
-    int r = client_get(k->client, CALL(.res = &resources[RES_NODES], .name = str_of(k->cfg.node_name)), a, &node, s);
+    int r = client_get(k->client, CALL(.res = &resources[RES_NODES], .name = str_of(k->cfg.node_name)), a,
+                       &node, s);
     if (r != 0)
         return r;
     r = client_get(k->client, call, a, ret, s);
@@ -197,7 +207,8 @@ static int update_once(struct kubelet *k, const struct csi_node_info *info, stru
         return 0;
     struct val *v = val_copy(a, have);
     val_set_ref(a, val_sub_obj(a, v, N_spec), N_drivers, list);
-    return client_update(k->client, CALL(.res = &resources[RES_CSINODES], .name = str_of(k->cfg.node_name)), v, a, NULL, s);
+    return client_update(k->client, CALL(.res = &resources[RES_CSINODES], .name = str_of(k->cfg.node_name)),
+                         v, a, NULL, s);
 }
 
 /* info NULL: only that there is one. */
@@ -236,9 +247,10 @@ int csi_node_remove(struct kubelet *k, struct str driver, struct err *e)
     return r == 0 ? update_node(k, driver, STR(""), NULL, e) : r;
 }
 
-/* ---- keeping it ------------------------------------------------------------------------------------------------------ */
+/* ---- keeping it ---------------------------------------------------------------------------------------- */
 
-/* Drivers that ask for it (KEP-4876) are asked again how many volumes the node takes. Returns the pause until then. */
+/* Drivers that ask for it (KEP-4876) are asked again how many volumes the node takes. Returns the pause until
+ * then. */
 static int64_t refresh_counts(struct kubelet *k, struct map *due)
 {
     int64_t pause = SECONDS(60);
@@ -248,13 +260,15 @@ static int64_t refresh_counts(struct kubelet *k, struct map *due)
     status_init(&s, &a);
     bool any = false;
     struct tree_iter it;
-    for (tree_seek(&it, replica_tree(k->world, &resources[RES_CSIDRIVERS]), STR_NULL); it.object; tree_next(&it))
+    for (tree_seek(&it, replica_tree(k->world, &resources[RES_CSIDRIVERS]), STR_NULL); it.object;
+         tree_next(&it))
         any = any || val_at(it.object->val, N_spec, N_nodeAllocatableUpdatePeriodSeconds);
     if (!any || get_csi_node(k, &a, &have, &s) != 0)
         have = NULL;
     VAL_EACH (val_at(have, N_spec, N_drivers), d) {
         struct str name = val_getstr(d, N_name);
-        int64_t period = val_int(val_at(csi_driver_object(k, name), N_spec, N_nodeAllocatableUpdatePeriodSeconds), 0);
+        int64_t period =
+            val_int(val_at(csi_driver_object(k, name), N_spec, N_nodeAllocatableUpdatePeriodSeconds), 0);
         struct mono *at = map_get(due, name);
         if (period <= 0)
             continue;
@@ -265,7 +279,8 @@ static int64_t refresh_counts(struct kubelet *k, struct map *due)
         } else if (at->ns <= os_mono().ns) {
             *at = mono_add(os_mono(), SECONDS(period));
             if (csi_call(k, name, G_csi_v1_Node_NodeGetInfo, val_new(&a, VAL_OBJ), &a, &answer, NULL) == 0) {
-                struct csi_node_info info = {name, val_getstr(answer, N_node_id), val_int(val_get(answer, N_max_volumes_per_node), 0),
+                struct csi_node_info info = {name, val_getstr(answer, N_node_id),
+                                             val_int(val_get(answer, N_max_volumes_per_node), 0),
                                              val_at(answer, N_accessible_topology, N_segments)};
                 update_csi_node(k, &info, NULL);
             }

@@ -40,10 +40,12 @@ void csi_volume_stats(struct kubelet *k, const struct volume *v, struct volume_s
     unsigned capabilities = 0;
     if (v->pv && csi_capabilities(k, driver, &capabilities, NULL) == 0) {
         if (csi_can(capabilities, E_csi_v1_NodeServiceCapability_RPC_GET_VOLUME_STATS) &&
-            csi_call(k, driver, G_csi_v1_Node_NodeGetVolumeStats, about(&a, v, N_volume_path), &a, &answer, NULL) == 0)
+            csi_call(k, driver, G_csi_v1_Node_NodeGetVolumeStats, about(&a, v, N_volume_path), &a, &answer,
+                     NULL) == 0)
             read_usage(val_get(answer, N_usage), &ret->space);
         if (csi_can(capabilities, E_csi_v1_NodeServiceCapability_RPC_GET_VOLUME_HEALTH) &&
-            csi_call(k, driver, G_csi_v1_Node_NodeGetVolumeHealth, about(&a, v, N_volume_publish_path), &a, &answer, NULL) == 0)
+            csi_call(k, driver, G_csi_v1_Node_NodeGetVolumeHealth, about(&a, v, N_volume_publish_path), &a,
+                     &answer, NULL) == 0)
             ret->abnormal = val_len(val_at(answer, N_volume_health, N_health_statuses)) > 0;
     }
     arena_done(&a);

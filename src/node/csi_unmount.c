@@ -5,7 +5,7 @@
 #include "auth/crypto.h"
 #include "grpc.h"
 
-/* ---- calls ------------------------------------------------------------------------------------------------------ */
+/* ---- calls --------------------------------------------------------------------------------------------- */
 
 int csi_unpublish(struct kubelet *k, const struct csi_data *d, struct str target, struct err *e)
 {
@@ -34,7 +34,7 @@ int csi_unstage_call(struct kubelet *k, const struct csi_data *d, struct str sta
     return r > 0 ? -EIO : r;
 }
 
-/* ---- a Pod's ------------------------------------------------------------------------------------------------------ */
+/* ---- a Pod's ------------------------------------------------------------------------------------------- */
 
 static int remove_data(struct kubelet *k, struct arena *a, const char *dir, const char *folder, struct err *e)
 {
@@ -58,7 +58,7 @@ int csi_tear_down(struct kubelet *k, const char *dir, struct err *e)
     return r;
 }
 
-/* ---- the node's ------------------------------------------------------------------------------------------------------ */
+/* ---- the node's ---------------------------------------------------------------------------------------- */
 
 int csi_unstage(struct kubelet *k, struct volume_use *u, struct err *e)
 {
@@ -76,7 +76,7 @@ int csi_unstage(struct kubelet *k, struct volume_use *u, struct err *e)
     return r;
 }
 
-/* ---- after a restart --------------------------------------------------------------------------------------------------- */
+/* ---- after a restart ----------------------------------------------------------------------------------- */
 
 void csi_find_one(struct kubelet *k, const struct csi_data *d, bool block, struct str uid)
 {
@@ -87,7 +87,8 @@ void csi_find_one(struct kubelet *k, const struct csi_data *d, bool block, struc
     val_set_str(&a, source, N_driver, d->driver);
     val_set_str(&a, source, N_volumeHandle, d->handle);
     struct volume v = {.type = VOLUME_CSI, .block = block, .spec_name = d->spec_name, .source = source};
-    v.unique = arena_printf(&a, "kubernetes.io/csi/" STR_FMT "^" STR_FMT, STR_ARG(d->driver), STR_ARG(d->handle));
+    v.unique =
+        arena_printf(&a, "kubernetes.io/csi/" STR_FMT "^" STR_FMT, STR_ARG(d->driver), STR_ARG(d->handle));
     volume_use_found(k, &v, uid);
     arena_done(&a);
 }
@@ -110,7 +111,8 @@ void csi_find_volumes(struct kubelet *k, struct str uid)
         if (csi_load_data(k, &a, arena_printf(&a, STR_FMT "/%s", STR_ARG(mounts), *n).p, &d, NULL) == 0)
             csi_find_one(k, &d, false, uid);
     for (char **n = list(k, &a, devices.p); *n; n++)
-        if (csi_load_data(k, &a, arena_printf(&a, STR_FMT "/%s/data", STR_ARG(csi_devices_dir(&a, k)), *n).p, &d, NULL) == 0)
+        if (csi_load_data(k, &a, arena_printf(&a, STR_FMT "/%s/data", STR_ARG(csi_devices_dir(&a, k)), *n).p,
+                          &d, NULL) == 0)
             csi_find_one(k, &d, true, uid);
     arena_done(&a);
 }
@@ -119,7 +121,8 @@ void csi_find_staged(struct kubelet *k)
 {
     struct arena a = ARENA_INIT;
     struct csi_data d;
-    struct str root = arena_printf(&a, "%s/plugins/kubernetes.io/csi", k->cfg.root_dir), devices = csi_devices_dir(&a, k);
+    struct str root = arena_printf(&a, "%s/plugins/kubernetes.io/csi", k->cfg.root_dir),
+               devices = csi_devices_dir(&a, k);
     for (char **driver = list(k, &a, root.p); *driver; driver++) {
         const char *dir = arena_printf(&a, STR_FMT "/%s", STR_ARG(root), *driver).p;
         if (!strcmp(*driver, "volumeDevices"))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How much a tree takes on its disk: what du(1) would say, but without leaving its file system, following a symlink,
- * counting a hard link twice, or keeping more descriptors open than a few. Containers write while we count.
+ * How much a tree takes on its disk: what du(1) would say, but without leaving its file system, following a
+ * symlink, counting a hard link twice, or keeping more descriptors open than a few. Containers write while we
+ * count.
  */
 #include "base/fiber.h"
 #include "node/host.h"
@@ -12,7 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A folder still to be read is remembered by its path below the root: containers make trees as deep as they like. */
+/* A folder still to be read is remembered by its path below the root: containers make trees as deep as they
+ * like. */
 struct pending {
     struct pending *next;
     char path[];

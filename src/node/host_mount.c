@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mounts, devices and file systems for volumes: by system call where that is enough, by mount(8) for what has helpers. */
+/* Mounts, devices and file systems for volumes: by system call where that is enough, by mount(8) for what has
+ * helpers. */
 #include "base/fiber.h"
 #include "base/os.h"
 #include "node/host.h"
@@ -13,7 +14,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* ---- looking --------------------------------------------------------------------------------------------- */
+/* ---- looking ------------------------------------------------------------------------------------------- */
 
 static char kind_of(mode_t mode)
 {
@@ -64,7 +65,8 @@ static void stat_run(void *arg)
         .mode = st.st_mode & 07777,
         .uid = st.st_uid,
         .gid = st.st_gid,
-        .id = (uint64_t)st.st_ino * 31 + (uint64_t)st.st_ctim.tv_sec * 1000000007ULL + (uint64_t)st.st_ctim.tv_nsec,
+        .id = (uint64_t)st.st_ino * 31 + (uint64_t)st.st_ctim.tv_sec * 1000000007ULL +
+              (uint64_t)st.st_ctim.tv_nsec,
         .device = st.st_rdev,
         .mounted = is_mount(j->path),
     };
@@ -78,7 +80,7 @@ int linux_stat(struct host *h, const char *path, struct host_stat *ret)
     return j.r;
 }
 
-/* ---- mounting -------------------------------------------------------------------------------------------- */
+/* ---- mounting ------------------------------------------------------------------------------------------ */
 
 static bool has_option(const struct host_mount *m, const char *option)
 {
@@ -134,9 +136,12 @@ static int mount_program(const struct host_mount *m, struct err *e)
     int code = os_run(&a, argv, &out, &wrong, mono_add(os_mono(), SECONDS(120)));
     int r = code == 0 ? 0 : code < 0 ? code : -EIO;
     if (code > 0)
-        err_set(e, r, "mount failed: exit status %d\nMounting command: mount\nMounting arguments: -t %s %s" STR_FMT "%s%s %s\n"
-                "Output: " STR_FMT STR_FMT "\n", code, m->type, options.n ? "-o " : "", STR_ARG(options), options.n ? " " : "",
-                m->source, m->target, STR_ARG(out), STR_ARG(wrong));
+        err_set(e, r,
+                "mount failed: exit status %d\nMounting command: mount\nMounting arguments: -t %s %s" STR_FMT
+                "%s%s %s\n"
+                "Output: " STR_FMT STR_FMT "\n",
+                code, m->type, options.n ? "-o " : "", STR_ARG(options), options.n ? " " : "", m->source,
+                m->target, STR_ARG(out), STR_ARG(wrong));
     else if (code < 0)
         err_set(e, r, "cannot run mount -t %s: %s", m->type, strerror(-code));
     arena_done(&a);
@@ -207,7 +212,8 @@ static bool is_shared(struct arena *a, const char *path)
                 point = field;
             tag = tag || (i > 5 && str_starts(field, STR("shared:")));
         }
-        bool on_it = str_is(point, "/") || (str_starts(at, point) && (at.n == point.n || at.p[point.n] == '/'));
+        bool on_it =
+            str_is(point, "/") || (str_starts(at, point) && (at.n == point.n || at.p[point.n] == '/'));
         if (on_it && point.n >= best.n) {
             best = point;
             shared = tag;
@@ -231,13 +237,15 @@ int linux_share(struct host *h, const char *path, struct err *e)
     return r;
 }
 
-/* ---- file systems on block devices --------------------------------------------------------------------------- */
+/* ---- file systems on block devices --------------------------------------------------------------------- */
 
 static int run_quietly(const char *const *argv, struct arena *a, struct str *ret_out)
 {
     struct str out = STR(""), wrong = STR("");
     int code = os_run(a, argv, &out, &wrong, mono_add(os_mono(), SECONDS(600)));
-    *ret_out = !wrong.n ? out : !out.n ? wrong : arena_printf(a, STR_FMT STR_FMT, STR_ARG(out), STR_ARG(wrong));
+    *ret_out = !wrong.n ? out
+               : !out.n ? wrong
+                        : arena_printf(a, STR_FMT STR_FMT, STR_ARG(out), STR_ARG(wrong));
     return code;
 }
 
@@ -251,7 +259,8 @@ static int disk_format(struct arena *a, const char *device, struct str *ret, str
     if (code == 2)
         return 0; /* blkid: nothing is known on it */
     if (code != 0)
-        return err_set(e, code < 0 ? code : -EIO, "cannot find out what is on %s: " STR_FMT, device, STR_ARG(str_trim(out)));
+        return err_set(e, code < 0 ? code : -EIO, "cannot find out what is on %s: " STR_FMT, device,
+                       STR_ARG(str_trim(out)));
     while (str_next(&out, '\n', &line)) {
         if (str_starts(line, STR("TYPE=")))
             *ret = str_from(line, 5);
@@ -270,8 +279,8 @@ static int make_filesystem(struct arena *a, const char *device, const char *type
     int code = run_quietly(ext ? for_ext : plain, a, &out);
     if (code == 0)
         return 0;
-    return err_set(e, code < 0 ? code : -EIO, "format of disk \"%s\" failed: type:(\"%s\"): " STR_FMT, device, type,
-                   STR_ARG(str_trim(out)));
+    return err_set(e, code < 0 ? code : -EIO, "format of disk \"%s\" failed: type:(\"%s\"): " STR_FMT, device,
+                   type, STR_ARG(str_trim(out)));
 }
 
 /* Errors that fsck left as they are must not be mounted; a missing fsck stops nobody. */
@@ -280,8 +289,8 @@ static int check_filesystem(struct arena *a, const char *device, struct err *e)
     const char *argv[] = {"fsck", "-a", device, NULL};
     struct str out;
     if (run_quietly(argv, a, &out) == 4)
-        return err_set(e, -EIO, "'fsck' found errors on device %s but could not correct them: " STR_FMT, device,
-                       STR_ARG(str_trim(out)));
+        return err_set(e, -EIO, "'fsck' found errors on device %s but could not correct them: " STR_FMT,
+                       device, STR_ARG(str_trim(out)));
     return 0;
 }
 
@@ -292,7 +301,8 @@ int linux_mount_device(struct host *h, const struct host_mount *m, struct err *e
     bool read_only = has_option(m, "ro");
     int r = disk_format(&a, m->source, &format, e);
     if (r == 0 && !format.n && read_only)
-        r = err_set(e, -EROFS, "cannot mount unformatted disk %s as we are manipulating it in read-only mode", m->source);
+        r = err_set(e, -EROFS, "cannot mount unformatted disk %s as we are manipulating it in read-only mode",
+                    m->source);
     else if (r == 0 && !format.n)
         r = make_filesystem(&a, m->source, m->type, e);
     else if (r == 0 && !read_only)
@@ -317,12 +327,13 @@ int linux_resize(struct host *h, const char *device, const char *mounted, struct
         r = err_set(e, -ENOTSUP, "resize of format " STR_FMT " is not supported for device %s mounted at %s",
                     STR_ARG(format), device, mounted);
     if (code != 0)
-        r = err_set(e, code < 0 ? code : -EIO, "resize of device %s failed: " STR_FMT, device, STR_ARG(str_trim(out)));
+        r = err_set(e, code < 0 ? code : -EIO, "resize of device %s failed: " STR_FMT, device,
+                    STR_ARG(str_trim(out)));
     arena_done(&a);
     return r;
 }
 
-/* ---- how much -------------------------------------------------------------------------------------------------- */
+/* ---- how much ------------------------------------------------------------------------------------------ */
 
 struct space_job {
     const char *path;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Directories of this node that are PersistentVolumes: made at the first mount, removed when the volume goes (docs/storage.md). */
+/* Directories of this node that are PersistentVolumes: made at the first mount, removed when the volume goes
+ * (docs/storage.md). */
 #include "auth/crypto.h"
 #include "node/volumes-internal.h"
 #include "type/claim.h"
@@ -21,7 +22,8 @@ bool local_path_is_ours(struct kubelet *k, const struct val *pv)
            is_below_folder(k, val_str(val_at(pv, N_spec, N_local, N_path)));
 }
 
-static void changed(void *arg, const struct resource *res, const struct object *old, const struct object *new_)
+static void changed(void *arg, const struct resource *res, const struct object *old,
+                    const struct object *new_)
 {
     if (new_ && obj_deleting(new_->val))
         node_volumes_look(arg);
@@ -35,7 +37,8 @@ struct replica *local_path_follow(struct kubelet *k)
     if (node.n > 63)
         node = str_n(sha256_hex(node, hex), 32);
     struct replica_kind kind = {.res = &resources[RES_PERSISTENTVOLUMES],
-                                .label_selector = arena_printf(&k->arena, "cube.local/node=" STR_FMT, STR_ARG(node))};
+                                .label_selector =
+                                    arena_printf(&k->arena, "cube.local/node=" STR_FMT, STR_ARG(node))};
     struct replica *r = replica_new(k->client, &kind, 1);
     replica_on_change(r, changed, k);
     replica_start(r);
@@ -45,7 +48,8 @@ struct replica *local_path_follow(struct kubelet *k)
 static bool is_used(struct kubelet *k, const struct val *pv)
 {
     struct arena a = ARENA_INIT;
-    bool used = volume_is_used(k, arena_printf(&a, "kubernetes.io/local-volume/" STR_FMT, STR_ARG(obj_name(pv))));
+    bool used =
+        volume_is_used(k, arena_printf(&a, "kubernetes.io/local-volume/" STR_FMT, STR_ARG(obj_name(pv))));
     arena_done(&a);
     return used;
 }
@@ -72,10 +76,11 @@ static int take_finalizer(struct kubelet *k, const struct val *pv, struct arena 
     json_encode(&b, NULL, list, 0);
     buf_puts(&b, "}}");
     status_init(&s, a);
-    int r = client_patch(k->client, CALL(.res = &resources[RES_PERSISTENTVOLUMES], .name = obj_name(pv)), PATCH_MERGE,
-                         buf_str(&b), a, NULL, &s);
+    int r = client_patch(k->client, CALL(.res = &resources[RES_PERSISTENTVOLUMES], .name = obj_name(pv)),
+                         PATCH_MERGE, buf_str(&b), a, NULL, &s);
     if (r > 0 && r != 404 && r != 409)
-        log_warn(LOG, "cannot let go of volume " STR_FMT ": " STR_FMT, STR_ARG(obj_name(pv)), STR_ARG(s.message));
+        log_warn(LOG, "cannot let go of volume " STR_FMT ": " STR_FMT, STR_ARG(obj_name(pv)),
+                 STR_ARG(s.message));
     buf_done(&b);
     return r;
 }
@@ -105,7 +110,8 @@ void local_path_reclaim(struct kubelet *k)
     struct tree_iter it;
     if (!r)
         return;
-    for (tree_seek(&it, replica_tree(r, &resources[RES_PERSISTENTVOLUMES]), STR_NULL); it.object; tree_next(&it))
+    for (tree_seek(&it, replica_tree(r, &resources[RES_PERSISTENTVOLUMES]), STR_NULL); it.object;
+         tree_next(&it))
         if (must_go(k, it.object->val)) {
             gone = xrealloc(gone, (n + 1) * sizeof(*gone));
             gone[n++] = object_ref(it.object);

@@ -13,8 +13,8 @@ static const struct plugin_handler *const handlers[] = {&csi_plugin_handler, &de
 /* A socket in the folder. */
 struct plugin {
     char *path;
-    uint64_t id; /* of the file: made anew, it is another plug-in */
-    bool seen;   /* at this look */
+    uint64_t id;                          /* of the file: made anew, it is another plug-in */
+    bool seen;                            /* at this look */
     const struct plugin_handler *handler; /* NULL: not registered */
     char *name;
     struct mono retry_at;
@@ -34,7 +34,7 @@ static void plugin_free(void *v)
     free(p);
 }
 
-/* ---- talking to one --------------------------------------------------------------------------------------------- */
+/* ---- talking to one ------------------------------------------------------------------------------------ */
 
 static const struct plugin_handler *find_handler(struct str type)
 {
@@ -52,8 +52,8 @@ static void notify(struct grpc_client *c, int r, const char *problem)
     val_set_bool(&a, q, N_plugin_registered, r == 0);
     if (r != 0)
         val_set_str(&a, q, N_error, str_of(problem));
-    grpc_call(c, &grpc_methods[G_pluginregistration_Registration_NotifyRegistrationStatus], q, mono_add(os_mono(), ASK), &a,
-              &answer, NULL);
+    grpc_call(c, &grpc_methods[G_pluginregistration_Registration_NotifyRegistrationStatus], q,
+              mono_add(os_mono(), ASK), &a, &answer, NULL);
     arena_done(&a);
 }
 
@@ -62,7 +62,8 @@ static int hand_over(struct watching *w, struct plugin *p, const struct val *inf
     struct str type = val_getstr(info, N_type), endpoint = val_getstr(info, N_endpoint);
     const struct plugin_handler *h = find_handler(type);
     if (!h)
-        return err_set(e, -ENOTSUP, "no handler registered for plugin type: " STR_FMT " at socket %s", STR_ARG(type), p->path);
+        return err_set(e, -ENOTSUP, "no handler registered for plugin type: " STR_FMT " at socket %s",
+                       STR_ARG(type), p->path);
     int r = h->registered(w->k, val_getstr(info, N_name), endpoint.n ? endpoint : str_of(p->path),
                           val_get(info, N_supported_versions), e);
     if (r != 0)
@@ -101,7 +102,7 @@ static void let_go(struct watching *w, struct plugin *p)
     p->retry_at = (struct mono){0};
 }
 
-/* ---- the folder --------------------------------------------------------------------------------------------------- */
+/* ---- the folder ---------------------------------------------------------------------------------------- */
 
 static void see(struct watching *w, const char *path, const struct host_stat *st)
 {

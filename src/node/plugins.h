@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plug-ins that register themselves with a socket in <root>/plugins_registry (pluginregistration.Registration): CSI drivers,
- * DRA drivers, device plug-ins. Each type has a handler; the watching is the same for all.
+ * Plug-ins that register themselves with a socket in <root>/plugins_registry
+ * (pluginregistration.Registration): CSI drivers, DRA drivers, device plug-ins. Each type has a handler; the
+ * watching is the same for all.
  */
 #pragma once
 
@@ -12,8 +13,10 @@ struct kubelet;
 
 struct plugin_handler {
     const char *type; /* "CSIPlugin" */
-    /* 0, or an error whose sentence goes back to the plug-in; tried again later. versions: LIST of STR. May wait. */
-    int (*registered)(struct kubelet *k, struct str name, struct str endpoint, const struct val *versions, struct err *e);
+    /* 0, or an error whose sentence goes back to the plug-in; tried again later. versions: LIST of STR. May
+     * wait. */
+    int (*registered)(struct kubelet *k, struct str name, struct str endpoint, const struct val *versions,
+                      struct err *e);
     void (*gone)(struct kubelet *k, struct str name); /* its socket was removed or made anew. May wait. */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What Pods may take of the node's disk: emptyDir's sizeLimit, ephemeral-storage limits of containers and of the Pod. Only
- * Pods that have such a limit are measured; who is over it is evicted at once.
+ * What Pods may take of the node's disk: emptyDir's sizeLimit, ephemeral-storage limits of containers and of
+ * the Pod. Only Pods that have such a limit are measured; who is over it is evicted at once.
  */
 #include "grpc.h"
 #include "node/volumes-internal.h"
@@ -40,7 +40,7 @@ static bool has_limits(const struct val *pod)
     return val_key(val_at(pod, N_spec, N_resources, N_limits), STR("ephemeral-storage")) != NULL;
 }
 
-/* ---- measuring ------------------------------------------------------------------------------------------------------ */
+/* ---- measuring ----------------------------------------------------------------------------------------- */
 
 struct measuring {
     struct kubelet *k;
@@ -66,8 +66,9 @@ static struct str check_dirs(struct measuring *m, const struct volume_list *volu
         int64_t used = used_below(m, v->path), limit = dir_limit(v->entry);
         m->total += used;
         if (limit > 0 && used > limit)
-            return arena_printf(m->a, "Usage of EmptyDir volume \"" STR_FMT "\" exceeds the limit \"" STR_FMT "\". ",
-                                STR_ARG(v->name), STR_ARG(val_getstr(v->source, N_sizeLimit)));
+            return arena_printf(
+                m->a, "Usage of EmptyDir volume \"" STR_FMT "\" exceeds the limit \"" STR_FMT "\". ",
+                STR_ARG(v->name), STR_ARG(val_getstr(v->source, N_sizeLimit)));
     }
     return STR_NULL;
 }
@@ -77,8 +78,8 @@ static int64_t writable_layer(struct measuring *m, const struct rt_container *c)
     struct val *q = val_new(m->a, VAL_OBJ);
     const struct val *answer;
     val_set_str(m->a, q, N_container_id, c->id);
-    if (runtime_call(m->k->rt, G_runtime_v1_RuntimeService_ContainerStats, q, mono_add(os_mono(), SECONDS(10)), m->a, &answer,
-                     NULL) != 0)
+    if (runtime_call(m->k->rt, G_runtime_v1_RuntimeService_ContainerStats, q,
+                     mono_add(os_mono(), SECONDS(10)), m->a, &answer, NULL) != 0)
         return 0;
     return MAX(val_int(val_at(answer, N_stats, N_writable_layer, N_used_bytes, N_value), 0), (int64_t)0);
 }
@@ -91,13 +92,15 @@ static struct str check_container(struct measuring *m, const struct val *c)
     if (!rt)
         return STR_NULL;
     int64_t used = writable_layer(m, rt) +
-                   used_below(m, arena_printf(m->a, STR_FMT "/" STR_FMT, STR_ARG(pod_log_dir(m->a, m->k->cfg.pod_logs_dir, m->pod)),
+                   used_below(m, arena_printf(m->a, STR_FMT "/" STR_FMT,
+                                              STR_ARG(pod_log_dir(m->a, m->k->cfg.pod_logs_dir, m->pod)),
                                               STR_ARG(name)));
     m->total += used;
     if (limit <= 0 || used <= limit)
         return STR_NULL;
-    return arena_printf(m->a, "Container " STR_FMT " exceeded its local ephemeral storage limit \"" STR_FMT "\". ", STR_ARG(name),
-                        STR_ARG(val_str(val_key(val_at(c, N_resources, N_limits), STR("ephemeral-storage")))));
+    return arena_printf(
+        m->a, "Container " STR_FMT " exceeded its local ephemeral storage limit \"" STR_FMT "\". ",
+        STR_ARG(name), STR_ARG(val_str(val_key(val_at(c, N_resources, N_limits), STR("ephemeral-storage")))));
 }
 
 static struct str check_pod(struct measuring *m)
@@ -126,7 +129,7 @@ static struct str find_excess(struct measuring *m, const struct volume_list *vol
     return first.n ? first : container;
 }
 
-/* ---- evicting --------------------------------------------------------------------------------------------------------- */
+/* ---- evicting ------------------------------------------------------------------------------------------ */
 
 static void check_worker(struct kubelet *k, struct str uid)
 {

@@ -6,7 +6,7 @@
 #include "resources.h"
 #include "type/claim.h"
 
-/* ---- names ----------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 struct str pod_dir(struct arena *a, const char *root_dir, struct str uid)
 {
@@ -16,7 +16,8 @@ struct str pod_dir(struct arena *a, const char *root_dir, struct str uid)
 struct str csi_attachment_name(struct arena *a, struct str handle, struct str driver, struct str node)
 {
     char hex[65];
-    struct str all = arena_printf(a, STR_FMT STR_FMT STR_FMT, STR_ARG(handle), STR_ARG(driver), STR_ARG(node));
+    struct str all =
+        arena_printf(a, STR_FMT STR_FMT STR_FMT, STR_ARG(handle), STR_ARG(driver), STR_ARG(node));
     return arena_printf(a, "csi-%s", sha256_hex(all, hex));
 }
 
@@ -53,7 +54,7 @@ static const struct kind *find_kind(const struct val *parent, bool claimed)
     return NULL;
 }
 
-/* ---- who uses it ----------------------------------------------------------------------------------------- */
+/* ---- who uses it --------------------------------------------------------------------------------------- */
 
 static bool names_it(const struct val *list, struct str name)
 {
@@ -73,16 +74,17 @@ void volume_used(const struct val *pod, struct str name, bool *ret_mounted, bool
         }
 }
 
-/* ---- claims ---------------------------------------------------------------------------------------------- */
+/* ---- claims -------------------------------------------------------------------------------------------- */
 
-static int get_claim(struct arena *a, const struct val *pod, struct str claim, bool ephemeral, const struct volume_world *w,
-                     const struct val **ret, struct err *e)
+static int get_claim(struct arena *a, const struct val *pod, struct str claim, bool ephemeral,
+                     const struct volume_world *w, const struct val **ret, struct err *e)
 {
     struct err why = {{0}};
     const struct val *pvc = NULL;
     int r = w->get(w->ctx, RES_PERSISTENTVOLUMECLAIMS, obj_namespace(pod), claim, &pvc, &why);
     if (r < 0)
-        return r == -ECANCELED ? r : err_set(e, r, "failed to fetch PVC from API server: %s", err_text(&why, r));
+        return r == -ECANCELED ? r
+                               : err_set(e, r, "failed to fetch PVC from API server: %s", err_text(&why, r));
     if (obj_deleting(pvc) && !obj_has_finalizer(pvc, STR("kubernetes.io/pvc-protection")))
         return err_set(e, -ENOENT, "PVC is being deleted");
     if (!str_is(val_str(val_at(pvc, N_status, N_phase)), "Bound"))
@@ -90,30 +92,36 @@ static int get_claim(struct arena *a, const struct val *pod, struct str claim, b
     if (!val_str(val_at(pvc, N_spec, N_volumeName)).n)
         return err_set(e, -ENOENT, "PVC has empty pvc.Spec.VolumeName");
     if (ephemeral && !claim_is_of_pod(pvc, obj_uid(pod)))
-        return err_set(e, -EPERM, "PVC " STR_FMT "/" STR_FMT " was not created for pod " STR_FMT "/" STR_FMT
-                       " (pod is not owner)", STR_ARG(obj_namespace(pod)), STR_ARG(claim), STR_ARG(obj_namespace(pod)),
-                       STR_ARG(obj_name(pod)));
+        return err_set(
+            e, -EPERM,
+            "PVC " STR_FMT "/" STR_FMT " was not created for pod " STR_FMT "/" STR_FMT " (pod is not owner)",
+            STR_ARG(obj_namespace(pod)), STR_ARG(claim), STR_ARG(obj_namespace(pod)), STR_ARG(obj_name(pod)));
     *ret = pvc;
     return 0;
 }
 
-static int get_volume(const struct val *pvc, const struct volume_world *w, const struct val **ret, struct err *e)
+static int get_volume(const struct val *pvc, const struct volume_world *w, const struct val **ret,
+                      struct err *e)
 {
     struct str name = val_str(val_at(pvc, N_spec, N_volumeName));
     struct err why = {{0}};
     const struct val *pv = NULL, *ref;
     int r = w->get(w->ctx, RES_PERSISTENTVOLUMES, STR_NULL, name, &pv, &why);
     if (r < 0)
-        return r == -ECANCELED ? r : err_set(e, r, "failed to fetch PV " STR_FMT " from API server: %s", STR_ARG(name),
-                                             err_text(&why, r));
+        return r == -ECANCELED ? r
+                               : err_set(e, r, "failed to fetch PV " STR_FMT " from API server: %s",
+                                         STR_ARG(name), err_text(&why, r));
     ref = val_at(pv, N_spec, N_claimRef);
     if (!ref)
-        return err_set(e, -ENOENT, "found PV object " STR_FMT
-                       " but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim", STR_ARG(name));
+        return err_set(e, -ENOENT,
+                       "found PV object " STR_FMT
+                       " but it has a nil pv.Spec.ClaimRef indicating it is not yet bound to the claim",
+                       STR_ARG(name));
     if (!str_eq(val_getstr(ref, N_uid), obj_uid(pvc)))
-        return err_set(e, -EPERM, "found PV object " STR_FMT " but its pv.Spec.ClaimRef.UID " STR_FMT
-                       " does not point to claim.UID " STR_FMT, STR_ARG(name), STR_ARG(val_getstr(ref, N_uid)),
-                       STR_ARG(obj_uid(pvc)));
+        return err_set(e, -EPERM,
+                       "found PV object " STR_FMT " but its pv.Spec.ClaimRef.UID " STR_FMT
+                       " does not point to claim.UID " STR_FMT,
+                       STR_ARG(name), STR_ARG(val_getstr(ref, N_uid)), STR_ARG(obj_uid(pvc)));
     *ret = pv;
     return 0;
 }
@@ -123,14 +131,18 @@ static int check_mode(const struct val *pod, const struct volume *v, struct err 
     bool mounted, device;
     volume_used(pod, v->name, &mounted, &device);
     if (mounted && v->block)
-        return err_set(e, -EINVAL, "volume " STR_FMT " has volumeMode Block, but is specified in volumeMounts", STR_ARG(v->name));
+        return err_set(e, -EINVAL,
+                       "volume " STR_FMT " has volumeMode Block, but is specified in volumeMounts",
+                       STR_ARG(v->name));
     if (device && !v->block)
-        return err_set(e, -EINVAL, "volume " STR_FMT " has volumeMode Filesystem, but is specified in volumeDevices",
+        return err_set(e, -EINVAL,
+                       "volume " STR_FMT " has volumeMode Filesystem, but is specified in volumeDevices",
                        STR_ARG(v->name));
     return 0;
 }
 
-static int follow_claim(struct arena *a, const struct val *pod, struct volume *v, const struct volume_world *w, struct err *e)
+static int follow_claim(struct arena *a, const struct val *pod, struct volume *v,
+                        const struct volume_world *w, struct err *e)
 {
     struct str claim = pod_claim_name(a, obj_name(pod), v->entry);
     struct err why = {{0}};
@@ -140,35 +152,39 @@ static int follow_claim(struct arena *a, const struct val *pod, struct volume *v
     if (r == 0)
         r = get_volume(v->pvc, w, &v->pv, &why);
     if (r < 0)
-        return r == -ECANCELED ? r : err_set(e, r, "error processing PVC " STR_FMT "/" STR_FMT ": %s",
-                                             STR_ARG(obj_namespace(pod)), STR_ARG(claim), err_text(&why, r));
+        return r == -ECANCELED ? r
+                               : err_set(e, r, "error processing PVC " STR_FMT "/" STR_FMT ": %s",
+                                         STR_ARG(obj_namespace(pod)), STR_ARG(claim), err_text(&why, r));
     v->spec_name = obj_name(v->pv);
     v->read_only = val_bool(val_at(v->entry, N_persistentVolumeClaim, N_readOnly), false);
     v->block = str_is(volume_mode(val_get(v->pv, N_spec)), "Block");
     return check_mode(pod, v, e);
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static void set_unique(struct arena *a, struct volume *v)
 {
     if (!v->pv)
         return;
     if (v->type == VOLUME_CSI)
-        v->unique = arena_printf(a, "kubernetes.io/csi/" STR_FMT "^" STR_FMT, STR_ARG(val_getstr(v->source, N_driver)),
+        v->unique = arena_printf(a, "kubernetes.io/csi/" STR_FMT "^" STR_FMT,
+                                 STR_ARG(val_getstr(v->source, N_driver)),
                                  STR_ARG(val_getstr(v->source, N_volumeHandle)));
     else if (v->type == VOLUME_LOCAL)
         v->unique = arena_printf(a, "kubernetes.io/local-volume/" STR_FMT, STR_ARG(v->spec_name));
 }
 
-static void set_path(struct arena *a, const char *root_dir, const struct val *pod, const struct kind *k, struct volume *v)
+static void set_path(struct arena *a, const char *root_dir, const struct val *pod, const struct kind *k,
+                     struct volume *v)
 {
     struct str dir = pod_dir(a, root_dir, obj_uid(pod));
     if (k->type == VOLUME_HOST_PATH)
         v->path = arena_str(a, val_getstr(v->source, N_path));
     else if (k->folder)
-        v->path = arena_printf(a, STR_FMT "/%s/%s/" STR_FMT "%s", STR_ARG(dir), v->block ? "volumeDevices" : "volumes",
-                               k->folder, STR_ARG(v->spec_name), k->type == VOLUME_CSI && !v->block ? "/mount" : "");
+        v->path = arena_printf(a, STR_FMT "/%s/%s/" STR_FMT "%s", STR_ARG(dir),
+                               v->block ? "volumeDevices" : "volumes", k->folder, STR_ARG(v->spec_name),
+                               k->type == VOLUME_CSI && !v->block ? "/mount" : "");
 }
 
 int volume_resolve(struct arena *a, const char *root_dir, const struct val *pod, const struct val *entry,
@@ -183,7 +199,8 @@ int volume_resolve(struct arena *a, const char *root_dir, const struct val *pod,
     const struct val *parent = claimed ? val_get(v.pv, N_spec) : entry;
     const struct kind *k = find_kind(parent, claimed);
     if (!k || (v.block && !k->block))
-        return err_set(e, -ENOTSUP, "no volume plugin matched name: " STR_FMT ": this node does not support its kind%s",
+        return err_set(e, -ENOTSUP,
+                       "no volume plugin matched name: " STR_FMT ": this node does not support its kind%s",
                        STR_ARG(v.spec_name), v.block ? " as a block device" : "");
     v.type = k->type;
     v.source = val_get(parent, k->source);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Volumes: which folder or device each one is, what files belong into it, and where containers see it. Deciding is pure
- * (volume_resolve, volume_payload); setting up goes through the host and, for CSI, a driver (volumes.h).
+ * Volumes: which folder or device each one is, what files belong into it, and where containers see it.
+ * Deciding is pure (volume_resolve, volume_payload); setting up goes through the host and, for CSI, a driver
+ * (volumes.h).
  *
  * Folders are laid out as upstream's kubelet does, below <root>/pods/<uid>:
  *   volumes/kubernetes.io~<kind>/<name>        the volume
@@ -18,11 +19,14 @@
 struct volume_world {
     struct env_world env;
     /* A token of the Pod's service account; waits. */
-    int (*token)(void *ctx, struct str audience, int64_t seconds, struct arena *a, struct str *ret, struct err *e);
+    int (*token)(void *ctx, struct str audience, int64_t seconds, struct arena *a, struct str *ret,
+                 struct err *e);
     /* PEM of a ClusterTrustBundle (name), or of those of a signer and labels. *ret .p NULL: there is none. */
-    int (*trust_bundle)(void *ctx, const struct val *projection, struct arena *a, struct str *ret, struct err *e);
+    int (*trust_bundle)(void *ctx, const struct val *projection, struct arena *a, struct str *ret,
+                        struct err *e);
     /* An object as the API has it now; waits. The error's sentence is the API's. */
-    int (*get)(void *ctx, uint16_t res, struct str ns, struct str name, const struct val **ret, struct err *e);
+    int (*get)(void *ctx, uint16_t res, struct str ns, struct str name, const struct val **ret,
+               struct err *e);
     void *ctx;
 };
 
@@ -43,17 +47,18 @@ struct volume {
     struct str spec_name; /* of the PersistentVolume, or the same: what folders and messages call it */
     const struct val *entry, *source; /* of spec.volumes; what is specific to its kind */
     const struct val *pvc, *pv;       /* NULL unless it was claimed */
-    bool read_only;       /* the claim's or the source's own wish */
-    bool block;           /* a device, no file system */
-    struct str path;      /* what containers get: folder, file, or link to a device; empty for images */
-    struct str unique;    /* of volumes that the node has once for all its Pods, as upstream names them; else empty */
+    bool read_only;                   /* the claim's or the source's own wish */
+    bool block;                       /* a device, no file system */
+    struct str path; /* what containers get: folder, file, or link to a device; empty for images */
+    struct str
+        unique; /* of volumes that the node has once for all its Pods, as upstream names them; else empty */
 };
 
 struct str pod_dir(struct arena *a, const char *root_dir, struct str uid);
 /* Do containers mount it, or have it as a device? What nobody uses is not set up. */
 void volume_used(const struct val *pod, struct str name, bool *ret_mounted, bool *ret_device);
-/* Finds out what an entry is; asks the world for claims. ret points into the arena, the entry and what the world gave.
- * -ENOTSUP for kinds that are not supported; a sentence as upstream's. */
+/* Finds out what an entry is; asks the world for claims. ret points into the arena, the entry and what the
+ * world gave. -ENOTSUP for kinds that are not supported; a sentence as upstream's. */
 int volume_resolve(struct arena *a, const char *root_dir, const struct val *pod, const struct val *entry,
                    const struct volume_world *w, struct volume *ret, struct err *e);
 /* A copy that lives in the arena. */
@@ -64,8 +69,8 @@ struct str csi_inline_handle(struct arena *a, struct str pod_uid, struct str nam
 
 /* The files of a volume that is made of API objects. VOLUME_PLAIN: it is not one of those. */
 #define VOLUME_PLAIN 1
-int volume_payload(struct arena *a, const struct val *pod, const struct val *volume, const struct volume_world *w,
-                   struct payload *ret, struct err *e);
+int volume_payload(struct arena *a, const struct val *pod, const struct val *volume,
+                   const struct volume_world *w, struct payload *ret, struct err *e);
 bool volume_is_secret(const struct val *entry); /* never touches the disk */
 
 /* The mounts and devices of one container, without /etc/hosts and termination message. Sets up subPaths. */

@@ -21,7 +21,7 @@ static unsigned propagation_number(struct str s)
                                         : PROPAGATION_PRIVATE;
 }
 
-/* ---- sub paths ------------------------------------------------------------------------------------------- */
+/* ---- sub paths ----------------------------------------------------------------------------------------- */
 
 static int check_sub(struct str sub, struct err *e)
 {
@@ -30,7 +30,8 @@ static int check_sub(struct str sub, struct err *e)
         return err_set(e, -EINVAL, "error SubPath `" STR_FMT "` must not be an absolute path", STR_ARG(sub));
     while (str_next(&rest, '/', &part))
         if (str_is(part, ".."))
-            return err_set(e, -EINVAL, "unable to provision SubPath `" STR_FMT "`: must not contain '..'", STR_ARG(sub));
+            return err_set(e, -EINVAL, "unable to provision SubPath `" STR_FMT "`: must not contain '..'",
+                           STR_ARG(sub));
     return 0;
 }
 
@@ -78,7 +79,8 @@ static int expand_sub(struct mounting *m, struct str expr, struct str *ret)
             add_missing(m, missing, &n, str_slice(rest, 0, (size_t)end));
     }
     if (n)
-        return err_set(m->e, -EINVAL, "missing value for " STR_FMT, STR_ARG(arena_join(m->arena, missing, n, STR(", "))));
+        return err_set(m->e, -EINVAL, "missing value for " STR_FMT,
+                       STR_ARG(arena_join(m->arena, missing, n, STR(", "))));
     *ret = env_expand(m->arena, expr, m->env);
     return 0;
 }
@@ -104,17 +106,18 @@ static int mount_sub(struct mounting *m, struct str name, size_t index, struct s
         return r;
     log_warn("kubelet", STR_FMT "/" STR_FMT ": %s", STR_ARG(obj_namespace(m->pod)), STR_ARG(obj_name(m->pod)),
              err_text(&why, r));
-    return err_set(m->e, r, "failed to prepare subPath for volumeMount \"" STR_FMT "\" of container \"" STR_FMT "\"",
+    return err_set(m->e, r,
+                   "failed to prepare subPath for volumeMount \"" STR_FMT "\" of container \"" STR_FMT "\"",
                    STR_ARG(name), STR_ARG(container_name(m)));
 }
 
-/* ---- read-only, in every depth (KEP-3857) --------------------------------------------------------------------- */
+/* ---- read-only, in every depth (KEP-3857) -------------------------------------------------------------- */
 
 /* What the kubelet goes on writing to is not the containers' to change (CVE-2017-1002102). */
 static bool is_read_only(const struct volume *v)
 {
-    return v->type == VOLUME_FILES || v->type == VOLUME_IMAGE || (v->type != VOLUME_HOST_PATH && v->read_only) ||
-           (v->pv && v->read_only);
+    return v->type == VOLUME_FILES || v->type == VOLUME_IMAGE ||
+           (v->type != VOLUME_HOST_PATH && v->read_only) || (v->pv && v->read_only);
 }
 
 static int find_recursive(struct mounting *m, const struct val *mount, bool *ret)
@@ -125,20 +128,26 @@ static int find_recursive(struct mounting *m, const struct val *mount, bool *ret
     if (!mode.n || str_is(mode, "Disabled"))
         return 0;
     if (!val_bool(val_get(mount, N_readOnly), false))
-        return err_set(m->e, -EINVAL, "failed to resolve recursive read-only mode: volume \"" STR_FMT
-                       "\" requested recursive read-only mode, but it is not read-only", STR_ARG(name));
+        return err_set(m->e, -EINVAL,
+                       "failed to resolve recursive read-only mode: volume \"" STR_FMT
+                       "\" requested recursive read-only mode, but it is not read-only",
+                       STR_ARG(name));
     if (propagation.n && !str_is(propagation, "None"))
-        return err_set(m->e, -EINVAL, "failed to resolve recursive read-only mode: volume \"" STR_FMT
-                       "\" requested recursive read-only mode, but it is not compatible with propagation " STR_FMT,
-                       STR_ARG(name), STR_ARG(propagation));
+        return err_set(
+            m->e, -EINVAL,
+            "failed to resolve recursive read-only mode: volume \"" STR_FMT
+            "\" requested recursive read-only mode, but it is not compatible with propagation " STR_FMT,
+            STR_ARG(name), STR_ARG(propagation));
     if (str_is(mode, "Enabled") && !m->volumes->recursive_read_only)
-        return err_set(m->e, -ENOTSUP, "failed to resolve recursive read-only mode: volume \"" STR_FMT
-                       "\" requested recursive read-only mode, but it is not supported by the runtime", STR_ARG(name));
+        return err_set(m->e, -ENOTSUP,
+                       "failed to resolve recursive read-only mode: volume \"" STR_FMT
+                       "\" requested recursive read-only mode, but it is not supported by the runtime",
+                       STR_ARG(name));
     *ret = m->volumes->recursive_read_only;
     return 0;
 }
 
-/* ---- mounts ---------------------------------------------------------------------------------------------------- */
+/* ---- mounts -------------------------------------------------------------------------------------------- */
 
 static int mount_one(struct mounting *m, const struct val *mount, size_t index, struct cri_mount *ret)
 {
@@ -146,7 +155,8 @@ static int mount_one(struct mounting *m, const struct val *mount, size_t index, 
     const struct volume *v = find_volume(m->volumes, name);
     struct cri_mount out = {.propagation = propagation_number(val_getstr(mount, N_mountPropagation))};
     if (!v || v->block)
-        return err_set(m->e, -EINVAL, "cannot find volume \"" STR_FMT "\" to mount into container \"" STR_FMT "\"",
+        return err_set(m->e, -EINVAL,
+                       "cannot find volume \"" STR_FMT "\" to mount into container \"" STR_FMT "\"",
                        STR_ARG(name), STR_ARG(container_name(m)));
     int r = find_sub(m, mount, &sub);
     if (r == 0)
@@ -162,7 +172,8 @@ static int mount_one(struct mounting *m, const struct val *mount, size_t index, 
     }
     out.container_path = at.n && at.p[0] == '/' ? at : arena_printf(m->arena, "/" STR_FMT, STR_ARG(at));
     out.read_only = val_bool(val_get(mount, N_readOnly), false) || is_read_only(v);
-    out.relabel = v->type == VOLUME_EMPTY_DIR || v->type == VOLUME_FILES || (v->type == VOLUME_LOCAL && !v->read_only);
+    out.relabel =
+        v->type == VOLUME_EMPTY_DIR || v->type == VOLUME_FILES || (v->type == VOLUME_LOCAL && !v->read_only);
     out.volume = name;
     *ret = out;
     return 0;
@@ -176,9 +187,11 @@ static int device_one(struct mounting *m, const struct val *device, struct cri_d
     if (!at.n || at.p[0] != '/')
         return err_set(m->e, -EINVAL, "error DevicePath `" STR_FMT "` must be an absolute path", STR_ARG(at));
     if (!v || !v->block)
-        return err_set(m->e, -EINVAL, "cannot find volume \"" STR_FMT "\" to pass into container \"" STR_FMT "\"",
+        return err_set(m->e, -EINVAL,
+                       "cannot find volume \"" STR_FMT "\" to pass into container \"" STR_FMT "\"",
                        STR_ARG(name), STR_ARG(container_name(m)));
-    *ret = (struct cri_device){.container_path = at, .host_path = v->path, .permissions = v->read_only ? STR("r") : STR("mrw")};
+    *ret = (struct cri_device){
+        .container_path = at, .host_path = v->path, .permissions = v->read_only ? STR("r") : STR("mrw")};
     return 0;
 }
 
@@ -186,7 +199,8 @@ int volume_mounts(struct arena *a, struct host *h, const char *root_dir, const s
                   const struct val *container, const struct env_list *env, const struct volume_list *volumes,
                   struct container_volumes *ret, struct err *e)
 {
-    const struct val *mounts = val_get(container, N_volumeMounts), *devices = val_get(container, N_volumeDevices);
+    const struct val *mounts = val_get(container, N_volumeMounts),
+                     *devices = val_get(container, N_volumeDevices);
     struct mounting m = {a, h, root_dir, pod, container, env, volumes, e};
     struct container_volumes out = {.mounts = ARENA_ARRAY(a, struct cri_mount, val_len(mounts) + 2),
                                     .devices = ARENA_ARRAY(a, struct cri_device, val_len(devices))};

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Setting up what needs no driver: emptyDir, hostPath, files of API objects, local volumes, NFS. Each again at will. */
+/* Setting up what needs no driver: emptyDir, hostPath, files of API objects, local volumes, NFS. Each again
+ * at will. */
 #include "node/volumes-internal.h"
 
 #include "type/claim.h"
 
-/* ---- emptyDir ------------------------------------------------------------------------------------------------- */
+/* ---- emptyDir ------------------------------------------------------------------------------------------ */
 
 static int64_t tmpfs_size(const struct volume_job *j)
 {
     int64_t size = node_allocatable_of(j->k, "memory") / 1000;
     int64_t own = quantity_units(quantity_or_zero(val_getstr(j->v->source, N_sizeLimit)));
-    int64_t limit = pod_limits_declared(j->pod, "memory") ? quantity_units(pod_amount(j->pod, N_limits, "memory")) : 0;
+    int64_t limit =
+        pod_limits_declared(j->pod, "memory") ? quantity_units(pod_amount(j->pod, N_limits, "memory")) : 0;
     if (limit > 0)
         size = MIN(size, limit);
     if (own > 0)
@@ -35,7 +37,8 @@ static int add_page_size(const struct val *requests, struct str wanted, struct s
         if (wanted.n ? quantity_cmp(quantity_or_zero(size), quantity_or_zero(wanted)) != 0 : false)
             continue;
         if (!wanted.n && found->n && quantity_cmp(quantity_or_zero(size), quantity_or_zero(*found)) != 0)
-            return err_set(e, -EINVAL, "medium: HugePages can't be used if container requests multiple huge page sizes");
+            return err_set(e, -EINVAL,
+                           "medium: HugePages can't be used if container requests multiple huge page sizes");
         *found = size;
     }
     return 0;
@@ -51,7 +54,9 @@ static int find_page_size(const struct volume_job *j, struct str medium, struct 
             if (r == 0)
                 r = add_page_size(val_at(c, N_resources, N_requests), wanted, ret, e);
     if (r == 0 && !ret->n)
-        r = err_set(e, -EINVAL, "medium " STR_FMT ": hugePages storage requested, but there is no resource request for huge pages",
+        r = err_set(e, -EINVAL,
+                    "medium " STR_FMT
+                    ": hugePages storage requested, but there is no resource request for huge pages",
                     STR_ARG(medium));
     return r;
 }
@@ -89,18 +94,19 @@ int set_up_empty_dir(struct volume_job *j, struct err *e)
     return r;
 }
 
-/* ---- hostPath --------------------------------------------------------------------------------------------------- */
+/* ---- hostPath ------------------------------------------------------------------------------------------ */
 
 int set_up_host_path(struct volume_job *j, struct err *e)
 {
     struct str rest = j->v->path, part;
     while (str_next(&rest, '/', &part))
         if (str_is(part, ".."))
-            return err_set(e, -EINVAL, "invalid HostPath `" STR_FMT "`: must not contain '..'", STR_ARG(j->v->path));
+            return err_set(e, -EINVAL, "invalid HostPath `" STR_FMT "`: must not contain '..'",
+                           STR_ARG(j->v->path));
     return j->k->host->ops->host_path(j->k->host, j->v->path.p, val_cstr(val_get(j->v->source, N_type)), e);
 }
 
-/* ---- files of API objects ------------------------------------------------------------------------------------------ */
+/* ---- files of API objects ------------------------------------------------------------------------------ */
 
 int set_up_files(struct volume_job *j, struct err *e)
 {
@@ -112,7 +118,7 @@ int set_up_files(struct volume_job *j, struct err *e)
     return r == 0 ? h->ops->payload(h, j->v->path.p, &p, NULL, e) : r;
 }
 
-/* ---- mounts --------------------------------------------------------------------------------------------------------- */
+/* ---- mounts -------------------------------------------------------------------------------------------- */
 
 static const struct str *mount_options(struct volume_job *j, size_t *ret_n)
 {
@@ -134,8 +140,9 @@ int set_up_nfs(struct volume_job *j, struct err *e)
     struct host_mount m = {.target = j->v->path.p, .type = "nfs"};
     if (host_mounted(h, j->v->path.p))
         return 0;
-    m.source = arena_printf(j->a, str_find(server, ':') >= 0 ? "[" STR_FMT "]:" STR_FMT : STR_FMT ":" STR_FMT, STR_ARG(server),
-                            STR_ARG(val_getstr(j->v->source, N_path))).p;
+    m.source = arena_printf(j->a, str_find(server, ':') >= 0 ? "[" STR_FMT "]:" STR_FMT : STR_FMT ":" STR_FMT,
+                            STR_ARG(server), STR_ARG(val_getstr(j->v->source, N_path)))
+                   .p;
     m.options = mount_options(j, &m.n_options);
     int r = h->ops->make_dir(h, j->v->path.p, 0750, e);
     if (r == 0 && (r = host_mount(h, &m, e)) < 0)
@@ -143,16 +150,17 @@ int set_up_nfs(struct volume_job *j, struct err *e)
     return r;
 }
 
-/* ---- local ------------------------------------------------------------------------------------------------------------- */
+/* ---- local --------------------------------------------------------------------------------------------- */
 
 /* A block device with a file system is mounted once; its Pods get binds of that. */
 static int stage_device(struct volume_job *j, struct volume_use *u, struct str *source, struct err *e)
 {
     struct host *h = j->k->host;
     struct str type = val_getstr(j->v->source, N_fsType);
-    struct str at = arena_printf(j->a, "%s/plugins/kubernetes.io/local-volume/mounts/" STR_FMT, j->k->cfg.root_dir,
-                                 STR_ARG(j->v->spec_name));
-    struct host_mount m = {.source = source->p, .target = at.p, .type = type.n ? arena_cstr(j->a, type) : "ext4"};
+    struct str at = arena_printf(j->a, "%s/plugins/kubernetes.io/local-volume/mounts/" STR_FMT,
+                                 j->k->cfg.root_dir, STR_ARG(j->v->spec_name));
+    struct host_mount m = {
+        .source = source->p, .target = at.p, .type = type.n ? arena_cstr(j->a, type) : "ext4"};
     int r = 0;
     m.options = mount_options(j, &m.n_options);
     j->stage = "MountVolume.MountDevice failed";
@@ -162,8 +170,8 @@ static int stage_device(struct volume_job *j, struct volume_use *u, struct str *
         r = h->ops->make_dir(h, at.p, 0750, e);
         if (r == 0 && (r = host_mount_device(h, &m, &why)) < 0) {
             host_unmount(h, at.p, false, NULL);
-            err_set(e, r, "local: failed to mount device %s at %s (fstype: %s), error %s", m.source, m.target, m.type,
-                    err_text(&why, r));
+            err_set(e, r, "local: failed to mount device %s at %s (fstype: %s), error %s", m.source, m.target,
+                    m.type, err_text(&why, r));
         }
     }
     *source = at;
@@ -231,10 +239,13 @@ static int local_with(struct volume_job *j, struct volume_use *u, struct err *e)
         st.kind = 'd';
     }
     if (r < 0)
-        return err_set(e, r, r == -ENOENT ? "path \"" STR_FMT "\" does not exist" : "cannot look at \"" STR_FMT "\"", STR_ARG(path));
+        return err_set(
+            e, r, r == -ENOENT ? "path \"" STR_FMT "\" does not exist" : "cannot look at \"" STR_FMT "\"",
+            STR_ARG(path));
     if (j->v->block)
-        return st.kind == 'b' ? link_device(j, path, e)
-                              : err_set(e, -EINVAL, "path \"" STR_FMT "\" is not a block device", STR_ARG(path));
+        return st.kind == 'b'
+                   ? link_device(j, path, e)
+                   : err_set(e, -EINVAL, "path \"" STR_FMT "\" is not a block device", STR_ARG(path));
     if (st.kind == 'b')
         r = stage_device(j, u, &path, e);
     else if (st.kind != 'd')

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Volumes that the node has once for all its Pods (staged by a CSI driver, mounted from a local device): who uses them, what
- * the API hears of it (volumesInUse), and undoing when the last Pod has gone.
+ * Volumes that the node has once for all its Pods (staged by a CSI driver, mounted from a local device): who
+ * uses them, what the API hears of it (volumesInUse), and undoing when the last Pod has gone.
  */
 #include "node/csi.h"
 #include "node/volumes-internal.h"
@@ -15,7 +15,7 @@ struct node_volumes {
     struct replica *local_path; /* PersistentVolumes that are directories of ours */
 };
 
-/* ---- uses --------------------------------------------------------------------------------------------------------- */
+/* ---- uses ---------------------------------------------------------------------------------------------- */
 
 /* What a Pod is to a volume: it comes for it, or has it. */
 static char use_wants, use_has;
@@ -37,8 +37,8 @@ static struct volume_use *find_or_make(struct kubelet *k, const struct volume *v
     if (u)
         return u;
     u = NEW(struct volume_use);
-    *u = (struct volume_use){.unique = str_dup(v->unique), .type = v->type, .block = v->block,
-                             .spec_name = str_dup(v->spec_name)};
+    *u = (struct volume_use){
+        .unique = str_dup(v->unique), .type = v->type, .block = v->block, .spec_name = str_dup(v->spec_name)};
     if (v->type == VOLUME_CSI) {
         u->driver = str_dup(val_getstr(v->source, N_driver));
         u->handle = str_dup(val_getstr(v->source, N_volumeHandle));
@@ -114,14 +114,15 @@ void volume_use_found(struct kubelet *k, const struct volume *v, struct str uid)
         map_put(&u->pods, uid, &use_has);
 }
 
-/* ---- undoing ------------------------------------------------------------------------------------------------------- */
+/* ---- undoing ------------------------------------------------------------------------------------------- */
 
 int volume_unstage(struct kubelet *k, struct volume_use *u, struct err *e)
 {
     if (u->type == VOLUME_CSI)
         return csi_unstage(k, u, e);
     struct arena a = ARENA_INIT;
-    struct str at = arena_printf(&a, "%s/plugins/kubernetes.io/local-volume/mounts/%s", k->cfg.root_dir, u->spec_name);
+    struct str at =
+        arena_printf(&a, "%s/plugins/kubernetes.io/local-volume/mounts/%s", k->cfg.root_dir, u->spec_name);
     int r = host_unmount(k->host, at.p, false, e);
     arena_done(&a);
     return r;
@@ -182,7 +183,7 @@ void node_volumes_run(void *arg)
     }
 }
 
-/* ---- what the API hears ------------------------------------------------------------------------------------------------ */
+/* ---- what the API hears -------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)
 {
@@ -218,7 +219,7 @@ void node_volumes_wake(struct kubelet *k)
     node_volumes_look(k);
 }
 
-/* ---- beginning and end --------------------------------------------------------------------------------------------------- */
+/* ---- beginning and end --------------------------------------------------------------------------------- */
 
 /* Local volumes: a Pod's folder, or the mount of a device. */
 static void find_local(struct kubelet *k, struct str spec_name, struct str uid)
@@ -246,9 +247,12 @@ void node_volumes_start(struct kubelet *k)
     k->volumes = NEW(struct node_volumes);
     if (k->host->ops->list_dir(k->host, &a, arena_printf(&a, "%s/pods", root).p, &uids) == 0)
         for (; *uids; uids++) {
-            find_locals(k, &a, arena_printf(&a, "%s/pods/%s/volumes/kubernetes.io~local-volume", root, *uids).p, str_of(*uids));
-            find_locals(k, &a, arena_printf(&a, "%s/pods/%s/volumeDevices/kubernetes.io~local-volume", root, *uids).p,
+            find_locals(k, &a,
+                        arena_printf(&a, "%s/pods/%s/volumes/kubernetes.io~local-volume", root, *uids).p,
                         str_of(*uids));
+            find_locals(
+                k, &a, arena_printf(&a, "%s/pods/%s/volumeDevices/kubernetes.io~local-volume", root, *uids).p,
+                str_of(*uids));
             csi_find_volumes(k, str_of(*uids));
         }
     find_locals(k, &a, arena_printf(&a, "%s/plugins/kubernetes.io/local-volume/mounts", root).p, STR_NULL);

@@ -5,16 +5,16 @@
 #include "node/kubelet-internal.h"
 #include "node/volumes.h"
 
-/* ---- one volume of one Pod: setting up ------------------------------------------------------------------------ */
+/* ---- one volume of one Pod: setting up ----------------------------------------------------------------- */
 
 struct pod_volume {
     struct arena arena;
-    struct volume v;   /* once known */
+    struct volume v; /* once known */
     struct str name;
     bool known, used;
-    bool ready;        /* it is as it should be, or was at the last look */
-    bool attachable, waits_attached; /* for the words of an event */
-    bool republish;    /* the driver wants to be asked again and again */
+    bool ready;                                /* it is as it should be, or was at the last look */
+    bool attachable, waits_attached;           /* for the words of an event */
+    bool republish;                            /* the driver wants to be asked again and again */
     struct mono expand_after, republish_after; /* not before: looking whether it must grow, asking again */
 };
 
@@ -25,9 +25,9 @@ struct volume_job {
     const struct val *pod;
     struct pod_volume *pv;
     const struct volume *v;
-    struct arena *a;     /* as long as the job */
-    const char *stage;   /* in upstream's words what was being done: "MountVolume.SetUp failed" */
-    const char *reason;  /* of the event */
+    struct arena *a;    /* as long as the job */
+    const char *stage;  /* in upstream's words what was being done: "MountVolume.SetUp failed" */
+    const char *reason; /* of the event */
 };
 
 /* By kind. 0; -EAGAIN: wait; else the bare error, with the job's stage saying where. */
@@ -37,12 +37,13 @@ int set_up_files(struct volume_job *j, struct err *e);
 int set_up_local(struct volume_job *j, struct err *e);
 int set_up_nfs(struct volume_job *j, struct err *e);
 int set_up_csi(struct volume_job *j, struct err *e);
-/* The group of the Pod's securityContext, -1: none; and whether trees are walked even when their top is right. */
+/* The group of the Pod's securityContext, -1: none; and whether trees are walked even when their top is
+ * right. */
 int64_t pod_fs_group(const struct val *pod);
 bool fs_group_always(const struct val *pod);
 const struct val *this_node(struct kubelet *k); /* borrowed until the next wait; NULL while not known */
 
-/* ---- volumes that the node has once ------------------------------------------------------------------------------ */
+/* ---- volumes that the node has once -------------------------------------------------------------------- */
 
 /* A volume that is staged on the node once for all Pods that use it. */
 struct volume_use {
@@ -50,18 +51,18 @@ struct volume_use {
     enum volume_type type;
     bool block;
     char *driver, *handle, *spec_name; /* driver and handle: CSI */
-    struct fmutex lock; /* held while it is staged and published, unstaged */
-    struct map pods;    /* uid -> &use_wants or &use_has */
-    bool staged;        /* by this life of the kubelet */
-    bool to_unstage;    /* something may be left to be undone */
+    struct fmutex lock;                /* held while it is staged and published, unstaged */
+    struct map pods;                   /* uid -> &use_wants or &use_has */
+    bool staged;                       /* by this life of the kubelet */
+    bool to_unstage;                   /* something may be left to be undone */
     unsigned holds;
 };
 
 /* The use, with the Pod among its users; held until volume_use_drop. */
 struct volume_use *volume_use_hold(struct kubelet *k, const struct volume *v, struct str uid);
 void volume_use_drop(struct kubelet *k, struct volume_use *u);
-bool volume_is_used(struct kubelet *k, struct str unique); /* by any Pod */
-void volume_use_done(struct volume_use *u, struct str uid); /* the Pod has it now */
+bool volume_is_used(struct kubelet *k, struct str unique);             /* by any Pod */
+void volume_use_done(struct volume_use *u, struct str uid);            /* the Pod has it now */
 bool volume_used_by_other(const struct volume_use *u, struct str uid); /* another Pod has it */
 void volume_uses_forget_pod(struct kubelet *k, struct str uid);
 /* What was found on the disk. */
@@ -69,7 +70,7 @@ void volume_use_found(struct kubelet *k, const struct volume *v, struct str uid)
 void node_volumes_look(struct kubelet *k); /* wakes node_volumes_run */
 int volume_unstage(struct kubelet *k, struct volume_use *u, struct err *e);
 
-/* ---- local-path volumes (docs/storage.md) ---------------------------------------------------------------------------- */
+/* ---- local-path volumes (docs/storage.md) -------------------------------------------------------------- */
 
 /* Is it a directory of ours that we may make and remove? */
 bool local_path_is_ours(struct kubelet *k, const struct val *pv);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All volumes of one Pod, one pass at a time: those that are missing are set up, those that change are brought up to date. */
+/* All volumes of one Pod, one pass at a time: those that are missing are set up, those that change are
+ * brought up to date. */
 #include "node/volumes-internal.h"
 
 #include "node/csi.h"
 #include "type/fit.h"
 
-#define PATIENCE SECONDS(123)     /* then an event says what is still missing; upstream's 2 min 3 s */
-#define REFRESH SECONDS(60)       /* between looks that nothing asks for: republishing, growing, what failed */
+#define PATIENCE SECONDS(123) /* then an event says what is still missing; upstream's 2 min 3 s */
+#define REFRESH SECONDS(60)   /* between looks that nothing asks for: republishing, growing, what failed */
 
 struct pod_volumes {
     struct pod_volume *items;
@@ -34,7 +35,7 @@ const struct val *this_node(struct kubelet *k)
     return o ? o->val : NULL;
 }
 
-/* ---- what there is ---------------------------------------------------------------------------------------------- */
+/* ---- what there is ------------------------------------------------------------------------------------- */
 
 static struct pod_volumes *make_list(const struct val *pod)
 {
@@ -76,7 +77,7 @@ struct mono worker_volumes_due(const struct worker *w)
     return w->volumes && w->stage == WORKER_SYNCING ? w->volumes->due : MONO_NEVER;
 }
 
-/* ---- one --------------------------------------------------------------------------------------------------------- */
+/* ---- one ----------------------------------------------------------------------------------------------- */
 
 static bool node_fits(struct kubelet *k, const struct val *pv)
 {
@@ -90,8 +91,12 @@ static bool node_fits(struct kubelet *k, const struct val *pv)
 }
 
 static int (*const set_up_kind[])(struct volume_job *j, struct err *e) = {
-    [VOLUME_EMPTY_DIR] = set_up_empty_dir, [VOLUME_HOST_PATH] = set_up_host_path, [VOLUME_FILES] = set_up_files,
-    [VOLUME_LOCAL] = set_up_local,         [VOLUME_NFS] = set_up_nfs,             [VOLUME_CSI] = set_up_csi,
+    [VOLUME_EMPTY_DIR] = set_up_empty_dir,
+    [VOLUME_HOST_PATH] = set_up_host_path,
+    [VOLUME_FILES] = set_up_files,
+    [VOLUME_LOCAL] = set_up_local,
+    [VOLUME_NFS] = set_up_nfs,
+    [VOLUME_CSI] = set_up_csi,
     [VOLUME_IMAGE] = NULL, /* the runtime's; pulled when a container starts */
 };
 
@@ -104,25 +109,34 @@ static bool refreshes(const struct pod_volume *pv)
 static int set_up(struct volume_job *j, struct err *e)
 {
     if (j->v->pv && !j->pv->ready && !node_fits(j->k, j->v->pv)) {
-        j->stage = j->v->block ? "MapVolume.NodeAffinity check failed" : "MountVolume.NodeAffinity check failed";
+        j->stage =
+            j->v->block ? "MapVolume.NodeAffinity check failed" : "MountVolume.NodeAffinity check failed";
         return err_set(e, -EPERM, "no matching NodeSelectorTerms");
     }
     int (*fn)(struct volume_job *, struct err *) = set_up_kind[j->v->type];
     return fn ? fn(j, e) : 0;
 }
 
-static int set_up_one(struct worker *w, const struct val *pod, struct world *world, struct pod_volume *pv, struct err *e)
+static int set_up_one(struct worker *w, const struct val *pod, struct world *world, struct pod_volume *pv,
+                      struct err *e)
 {
     struct arena a = ARENA_INIT;
     struct err why = {{0}};
-    struct volume_job j = {.k = w->k, .w = w, .world = world, .pod = pod, .pv = pv, .v = &pv->v, .a = &a,
+    struct volume_job j = {.k = w->k,
+                           .w = w,
+                           .world = world,
+                           .pod = pod,
+                           .pv = pv,
+                           .v = &pv->v,
+                           .a = &a,
                            .stage = pv->v.block ? "MapVolume.SetUpDevice failed" : "MountVolume.SetUp failed",
                            .reason = pv->v.block ? "FailedMapVolume" : "FailedMount"};
     int r = set_up(&j, &why);
     if (r == 0)
         pv->ready = true;
     if (r < 0 && r != -ECANCELED && r != -EAGAIN) {
-        err_set(e, r, "%s for volume \"" STR_FMT "\" : %s", j.stage, STR_ARG(pv->v.spec_name), err_text(&why, r));
+        err_set(e, r, "%s for volume \"" STR_FMT "\" : %s", j.stage, STR_ARG(pv->v.spec_name),
+                err_text(&why, r));
         pod_event(w->k, pod, true, j.reason, "%s", e->text);
     }
     arena_done(&a);
@@ -130,8 +144,8 @@ static int set_up_one(struct worker *w, const struct val *pod, struct world *wor
 }
 
 /* Claims are followed until they have led somewhere; then what they led to stays. */
-static int know(struct worker *w, const struct val *pod, struct world *world, struct pod_volume *pv, const struct val *entry,
-                struct err *e)
+static int know(struct worker *w, const struct val *pod, struct world *world, struct pod_volume *pv,
+                const struct val *entry, struct err *e)
 {
     struct arena a = ARENA_INIT;
     struct volume v;
@@ -152,7 +166,7 @@ static int know(struct worker *w, const struct val *pod, struct world *world, st
     return r;
 }
 
-/* ---- words --------------------------------------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 static int by_text(const void *a, const void *b)
 {
@@ -160,7 +174,8 @@ static int by_text(const void *a, const void *b)
 }
 
 /* "[a b]", sorted, of those that the question is true for. */
-static struct str names_of(struct arena *a, const struct pod_volumes *p, bool (*is)(const struct pod_volume *v))
+static struct str names_of(struct arena *a, const struct pod_volumes *p,
+                           bool (*is)(const struct pod_volume *v))
 {
     struct str *names = ARENA_ARRAY(a, struct str, p->n);
     size_t n = 0;
@@ -193,8 +208,9 @@ static void tell_missing(struct worker *w, const struct val *pod, const char *wh
     pod_event(w->k, pod, true, "FailedMount",
               "Unable to attach or mount volumes: unmounted volumes=" STR_FMT ", unattached volumes=" STR_FMT
               ", failed to process volumes=" STR_FMT ": %s",
-              STR_ARG(names_of(&a, w->volumes, is_unmounted)), STR_ARG(names_of(&a, w->volumes, is_unattached)),
-              STR_ARG(names_of(&a, w->volumes, is_unknown)), why);
+              STR_ARG(names_of(&a, w->volumes, is_unmounted)),
+              STR_ARG(names_of(&a, w->volumes, is_unattached)), STR_ARG(names_of(&a, w->volumes, is_unknown)),
+              why);
     arena_done(&a);
 }
 
@@ -213,7 +229,7 @@ static void after_failure(struct worker *w, const struct val *pod, struct str un
     }
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------------- */
+/* ---- all ----------------------------------------------------------------------------------------------- */
 
 struct pass {
     struct worker *w;
@@ -262,7 +278,8 @@ static int pass_one(struct pass *p, struct pod_volume *pv, const struct val *ent
 static bool any_republish(const struct pod_volumes *v)
 {
     for (size_t i = 0; i < v->n; i++)
-        if (v->items[i].republish || (v->items[i].ready && v->items[i].v.pvc && v->items[i].v.type == VOLUME_CSI))
+        if (v->items[i].republish ||
+            (v->items[i].ready && v->items[i].v.pvc && v->items[i].v.type == VOLUME_CSI))
             return true;
     return false;
 }
@@ -291,7 +308,8 @@ int volumes_set_up(struct worker *w, const struct val *pod, struct world *world,
 bool runtime_mounts_recursively_read_only(struct kubelet *k, const struct val *pod)
 {
     struct str class = val_str(val_at(pod, N_spec, N_runtimeClassName));
-    const struct object *o = class.n && k->world ? replica_get(k->world, &resources[RES_RUNTIMECLASSES], STR_NULL, class) : NULL;
+    const struct object *o =
+        class.n && k->world ? replica_get(k->world, &resources[RES_RUNTIMECLASSES], STR_NULL, class) : NULL;
     struct str handler = o ? val_getstr(o->val, N_handler) : STR("");
     VAL_EACH (val_at(this_node(k), N_status, N_runtimeHandlers), h)
         if (str_eq(val_getstr(h, N_name), handler))
@@ -299,11 +317,12 @@ bool runtime_mounts_recursively_read_only(struct kubelet *k, const struct val *p
     return false;
 }
 
-/* ---- statistics --------------------------------------------------------------------------------------------------------- */
+/* ---- statistics ---------------------------------------------------------------------------------------- */
 
 static bool has_stats(const struct pod_volume *v)
 {
-    return v->ready && v->used && !v->v.block && v->v.path.n && v->v.type != VOLUME_HOST_PATH && v->v.type != VOLUME_IMAGE;
+    return v->ready && v->used && !v->v.block && v->v.path.n && v->v.type != VOLUME_HOST_PATH &&
+           v->v.type != VOLUME_IMAGE;
 }
 
 /* Folders of the node's own disk are counted, file systems are asked. */
@@ -312,7 +331,8 @@ static void one_stats(struct kubelet *k, const struct volume *v, struct volume_s
     bool own = v->type == VOLUME_EMPTY_DIR || v->type == VOLUME_FILES;
     bool tmpfs = own && host_mounted(k->host, v->path.p);
     struct host_space space = {-1, -1, -1, -1, -1, -1}, tree;
-    if (host_space(k->host, v->path.p, &space) == 0 && own && !tmpfs && host_du(k->host, v->path.p, &tree) == 0) {
+    if (host_space(k->host, v->path.p, &space) == 0 && own && !tmpfs &&
+        host_du(k->host, v->path.p, &tree) == 0) {
         space.used = tree.used;
         space.inodes_used = tree.inodes_used;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Volumes of running Pods: set up before their sandbox, kept up to date, given back after their containers. What is on the
- * disk is the memory: after a restart everything that must be unmounted is found there (upstream's layout), so either
- * kubelet can take over from the other. Private to this folder.
+ * Volumes of running Pods: set up before their sandbox, kept up to date, given back after their containers.
+ * What is on the disk is the memory: after a restart everything that must be unmounted is found there
+ * (upstream's layout), so either kubelet can take over from the other. Private to this folder.
  */
 #pragma once
 
@@ -14,12 +14,12 @@ struct kubelet;
 struct worker;
 struct world;
 
-/* ---- of one Pod ------------------------------------------------------------------------------------------ */
+/* ---- of one Pod ---------------------------------------------------------------------------------------- */
 
 struct pod_volumes; /* what is known of them, as long as its worker lives */
 
-/* Makes every volume that containers use what it should be; again at will. Tells events. 0 when all are there; the error
- * is that of the first that is not. -EAGAIN: nothing is wrong, something is waited for. */
+/* Makes every volume that containers use what it should be; again at will. Tells events. 0 when all are
+ * there; the error is that of the first that is not. -EAGAIN: nothing is wrong, something is waited for. */
 int volumes_set_up(struct worker *w, const struct val *pod, struct world *world, struct err *e);
 /* Unmounts and removes all of a Pod's, by what is on the disk. Again until 0. */
 int volumes_tear_down(struct kubelet *k, struct str uid, struct err *e);
@@ -38,13 +38,15 @@ struct volume_stats {
 /* Of all of the Pod's that have statistics; waits for disks and drivers. */
 size_t worker_volume_stats(struct worker *w, struct arena *a, struct volume_stats **ret);
 
-/* ---- of the node ------------------------------------------------------------------------------------------ */
+/* ---- of the node --------------------------------------------------------------------------------------- */
 
 struct node_volumes;
 
-void node_volumes_start(struct kubelet *k); /* finds what an earlier life left mounted; before any Pod is started */
+void node_volumes_start(
+    struct kubelet *k); /* finds what an earlier life left mounted; before any Pod is started */
 void node_volumes_free(struct kubelet *k);
-void node_volumes_run(void *kubelet); /* a fiber: unstages what nobody uses, removes local-path volumes that go */
+void node_volumes_run(
+    void *kubelet); /* a fiber: unstages what nobody uses, removes local-path volumes that go */
 /* volumesInUse of a node's status; what is there stays while the API's drivers are not known yet. */
 void node_volumes_report(struct kubelet *k, struct arena *a, struct val *status);
 /* The Node changed, a driver came: Pods that wait for a volume look again. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a Pod's volumes, by what lies in its folder. Nothing is removed that is still mounted: what a driver mounted only
- * a driver may unmount, and what lies below a mount is not the kubelet's.
+ * The end of a Pod's volumes, by what lies in its folder. Nothing is removed that is still mounted: what a
+ * driver mounted only a driver may unmount, and what lies below a mount is not the kubelet's.
  */
 #include "node/csi.h"
 #include "node/volumes-internal.h"
@@ -25,7 +25,8 @@ static bool is_mounted_kind(const char *plugin)
     return !strcmp(plugin, "kubernetes.io~local-volume") || !strcmp(plugin, "kubernetes.io~nfs");
 }
 
-/* Of the others what is mounted is a file system in memory that was made for the Pod: it goes with the folder. */
+/* Of the others what is mounted is a file system in memory that was made for the Pod: it goes with the
+ * folder. */
 static void tear_volume(struct tearing *t, const char *plugin, const char *path)
 {
     struct err why = {{0}};
@@ -46,7 +47,8 @@ static void tear_device(struct tearing *t, const char *plugin, const char *path)
     keep_first(t, r, &why, path);
 }
 
-static void each(struct tearing *t, const char *dir, void (*tear)(struct tearing *t, const char *plugin, const char *path))
+static void each(struct tearing *t, const char *dir,
+                 void (*tear)(struct tearing *t, const char *plugin, const char *path))
 {
     struct host *h = t->k->host;
     char **plugins, **names;
