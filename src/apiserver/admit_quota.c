@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ResourceQuota: what would be used after the request must fit into every quota of the namespace. The new usage goes into
- * the quota's status in the same transaction that stores the object: a burst cannot overrun it, and what is not stored in
- * the end is not charged. One request at a time does so in a namespace, so nobody loses the race for the quota's revision.
+ * ResourceQuota: what would be used after the request must fit into every quota of the namespace. The new
+ * usage goes into the quota's status in the same transaction that stores the object: a burst cannot overrun
+ * it, and what is not stored in the end is not charged. One request at a time does so in a namespace, so
+ * nobody loses the race for the quota's revision.
  */
 #include "apiserver/admit.h"
 #include "apiserver/quota_lock.h"
@@ -24,7 +25,7 @@ static struct str *sorted_names(struct arena *a, const struct val *map, size_t *
 {
     size_t n = 0;
     struct str *names = ARENA_ARRAY(a, struct str, val_len(map));
-    VAL_EACH_ENTRY(map, k, v)
+    VAL_EACH_ENTRY (map, k, v)
         if (v)
             names[n++] = val_str(k);
     if (n)
@@ -41,9 +42,10 @@ static struct str text(struct arena *a, struct quantity q)
 
 /* ---- what must be said ------------------------------------------------------------------------------- */
 
-/* It was a mistake (upstream says so) and cannot be taken back: compute resources under quota must be said for every
- * container, unless they are for the pod as a whole. */
-static const char *const must_be_said[] = {"cpu", "limits.cpu", "limits.memory", "memory", "requests.cpu", "requests.memory"};
+/* It was a mistake (upstream says so) and cannot be taken back: compute resources under quota must be said
+ * for every container, unless they are for the pod as a whole. */
+static const char *const must_be_said[] = {"cpu",    "limits.cpu",   "limits.memory",
+                                           "memory", "requests.cpu", "requests.memory"};
 
 static bool says(const struct val *container, struct str name)
 {
@@ -64,7 +66,7 @@ static struct str silent_containers(struct admission *a, struct str name)
     size_t n = 0, most = val_len(val_get(spec, N_containers)) + val_len(val_get(spec, N_initContainers));
     struct str *names = ARENA_ARRAY(a->r->arena, struct str, most);
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-        VAL_EACH(val_get(spec, lists[i]), c)
+        VAL_EACH (val_get(spec, lists[i]), c)
             if (!says(c, name))
                 names[n++] = val_getstr(c, N_name);
     if (n)
@@ -87,7 +89,8 @@ static int check_said(struct admission *a, const struct object *quota)
     }
     if (!b.n)
         return 0;
-    return admit_forbid(a, "failed quota: %.*s: must specify %.*s", STR_ARG(quota->name), STR_ARG(buf_str(&b)));
+    return admit_forbid(a, "failed quota: %.*s: must specify %.*s", STR_ARG(quota->name),
+                        STR_ARG(buf_str(&b)));
 }
 
 /* ---- does it fit ------------------------------------------------------------------------------------- */
@@ -123,8 +126,8 @@ struct excess {
     struct buf asked, taken, limited;
 };
 
-static void note_excess(struct arena *a, struct excess *x, struct str name, struct quantity delta, struct quantity had,
-                        struct quantity most)
+static void note_excess(struct arena *a, struct excess *x, struct str name, struct quantity delta,
+                        struct quantity had, struct quantity most)
 {
     const char *comma = x->asked.n ? "," : "";
     buf_printf(&x->asked, "%s%.*s=%.*s", comma, STR_ARG(name), STR_ARG(text(a, delta)));
@@ -136,8 +139,9 @@ static int refuse(struct admission *a, const struct object *quota, struct excess
 {
     int e = 0;
     if (x->asked.n)
-        e = admit_forbid(a, "exceeded quota: %.*s, requested: %.*s, used: %.*s, limited: %.*s", STR_ARG(quota->name),
-                         STR_ARG(buf_str(&x->asked)), STR_ARG(buf_str(&x->taken)), STR_ARG(buf_str(&x->limited)));
+        e = admit_forbid(a, "exceeded quota: %.*s, requested: %.*s, used: %.*s, limited: %.*s",
+                         STR_ARG(quota->name), STR_ARG(buf_str(&x->asked)), STR_ARG(buf_str(&x->taken)),
+                         STR_ARG(buf_str(&x->limited)));
     buf_done(&x->asked);
     buf_done(&x->taken);
     buf_done(&x->limited);
@@ -145,19 +149,22 @@ static int refuse(struct admission *a, const struct object *quota, struct excess
 }
 
 /* The quota with the new usage in *ret; NULL when nothing of it changes. */
-static int fit(struct admission *a, const struct object *quota, const struct amounts *use, const struct amounts *before,
-               struct val **ret)
+static int fit(struct admission *a, const struct object *quota, const struct amounts *use,
+               const struct amounts *before, struct val **ret)
 {
     struct arena *mem = a->r->arena;
-    const struct val *hard = val_at(quota->val, N_status, N_hard), *used = val_at(quota->val, N_status, N_used);
+    const struct val *hard = val_at(quota->val, N_status, N_hard),
+                     *used = val_at(quota->val, N_status, N_used);
     bool bookkeeping = a->sub && strcmp(a->sub, "status") == 0; /* what has happened already is not refused */
     struct excess x = {.asked = BUF_INIT};
     struct val *v = NULL;
     size_t n;
     struct str *names = sorted_names(mem, hard, &n);
     for (size_t i = 0; i < n; i++) {
-        struct quantity delta = added(use, before, names[i]), had = quantity_or_zero(val_str(val_key(used, names[i]))),
-                        most = quantity_or_zero(val_str(val_key(hard, names[i]))), now = quantity_add(had, delta);
+        struct quantity delta = added(use, before, names[i]),
+                        had = quantity_or_zero(val_str(val_key(used, names[i]))),
+                        most = quantity_or_zero(val_str(val_key(hard, names[i]))),
+                        now = quantity_add(had, delta);
         if (quantity_is_zero(delta))
             continue;
         if (quantity_cmp(now, most) > 0 && !bookkeeping)
@@ -175,12 +182,13 @@ static int fit(struct admission *a, const struct object *quota, const struct amo
 static bool concerns(const struct object *quota, const struct resource *res, const struct val *v)
 {
     bool any = false;
-    VAL_EACH_ENTRY(val_at(quota->val, N_status, N_hard), k, limit)
+    VAL_EACH_ENTRY (val_at(quota->val, N_status, N_hard), k, limit)
         any |= limit && quota_counts(res, val_str(k));
     return any && quota_takes(quota->val, res, v);
 }
 
-static int charge(struct admission *a, const struct object *quota, const struct amounts *use, const struct amounts *before)
+static int charge(struct admission *a, const struct object *quota, const struct amounts *use,
+                  const struct amounts *before)
 {
     struct val *v = NULL;
     bool same = before && quota_takes(quota->val, a->res, a->old);
@@ -196,7 +204,7 @@ static int charge(struct admission *a, const struct object *quota, const struct 
 
 static bool any_quota(const struct admission *a)
 {
-    TREE_EACH(state_kind(a->r->server, RES_RESOURCEQUOTAS)->root, a->ns, it)
+    TREE_EACH (state_kind(a->r->server, RES_RESOURCEQUOTAS)->root, a->ns, it)
         return it.object != NULL;
     return false;
 }

@@ -4,9 +4,9 @@
 #include "wire/prom.h"
 
 enum {
-    OLD_SECONDS = 90,    /* a point that old says nothing about now */
-    FRESH_SECONDS = 10,  /* a container that started so long before its only point ... */
-    YOUNG_SECONDS = 60,  /* ... but no longer: the time since its start is what was measured */
+    OLD_SECONDS = 90,   /* a point that old says nothing about now */
+    FRESH_SECONDS = 10, /* a container that started so long before its only point ... */
+    YOUNG_SECONDS = 60, /* ... but no longer: the time since its start is what was measured */
 };
 
 struct usage_node *usage_node_new(void)
@@ -32,10 +32,8 @@ static const struct {
     enum family family;
     bool of_node;
 } families[] = {
-    {"node_cpu_usage_seconds_total", CPU, true},
-    {"node_memory_working_set_bytes", MEMORY, true},
-    {"container_cpu_usage_seconds_total", CPU, false},
-    {"container_memory_working_set_bytes", MEMORY, false},
+    {"node_cpu_usage_seconds_total", CPU, true},       {"node_memory_working_set_bytes", MEMORY, true},
+    {"container_cpu_usage_seconds_total", CPU, false}, {"container_memory_working_set_bytes", MEMORY, false},
     {"container_start_time_seconds", STARTED, false},
 };
 
@@ -57,7 +55,8 @@ static struct str key_of(struct arena *a, const struct prom_sample *s)
     return arena_printf(a, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(pod), STR_ARG(container));
 }
 
-static void take(struct usage_node *n, const struct prom_sample *s, enum family f, bool of_node, struct wall now)
+static void take(struct usage_node *n, const struct prom_sample *s, enum family f, bool of_node,
+                 struct wall now)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct usage_point *p = &entry_of(n, of_node ? STR("") : key_of(&a, s))->last;
@@ -80,14 +79,16 @@ static void take(struct usage_node *n, const struct prom_sample *s, enum family 
     }
 }
 
-/* A counter that has been begun anew (the container was restarted) tells nothing together with its old value. */
+/* A counter that has been begun anew (the container was restarted) tells nothing together with its old value.
+ */
 static bool continues(const struct usage_point *was, const struct usage_point *now)
 {
     return was->at.ns && was->cpu_ns >= 0 && now->cpu_ns >= was->cpu_ns && now->started.ns <= was->at.ns &&
            now->at.ns - was->at.ns <= SECONDS(OLD_SECONDS);
 }
 
-/* Two points that differ in time: what a kubelet tells twice (upstream's measures every ten seconds) counts once. */
+/* Two points that differ in time: what a kubelet tells twice (upstream's measures every ten seconds) counts
+ * once. */
 static void join(struct usage_entry *e, const struct usage_entry *was)
 {
     if (!continues(&was->last, &e->last))
@@ -110,7 +111,7 @@ struct usage_node *usage_node_next(const struct usage_node *was, struct str page
         usage_node_free(n);
         return NULL;
     }
-    MAP_EACH(&n->entries, m) {
+    MAP_EACH (&n->entries, m) {
         const struct usage_entry *old = was ? map_get(&was->entries, m->key) : NULL;
         if (old)
             join(m->value, old);
@@ -141,6 +142,7 @@ bool usage_of(const struct usage_node *n, struct str key, struct usage *ret)
     *ret = (struct usage){.at = e->last.at,
                           .window = window,
                           .memory = e->last.memory,
-                          .cpu_nano = (int64_t)((double)(e->last.cpu_ns - before.cpu_ns) * 1e9 / (double)window)};
+                          .cpu_nano =
+                              (int64_t)((double)(e->last.cpu_ns - before.cpu_ns) * 1e9 / (double)window)};
     return true;
 }

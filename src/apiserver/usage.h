@@ -2,10 +2,10 @@
 /*
  * What nodes and their pods use: the resource metrics API (metrics.k8s.io), with nothing installed.
  *
- * The numbers come from the kubelets' /metrics/resource, as metrics-server's do, so upstream's kubelets serve as well as
- * ours. They are asked for when somebody asks us, and not before: the numbers of the last few seconds are good enough,
- * older ones are asked for again, and when there are none (or they are too old to tell a rate from) the kubelets are
- * asked twice, a second apart. A cluster where nobody looks does nothing.
+ * The numbers come from the kubelets' /metrics/resource, as metrics-server's do, so upstream's kubelets serve
+ * as well as ours. They are asked for when somebody asks us, and not before: the numbers of the last few
+ * seconds are good enough, older ones are asked for again, and when there are none (or they are too old to
+ * tell a rate from) the kubelets are asked twice, a second apart. A cluster where nobody looks does nothing.
  */
 #pragma once
 
@@ -32,8 +32,8 @@ struct usage_node {
 };
 struct usage_node *usage_node_new(void);
 void usage_node_free(struct usage_node *n);
-/* The node after a /metrics/resource page, `was` (may be NULL) being what was known: a new one, nothing in common with
- * the old. NULL when the page holds no numbers. now: for lines without a time of their own. */
+/* The node after a /metrics/resource page, `was` (may be NULL) being what was known: a new one, nothing in
+ * common with the old. NULL when the page holds no numbers. now: for lines without a time of their own. */
 struct usage_node *usage_node_next(const struct usage_node *was, struct str page, struct wall now);
 
 struct usage {
@@ -49,10 +49,11 @@ bool usage_known(const struct usage_node *n, struct str key); /* is there an ent
 
 struct usage_state; /* in struct apiserver; made at the first request */
 void usage_free(struct apiserver *s);
-/* Makes sure that what is known is of the last seconds. Waits, but never long for nodes that do not answer. 0 or
- * -ECANCELED. */
+/* Makes sure that what is known is of the last seconds. Waits, but never long for nodes that do not answer. 0
+ * or -ECANCELED. */
 int usage_refresh(struct apiserver *s);
-const struct usage_node *usage_find(struct apiserver *s, struct str node); /* borrowed until the next wait; or NULL */
+const struct usage_node *usage_find(struct apiserver *s,
+                                    struct str node); /* borrowed until the next wait; or NULL */
 
 /* ---- answering (usage_api.c) ------------------------------------------------------------------------- */
 

@@ -11,9 +11,9 @@
 #include "wire/quantity.h"
 
 /*
- * Here the way parts once there are extension servers (APIServices with a service): who installs metrics-server gives
- * v1beta1.metrics.k8s.io one, and then these requests are that service's to answer. Nothing forwards requests yet, so
- * that ours keep being answered in the meantime.
+ * Here the way parts once there are extension servers (APIServices with a service): who installs
+ * metrics-server gives v1beta1.metrics.k8s.io one, and then these requests are that service's to answer.
+ * Nothing forwards requests yet, so that ours keep being answered in the meantime.
  */
 
 /* ---- values ------------------------------------------------------------------------------------------ */
@@ -24,7 +24,8 @@ static void set_usage(struct arena *a, struct val *to, const struct usage *u)
     struct val *map = val_sub_map(a, to, N_usage);
     struct quantity cpu = {.nano = u->cpu_nano, .format = QUANTITY_DECIMAL_SI};
     val_put_str(a, map, STR("cpu"), str_of(quantity_text(cpu, text)));
-    val_put_str(a, map, STR("memory"), str_of(quantity_text(quantity_of(u->memory, QUANTITY_BINARY_SI), text)));
+    val_put_str(a, map, STR("memory"),
+                str_of(quantity_text(quantity_of(u->memory, QUANTITY_BINARY_SI), text)));
 }
 
 static struct val *start(struct request *r, const struct object *of)
@@ -78,7 +79,7 @@ static void add_containers(struct request *r, const struct object *pod, name_id 
 {
     struct arena *a = r->arena;
     const struct usage_node *node = usage_find(r->server, val_str(val_at(pod->val, N_spec, N_nodeName)));
-    VAL_EACH(val_at(pod->val, N_spec, list), c) {
+    VAL_EACH (val_at(pod->val, N_spec, list), c) {
         struct usage u;
         struct str key = arena_printf(a, "%.*s/%.*s/%.*s", STR_ARG(pod->namespace_), STR_ARG(pod->name),
                                       STR_ARG(val_getstr(c, N_name)));
@@ -96,7 +97,8 @@ static void add_containers(struct request *r, const struct object *pod, name_id 
     }
 }
 
-/* A pod counts only when all of its running containers do: a part of it would look like a pod that needs less. */
+/* A pod counts only when all of its running containers do: a part of it would look like a pod that needs
+ * less. */
 static const struct object *measure_pod(struct request *r, const struct object *pod)
 {
     struct pod_usage p = {.v = NULL};
@@ -139,12 +141,13 @@ static int list_all(struct request *r, struct cache_kind *kind, measure_fn *meas
         return e;
     size_t n = 0, cap = 0;
     const struct object **items = NULL;
-    TREE_EACH(kind->root, s.ns, it) {
+    TREE_EACH (kind->root, s.ns, it) {
         const struct object *o = selection_matches(&s, it.object) ? measure(r, it.object) : NULL;
         if (!o || (s.name.n && !str_eq(s.name, it.object->name)))
             continue;
         if (n == cap) {
-            const struct object **more = ARENA_ARRAY(r->arena, const struct object *, cap = cap ? cap * 2 : 16);
+            const struct object **more =
+                ARENA_ARRAY(r->arena, const struct object *, cap = cap ? cap * 2 : 16);
             if (n)
                 memcpy(more, items, n * sizeof(*more));
             items = more;

@@ -49,7 +49,8 @@ static int fetch(struct request *r, struct str base, struct http_call **ret, str
     if (x == 0)
         x = http_call_read_all(*ret, PAGE_MAX, until, &page);
     if (x == 0 && (*ret)->status != 200)
-        x = err_set(e, -EPROTO, "it answered %d: %.*s", (*ret)->status, (int)MIN(page.n, (size_t)200), page.p);
+        x = err_set(e, -EPROTO, "it answered %d: %.*s", (*ret)->status, (int)MIN(page.n, (size_t)200),
+                    page.p);
     if (x == 0)
         r->body = page;
     return x;
@@ -91,7 +92,7 @@ static void ask_some(void *arg)
 static void forget_absent(struct usage_state *u)
 {
     struct cache_kind *nodes = state_kind(u->server, RES_NODES);
-    MAP_EACH(&u->nodes, m)
+    MAP_EACH (&u->nodes, m)
         if (!cache_get(nodes, STR(""), m->key)) {
             struct arena a CLEANUP_ARENA = ARENA_INIT;
             replace(u, arena_str(&a, m->key), NULL);
@@ -104,7 +105,7 @@ static void run_round(struct usage_state *u)
     struct group g = {0};
     struct cache_kind *nodes = state_kind(u->server, RES_NODES);
     r.names = ARENA_ARRAY(&r.arena, struct str, tree_count(nodes->root));
-    TREE_EACH(nodes->root, STR(""), it)
+    TREE_EACH (nodes->root, STR(""), it)
         r.names[r.n++] = arena_str(&r.arena, it.object->name);
     for (size_t i = 0; i < MIN(r.n, (size_t)AT_ONCE); i++)
         group_spawn(&g, "usage", ask_some, &r);

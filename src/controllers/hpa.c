@@ -125,7 +125,8 @@ static void write_status(struct look *l)
 
 /* ---- whose pods -------------------------------------------------------------------------------------- */
 
-static bool inactive(struct look *l, const char *event, const char *reason, struct str message, struct str condition)
+static bool inactive(struct look *l, const char *event, const char *reason, struct str message,
+                     struct str condition)
 {
     warn(l, event, message);
     set_condition(l, "ScalingActive", false, reason, condition);
@@ -166,8 +167,9 @@ static bool find_pods(struct look *l, struct objects *ret)
                         STR("the HPA target's scale is missing a selector"));
     int r = selector_parse(a, text, &selector, &e);
     if (r < 0) {
-        struct str why = arena_printf(a, "couldn't convert selector into a corresponding internal selector object: %s",
-                                      err_text(&e, r));
+        struct str why =
+            arena_printf(a, "couldn't convert selector into a corresponding internal selector object: %s",
+                         err_text(&e, r));
         return inactive(l, "InvalidSelector", "InvalidSelector", why, why);
     }
     free(l->memory->selector);
@@ -176,8 +178,9 @@ static bool find_pods(struct look *l, struct objects *ret)
         if (selector_matches(&selector, obj_labels(it.object->val)))
             objects_add(a, ret, it.object);
     if (others_with_them(l, ret, names) > 1) {
-        struct str why = arena_printf(a, "pods by selector " STR_FMT " are controlled by more than one HPA (e.g. [" STR_FMT
-                                         " " STR_FMT "])",
+        struct str why = arena_printf(a,
+                                      "pods by selector " STR_FMT
+                                      " are controlled by more than one HPA (e.g. [" STR_FMT " " STR_FMT "])",
                                       STR_ARG(text), STR_ARG(names[0]), STR_ARG(names[1]));
         return inactive(l, "AmbiguousSelector", "AmbiguousSelector", why, why);
     }
@@ -195,9 +198,13 @@ struct sum {
 
 static void ask_metrics(struct look *l, const struct objects *pods, struct sum *ret)
 {
-    struct hpa_view x = {.arena = l->w->arena, .hpa = l->hpa->val, .pods = pods, .spec_replicas = l->current,
+    struct hpa_view x = {.arena = l->w->arena,
+                         .hpa = l->hpa->val,
+                         .pods = pods,
+                         .spec_replicas = l->current,
                          .status_replicas = val_int(val_at(l->readings->scale, N_status, N_replicas), 0),
-                         .settings = l->settings, .now = l->now};
+                         .settings = l->settings,
+                         .now = l->now};
     *ret = (struct sum){0};
     VAL_EACH (val_at(l->hpa->val, N_spec, N_metrics), m) {
         struct hpa_proposal p;
@@ -220,15 +227,16 @@ static bool judge(struct look *l, const struct sum *s)
     struct arena *a = l->w->arena;
     if (s->failed < s->n && (!s->failed || s->replicas >= l->current)) {
         set_condition(l, "ScalingActive", true, "ValidMetricFound",
-                      arena_printf(a, "the HPA was able to successfully calculate a replica count from " STR_FMT,
+                      arena_printf(a,
+                                   "the HPA was able to successfully calculate a replica count from " STR_FMT,
                                    STR_ARG(s->metric)));
         return true;
     }
     set_condition(l, "ScalingActive", false, s->first_failed.failed_reason,
                   arena_printf(a, "the HPA was unable to compute the replica count: " STR_FMT,
                                STR_ARG(s->first_failed.failed)));
-    l->reason = arena_printf(a, "invalid metrics (%zu invalid out of %zu), first error is: " STR_FMT, s->failed, s->n,
-                             STR_ARG(s->first_failed.failed_first))
+    l->reason = arena_printf(a, "invalid metrics (%zu invalid out of %zu), first error is: " STR_FMT,
+                             s->failed, s->n, STR_ARG(s->first_failed.failed_first))
                     .p;
     return false;
 }
@@ -245,7 +253,8 @@ static bool decide_by_metrics(struct look *l)
     ask_metrics(l, &pods, &s);
     if (!judge(l, &s))
         return false;
-    l->reason = s.replicas > l->current ? arena_printf(l->w->arena, STR_FMT " above target", STR_ARG(s.metric)).p
+    l->reason = s.replicas > l->current
+                    ? arena_printf(l->w->arena, STR_FMT " above target", STR_ARG(s.metric)).p
                 : s.replicas < l->current ? "All metrics below target"
                                           : "";
     hpa_limit(l->hpa->val, &l->settings, l->memory, l->current, s.replicas, l->now, &limited);
@@ -301,7 +310,8 @@ static void rescale(struct look *l)
     writes_event(l->w, l->hpa->res, l->hpa->val, false, "SuccessfulRescale", "New size: %lld; reason: %s",
                  (long long)l->wanted, l->reason);
     set_condition(l, "AbleToScale", true, "SucceededRescale",
-                  arena_printf(a, "the HPA controller was able to update the target scale to %lld", (long long)l->wanted));
+                  arena_printf(a, "the HPA controller was able to update the target scale to %lld",
+                               (long long)l->wanted));
     set_condition(l, "ScaledToZero", to_zero, to_zero ? "ScaledToZero" : "NotScaledToZero",
                   to_zero ? STR("the HPA controller scaled the workload to zero")
                           : STR("the HPA controller did not scale the workload to zero"));
@@ -323,8 +333,9 @@ static void look_at(struct look *l)
 {
     if (!l->readings->scale) {
         warn(l, "FailedGetScale", l->readings->scale_failed);
-        set_condition(l, "AbleToScale", false, "FailedGetScale",
-                      arena_printf(l->w->arena, UNABLE_TO_GET_SCALE STR_FMT, STR_ARG(l->readings->scale_failed)));
+        set_condition(
+            l, "AbleToScale", false, "FailedGetScale",
+            arena_printf(l->w->arena, UNABLE_TO_GET_SCALE STR_FMT, STR_ARG(l->readings->scale_failed)));
         write_status(l);
         return;
     }
@@ -356,7 +367,8 @@ static struct hpa_memory *memory_of(struct map *all, struct str key)
     return m;
 }
 
-static bool begin(struct look *l, const struct snapshot *world, struct key key, struct wall now, struct writes *w)
+static bool begin(struct look *l, const struct snapshot *world, struct key key, struct wall now,
+                  struct writes *w)
 {
     *l = (struct look){.world = world, .now = now, .w = w, .readings = w->gathered, .reason = ""};
     l->hpa = snapshot_get(world, &resources[RES_HORIZONTALPODAUTOSCALERS], key.ns, key.name);
@@ -383,17 +395,19 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
 }
 
 /* The target would not be scaled. A conflict is looked at anew at once, all else after the usual time. */
-static void refused(const struct snapshot *world, struct key key, const struct write *w, const struct status *s,
-                    struct wall now, struct writes *ret)
+static void refused(const struct snapshot *world, struct key key, const struct write *w,
+                    const struct status *s, struct wall now, struct writes *ret)
 {
     struct look l;
     if (!w->subresource || s->code == 409 || !begin(&l, world, key, now, ret))
         return;
     int64_t wanted = val_int(val_at(w->body, N_spec, N_replicas), 0);
-    writes_event(ret, l.hpa->res, l.hpa->val, true, "FailedRescale", "New size: %lld; reason: %s; error: " STR_FMT,
-                 (long long)wanted, l.memory->reason_text, STR_ARG(s->message));
+    writes_event(ret, l.hpa->res, l.hpa->val, true, "FailedRescale",
+                 "New size: %lld; reason: %s; error: " STR_FMT, (long long)wanted, l.memory->reason_text,
+                 STR_ARG(s->message));
     set_condition(&l, "AbleToScale", false, "FailedUpdateScale",
-                  arena_printf(ret->arena, "the HPA controller was unable to update the target scale: " STR_FMT,
+                  arena_printf(ret->arena,
+                               "the HPA controller was unable to update the target scale: " STR_FMT,
                                STR_ARG(s->message)));
     write_status(&l);
     writes_again(ret, l.settings.period);

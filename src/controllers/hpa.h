@@ -18,7 +18,8 @@ extern const struct controller hpa_controller;
 
 /* ---- readings ---------------------------------------------------------------------------------------- */
 
-/* What was answered for one of spec.metrics: a PodMetricsList, a MetricValueList, an ExternalMetricValueList. */
+/* What was answered for one of spec.metrics: a PodMetricsList, a MetricValueList, an ExternalMetricValueList.
+ */
 struct hpa_reading {
     const struct val *v;
     struct str failed; /* why there is none; empty: there is */

@@ -38,7 +38,8 @@ static const struct resource *find_kind(struct str group, struct str kind)
     const struct resource *found = NULL;
     for (unsigned i = 1; i < n_resources; i++) {
         const struct resource *r = &resources[i];
-        if (str_is(group, r->group) && str_is(kind, r->kind) && (!found || (!has_scale(found) && has_scale(r))))
+        if (str_is(group, r->group) && str_is(kind, r->kind) &&
+            (!found || (!has_scale(found) && has_scale(r))))
             found = r;
     }
     return found;
@@ -62,26 +63,32 @@ static void get_scale(struct gathering *g, struct hpa_readings *ret)
     struct status s;
     status_init(&s, g->arena);
     if (!split_version(version, &group)) {
-        ret->scale_failed = arena_printf(g->arena, "unexpected GroupVersion string: " STR_FMT, STR_ARG(version));
+        ret->scale_failed =
+            arena_printf(g->arena, "unexpected GroupVersion string: " STR_FMT, STR_ARG(version));
         return;
     }
     ret->res = find_kind(group, kind);
     if (!ret->res) {
-        ret->scale_failed = arena_printf(g->arena, "no matches for kind \"" STR_FMT "\" in group \"" STR_FMT "\"",
-                                         STR_ARG(kind), STR_ARG(group));
+        ret->scale_failed =
+            arena_printf(g->arena, "no matches for kind \"" STR_FMT "\" in group \"" STR_FMT "\"",
+                         STR_ARG(kind), STR_ARG(group));
         return;
     }
-    int r = client_get(g->client, CALL(.res = ret->res, .ns = g->ns, .name = val_getstr(ref, N_name), .subresource = "scale"),
-                       g->arena, &ret->scale, &s);
+    int r = client_get(
+        g->client,
+        CALL(.res = ret->res, .ns = g->ns, .name = val_getstr(ref, N_name), .subresource = "scale"), g->arena,
+        &ret->scale, &s);
     if (r) {
         ret->scale = NULL;
-        ret->scale_failed = s.message.n ? s.message : arena_printf(g->arena, "%s", strerror(r < 0 ? -r : EIO));
+        ret->scale_failed =
+            s.message.n ? s.message : arena_printf(g->arena, "%s", strerror(r < 0 ? -r : EIO));
     }
 }
 
 /* ---- metrics of pods --------------------------------------------------------------------------------- */
 
-static struct hpa_reading list(struct gathering *g, const struct call *call, const char *api, const char *absent)
+static struct hpa_reading list(struct gathering *g, const struct call *call, const char *api,
+                               const char *absent)
 {
     const struct val *v = NULL;
     struct status s;
@@ -90,7 +97,8 @@ static struct hpa_reading list(struct gathering *g, const struct call *call, con
     if ((r == 404 || r == 405) && absent && !s.kind.n)
         return failed(arena_printf(g->arena, "unable to fetch metrics from %s metrics API: %s", api, absent));
     if (r)
-        return failed(arena_printf(g->arena, "unable to fetch metrics from %s metrics API: " STR_FMT, api, STR_ARG(s.message)));
+        return failed(arena_printf(g->arena, "unable to fetch metrics from %s metrics API: " STR_FMT, api,
+                                   STR_ARG(s.message)));
     if (!val_len(val_get(v, N_items)))
         return failed(arena_printf(g->arena, "no metrics returned from %s metrics API", api));
     return (struct hpa_reading){.v = v};
@@ -99,8 +107,9 @@ static struct hpa_reading list(struct gathering *g, const struct call *call, con
 static struct hpa_reading ask_resource(struct gathering *g)
 {
     if (!g->asked_pods)
-        g->pods = list(g, CALL(.res = &resources[RES_PODS_METRICS_K8S_IO], .ns = g->ns, .label_selector = g->selector),
-                       "resource", NULL);
+        g->pods = list(
+            g, CALL(.res = &resources[RES_PODS_METRICS_K8S_IO], .ns = g->ns, .label_selector = g->selector),
+            "resource", NULL);
     g->asked_pods = true;
     return g->pods;
 }
@@ -116,25 +125,33 @@ static struct str selector_of(struct gathering *g, const struct val *id)
     return selector_print(g->arena, &s);
 }
 
-static const struct resource *adapter(struct gathering *g, const char *group, const char *version, struct str name,
-                                      unsigned type)
+static const struct resource *adapter(struct gathering *g, const char *group, const char *version,
+                                      struct str name, unsigned type)
 {
     struct resource *r = ARENA_NEW(g->arena, struct resource);
-    *r = (struct resource){.group = group, .version = version, .name = arena_cstr(g->arena, name), .kind = "MetricValueList",
-                           .type = &types[type], .list_type = &types[type], .verbs = VERB_LIST, .namespaced = true};
+    *r = (struct resource){.group = group,
+                           .version = version,
+                           .name = arena_cstr(g->arena, name),
+                           .kind = "MetricValueList",
+                           .type = &types[type],
+                           .list_type = &types[type],
+                           .verbs = VERB_LIST,
+                           .namespaced = true};
     return r;
 }
 
-static struct hpa_reading ask_custom(struct gathering *g, struct str resource, struct str name, const char *metric,
-                                     struct str pods, const struct val *id)
+static struct hpa_reading ask_custom(struct gathering *g, struct str resource, struct str name,
+                                     const char *metric, struct str pods, const struct val *id)
 {
     struct buf query CLEANUP_BUF = BUF_INIT;
     struct str selector = selector_of(g, id);
     if (selector.n)
         query_add(&query, "metricLabelSelector", selector);
-    const struct resource *res = adapter(g, CUSTOM, "v1beta2", resource, T_custom_metrics_v1beta2_MetricValueList);
-    return list(g, CALL(.res = res, .ns = g->ns, .name = name, .subresource = metric, .label_selector = pods,
-                        .query = arena_str(g->arena, buf_str(&query))),
+    const struct resource *res =
+        adapter(g, CUSTOM, "v1beta2", resource, T_custom_metrics_v1beta2_MetricValueList);
+    return list(g,
+                CALL(.res = res, .ns = g->ns, .name = name, .subresource = metric, .label_selector = pods,
+                     .query = arena_str(g->arena, buf_str(&query))),
                 "custom", "no custom metrics API (" CUSTOM ") registered");
 }
 
@@ -155,10 +172,11 @@ static struct hpa_reading ask_object(struct gathering *g, const struct val *sour
         return ask_custom(g, STR("metrics"), str_of(metric), NULL, STR(""), id);
     const struct resource *r = find_kind(group, kind);
     if (!r)
-        return failed(arena_printf(g->arena,
-                                   "unable to fetch metrics from custom metrics API: no matches for kind \"" STR_FMT
-                                   "\" in group \"" STR_FMT "\"",
-                                   STR_ARG(kind), STR_ARG(group)));
+        return failed(
+            arena_printf(g->arena,
+                         "unable to fetch metrics from custom metrics API: no matches for kind \"" STR_FMT
+                         "\" in group \"" STR_FMT "\"",
+                         STR_ARG(kind), STR_ARG(group)));
     struct str resource = arena_printf(g->arena, "%s%s" STR_FMT, r->name, group.n ? "." : "", STR_ARG(group));
     return ask_custom(g, resource, val_getstr(about, N_name), metric, STR(""), id);
 }
@@ -167,9 +185,13 @@ static struct hpa_reading ask_external(struct gathering *g, const struct val *so
 {
     const struct val *id = val_get(source, N_metric);
     struct str name = val_getstr(id, N_name);
-    const struct resource *res = adapter(g, EXTERNAL, "v1beta1", name, T_external_metrics_v1beta1_ExternalMetricValueList);
-    const char *absent = arena_printf(g->arena, "the server could not find the requested resource (get " STR_FMT "." EXTERNAL ")",
-                                      STR_ARG(name)).p;
+    const struct resource *res =
+        adapter(g, EXTERNAL, "v1beta1", name, T_external_metrics_v1beta1_ExternalMetricValueList);
+    const char *absent =
+        arena_printf(g->arena,
+                     "the server could not find the requested resource (get " STR_FMT "." EXTERNAL ")",
+                     STR_ARG(name))
+            .p;
     return list(g, CALL(.res = res, .ns = g->ns, .label_selector = selector_of(g, id)), "external", absent);
 }
 
@@ -189,7 +211,8 @@ static struct hpa_reading ask(struct gathering *g, const struct val *metric)
 
 const void *hpa_gather(struct client *c, const struct snapshot *world, struct key key, struct arena *a)
 {
-    const struct object *hpa = snapshot_get(world, &resources[RES_HORIZONTALPODAUTOSCALERS], key.ns, key.name);
+    const struct object *hpa =
+        snapshot_get(world, &resources[RES_HORIZONTALPODAUTOSCALERS], key.ns, key.name);
     if (!hpa || obj_deleting(hpa->val))
         return NULL;
     struct hpa_readings *ret = ARENA_NEW(a, struct hpa_readings);

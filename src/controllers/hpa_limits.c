@@ -11,21 +11,22 @@ enum {
     DEFAULT_SCALE_UP_LEAST = 4,  /* ... but to four at once */
 };
 
-static const char within_range[] = "DesiredWithinRange", in_range_text[] = "the desired count is within the acceptable range",
-                  scale_up_limit[] = "ScaleUpLimit",
-                  scale_up_text[] = "the desired replica count is increasing faster than the maximum scale rate",
-                  scale_down_limit[] = "ScaleDownLimit",
-                  scale_down_text[] = "the desired replica count is decreasing faster than the maximum scale rate",
-                  too_many[] = "TooManyReplicas",
-                  too_many_text[] = "the desired replica count is more than the maximum replica count",
-                  too_few[] = "TooFewReplicas",
-                  too_few_text[] = "the desired replica count is less than the minimum replica count",
-                  ups_stabilized[] = "ScaleUpStabilized",
-                  ups_stabilized_text[] =
-                      "recent recommendations were lower than current one, applying the lowest recent recommendation",
-                  downs_stabilized[] = "ScaleDownStabilized",
-                  downs_stabilized_text[] =
-                      "recent recommendations were higher than current one, applying the highest recent recommendation";
+static const char
+    within_range[] = "DesiredWithinRange",
+    in_range_text[] = "the desired count is within the acceptable range", scale_up_limit[] = "ScaleUpLimit",
+    scale_up_text[] = "the desired replica count is increasing faster than the maximum scale rate",
+    scale_down_limit[] = "ScaleDownLimit",
+    scale_down_text[] = "the desired replica count is decreasing faster than the maximum scale rate",
+    too_many[] = "TooManyReplicas",
+    too_many_text[] = "the desired replica count is more than the maximum replica count",
+    too_few[] = "TooFewReplicas",
+    too_few_text[] = "the desired replica count is less than the minimum replica count",
+    ups_stabilized[] = "ScaleUpStabilized",
+    ups_stabilized_text[] =
+        "recent recommendations were lower than current one, applying the lowest recent recommendation",
+    downs_stabilized[] = "ScaleDownStabilized",
+    downs_stabilized_text[] =
+        "recent recommendations were higher than current one, applying the highest recent recommendation";
 
 /* ---- memory ------------------------------------------------------------------------------------------ */
 
@@ -117,8 +118,12 @@ static void limit_plain(const struct val *hpa, const struct hpa_settings *s, str
         *ret = (struct hpa_limited){min, ret->able_reason, ret->able_message, true, too_few, too_few_text};
     } else if (calm > MIN(max, fastest)) {
         bool rate = max > fastest;
-        *ret = (struct hpa_limited){MIN(max, fastest), ret->able_reason, ret->able_message, true,
-                                    rate ? scale_up_limit : too_many, rate ? scale_up_text : too_many_text};
+        *ret = (struct hpa_limited){MIN(max, fastest),
+                                    ret->able_reason,
+                                    ret->able_message,
+                                    true,
+                                    rate ? scale_up_limit : too_many,
+                                    rate ? scale_up_text : too_many_text};
     }
 }
 
@@ -130,8 +135,8 @@ static int64_t window_of(const struct val *rules, int64_t absent)
     return v ? SECONDS(val_int(v, 0)) : absent;
 }
 
-static int64_t stabilized(const struct val *hpa, const struct hpa_settings *s, struct hpa_memory *m, int64_t current,
-                          int64_t wanted, struct wall now)
+static int64_t stabilized(const struct val *hpa, const struct hpa_settings *s, struct hpa_memory *m,
+                          int64_t current, int64_t wanted, struct wall now)
 {
     int64_t up_window = window_of(rules_of(hpa, N_scaleUp), 0),
             down_window = window_of(rules_of(hpa, N_scaleDown), s->downscale_window);
@@ -157,9 +162,11 @@ static int64_t changed_within(const struct hpa_marks *m, int64_t seconds, struct
 }
 
 /* Where one policy ends, counted from the size at the beginning of its period. */
-static int64_t policy_end(const struct val *policy, const struct hpa_memory *m, int64_t current, bool up, struct wall now)
+static int64_t policy_end(const struct val *policy, const struct hpa_memory *m, int64_t current, bool up,
+                          struct wall now)
 {
-    int64_t seconds = val_int(val_get(policy, N_periodSeconds), 0), value = val_int(val_get(policy, N_value), 0);
+    int64_t seconds = val_int(val_get(policy, N_periodSeconds), 0),
+            value = val_int(val_get(policy, N_value), 0);
     int64_t from = current - changed_within(&m->ups, seconds, now) + changed_within(&m->downs, seconds, now);
     if (str_is(val_getstr(policy, N_type), "Pods"))
         return up ? from + value : from - value;
@@ -167,7 +174,8 @@ static int64_t policy_end(const struct val *policy, const struct hpa_memory *m, 
     return up ? (int64_t)ceil((double)from * (1 + share)) : (int64_t)((double)from * (1 - share));
 }
 
-static int64_t rate_limit(const struct val *hpa, const struct hpa_memory *m, int64_t current, bool up, struct wall now)
+static int64_t rate_limit(const struct val *hpa, const struct hpa_memory *m, int64_t current, bool up,
+                          struct wall now)
 {
     const struct val *rules = rules_of(hpa, up ? N_scaleUp : N_scaleDown);
     struct str select = val_getstr(rules, N_selectPolicy);
@@ -182,8 +190,8 @@ static int64_t rate_limit(const struct val *hpa, const struct hpa_memory *m, int
     return up ? MAX(limit, current) : MIN(limit, current);
 }
 
-static void limit_by_rules(const struct val *hpa, const struct hpa_settings *s, struct hpa_memory *m, int64_t current,
-                           int64_t wanted, struct wall now, struct hpa_limited *ret)
+static void limit_by_rules(const struct val *hpa, const struct hpa_settings *s, struct hpa_memory *m,
+                           int64_t current, int64_t wanted, struct wall now, struct hpa_limited *ret)
 {
     int64_t min = hpa_min_replicas(hpa), max = val_int(val_at(hpa, N_spec, N_maxReplicas), 0);
     int64_t calm = stabilized(hpa, s, m, current, wanted, now);
@@ -197,12 +205,20 @@ static void limit_by_rules(const struct val *hpa, const struct hpa_settings *s, 
     int64_t rate = rate_limit(hpa, m, current, calm > current, now);
     if (calm > current && calm > MIN(max, rate)) {
         bool by_rate = max > rate;
-        *ret = (struct hpa_limited){MIN(max, rate), ret->able_reason, ret->able_message, true,
-                                    by_rate ? scale_up_limit : too_many, by_rate ? scale_up_text : too_many_text};
+        *ret = (struct hpa_limited){MIN(max, rate),
+                                    ret->able_reason,
+                                    ret->able_message,
+                                    true,
+                                    by_rate ? scale_up_limit : too_many,
+                                    by_rate ? scale_up_text : too_many_text};
     } else if (calm < current && calm < MAX(min, rate)) {
         bool by_rate = min < rate;
-        *ret = (struct hpa_limited){MAX(min, rate), ret->able_reason, ret->able_message, true,
-                                    by_rate ? scale_down_limit : too_few, by_rate ? scale_down_text : too_few_text};
+        *ret = (struct hpa_limited){MAX(min, rate),
+                                    ret->able_reason,
+                                    ret->able_message,
+                                    true,
+                                    by_rate ? scale_down_limit : too_few,
+                                    by_rate ? scale_down_text : too_few_text};
     }
 }
 

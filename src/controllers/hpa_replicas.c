@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one metric proposes. Pods that have no metric, and pods that are not ready yet, are first left out; when what
- * remains asks for a change, they are counted in the way that makes the change smaller (KEP-117 and the documentation,
- * "Algorithm details"). All pure.
+ * What one metric proposes. Pods that have no metric, and pods that are not ready yet, are first left out;
+ * when what remains asks for a change, they are counted in the way that makes the change smaller (KEP-117 and
+ * the documentation, "Algorithm details"). All pure.
  */
 #include "controllers/hpa.h"
 
@@ -111,7 +111,8 @@ static size_t count(const struct samples *s, enum group g)
 
 /* ---- reading the answers ----------------------------------------------------------------------------- */
 
-static bool container_value(const struct val *containers, struct str resource, struct str container, int64_t *ret)
+static bool container_value(const struct val *containers, struct str resource, struct str container,
+                            int64_t *ret)
 {
     VAL_EACH (containers, c) {
         const struct val *v = val_key(val_get(c, N_usage), resource);
@@ -159,8 +160,8 @@ static struct str described_pod(const struct val *item, bool of_resource)
     return of_resource ? obj_name(item) : val_str(val_at(item, N_describedObject, N_name));
 }
 
-static void take_samples(const struct hpa_view *x, const struct val *list, struct str resource, struct str container,
-                         struct samples *ret)
+static void take_samples(const struct hpa_view *x, const struct val *list, struct str resource,
+                         struct str container, struct samples *ret)
 {
     struct map by_name = MAP_INIT;
     *ret = (struct samples){ARENA_ARRAY(x->arena, struct sample, x->pods->n), x->pods->n};
@@ -184,14 +185,16 @@ static bool has_pod_level(const struct val *pod)
     return val_len(val_at(pod, N_spec, N_resources, N_requests)) > 0;
 }
 
-static bool pod_level_request(const struct hpa_view *x, struct sample *s, struct str resource, struct str *why)
+static bool pod_level_request(const struct hpa_view *x, struct sample *s, struct str resource,
+                              struct str *why)
 {
-    const struct val *spec = val_get(s->pod, N_spec), *own = val_key(val_at(spec, N_resources, N_requests), resource),
+    const struct val *spec = val_get(s->pod, N_spec),
+                     *own = val_key(val_at(spec, N_resources, N_requests), resource),
                      *q = own ? own : val_key(pod_resources_sum(x->arena, spec, N_requests), resource);
     s->request = milli_of(q) + milli_of(val_key(val_get(spec, N_overhead), resource));
     if (!q)
-        *why = arena_printf(x->arena, "missing pod-level request for " STR_FMT " in Pod " STR_FMT, STR_ARG(resource),
-                            STR_ARG(obj_name(s->pod)));
+        *why = arena_printf(x->arena, "missing pod-level request for " STR_FMT " in Pod " STR_FMT,
+                            STR_ARG(resource), STR_ARG(obj_name(s->pod)));
     return q != NULL;
 }
 
@@ -200,14 +203,15 @@ static bool add_request(const struct hpa_view *x, struct sample *s, const struct
 {
     const struct val *q = val_key(val_at(c, N_resources, N_requests), resource);
     if (!q)
-        *why = arena_printf(x->arena, "missing request for " STR_FMT " in container " STR_FMT " of Pod " STR_FMT,
-                            STR_ARG(resource), STR_ARG(val_getstr(c, N_name)), STR_ARG(obj_name(s->pod)));
+        *why =
+            arena_printf(x->arena, "missing request for " STR_FMT " in container " STR_FMT " of Pod " STR_FMT,
+                         STR_ARG(resource), STR_ARG(val_getstr(c, N_name)), STR_ARG(obj_name(s->pod)));
     s->request += milli_of(q);
     return q != NULL;
 }
 
-static bool containers_request(const struct hpa_view *x, struct sample *s, struct str resource, struct str container,
-                               struct str *why)
+static bool containers_request(const struct hpa_view *x, struct sample *s, struct str resource,
+                               struct str container, struct str *why)
 {
     static const name_id lists[] = {N_containers, N_initContainers};
     bool found = !container.n;
@@ -226,8 +230,8 @@ static bool containers_request(const struct hpa_view *x, struct sample *s, struc
     return found;
 }
 
-static bool take_requests(const struct hpa_view *x, struct samples *s, struct str resource, struct str container,
-                          struct str *why)
+static bool take_requests(const struct hpa_view *x, struct samples *s, struct str resource,
+                          struct str container, struct str *why)
 {
     for (size_t i = 0; i < s->n; i++) {
         struct sample *one = &s->items[i];
@@ -296,8 +300,8 @@ static bool turns(double from, double to)
 }
 
 /* *ret_ratio: what was measured; the number of pods for it, or -1 with *why. */
-static int64_t replicas_for(const struct hpa_view *x, struct samples *s, const struct aim *aim, struct ratio *ret_ratio,
-                            struct str *why)
+static int64_t replicas_for(const struct hpa_view *x, struct samples *s, const struct aim *aim,
+                            struct ratio *ret_ratio, struct str *why)
 {
     struct ratio now, again;
     int64_t current = x->spec_replicas;
@@ -332,8 +336,8 @@ static void set_milli(struct arena *a, struct val *current, name_id name, int64_
 }
 
 /* A MetricStatus with its member of that name; *ret_current is where the value goes. */
-static struct val *make_status(struct arena *a, const struct val *metric, name_id member, const name_id *shared,
-                               struct val **ret_current)
+static struct val *make_status(struct arena *a, const struct val *metric, name_id member,
+                               const name_id *shared, struct val **ret_current)
 {
     struct val *v = val_new(a, VAL_OBJ);
     val_set_ref(a, v, N_type, val_get(metric, N_type));
@@ -346,14 +350,14 @@ static struct val *make_status(struct arena *a, const struct val *metric, name_i
 
 /* ---- Resource, ContainerResource --------------------------------------------------------------------- */
 
-static bool resource_failed(const struct hpa_view *x, struct hpa_proposal *p, bool of_container, const char *what,
-                            struct str name, struct str container, struct str why)
+static bool resource_failed(const struct hpa_view *x, struct hpa_proposal *p, bool of_container,
+                            const char *what, struct str name, struct str container, struct str why)
 {
     fail(x, p, of_container ? "FailedGetContainerResourceMetric" : "FailedGetResourceMetric",
          arena_printf(x->arena, "failed to get " STR_FMT " %s: " STR_FMT, STR_ARG(name), what, STR_ARG(why)));
     p->failed_first = arena_printf(x->arena, "failed to get " STR_FMT " %s metric value: " STR_FMT,
-                                   STR_ARG(of_container ? container : name), of_container ? "container" : "resource",
-                                   STR_ARG(p->failed));
+                                   STR_ARG(of_container ? container : name),
+                                   of_container ? "container" : "resource", STR_ARG(p->failed));
     return false;
 }
 
@@ -362,7 +366,8 @@ static bool propose_resource(const struct hpa_view *x, const struct val *metric,
 {
     static const name_id shared[] = {N_name, 0}, shared_container[] = {N_name, N_container, 0};
     const struct val *source = val_get(metric, member), *target = val_get(source, N_target),
-                     *average = val_get(target, N_averageValue), *percent = val_get(target, N_averageUtilization);
+                     *average = val_get(target, N_averageValue),
+                     *percent = val_get(target, N_averageUtilization);
     bool of_container = member == N_containerResource;
     struct str name = val_getstr(source, N_name), container = val_getstr(source, N_container), why = STR_NULL;
     const char *what = average ? "usage" : "utilization";
@@ -371,12 +376,14 @@ static bool propose_resource(const struct hpa_view *x, const struct val *metric,
     struct ratio ratio;
     struct val *current;
     if (!average && !percent)
-        return resource_failed(x, p, of_container, "usage", name, container,
-                               STR("invalid resource metric source: neither an average utilization target nor an "
-                                   "average value (usage) target was set"));
+        return resource_failed(
+            x, p, of_container, "usage", name, container,
+            STR("invalid resource metric source: neither an average utilization target nor an "
+                "average value (usage) target was set"));
     if (r->failed.n)
         return resource_failed(x, p, of_container, what, name, container,
-                               arena_printf(x->arena, "unable to get metrics for resource " STR_FMT ": " STR_FMT,
+                               arena_printf(x->arena,
+                                            "unable to get metrics for resource " STR_FMT ": " STR_FMT,
                                             STR_ARG(name), STR_ARG(r->failed)));
     if (!x->pods->n)
         return resource_failed(x, p, of_container, what, name, container,
@@ -388,8 +395,8 @@ static bool propose_resource(const struct hpa_view *x, const struct val *metric,
     if (p->replicas < 0)
         return resource_failed(x, p, of_container, what, name, container, why);
     p->metric = average ? arena_printf(x->arena, STR_FMT " resource", STR_ARG(name))
-                        : arena_printf(x->arena, STR_FMT "%s resource utilization (percentage of request)", STR_ARG(name),
-                                       of_container ? " container" : "");
+                        : arena_printf(x->arena, STR_FMT "%s resource utilization (percentage of request)",
+                                       STR_ARG(name), of_container ? " container" : "");
     p->status = make_status(x->arena, metric, member, of_container ? shared_container : shared, &current);
     if (!average)
         val_set_int(x->arena, current, N_averageUtilization, ratio.percent);
@@ -410,7 +417,8 @@ static bool propose_pods(const struct hpa_view *x, const struct val *metric, con
     struct ratio ratio;
     struct val *current;
     if (r->failed.n)
-        why = arena_printf(x->arena, "unable to get metric " STR_FMT ": " STR_FMT, STR_ARG(name), STR_ARG(r->failed));
+        why = arena_printf(x->arena, "unable to get metric " STR_FMT ": " STR_FMT, STR_ARG(name),
+                           STR_ARG(r->failed));
     else if (!x->pods->n)
         why = STR("no pods returned by selector while calculating replica count");
     else
@@ -498,7 +506,8 @@ struct outside {
     const char *first;
 };
 
-static bool outside_failed(const struct hpa_view *x, const struct outside *o, struct hpa_proposal *p, struct str why)
+static bool outside_failed(const struct hpa_view *x, const struct outside *o, struct hpa_proposal *p,
+                           struct str why)
 {
     fail(x, p, o->reason, why);
     p->failed_first = arena_printf(x->arena, "%s" STR_FMT STR_FMT, o->first, STR_ARG(o->wrap), STR_ARG(why));
@@ -513,13 +522,15 @@ static bool propose_outside(const struct hpa_view *x, const struct val *metric, 
     int64_t wanted = milli_of(val_get(target, average ? N_averageValue : N_value));
     struct val *current;
     if (r->failed.n)
-        return outside_failed(x, o, p, arena_printf(a, STR_FMT ": " STR_FMT, STR_ARG(o->cannot), STR_ARG(r->failed)));
+        return outside_failed(x, o, p,
+                              arena_printf(a, STR_FMT ": " STR_FMT, STR_ARG(o->cannot), STR_ARG(r->failed)));
     double usage = usage_of_items(r->v);
     p->replicas = average ? replicas_for_average(x, usage, wanted) : replicas_for_value(x, usage, wanted);
     if (p->replicas < 0)
-        return outside_failed(x, o, p,
-                              STR("unable to calculate ready pods: no pods returned by selector while calculating "
-                                  "replica count"));
+        return outside_failed(
+            x, o, p,
+            STR("unable to calculate ready pods: no pods returned by selector while calculating "
+                "replica count"));
     p->metric = average ? o->name_of_average : o->name_of_value;
     p->status = make_status(a, metric, o->member, o->shared, &current);
     if (average)
@@ -536,22 +547,27 @@ static bool propose_object(const struct hpa_view *x, const struct val *metric, c
     struct arena *a = x->arena;
     const struct val *source = val_get(metric, N_object), *target = val_get(source, N_target),
                      *about = val_get(source, N_describedObject), *id = val_get(source, N_metric);
-    struct str name = val_getstr(id, N_name), kind = val_getstr(about, N_kind), type = val_getstr(target, N_type);
+    struct str name = val_getstr(id, N_name), kind = val_getstr(about, N_kind),
+               type = val_getstr(target, N_type);
     bool value = str_is(type, "Value") && val_get(target, N_value),
          average = str_is(type, "AverageValue") && val_get(target, N_averageValue);
-    struct outside o = {.member = N_object, .shared = shared, .reason = "FailedGetObjectMetric",
+    struct outside o = {.member = N_object,
+                        .shared = shared,
+                        .reason = "FailedGetObjectMetric",
                         .first = "failed to get object metric value: "};
-    o.cannot = arena_printf(a, "unable to get metric " STR_FMT " on " STR_FMT " " STR_FMT "/" STR_FMT, STR_ARG(name),
-                            STR_ARG(kind), STR_ARG(obj_namespace(x->hpa)), STR_ARG(val_getstr(about, N_name)));
+    o.cannot =
+        arena_printf(a, "unable to get metric " STR_FMT " on " STR_FMT " " STR_FMT "/" STR_FMT, STR_ARG(name),
+                     STR_ARG(kind), STR_ARG(obj_namespace(x->hpa)), STR_ARG(val_getstr(about, N_name)));
     o.name_of_value = arena_printf(a, STR_FMT " metric " STR_FMT, STR_ARG(kind), STR_ARG(name));
     o.name_of_average = arena_printf(a, "external metric " STR_FMT "(" STR_FMT ")", STR_ARG(name),
                                      STR_ARG(selector_text(a, val_get(id, N_selector))));
     if (average)
         o.wrap = arena_printf(a, "failed to get " STR_FMT " object metric: ", STR_ARG(name));
     if (!value && !average)
-        return outside_failed(x, &o, p,
-                              STR("invalid object metric source: neither a value target nor an average value target "
-                                  "was set"));
+        return outside_failed(
+            x, &o, p,
+            STR("invalid object metric source: neither a value target nor an average value target "
+                "was set"));
     return propose_outside(x, metric, r, &o, average, p);
 }
 
@@ -570,12 +586,15 @@ static bool propose_external(const struct hpa_view *x, const struct val *metric,
                             STR_ARG(obj_namespace(x->hpa)), STR_ARG(name), STR_ARG(selector));
     o.name_of_value = o.name_of_average =
         arena_printf(a, "external metric " STR_FMT "(" STR_FMT ")", STR_ARG(name), STR_ARG(selector));
-    o.wrap = arena_printf(a, average ? "failed to get " STR_FMT " external metric: " : "failed to get external metric " STR_FMT ": ",
+    o.wrap = arena_printf(a,
+                          average ? "failed to get " STR_FMT " external metric: "
+                                  : "failed to get external metric " STR_FMT ": ",
                           STR_ARG(name));
     if (!average && !val_get(target, N_value))
-        return outside_failed(x, &o, p,
-                              STR("invalid external metric source: neither a value target nor an average value target "
-                                  "was set"));
+        return outside_failed(
+            x, &o, p,
+            STR("invalid external metric source: neither a value target nor an average value target "
+                "was set"));
     return propose_outside(x, metric, r, &o, average, p);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ResourceQuotas: counts anew what a namespace uses. Admission charges what comes (and knows nothing of what goes), so
- * this looks when something goes, gets smaller or changes its scope, and at everything every few minutes.
+ * ResourceQuotas: counts anew what a namespace uses. Admission charges what comes (and knows nothing of what
+ * goes), so this looks when something goes, gets smaller or changes its scope, and at everything every few
+ * minutes.
  */
 #include "controllers/quota.h"
 
@@ -112,7 +113,8 @@ static void write_status(struct counting *c)
     writes_update_status(c->w, c->quota->res, v);
 }
 
-static void look_at(const struct snapshot *world, const struct object *quota, struct wall now, struct writes *w)
+static void look_at(const struct snapshot *world, const struct object *quota, struct wall now,
+                    struct writes *w)
 {
     struct counting c = {.world = world, .quota = quota, .now = now, .w = w};
     count_all(&c);
@@ -166,7 +168,8 @@ struct memory {
     struct tree *quotas;
 };
 
-static void note_quota(struct memory *m, const struct object *old, const struct object *now, key_sink *sink, void *arg)
+static void note_quota(struct memory *m, const struct object *old, const struct object *now, key_sink *sink,
+                       void *arg)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     const struct object *o = now ? now : old;
@@ -176,7 +179,8 @@ static void note_quota(struct memory *m, const struct object *old, const struct 
         sink(arg, (struct key){o->namespace_, o->name});
 }
 
-static void changed(void *state, const struct object *old, const struct object *new_, key_sink *sink, void *arg)
+static void changed(void *state, const struct object *old, const struct object *new_, key_sink *sink,
+                    void *arg)
 {
     struct memory *m = state;
     const struct resource *res = (new_ ? new_ : old)->res;

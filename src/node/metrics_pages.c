@@ -168,8 +168,8 @@ static const struct cadvisor_family {
     {"container_processes", "gauge", "Number of processes running inside the container.", F(pids), PLAIN, ""},
     {"container_fs_reads_bytes_total", "counter", "Cumulative count of bytes read", F(io_read), PLAIN, ""},
     {"container_fs_writes_bytes_total", "counter", "Cumulative count of bytes written", F(io_written), PLAIN, ""},
-    {"container_pressure_cpu_waiting_seconds_total", "counter", "Total time duration tasks in the container have waited due to CPU congestion.",
-     F(cpu_pressure.some.total), PLAIN, NULL},
+    {"container_pressure_cpu_waiting_seconds_total", "counter",
+     "Total time duration tasks in the container have waited due to CPU congestion.", F(cpu_pressure.some.total), PLAIN, NULL},
     {"container_pressure_memory_waiting_seconds_total", "counter",
      "Total time duration tasks in the container have waited due to memory congestion.", F(memory_pressure.some.total), PLAIN, NULL},
     {"container_pressure_io_waiting_seconds_total", "counter",
@@ -332,7 +332,8 @@ static void put_pod_counts(struct kubelet *k, struct buf *b)
         for (size_t i = 0; w->state && i < w->state->n_containers; i++)
             containers[w->state->containers[i].state]++;
     }
-    metric_head(b, "kubelet_active_pods", "gauge", "The number of pods the kubelet considers active and which are being considered when admitting new pods.");
+    metric_head(b, "kubelet_active_pods", "gauge",
+                "The number of pods the kubelet considers active and which are being considered when admitting new pods.");
     buf_printf(b, "kubelet_active_pods{static=\"\"} %u\nkubelet_active_pods{static=\"true\"} %u\n", active[0], active[1]);
     metric_head(b, "kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox");
     buf_printf(b, "kubelet_running_pods %u\n", running);

@@ -43,7 +43,7 @@ void amounts_add_all(struct arena *a, struct amounts *to, const struct amounts *
 
 void amounts_add_list(struct arena *a, struct amounts *to, const struct val *list)
 {
-    VAL_EACH_ENTRY(list, k, v)
+    VAL_EACH_ENTRY (list, k, v)
         amounts_add(a, to, val_str(k), quantity_or_zero(val_str(v)));
 }
 
@@ -71,7 +71,7 @@ static bool of_whole_pod(struct str name)
 
 static bool any_of_whole_pod(const struct val *list)
 {
-    VAL_EACH_ENTRY(list, k, v)
+    VAL_EACH_ENTRY (list, k, v)
         if (v && of_whole_pod(val_str(k)))
             return true;
     return false;
@@ -85,7 +85,7 @@ bool pod_level_resources(const struct val *spec)
 
 static const struct val *status_of(const struct val *statuses, struct str name)
 {
-    VAL_EACH(statuses, s)
+    VAL_EACH (statuses, s)
         if (str_eq(val_getstr(s, N_name), name))
             return s;
     return NULL;
@@ -115,14 +115,15 @@ static void container_amounts(struct arena *a, const struct val *pod, const stru
     raise_to(a, ret, &given);
 }
 
-static void sum(struct arena *a, const struct val *spec, const struct val *pod, name_id which, struct amounts *ret)
+static void sum(struct arena *a, const struct val *spec, const struct val *pod, name_id which,
+                struct amounts *ret)
 {
     struct amounts all = {.n = 0}, most = {.n = 0}, sidecars = {.n = 0}, one;
-    VAL_EACH(val_get(spec, N_containers), c) {
+    VAL_EACH (val_get(spec, N_containers), c) {
         container_amounts(a, pod, c, N_containerStatuses, which, &one);
         amounts_add_all(a, &all, &one);
     }
-    VAL_EACH(val_get(spec, N_initContainers), c) {
+    VAL_EACH (val_get(spec, N_initContainers), c) {
         struct amounts now = {.n = 0};
         container_amounts(a, is_sidecar(c) ? pod : NULL, c, N_initContainerStatuses, which, &one);
         amounts_add_all(a, &now, &sidecars);
@@ -134,7 +135,7 @@ static void sum(struct arena *a, const struct val *spec, const struct val *pod, 
         }
     }
     raise_to(a, &all, &most);
-    VAL_EACH_ENTRY(val_at(spec, N_resources, which), k, v)
+    VAL_EACH_ENTRY (val_at(spec, N_resources, which), k, v)
         if (of_whole_pod(val_str(k)))
             *make(a, &all, val_str(k)) = quantity_or_zero(val_str(v));
     *ret = all;
@@ -149,7 +150,7 @@ void pod_amounts_held(struct arena *a, const struct val *pod, name_id which, str
 {
     const struct val *spec = val_get(pod, N_spec);
     sum(a, spec, pod, which, ret);
-    VAL_EACH_ENTRY(val_get(spec, N_overhead), k, v) {
+    VAL_EACH_ENTRY (val_get(spec, N_overhead), k, v) {
         const struct quantity *q = amounts_find(ret, val_str(k));
         if (which == N_requests || (q && !quantity_is_zero(*q)))
             amounts_add(a, ret, val_str(k), quantity_or_zero(val_str(v)));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Amounts of resources, summed up: what pods and claims ask for, as LimitRange and ResourceQuota count it. Pure. */
+/* Amounts of resources, summed up: what pods and claims ask for, as LimitRange and ResourceQuota count it.
+ * Pure. */
 #pragma once
 
 #include "base/arena.h"
@@ -11,7 +12,7 @@ struct amounts {
     struct amount {
         struct str name;
         struct quantity q;
-    } *items;
+    } * items;
     size_t n, cap;
 };
 
@@ -23,7 +24,8 @@ void amounts_add_list(struct arena *a, struct amounts *to, const struct val *lis
 /* What a pod asks for: containers together, or the largest init container when that is more, sidecars
  * throughout (KEP-753), or what is said for the pod as a whole (KEP-2837). which: N_requests or N_limits. */
 void pod_amounts(struct arena *a, const struct val *spec, name_id which, struct amounts *ret);
-/* The same with the overhead of the sandbox, and with what containers hold while a resize is on its way (KEP-1287). */
+/* The same with the overhead of the sandbox, and with what containers hold while a resize is on its way
+ * (KEP-1287). */
 void pod_amounts_held(struct arena *a, const struct val *pod, name_id which, struct amounts *ret);
 /* Are there requests or limits for the pod as a whole? */
 bool pod_level_resources(const struct val *spec);

@@ -18,7 +18,8 @@ static struct quantity units(int64_t n)
 
 bool quota_ignores(const struct resource *res)
 {
-    return !res->namespaced || !res->stored || res->index == RES_EVENTS || res->index == RES_EVENTS_EVENTS_K8S_IO;
+    return !res->namespaced || !res->stored || res->index == RES_EVENTS ||
+           res->index == RES_EVENTS_EVENTS_K8S_IO;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------- */
@@ -37,9 +38,9 @@ static const struct {
     {RES_PERSISTENTVOLUMECLAIMS, "persistentvolumeclaims"},
 };
 
-static const char *const pod_names[] = {"cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory",
-                                        "requests.ephemeral-storage", "limits.cpu", "limits.memory",
-                                        "limits.ephemeral-storage"};
+static const char *const pod_names[] = {"cpu",          "memory",          "ephemeral-storage",
+                                        "requests.cpu", "requests.memory", "requests.ephemeral-storage",
+                                        "limits.cpu",   "limits.memory",   "limits.ephemeral-storage"};
 
 static bool is_count(const struct resource *res, struct str name)
 {
@@ -114,7 +115,8 @@ static void use_pod(struct arena *a, const struct val *pod, struct amounts *u)
     pod_amounts_held(a, pod, N_requests, &requests);
     pod_amounts_held(a, pod, N_limits, &limits);
     for (size_t i = 0; i < ARRAY_SIZE(basic); i++) {
-        const struct quantity *q = amounts_find(&requests, str_of(basic[i])), *l = amounts_find(&limits, str_of(basic[i]));
+        const struct quantity *q = amounts_find(&requests, str_of(basic[i])),
+                              *l = amounts_find(&limits, str_of(basic[i]));
         if (q) {
             amounts_add(a, u, str_of(basic[i]), *q);
             amounts_add(a, u, arena_printf(a, "requests.%s", basic[i]), *q);
@@ -137,7 +139,7 @@ static void use_pod(struct arena *a, const struct val *pod, struct amounts *u)
 static int64_t fixed_node_ports(const struct val *ports)
 {
     int64_t n = 0;
-    VAL_EACH(ports, p)
+    VAL_EACH (ports, p)
         n += val_int(val_get(p, N_nodePort), 0) != 0;
     return n;
 }
@@ -179,7 +181,8 @@ static void use_claim(struct arena *a, const struct val *claim, struct amounts *
     if (quantity_cmp(has, q) > 0)
         q = has;
     if (class.n)
-        amounts_add(a, u, arena_printf(a, STR_FMT STORAGE_CLASS "persistentvolumeclaims", STR_ARG(class)), units(1));
+        amounts_add(a, u, arena_printf(a, STR_FMT STORAGE_CLASS "persistentvolumeclaims", STR_ARG(class)),
+                    units(1));
     if (!asked)
         return;
     amounts_add(a, u, STR("requests.storage"), q);
@@ -203,12 +206,12 @@ static struct str device_class(struct arena *a, const struct val *request)
 /* Of alternatives, the dearest of each class. */
 static void use_devices(struct arena *a, const struct val *claim, struct amounts *u)
 {
-    VAL_EACH(val_at(claim, N_spec, N_devices, N_requests), r) {
+    VAL_EACH (val_at(claim, N_spec, N_devices, N_requests), r) {
         struct amounts most = {.n = 0};
         const struct val *exactly = val_get(r, N_exactly);
         if (exactly)
             amounts_add(a, u, device_class(a, exactly), units(devices_of(exactly)));
-        VAL_EACH(val_get(r, N_firstAvailable), one) {
+        VAL_EACH (val_get(r, N_firstAvailable), one) {
             struct str name = device_class(a, one);
             struct quantity q = units(devices_of(one)), *has = amounts_find(&most, name);
             if (!has)
@@ -225,7 +228,8 @@ void quota_usage(struct arena *a, const struct resource *res, const struct val *
 {
     bool over = res->index == RES_PODS && pod_is_over(v, now);
     *ret = (struct amounts){.n = 0};
-    amounts_add(a, ret, arena_printf(a, "count/%s%s%s", res->name, res->group[0] ? "." : "", res->group), units(1));
+    amounts_add(a, ret, arena_printf(a, "count/%s%s%s", res->name, res->group[0] ? "." : "", res->group),
+                units(1));
     for (size_t i = 0; i < ARRAY_SIZE(old_names) && !over; i++)
         if (old_names[i].res == res->index)
             amounts_add(a, ret, str_of(old_names[i].name), units(1));
@@ -243,7 +247,7 @@ void quota_usage(struct arena *a, const struct resource *res, const struct val *
 
 static bool in_set(const struct val *list, struct str s)
 {
-    VAL_EACH(list, i)
+    VAL_EACH (list, i)
         if (str_eq(val_str(i), s))
             return true;
     return false;
@@ -269,10 +273,10 @@ static bool has_cross_affinity(const struct val *spec)
     static const name_id kinds[] = {N_podAffinity, N_podAntiAffinity};
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         const struct val *k = val_at(spec, N_affinity, kinds[i]);
-        VAL_EACH(val_get(k, N_requiredDuringSchedulingIgnoredDuringExecution), t)
+        VAL_EACH (val_get(k, N_requiredDuringSchedulingIgnoredDuringExecution), t)
             if (reaches_out(t))
                 return true;
-        VAL_EACH(val_get(k, N_preferredDuringSchedulingIgnoredDuringExecution), t)
+        VAL_EACH (val_get(k, N_preferredDuringSchedulingIgnoredDuringExecution), t)
             if (reaches_out(val_get(t, N_podAffinityTerm)))
                 return true;
     }
@@ -329,10 +333,10 @@ static bool in_scope(const struct resource *res, const struct val *v, struct str
 
 bool quota_takes(const struct val *quota, const struct resource *res, const struct val *v)
 {
-    VAL_EACH(val_at(quota, N_spec, N_scopes), s)
+    VAL_EACH (val_at(quota, N_spec, N_scopes), s)
         if (!in_scope(res, v, val_str(s), STR("Exists"), NULL))
             return false;
-    VAL_EACH(val_at(quota, N_spec, N_scopeSelector, N_matchExpressions), e)
+    VAL_EACH (val_at(quota, N_spec, N_scopeSelector, N_matchExpressions), e)
         if (!in_scope(res, v, val_getstr(e, N_scopeName), val_getstr(e, N_operator), val_get(e, N_values)))
             return false;
     return true;
@@ -353,7 +357,8 @@ static bool claim_status_counts(const struct val *old, const struct val *v)
     return differ(old, v, allocated) || differ(old, v, current) || differ(old, v, target);
 }
 
-bool quota_watches_update(const struct resource *res, const char *sub, const struct val *old, const struct val *v)
+bool quota_watches_update(const struct resource *res, const char *sub, const struct val *old,
+                          const struct val *v)
 {
     switch (res->index) {
     case RES_PODS:

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prometheus' text exposition format 0.0.4: reading it, sample by sample, as kubelets' /metrics pages are written. */
+/* Prometheus' text exposition format 0.0.4: reading it, sample by sample, as kubelets' /metrics pages are
+ * written. */
 #pragma once
 
 #include "base/arena.h"
@@ -13,7 +14,8 @@ struct prom_sample {
 
 /* The next sample; comments and lines that are none are passed over. False at the end of the text. */
 bool prom_next(struct str *rest, struct prom_sample *ret);
-/* The value of a label, unescaped (in the arena when that changes it); .p NULL when there is none of that name. */
+/* The value of a label, unescaped (in the arena when that changes it); .p NULL when there is none of that
+ * name. */
 struct str prom_label(const struct prom_sample *s, const char *name, struct arena *a);
 
 /* Writing: a label's value with its escapes. */

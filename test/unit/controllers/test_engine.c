@@ -94,12 +94,15 @@ static bool wait_for_secrets(struct fixture *t, size_t n)
 }
 
 /* A controller that asks somebody first: what it was told, and the world after that, are what it decides by. */
+static unsigned asked;
+
 static const void *ask_around(struct client *c, const struct snapshot *world, struct key key, struct arena *a)
 {
     int *told = ARENA_NEW(a, int);
     if (!snapshot_get(world, &resources[RES_CONFIGMAPS], key.ns, key.name))
         return NULL;
-    if (fiber_sleep(MILLISECONDS(5)) < 0)
+    asked++;
+    if (fiber_sleep(MILLISECONDS(100)) < 0)
         return NULL;
     *told = 42;
     return told;
@@ -147,9 +150,12 @@ static void run_asking(void *arg)
 FIBER_TEST(what_was_asked_for_is_handed_over)
 {
     struct fixture t = {.fake = fake_client_new()};
+    asked = 0;
     group_spawn(&t.group, "controller", run_asking, fake_client_as(t.fake));
     fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '1'}}");
-    fiber_sleep(MILLISECONDS(3)); /* it is asking: what changes meanwhile is seen */
+    while (!asked)
+        fiber_sleep(MILLISECONDS(1));
+    /* What changes while it is asking is seen. */
     fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '2'}}");
     assert_true(wait_for_secrets(&t, 1));
     assert_non_null(fake_get(t.fake, RES_SECRETS, "x", "told-42-2"));
@@ -190,8 +196,8 @@ FIBER_TEST(a_refusal_may_say_when_to_try_again)
     fake_client_hook(t.fake, refuse_creates, &creates);
     group_spawn(&t.group, "controller", run_asking, fake_client_as(t.fake));
     fake_put_text(t.fake, RES_CONFIGMAPS, "{metadata: {namespace: x, name: a}, data: {n: '1'}}");
-    fiber_sleep(MILLISECONDS(1000));
-    assert_true(creates >= 11); /* by the back-off alone: eight */
+    fiber_sleep(MILLISECONDS(3000));
+    assert_true(creates >= 13); /* by the back-off alone: nine */
     assert_int_equal(refusals, creates);
     tear_down(&t);
 }
