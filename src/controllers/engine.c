@@ -20,6 +20,7 @@ enum {
         10, /* a key that cost much to decide rests so many times as long: changes gather meanwhile */
     REST_FROM_US = 200, /* what is much */
     REST_MAX_MS = 100,
+    DOUBT_SECONDS = 1, /* how long to wait for what was perhaps made to show up, before it is made again */
 };
 
 struct engine {
@@ -135,6 +136,7 @@ struct job {
     struct writes writes;
     struct arena arena;
     int64_t cost;             /* of deciding, ns */
+    bool doubt;   /* something was perhaps made: there was no answer */
     int64_t refused_again_ns; /* what the refused function says about trying again; 0: nothing */
 };
 
@@ -408,6 +410,7 @@ static bool reconcile(struct job *j)
     const struct write *failed = NULL;
     int w = carry_out_all(j, &j->writes.list, &s, &failed);
     if (w) {
+        j->doubt = w < 0 && failed->verb == WRITE_CREATE;
         log_failure(j, failed, w, &s);
         tell_refusal(j, failed, &s);
     }
@@ -433,14 +436,18 @@ static void rest(void *arg)
     free(s);
 }
 
-static void finish(struct runner *r, struct workq_item *item, bool well, int64_t cost)
+static void finish(const struct job *j, bool well)
 {
-    if (cost < REST_FROM_US * NSEC_PER_USEC) {
-        workq_finish(&r->queue, item, well, os_mono());
+    struct runner *r = j->runner;
+    int64_t ns = j->cost < REST_FROM_US * NSEC_PER_USEC ? 0 : MIN(j->cost * REST_FACTOR, MILLISECONDS(REST_MAX_MS));
+    if (j->doubt)
+        ns = SECONDS(DOUBT_SECONDS);
+    if (!ns) {
+        workq_finish(&r->queue, j->item, well, os_mono());
         return;
     }
     struct resting *s = NEW(struct resting);
-    *s = (struct resting){r, item, MIN(cost * REST_FACTOR, MILLISECONDS(REST_MAX_MS)), well};
+    *s = (struct resting){r, j->item, ns, well};
     group_spawn(&r->fibers, "rest", rest, s);
 }
 
@@ -459,7 +466,7 @@ static void work_on(struct runner *r, struct workq_item *item)
         workq_add_at(&r->queue, str_n(item->text, item->n), mono_add(os_mono(), again_ns));
     snapshot_release(&j.world);
     arena_done(&j.arena);
-    finish(r, item, well, j.cost);
+    finish(&j, well);
 }
 
 static void worker(void *arg)
@@ -562,6 +569,7 @@ static void runner_init(struct engine *e, struct runner *r, const struct control
 {
     *r = (struct runner){.engine = e, .controller = c, .client = e->client};
     workq_init(&r->queue, unseen_free);
+    r->queue.backoff_max = c->retry_max_ns;
     if (c->state_new)
         r->state = c->state_new(e->config);
 }

@@ -118,6 +118,7 @@ struct controller {
      * retried: after its back-off, or when writes_again says so here. */
     void (*refused)(const struct snapshot *world, struct key key, const struct write *w,
                     const struct status *s, struct wall now, struct writes *ret);
+    int64_t retry_max_ns; /* how long a failing key waits at most; 0: 1000 s */
     int64_t resync_ns; /* run once with an empty key every so long (rounds over everything); 0: no */
     int64_t (*resync_of)(
         const struct controllers_config *config); /* the same when flags decide; NULL: resync_ns */

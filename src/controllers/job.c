@@ -460,6 +460,7 @@ const struct controller job_controller = {
     .alias = "job",
     .reads = (const uint16_t[]){RES_JOBS, RES_PODS, 0},
     .workers = 5,
+    .retry_max_ns = SECONDS(60), /* what a quota refuses today it may allow soon */
     .keys_of = keys_of,
     .reconcile = reconcile,
     .refused = refused,

@@ -147,7 +147,7 @@ void workq_finish(struct workq *q, struct workq_item *item, bool well, struct mo
     if (well)
         item->failures = 0;
     else
-        timer_set(q, item, mono_add(now, workq_backoff(item->failures++)));
+        timer_set(q, item, mono_add(now, MIN(workq_backoff(item->failures++), q->backoff_max ? q->backoff_max : INT64_MAX)));
     if (item->again) {
         item->again = false;
         make_ready(q, item);

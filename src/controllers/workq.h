@@ -26,6 +26,7 @@ struct workq {
     struct workq_item **timers;
     size_t n_timers, cap_timers;
     void (*user_free)(void *user);
+    int64_t backoff_max; /* less than workq_backoff's own; 0: that */
 };
 
 void workq_init(struct workq *q, void (*user_free)(void *user));

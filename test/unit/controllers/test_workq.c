@@ -71,6 +71,14 @@ static void failures_wait_longer_each_time(void **state)
     workq_finish(&q, a, true, at(now));
     assert_int_equal(workq_len(&q), 0); /* forgotten */
     assert_int_equal(workq_backoff(100), SECONDS(1000));
+    q.backoff_max = MILLISECONDS(7);
+    for (int i = 0; i < 5; i++) {
+        workq_add(&q, STR("a"));
+        expect(&q, now, "a", &a);
+        workq_finish(&q, a, false, at(now));
+        assert_int_equal(workq_due(&q).ns, at(now + (i ? 7 : 5)).ns);
+        now += 7;
+    }
     workq_done(&q);
 }
 
