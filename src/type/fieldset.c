@@ -248,37 +248,74 @@ static int compare_names(const void *x, const void *y)
     return str_cmp(val_str(x), val_str(y));
 }
 
-/* Keys of an item in the order and the form that we give them, however they were sent. */
+/* Keys of an item in the order and the form that we give them, however they were sent. .p NULL: it is none. */
 static struct str canonical(struct arena *a, struct str elem)
 {
     struct val *v;
     struct buf b CLEANUP_BUF = BUF_INIT;
-    if (elem.p[0] == 'f' || json_decode(a, NULL, str_from(elem, 2), 0, NULL, &v, NULL) < 0)
+    int64_t at;
+    if (elem.p[0] == 'f')
         return elem;
-    if (v->kind == VAL_MAP)
+    if (elem.p[0] == 'i')
+        return str_to_i64(str_from(elem, 2), &at) == 0 ? elem : STR_NULL;
+    if (json_decode(a, NULL, str_from(elem, 2), 0, NULL, &v, NULL) < 0 || (elem.p[0] == 'k' && v->kind != VAL_MAP))
+        return STR_NULL;
+    if (v->kind == VAL_MAP && v->n > 1)
         qsort(v->items, v->n, 2 * sizeof(*v->items), compare_names);
     buf_printf(&b, "%c:", elem.p[0]);
     json_encode(&b, NULL, v, JSON_NO_HTML);
     return arena_str(a, buf_str(&b));
 }
 
+static int from_val(struct arena *a, const struct val *v, unsigned depth, struct fieldset **ret, struct err *e);
+
+static int put_from(struct arena *a, struct fieldset *s, struct str elem, const struct val *sub, unsigned depth, struct err *e)
+{
+    if (elem.n < 2 || elem.p[1] != ':')
+        return err_set(e, -EINVAL, "fieldsV1: \"" STR_FMT "\" is no field", STR_ARG(elem));
+    if (!elem.p[0] || !strchr("fkvi", elem.p[0])) /* of a later version: not kept (structured merge, serialize-pe) */
+        return 0;
+    if (!(elem = canonical(a, elem)).p)
+        return err_set(e, -EINVAL, "fieldsV1: an element has no keys or value that can be read");
+    if (sub->kind != VAL_NULL && sub->kind != VAL_MAP)
+        return err_set(e, -EINVAL, "fieldsV1: \"" STR_FMT "\" is followed by no set", STR_ARG(elem));
+    make_room(a, s);
+    struct fieldset_item *item = &s->items[s->n++];
+    *item = (struct fieldset_item){.elem = elem, .member = val_len(sub) == 0 || val_key(sub, STR("."))};
+    return val_len(sub) ? from_val(a, sub, depth + 1, &item->below, e) : 0;
+}
+
+static int compare_items(const void *x, const void *y)
+{
+    return str_cmp(((const struct fieldset_item *)x)->elem, ((const struct fieldset_item *)y)->elem);
+}
+
+/* Elements in canonical form may stand in another order than they were sent in, and be the same. */
+static void settle(struct fieldset *s)
+{
+    uint32_t i = 1, kept = 0;
+    while (i < s->n && str_cmp(s->items[i - 1].elem, s->items[i].elem) < 0)
+        i++;
+    if (i >= s->n)
+        return;
+    qsort(s->items, s->n, sizeof(*s->items), compare_items);
+    for (i = 0; i < s->n; i++)
+        if (!kept || !str_eq(s->items[kept - 1].elem, s->items[i].elem))
+            s->items[kept++] = s->items[i];
+    s->n = kept;
+}
+
 static int from_val(struct arena *a, const struct val *v, unsigned depth, struct fieldset **ret, struct err *e)
 {
     struct fieldset *s = fieldset_new(a);
-    if (!val_is(v, VAL_MAP) || depth > FIELDSET_DEPTH)
+    if (!val_is(v, VAL_MAP) || depth >= FIELDSET_DEPTH)
         return err_set(e, -EINVAL, "fieldsV1 is no set of fields");
     VAL_EACH_ENTRY (v, k, sub) {
-        struct str elem = val_str(k);
-        if (str_is(elem, "."))
-            continue;
-        if (elem.n < 2 || elem.p[1] != ':' || !strchr("fkvi", elem.p[0]))
-            return err_set(e, -EINVAL, "fieldsV1: \"" STR_FMT "\" is no field", STR_ARG(elem));
-        struct fieldset_item *item = put(a, s, canonical(a, elem));
-        item->member = val_len(sub) == 0 || val_key(sub, STR("."));
-        int r = val_len(sub) ? from_val(a, sub, depth + 1, &item->below, e) : 0;
+        int r = str_is(val_str(k), ".") ? 0 : put_from(a, s, val_str(k), sub, depth, e);
         if (r < 0)
             return r;
     }
+    settle(s);
     *ret = s;
     return 0;
 }

@@ -9,11 +9,12 @@
 #define ANCIENT "ancient-changes"
 #define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 
-enum { MAX_UPDATERS = 10 };
+enum { MAX_UPDATERS = 10, MAX_VERSIONS = 16 };
 
 struct manager {
     struct str name, version, subresource;
     bool applied;
+    size_t at; /* where it stood */
     struct str time; /* RFC 3339; empty: none */
     const struct fieldset *set;
     const struct fieldset *conflict; /* with what is being applied */
@@ -26,18 +27,6 @@ struct managers {
 };
 
 /* ---- the list ---------------------------------------------------------------------------------------------- */
-
-/* Appliers are the same whatever version they speak. */
-static struct manager *find(struct managers *m, const struct manager *like)
-{
-    for (size_t i = 0; i < m->n; i++) {
-        struct manager *x = &m->items[i];
-        if (str_eq(x->name, like->name) && str_eq(x->subresource, like->subresource) && x->applied == like->applied &&
-            (x->applied || str_eq(x->version, like->version)))
-            return x;
-    }
-    return NULL;
-}
 
 static struct manager *add(struct managers *m, struct manager x)
 {
@@ -72,8 +61,47 @@ static int decode_entry(struct managers *m, const struct val *entry)
         return r;
     add(m, (struct manager){.name = val_getstr(entry, N_manager), .version = val_getstr(entry, N_apiVersion),
                             .subresource = val_getstr(entry, N_subresource), .applied = str_is(op, "Apply"),
-                            .time = val_getstr(entry, N_time), .set = set});
+                            .time = val_getstr(entry, N_time), .at = m->n, .set = set});
     return 0;
+}
+
+/* Appliers are the same whatever version they speak. */
+static int by_identity(const struct manager *x, const struct manager *y)
+{
+    int c = str_cmp(x->name, y->name);
+    if (!c)
+        c = x->applied - y->applied;
+    if (!c)
+        c = str_cmp(x->subresource, y->subresource);
+    return c || x->applied ? c : str_cmp(x->version, y->version);
+}
+
+static struct manager *find(struct managers *m, const struct manager *like)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (by_identity(&m->items[i], like) == 0)
+            return &m->items[i];
+    return NULL;
+}
+
+static int by_identity_and_place(const void *px, const void *py)
+{
+    const struct manager *x = px, *y = py;
+    int c = by_identity(x, y);
+    return c ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+/* Of entries of one manager the last counts. */
+static void drop_twins(struct managers *m)
+{
+    size_t kept = 0;
+    if (m->n)
+        qsort(m->items, m->n, sizeof(*m->items), by_identity_and_place);
+    for (size_t i = 0; i < m->n; i++) {
+        kept -= kept && by_identity(&m->items[kept - 1], &m->items[i]) == 0;
+        m->items[kept++] = m->items[i];
+    }
+    m->n = kept;
 }
 
 /* What cannot be read counts for nothing. */
@@ -84,6 +112,7 @@ static void decode(struct managers *m, const struct val *v)
             m->n = 0;
             return;
         }
+    drop_twins(m);
 }
 
 static int by_age(const void *px, const void *py)
@@ -119,10 +148,12 @@ static struct val *encode_entry(struct arena *a, const struct manager *x)
 static const struct val *encode(struct managers *m)
 {
     struct val *list = val_new(m->a, VAL_LIST);
+    if (m->n == 0)
+        return NULL;
     qsort(m->items, m->n, sizeof(*m->items), by_age);
     for (size_t i = 0; i < m->n; i++)
         val_add(m->a, list, *encode_entry(m->a, &m->items[i]));
-    return m->n ? list : NULL;
+    return list;
 }
 
 /* ---- what nobody manages --------------------------------------------------------------------------------------- */
@@ -185,28 +216,69 @@ static void decode_sent(struct managers *m, const struct managed_request *r, con
         decode(m, live);
 }
 
+/* The union of the sets of some, that are then empty but for the first; halves, so that many cost no square. */
+static const struct fieldset *gather(struct managers *m, const size_t *at, size_t n)
+{
+    if (n == 1)
+        return m->items[at[0]].set;
+    return fieldset_union(m->a, gather(m, at, n / 2), gather(m, at + n / 2, n - n / 2));
+}
+
+/* Updaters of one version become one. */
+static void pour(struct managers *m, const size_t *at, size_t n)
+{
+    struct manager *into = &m->items[at[0]];
+    if (n < 2)
+        return;
+    into->set = gather(m, at, n);
+    into->name = STR(ANCIENT);
+    into->subresource = STR_NULL;
+    into->time = m->items[at[n - 1]].time;
+    for (size_t i = 1; i < n; i++)
+        m->items[at[i]].set = NULL;
+}
+
+static size_t version_at(const struct str *versions, size_t n, struct str v)
+{
+    size_t k = 0;
+    while (k < n && !str_eq(versions[k], v))
+        k++;
+    return k;
+}
+
+/* How many of the oldest have to become one for each version; the versions among them. */
+static size_t count_old(const struct managers *m, size_t updaters, struct str *versions, size_t *ret_n)
+{
+    size_t i = 0;
+    for (; i < m->n && updaters > MAX_UPDATERS; i++) {
+        const struct manager *x = &m->items[i];
+        if (x->applied)
+            continue;
+        if (version_at(versions, *ret_n, x->version) < *ret_n)
+            updaters--;
+        else if (*ret_n < MAX_VERSIONS)
+            versions[(*ret_n)++] = x->version;
+    }
+    return i;
+}
+
 /* Of many that update only the latest are told apart. */
 static void cap_updaters(struct managers *m)
 {
-    size_t updaters = 0, first = SIZE_MAX;
-    qsort(m->items, m->n, sizeof(*m->items), by_age);
+    size_t updaters = 0, n_versions = 0, *at = ARENA_ARRAY(m->a, size_t, m->n + 1);
+    struct str versions[MAX_VERSIONS];
     for (size_t i = 0; i < m->n; i++)
         updaters += !m->items[i].applied;
-    for (size_t i = 0; i < m->n && updaters > MAX_UPDATERS; i++) {
-        struct manager *x = &m->items[i];
-        if (x->applied)
-            continue;
-        if (first == SIZE_MAX || !str_eq(m->items[first].version, x->version)) {
-            first = i;
-            continue;
-        }
-        struct manager *bucket = &m->items[first];
-        bucket->name = STR(ANCIENT);
-        bucket->subresource = STR_NULL;
-        bucket->set = fieldset_union(m->a, bucket->set, x->set);
-        bucket->time = x->time;
-        x->set = NULL;
-        updaters--;
+    if (updaters <= MAX_UPDATERS)
+        return;
+    qsort(m->items, m->n, sizeof(*m->items), by_age);
+    size_t old = count_old(m, updaters, versions, &n_versions);
+    for (size_t k = 0; k < n_versions; k++) {
+        size_t n = 0;
+        for (size_t i = 0; i < m->n; i++)
+            if (!m->items[i].applied && str_eq(m->items[i].version, versions[k]) && (i < old || str_is(m->items[i].name, ANCIENT)))
+                at[n++] = i;
+        pour(m, at, n);
     }
     drop_empty(m);
 }
@@ -280,10 +352,7 @@ static const struct fieldset *all_sets(struct managers *m)
 
 static const struct fieldset *fields_with_parents(struct arena *a, const struct type *t, const struct val *v)
 {
-    struct fieldset *s = NULL;
-    if (!v || typed_fields(a, t, v, &s, NULL) < 0)
-        return fieldset_new(a);
-    return typed_with_parents(a, t, s);
+    return typed_with_parents(a, t, typed_fields_there(a, t, v));
 }
 
 /* What the applier had applied before and leaves out now goes, unless somebody else has it. */
@@ -424,15 +493,13 @@ static int check_config(struct arena *a, const struct managed_request *r, const 
                         struct status *s)
 {
     struct err e = {{0}};
-    struct str version = val_str(val_key(config, STR("apiVersion"))), unknown = typed_unknown(a, r->type, config);
+    struct str version = val_str(val_key(config, STR("apiVersion")));
     if (!str_eq(version, r->api_version))
         return status_bad_request(s, "Incorrect version specified in apply patch. Specified patch version: " STR_FMT ", expected: " STR_FMT,
                                   STR_ARG(version), STR_ARG(r->api_version));
     if (val_key(val_key(config, STR("metadata")), STR("managedFields")))
         return status_bad_request(s, "metadata.managedFields must be nil");
-    if (unknown.n)
-        return status_internal(s, "failed to create typed patch object: " STR_FMT ": field not declared in schema", STR_ARG(unknown));
-    if (typed_fields(a, r->type, config, ret, &e) < 0)
+    if (typed_check(a, r->type, config, &e) < 0 || typed_fields(a, r->type, config, ret, &e) < 0)
         return status_internal(s, "failed to create typed patch object: %s", e.text);
     return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "type/typed.h"
 
+#include <stdio.h>
+
 #include "names.h"
 #include "wire/json.h"
 #include "wire/schema-internal.h"
@@ -162,45 +164,92 @@ static struct str item_elem(struct arena *a, struct place p, enum shape shape, c
     struct buf b CLEANUP_BUF = BUF_INIT;
     if (shape == KEYED)
         return val_is(item, VAL_OBJ) || val_is(item, VAL_MAP) ? keys_elem(a, p, item) : STR_NULL;
-    if (!item || item->kind == VAL_OBJ || item->kind == VAL_MAP || item->kind == VAL_LIST)
+    if (!item || item->kind == VAL_NULL || item->kind == VAL_OBJ || item->kind == VAL_MAP || item->kind == VAL_LIST)
         return STR_NULL;
     buf_puts(&b, "v:");
     json_encode(&b, NULL, item, JSON_NO_HTML);
     return arena_str(a, buf_str(&b));
 }
 
-/* The items of a list with their elements; of those that are there twice the first counts. */
+/* The entries of a map or the items of a list with their elements. */
+struct item {
+    struct str elem;
+    const struct val *v;
+    size_t at;
+};
 struct items {
-    struct str *elems;
-    const struct val **vals;
-    size_t n;
+    struct item *listed, *sorted; /* as they stand there; by element, of those that are there twice the first */
+    size_t n_listed, n;
+    size_t nameless, twice; /* the first of a list that cannot be told apart, SIZE_MAX: none */
 };
 
-static size_t items_find(const struct items *l, struct str elem)
+static int by_elem(const void *px, const void *py)
 {
+    const struct item *x = px, *y = py;
+    int c = str_cmp(x->elem, y->elem);
+    return c ? c : (x->at > y->at) - (x->at < y->at);
+}
+
+static bool in_order(const struct item *l, size_t n)
+{
+    for (size_t i = 1; i < n; i++)
+        if (str_cmp(l[i - 1].elem, l[i].elem) >= 0)
+            return false;
+    return true;
+}
+
+static void sort_items(struct arena *a, struct items *l)
+{
+    l->sorted = l->listed;
+    l->n = l->n_listed;
+    if (l->nameless == SIZE_MAX && in_order(l->listed, l->n))
+        return;
+    l->sorted = ARENA_ARRAY(a, struct item, l->n);
+    l->n = 0;
+    for (size_t i = 0; i < l->n_listed; i++)
+        if (l->listed[i].elem.p)
+            l->sorted[l->n++] = l->listed[i];
+    qsort(l->sorted, l->n, sizeof(*l->sorted), by_elem);
+    size_t kept = 0;
     for (size_t i = 0; i < l->n; i++)
-        if (str_eq(l->elems[i], elem))
-            return i;
-    return SIZE_MAX;
+        if (!kept || !str_eq(l->sorted[kept - 1].elem, l->sorted[i].elem))
+            l->sorted[kept++] = l->sorted[i];
+        else
+            l->twice = MIN(l->twice, l->sorted[i].at);
+    l->n = kept;
 }
 
-static const struct val *items_get(const struct items *l, struct str elem)
+static struct items items_of(struct arena *a, struct place p, enum shape shape, const struct val *v)
 {
-    size_t i = items_find(l, elem);
-    return i == SIZE_MAX ? NULL : l->vals[i];
-}
-
-static struct items items_of(struct arena *a, struct place p, enum shape shape, const struct val *list)
-{
-    struct items l = {ARENA_ARRAY(a, struct str, val_len(list) + 1), ARENA_ARRAY(a, const struct val *, val_len(list) + 1), 0};
-    VAL_EACH (list, v) {
-        struct str elem = item_elem(a, p, shape, v);
-        if (!elem.p || items_find(&l, elem) != SIZE_MAX)
-            continue;
-        l.elems[l.n] = elem;
-        l.vals[l.n++] = v;
+    struct items l = {.nameless = SIZE_MAX, .twice = SIZE_MAX, .listed = ARENA_ARRAY(a, struct item, val_len(v) + 1)};
+    VAL_EACH_ENTRY (v, k, m) {
+        l.listed[l.n_listed] = (struct item){field_elem(a, val_str(k)), m, l.n_listed};
+        l.n_listed++;
     }
+    VAL_EACH (v, m) {
+        l.listed[l.n_listed] = (struct item){item_elem(a, p, shape, m), m, l.n_listed};
+        if (!l.listed[l.n_listed].elem.p)
+            l.nameless = MIN(l.nameless, l.n_listed);
+        l.n_listed++;
+    }
+    sort_items(a, &l);
     return l;
+}
+
+static const struct item *items_find(const struct items *l, struct str elem)
+{
+    size_t lo = 0, hi = elem.p ? l->n : 0;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = str_cmp(l->sorted[mid].elem, elem);
+        if (c == 0)
+            return &l->sorted[mid];
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
 }
 
 /* ---- walking ----------------------------------------------------------------------------------------------------------- */
@@ -210,14 +259,13 @@ struct walk {
     struct str path[FIELDSET_DEPTH];
     size_t depth;
     struct fieldset *sets[3]; /* of typed_fields the first; of typed_compare added, modified, removed */
+    bool lenient; /* items that cannot be told apart are left out */
     struct err *e;
 };
 
 static void add(struct walk *w, int which)
 {
-    struct str *path = ARENA_ARRAY(w->a, struct str, w->depth);
-    memcpy(path, w->path, w->depth * sizeof(*path));
-    fieldset_add(w->a, w->sets[which], path, w->depth);
+    fieldset_add(w->a, w->sets[which], w->path, w->depth);
 }
 
 static bool enter(struct walk *w, struct str elem)
@@ -264,42 +312,27 @@ static int fields_of_struct(struct walk *w, struct place p, const struct val *v)
     return 0;
 }
 
-static int fields_of_map(struct walk *w, struct place p, const struct val *v)
+static int refuse_item(struct walk *w, struct place p, enum shape shape, const struct items *l)
 {
-    VAL_EACH_ENTRY (v, k, m) {
-        int r = fields_below(w, place_of_item(p), field_elem(w->a, val_str(k)), m, true);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    struct buf at CLEANUP_BUF = BUF_INIT;
+    fieldset_path_text(&at, w->path, w->depth);
+    if (l->twice < l->nameless)
+        return err_set(w->e, -EINVAL, STR_FMT ": duplicate entries for key " STR_FMT, STR_ARG(buf_str(&at)),
+                       STR_ARG(str_from(item_elem(w->a, p, shape, l->listed[l->twice].v), 2)));
+    return err_set(w->e, -EINVAL, STR_FMT ": element %zu: associative list %s", STR_ARG(buf_str(&at)), l->nameless,
+                   shape == SET ? "without keys has an element that is no scalar"
+                                : "with keys has an element that omits all key fields");
 }
 
-static int fields_of_list(struct walk *w, struct place p, enum shape shape, const struct val *v)
+static int fields_of_items(struct walk *w, struct place p, enum shape shape, const struct val *v)
 {
-    size_t i = 0;
-    VAL_EACH (v, item) {
-        struct str elem = item_elem(w->a, p, shape, item);
-        struct buf at CLEANUP_BUF = BUF_INIT;
-        if (!elem.p) {
-            fieldset_path_text(&at, w->path, w->depth);
-            return err_set(w->e, -EINVAL, STR_FMT ": element %zu: associative list with keys has an element that omits all key fields",
-                           STR_ARG(buf_str(&at)), i);
-        }
-        if (enter(w, elem)) {
-            bool twice = fieldset_has_path(w->sets[0], w->path, w->depth);
-            w->depth--;
-            if (twice) {
-                fieldset_path_text(&at, w->path, w->depth);
-                return err_set(w->e, -EINVAL, STR_FMT ": duplicate entries for key " STR_FMT, STR_ARG(buf_str(&at)),
-                               STR_ARG(str_from(elem, 2)));
-            }
-        }
-        int r = fields_below(w, place_of_item(p), elem, item, true);
-        if (r < 0)
-            return r;
-        i++;
-    }
-    return 0;
+    struct items l = items_of(w->a, p, shape, v);
+    int r = 0;
+    if (!w->lenient && MIN(l.nameless, l.twice) != SIZE_MAX)
+        return refuse_item(w, p, shape, &l);
+    for (size_t i = 0; i < l.n && r == 0; i++)
+        r = fields_below(w, place_of_item(p), l.sorted[i].elem, l.sorted[i].v, true);
+    return r;
 }
 
 static int fields_of(struct walk *w, struct place p, const struct val *v)
@@ -309,10 +342,9 @@ static int fields_of(struct walk *w, struct place p, const struct val *v)
     case STRUCT:
         return fields_of_struct(w, p, v);
     case MAP:
-        return fields_of_map(w, p, v);
     case KEYED:
     case SET:
-        return fields_of_list(w, p, shape, v);
+        return fields_of_items(w, p, shape, v);
     case LEAF:
         break;
     }
@@ -329,6 +361,14 @@ int typed_fields(struct arena *a, const struct type *t, const struct val *v, str
     return r;
 }
 
+struct fieldset *typed_fields_there(struct arena *a, const struct type *t, const struct val *v)
+{
+    struct walk w = {.a = a, .sets = {fieldset_new(a)}, .lenient = true};
+    if (v)
+        fields_of(&w, (struct place){.type = t}, v);
+    return w.sets[0];
+}
+
 /* ---- differences ------------------------------------------------------------------------------------------------------------ */
 
 enum { ADDED, MODIFIED, REMOVED };
@@ -343,25 +383,18 @@ static void compare_below(struct walk *w, struct place p, struct str elem, const
     w->depth--;
 }
 
-static void compare_maps(struct walk *w, struct place p, const struct val *l, const struct val *r)
-{
-    struct place item = place_of_item(p);
-    VAL_EACH_ENTRY (l, k, m)
-        compare_below(w, item, field_elem(w->a, val_str(k)), m, val_key(r, val_str(k)));
-    VAL_EACH_ENTRY (r, k, m)
-        if (!val_key(l, val_str(k)))
-            compare_below(w, item, field_elem(w->a, val_str(k)), NULL, m);
-}
-
-static void compare_lists(struct walk *w, struct place p, enum shape shape, const struct val *l, const struct val *r)
+static void compare_items(struct walk *w, struct place p, enum shape shape, const struct val *l, const struct val *r)
 {
     struct place item = place_of_item(p);
     struct items left = items_of(w->a, p, shape, l), right = items_of(w->a, p, shape, r);
-    for (size_t i = 0; i < left.n; i++)
-        compare_below(w, item, left.elems[i], left.vals[i], items_get(&right, left.elems[i]));
-    for (size_t i = 0; i < right.n; i++)
-        if (items_find(&left, right.elems[i]) == SIZE_MAX)
-            compare_below(w, item, right.elems[i], NULL, right.vals[i]);
+    size_t i = 0, j = 0;
+    while (i < left.n || j < right.n) {
+        const struct item *x = left.sorted + i, *y = right.sorted + j;
+        int c = i == left.n ? 1 : j == right.n ? -1 : str_cmp(x->elem, y->elem);
+        compare_below(w, item, c <= 0 ? x->elem : y->elem, c <= 0 ? x->v : NULL, c >= 0 ? y->v : NULL);
+        i += c <= 0;
+        j += c >= 0;
+    }
 }
 
 static void compare_structs(struct walk *w, struct place p, const struct val *l, const struct val *r)
@@ -384,10 +417,8 @@ static void compare(struct walk *w, struct place p, const struct val *l, const s
         add(w, MODIFIED);
     else if (!leaf && shape == STRUCT)
         compare_structs(w, p, l, r);
-    else if (!leaf && shape == MAP)
-        compare_maps(w, p, l, r);
     else if (!leaf)
-        compare_lists(w, p, shape, l, r);
+        compare_items(w, p, shape, l, r);
     if (!l)
         add(w, ADDED);
     else if (!r)
@@ -415,17 +446,36 @@ static struct place place_of_key(struct place p, enum shape shape, struct str ke
     return f ? place_of_field(f) : (struct place){.type = NULL};
 }
 
+/* A map to be filled by entries that come once each. */
+static struct val *map_for(struct arena *a, size_t n)
+{
+    struct val *map = val_new(a, VAL_MAP);
+    map->items = ARENA_ARRAY(a, struct val, 2 * n + 1);
+    return map;
+}
+
+static void map_add(struct val *map, struct str elem, const struct val *v)
+{
+    struct val *pair = map->items + 2 * (size_t)map->n++;
+    pair[0] = val_of_str(str_from(elem, 2));
+    pair[1] = *v;
+}
+
 static const struct val *merge_maps(struct arena *a, struct place p, enum shape shape, const struct val *l, const struct val *r)
 {
-    struct val *out = val_new(a, VAL_MAP);
-    VAL_EACH_ENTRY (l, k, m) {
-        const struct val *v = merge(a, place_of_key(p, shape, val_str(k)), m, val_key(r, val_str(k)));
+    struct items left = items_of(a, p, MAP, l), right = items_of(a, p, MAP, r);
+    struct val *out = map_for(a, left.n + right.n);
+    size_t i = 0, j = 0;
+    while (i < left.n || j < right.n) {
+        const struct item *x = left.sorted + i, *y = right.sorted + j;
+        int c = i == left.n ? 1 : j == right.n ? -1 : str_cmp(x->elem, y->elem);
+        struct str elem = c <= 0 ? x->elem : y->elem;
+        const struct val *v = c < 0 ? x->v : c > 0 ? y->v : merge(a, place_of_key(p, shape, str_from(elem, 2)), x->v, y->v);
         if (v)
-            val_put(a, out, val_str(k), *v);
+            map_add(out, elem, v);
+        i += c <= 0;
+        j += c >= 0;
     }
-    VAL_EACH_ENTRY (r, k, m)
-        if (!val_key(l, val_str(k)))
-            val_put(a, out, val_str(k), *m);
     return val_len(out) ? out : NULL;
 }
 
@@ -434,7 +484,8 @@ struct interleave {
     struct arena *a;
     struct place item;
     struct items l, r;
-    bool *done; /* of the right: merged already */
+    bool *done;        /* of the right: merged already */
+    size_t shared;     /* of the right, the next that the left has, too */
     struct val *out;
 };
 
@@ -447,29 +498,30 @@ static void take(struct interleave *x, const struct val *l, const struct val *r)
 
 static void take_right(struct interleave *x, size_t i)
 {
+    const struct item *l = items_find(&x->l, x->r.listed[i].elem);
     x->done[i] = true;
-    take(x, items_get(&x->l, x->r.elems[i]), x->r.vals[i]);
+    take(x, l ? l->v : NULL, x->r.listed[i].v);
 }
 
-/* The next item of the right, from i on, that the left has, too. */
-static size_t next_shared(const struct interleave *x, size_t i)
+static size_t next_shared(struct interleave *x, size_t i)
 {
-    while (i < x->r.n && items_find(&x->l, x->r.elems[i]) == SIZE_MAX)
-        i++;
-    return i;
+    x->shared = MAX(x->shared, i);
+    while (x->shared < x->r.n_listed && !items_find(&x->l, x->r.listed[x->shared].elem))
+        x->shared++;
+    return x->shared;
 }
 
 static void interleave(struct interleave *x)
 {
-    size_t li = 0, ri = 0;
-    while (li < x->l.n || ri < x->r.n) {
-        size_t at = li < x->l.n ? items_find(&x->r, x->l.elems[li]) : SIZE_MAX;
-        if (li < x->l.n && at == SIZE_MAX) {
-            take(x, x->l.vals[li++], NULL);
-        } else if (li < x->l.n && at == ri) {
+    size_t li = 0, ri = 0, ln = x->l.n_listed, rn = x->r.n_listed;
+    while (li < ln || ri < rn) {
+        const struct item *found = li < ln ? items_find(&x->r, x->l.listed[li].elem) : NULL;
+        if (li < ln && !found) {
+            take(x, x->l.listed[li++].v, NULL);
+        } else if (found && found->at == ri) {
             take_right(x, ri++);
             li++;
-        } else if (li < x->l.n && (x->done[at] || (ri < x->r.n && at != next_shared(x, ri)))) {
+        } else if (found && (x->done[found->at] || (ri < rn && found->at != next_shared(x, ri)))) {
             li++; /* shared, and not the one whose turn it is */
         } else {
             take_right(x, ri++);
@@ -481,7 +533,7 @@ static const struct val *merge_lists(struct arena *a, struct place p, enum shape
 {
     struct interleave x = {.a = a, .item = place_of_item(p), .l = items_of(a, p, shape, l), .r = items_of(a, p, shape, r),
                            .out = val_new(a, VAL_LIST)};
-    x.done = ARENA_ARRAY(a, bool, x.r.n + 1);
+    x.done = ARENA_ARRAY(a, bool, x.r.n_listed + 1);
     interleave(&x);
     return val_len(x.out) ? x.out : NULL;
 }
@@ -506,13 +558,13 @@ static const struct val *remove_from(struct arena *a, struct place p, const stru
     enum shape shape = shape_of(p, v);
     if (fieldset_empty(gone) || shape == LEAF)
         return shape == LEAF && (val_is(v, VAL_MAP) || val_is(v, VAL_LIST)) && !fieldset_empty(gone) ? NULL : v;
-    struct val *out = val_new(a, shape == KEYED || shape == SET ? VAL_LIST : VAL_MAP);
+    struct val *out = shape == KEYED || shape == SET ? val_new(a, VAL_LIST) : map_for(a, val_len(v));
     VAL_EACH_ENTRY (v, k, m) {
         struct str elem = field_elem(a, val_str(k));
         if (fieldset_has(gone, elem))
             continue;
         const struct val *left = remove_from(a, place_of_key(p, shape, val_str(k)), m, fieldset_below(gone, elem));
-        val_put(a, out, val_str(k), left ? *left : null_val);
+        map_add(out, elem, left ? left : &null_val);
     }
     VAL_EACH (v, m) {
         struct str elem = item_elem(a, p, shape, m);
@@ -560,35 +612,103 @@ struct fieldset *typed_with_parents(struct arena *a, const struct type *t, const
     return with_parents(a, (struct place){.type = t}, s);
 }
 
-static bool find_unknown(struct walk *w, struct place p, const struct val *v)
+/* ---- does a plain value fit its type? ------------------------------------------------------------------------------------------------- */
+
+static int unfit(const struct walk *w, const char *want, const struct val *v)
 {
-    enum shape shape = shape_of(p, v);
-    bool list = p.f && !p.item && p.f->card == CARD_LIST;
-    if (!list && shape == LEAF && !(p.type && p.type->n_fields && p.f && p.f->kind == K_MESSAGE && p.f->card == CARD_ONE))
-        return false;
-    size_t i = 0;
-    VAL_EACH (v, m) {
-        struct str elem = item_elem(w->a, p, shape, m);
-        if (!enter(w, elem.p ? elem : arena_printf(w->a, "i:%zu", i++)) || find_unknown(w, place_of_item(p), m))
-            return true;
-        w->depth--;
-    }
-    VAL_EACH_ENTRY (v, k, m) {
-        bool map = shape == MAP;
-        const struct field *f = map ? NULL : type_field_str(p.type, val_str(k), NULL);
-        if (!enter(w, field_elem(w->a, val_str(k))) || (!map && !f) ||
-            find_unknown(w, f ? place_of_field(f) : place_of_item(p), m))
-            return true;
-        w->depth--;
-    }
-    return false;
+    struct buf at CLEANUP_BUF = BUF_INIT, is CLEANUP_BUF = BUF_INIT;
+    fieldset_path_text(&at, w->path, w->depth);
+    json_encode(&is, NULL, v, JSON_NO_HTML);
+    return err_set(w->e, -EINVAL, STR_FMT ": expected %s, got " STR_FMT, STR_ARG(buf_str(&at)), want, STR_ARG(buf_str(&is)));
 }
 
-struct str typed_unknown(struct arena *a, const struct type *t, const struct val *v)
+static int check_scalar(const struct walk *w, const struct field *f, const struct val *v)
 {
-    struct walk w = {.a = a};
-    struct buf b CLEANUP_BUF = BUF_INIT;
-    if (find_unknown(&w, (struct place){.type = t}, v))
-        fieldset_path_text(&b, w.path, w.depth);
-    return arena_str(a, buf_str(&b));
+    bool list = v->kind == VAL_LIST, map = v->kind == VAL_MAP, number = v->kind == VAL_INT || v->kind == VAL_FLOAT;
+    switch (f->kind) {
+    case K_BOOL:
+        return v->kind == VAL_BOOL ? 0 : unfit(w, "boolean", v);
+    case K_INT32:
+    case K_INT64:
+    case K_UINT32:
+    case K_UINT64:
+    case K_FLOAT64:
+        return number ? 0 : unfit(w, "numeric (int or float)", v);
+    case K_STRING:
+    case K_BYTES:
+    case K_TIME:
+    case K_MICROTIME:
+    case K_DURATION:
+        return v->kind == VAL_STR ? 0 : unfit(w, "string", v);
+    case K_QUANTITY:
+    case K_INTORSTRING:
+        return list || map ? unfit(w, "any scalar", v) : 0;
+    default:
+        return 0;
+    }
+}
+
+static int check(struct walk *w, struct place p, const struct val *v);
+
+static int check_below(struct walk *w, struct place p, struct str elem, const struct val *v)
+{
+    if (!enter(w, elem))
+        return err_set(w->e, -EINVAL, "nested too deeply");
+    int r = check(w, p, v);
+    w->depth--;
+    return r;
+}
+
+static int check_list(struct walk *w, struct place p, const struct val *v)
+{
+    struct place item = place_of_item(p);
+    char at[32];
+    size_t i = 0;
+    VAL_EACH (v, m) {
+        struct str elem = {at, (size_t)snprintf(at, sizeof(at), "i:%zu", i++)};
+        int r = check_below(w, item, elem, m);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int check_entries(struct walk *w, struct place p, bool map, const struct val *v)
+{
+    VAL_EACH_ENTRY (v, k, m) {
+        struct str elem = field_elem(w->a, val_str(k));
+        const struct field *f = map ? NULL : type_field_str(p.type, val_str(k), NULL);
+        struct buf at CLEANUP_BUF = BUF_INIT;
+        if (!map && !f) {
+            fieldset_path_text(&at, w->path, w->depth);
+            fieldset_path_text(&at, &elem, 1);
+            return err_set(w->e, -EINVAL, STR_FMT ": field not declared in schema", STR_ARG(buf_str(&at)));
+        }
+        int r = check_below(w, f ? place_of_field(f) : place_of_item(p), elem, m);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int check(struct walk *w, struct place p, const struct val *v)
+{
+    bool whole = p.f && !p.item;
+    if (v->kind == VAL_NULL)
+        return 0;
+    if (whole && p.f->card == CARD_LIST)
+        return v->kind == VAL_LIST ? check_list(w, p, v) : unfit(w, "list", v);
+    if (whole && p.f->card == CARD_MAP)
+        return v->kind == VAL_MAP ? check_entries(w, p, true, v) : unfit(w, "map", v);
+    if (p.f && p.f->kind != K_MESSAGE)
+        return check_scalar(w, p.f, v);
+    if (!p.type || !p.type->n_fields)
+        return 0;
+    return v->kind == VAL_MAP ? check_entries(w, p, false, v) : unfit(w, "map", v);
+}
+
+int typed_check(struct arena *a, const struct type *t, const struct val *v, struct err *e)
+{
+    struct walk w = {.a = a, .e = e};
+    return check(&w, (struct place){.type = t}, v);
 }

@@ -16,6 +16,10 @@
 /* The fields of a value. -EINVAL with a sentence when the items of an associative list have no keys, or one twice. */
 int typed_fields(struct arena *a, const struct type *t, const struct val *v, struct fieldset **ret, struct err *e);
 
+/* The fields of what stands already, where such items may be: they are left out, of those that are there twice the first
+ * counts. v may be NULL. */
+struct fieldset *typed_fields_there(struct arena *a, const struct type *t, const struct val *v);
+
 struct typed_diff {
     struct fieldset *added, *modified, *removed;
 };
@@ -30,5 +34,5 @@ const struct val *typed_remove(struct arena *a, const struct type *t, const stru
 
 /* Fields of structs that have members below them count as members, too. */
 struct fieldset *typed_with_parents(struct arena *a, const struct type *t, const struct fieldset *s);
-/* The first field of a plain value that the type does not have: its path for people; empty when there is none. */
-struct str typed_unknown(struct arena *a, const struct type *t, const struct val *v);
+/* Does a plain value have only fields that the type has, of kinds that they can be of? -EINVAL with path and reason. */
+int typed_check(struct arena *a, const struct type *t, const struct val *v, struct err *e);

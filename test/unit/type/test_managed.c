@@ -68,7 +68,12 @@ static void sets_are_read_and_written(void **state UNUSED)
     for (size_t i = 0; i < ARRAY_SIZE(same); i++)
         assert_string_equal(set_text(set_of(same[i])), same[i]);
     assert_string_equal(set_text(set_of("{\"k:{\\\"b\\\":1,\\\"a\\\":2}\":{}}")), "{\"k:{\\\"a\\\":2,\\\"b\\\":1}\":{}}");
-    static const char *const bad[] = {"", "[]", "{\"x\":{}}", "{\"g:a\":{}}", "{\"f:a\":{\"x\":{}}}"};
+    /* the same twice, a kind of element that is not known yet, null for nothing below */
+    assert_string_equal(set_text(set_of("{\"k:{\\\"b\\\":1,\\\"a\\\":2}\":{},\"k:{\\\"a\\\":2,\\\"b\\\":1}\":{}}")),
+                        "{\"k:{\\\"a\\\":2,\\\"b\\\":1}\":{}}");
+    assert_string_equal(set_text(set_of("{\"g:a\":{},\"f:a\":null,\"\\u0000:\":{}}")), "{\"f:a\":{}}");
+    static const char *const bad[] = {"", "[]", "{\"x\":{}}", "{\"f:a\":{\"x\":{}}}", "{\"f:a\":1}", "{\"f:a\":[]}",
+                                      "{\"k:{\":{}}", "{\"k:[1]\":{}}", "{\"i:x\":{}}", "{\"v:\":{}}"};
     struct fieldset *s;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_int_equal(fieldset_decode(&arena, str_of(bad[i]), &s, NULL), -EINVAL);
@@ -251,6 +256,121 @@ static void of_many_updaters_the_oldest_are_one(void **state UNUSED)
     assert_string_equal(val_cstr(val_get(val_item(list, 0), N_manager)), "ancient-changes");
 }
 
+static struct val *wide_map(size_t n, const char *value)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    buf_puts(&b, "{\"metadata\":{\"uid\":\"u\"},\"data\":{");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b, "%s\"k%zu\":\"%s\"", i ? "," : "", i * 7919 % n, value);
+    buf_puts(&b, "}}");
+    return decode(NULL, arena_str(&arena, buf_str(&b)).p);
+}
+
+static struct val *long_list(size_t n, size_t step)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    buf_puts(&b, "{\"metadata\":{\"uid\":\"u\",\"finalizers\":[");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&b, "%s\"x/%zu\"", i ? "," : "", i * step % n);
+    buf_puts(&b, "]}}");
+    return decode(NULL, arena_str(&arena, buf_str(&b)).p);
+}
+
+/* A body of some megabytes costs no square of its size: it would stand here for minutes. */
+static void much_is_merged_in_time(void **state UNUSED)
+{
+    enum { MANY = 100003 };
+    const struct type *t = type_at(T_core_v1_ConfigMap);
+    struct managed_request r = request(t, "v1", "m");
+    struct val *pairs[][2] = {{wide_map(MANY, "a"), wide_map(MANY - 1, "b")}, {long_list(MANY, 7919), long_list(MANY, 7907)}};
+    for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+        const struct val *is, *managed, *list;
+        struct val *live = decode(t, text_of(pairs[i][0])), *to = decode(t, text_of(pairs[i][1]));
+        live = with_managed(t, live, managed_update(&arena, &r, NULL, live));
+        list = managed_update(&arena, &r, live, to);
+        assert_int_equal(val_len(list), 1);
+        val_put_str(&arena, pairs[i][1], STR("apiVersion"), STR("v1"));
+        assert_int_equal(managed_apply(&arena, &r, live, pairs[i][1], true, &is, &managed, &status), 0);
+    }
+}
+
+static void of_many_that_were_sent_the_oldest_are_one(void **state UNUSED)
+{
+    enum { MANY = 3000 };
+    const struct type *t = type_at(T_core_v1_ConfigMap);
+    struct managed_request r = request(t, "v1", "me");
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    buf_puts(&b, "{\"metadata\":{\"uid\":\"u\",\"managedFields\":[");
+    for (size_t i = 0; i < MANY; i++)
+        buf_printf(&b, "%s{\"manager\":\"m%zu\",\"operation\":\"Update\",\"apiVersion\":\"%s\",\"fieldsType\":\"FieldsV1\","
+                       "\"fieldsV1\":{\"f:data\":{\"f:%zu\":{}}}}", i ? "," : "", i, i % 2 ? "v1" : "v2", i);
+    buf_puts(&b, "]},\"data\":{\"x\":\"y\"}}");
+    struct val *v = decode(t, arena_str(&arena, buf_str(&b)).p), *live = decode(t, "{\"metadata\":{\"uid\":\"u\"},\"data\":{\"a\":\"b\"}}");
+    assert_int_equal(val_len(managed_update(&arena, &r, live, v)), 10);
+}
+
+static void of_one_manager_the_last_entry_counts(void **state UNUSED)
+{
+    const struct type *t = type_at(T_core_v1_ConfigMap);
+    struct managed_request r = request(t, "v1", "me");
+    struct val *v = decode(t, "{\"metadata\":{\"uid\":\"u\",\"managedFields\":["
+        "{\"manager\":\"m\",\"operation\":\"Apply\",\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{\"f:a\":{}}}},"
+        "{\"manager\":\"m\",\"operation\":\"Apply\",\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{\"f:b\":{}}}}"
+        "]},\"data\":{\"a\":\"b\"}}");
+    const struct val *list = managed_update(&arena, &r, v, v);
+    assert_int_equal(val_len(list), 1);
+    assert_string_equal(val_cstr(val_get(val_item(list, 0), N_fieldsV1)), "{\"f:data\":{\"f:b\":{}}}");
+}
+
+/* What is there twice stays, and does not keep an applier from taking back what it had. */
+static void twins_that_stand_already_stay(void **state UNUSED)
+{
+    const struct type *t = type_at(T_core_v1_Pod);
+    struct managed_request r = request(t, "v1", "a");
+    const struct val *is, *managed;
+    struct val *live = decode(t, "{\"metadata\":{\"uid\":\"u\",\"labels\":{\"x\":\"1\"},\"managedFields\":[{\"manager\":\"a\",\"operation\":"
+        "\"Apply\",\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{\"f:x\":{}}}}}]},"
+        "\"spec\":{\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":\"E\",\"value\":\"1\"},{\"name\":\"E\",\"value\":\"2\"}]}]}}");
+    struct val *config = decode(NULL, "{\"apiVersion\":\"v1\",\"spec\":{\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":\"F\"}]}]}}");
+    assert_int_equal(managed_apply(&arena, &r, live, config, false, &is, &managed, &status), 0);
+    const struct val *env = val_key(val_item(val_key(val_key(is, STR("spec")), STR("containers")), 0), STR("env"));
+    assert_int_equal(val_len(env), 3);
+    assert_null(val_key(val_key(val_key(is, STR("metadata")), STR("labels")), STR("x")));
+}
+
+static void a_configuration_has_to_fit_its_type(void **state UNUSED)
+{
+    static const struct {
+        const char *config, *want;
+    } cases[] = {
+        {"{\"metadata\":[]}", ".metadata: expected map, got []"},
+        {"{\"spec\":\"x\"}", ".spec: expected map, got \"x\""},
+        {"{\"spec\":{\"containers\":{}}}", ".spec.containers: expected list, got {}"},
+        {"{\"spec\":{\"containers\":[1]}}", ".spec.containers[0]: expected map, got 1"},
+        {"{\"spec\":{\"containers\":[null]}}", ".spec.containers: element 0: associative list"},
+        {"{\"spec\":{\"containers\":[{\"image\":\"i\"}]}}", "omits all key fields"},
+        {"{\"metadata\":{\"finalizers\":[[]]}}", "expected string"},
+        {"{\"metadata\":{\"finalizers\":[null]}}", "no scalar"},
+        {"{\"metadata\":{\"finalizers\":[\"a\",\"b\",\"a\"]}}", "duplicate entries for key \"a\""},
+        {"{\"metadata\":{\"labels\":{\"a\":1}}}", ".metadata.labels.a: expected string, got 1"},
+        {"{\"spec\":{\"priority\":\"x\"}}", "expected numeric"},
+        {"{\"spec\":{\"hostNetwork\":1}}", "expected boolean"},
+        {"{\"spec\":{\"overhead\":{\"cpu\":[]}}}", "expected any scalar"},
+        {"{\"spec\":{\"affinity\":{\"x\":1}}}", ".spec.affinity.x: field not declared in schema"},
+        {"{\"status\":{\"phase\":{}}}", "expected string"},
+    };
+    const struct type *t = type_at(T_core_v1_Pod);
+    struct managed_request r = request(t, "v1", "a");
+    const struct val *is, *managed;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct val *config = decode(NULL, cases[i].config);
+        val_put_str(&arena, config, STR("apiVersion"), STR("v1"));
+        status_init(&status, &arena);
+        if (managed_apply(&arena, &r, NULL, config, false, &is, &managed, &status) != 500 || !strstr(status.message.p, cases[i].want))
+            fail_msg("%s: " STR_FMT, cases[i].config, STR_ARG(status.message));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +383,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(kubectl_takes_over_from_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(a_status_is_applied_through_its_own_door, setup, teardown),
         cmocka_unit_test_setup_teardown(of_many_updaters_the_oldest_are_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(much_is_merged_in_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_many_that_were_sent_the_oldest_are_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(of_one_manager_the_last_entry_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(twins_that_stand_already_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_configuration_has_to_fit_its_type, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
