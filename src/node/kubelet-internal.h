@@ -288,8 +288,6 @@ struct starting {
     const struct val *sandbox_config;
 };
 int start_container(const struct starting *s, const struct start_action *action);
-/* Keeps what is needed of containers that have ended: the newest of each name. */
-void remove_dead_containers(struct worker *w, const struct podstate *state);
 
 struct kill_request {
     struct worker *w;

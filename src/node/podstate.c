@@ -186,6 +186,26 @@ bool podstate_any_ready_sandbox(const struct podstate *s)
     return false;
 }
 
+bool podstate_is_spent(const struct podstate *s, size_t container)
+{
+    const struct rt_container *c = &s->containers[container];
+    for (size_t i = 0; i < container; i++)
+        if (str_eq(s->containers[i].name, c->name) &&
+            (c->state == RT_CREATED || (c->state == RT_EXITED && s->containers[i].state == RT_EXITED)))
+            return true;
+    return false;
+}
+
+bool podstate_is_spent_sandbox(const struct podstate *s, size_t sandbox)
+{
+    if (sandbox == 0 || s->sandboxes[sandbox].ready)
+        return false;
+    for (size_t i = 0; i < s->n_containers; i++)
+        if (str_eq(s->containers[i].sandbox_id, s->sandboxes[sandbox].id) && !podstate_is_spent(s, i))
+            return false;
+    return true;
+}
+
 size_t podstate_ips(const struct podstate *s, const struct str **ret)
 {
     if (!s || !s->n_sandboxes)

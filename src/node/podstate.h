@@ -92,5 +92,10 @@ const struct rt_container *podstate_find_id(const struct podstate *s, struct str
 const struct rt_sandbox *podstate_active_sandbox(const struct podstate *s);
 bool podstate_any_running(const struct podstate *s); /* container */
 bool podstate_any_ready_sandbox(const struct podstate *s);
+/* Containers that nobody looks at again: of a name, what ended before another ended (of that one people read the log
+ * yet), and what was made and never started (the node died in between) when there is a newer one. */
+bool podstate_is_spent(const struct podstate *s, size_t container);
+/* Not the newest, not ready, and all that is in it is spent. */
+bool podstate_is_spent_sandbox(const struct podstate *s, size_t sandbox);
 /* Addresses of the active sandbox (or of the newest, when none is ready). */
 size_t podstate_ips(const struct podstate *s, const struct str **ret);

@@ -122,28 +122,19 @@ static void prune_init_containers(struct worker *w, const struct val *pod, const
     }
 }
 
-void remove_dead_containers(struct worker *w, const struct podstate *s)
+static void remove_spent_containers(struct worker *w, const struct podstate *s)
 {
-    for (size_t i = 0; s && i < s->n_containers; i++) {
-        const struct rt_container *c = &s->containers[i];
-        unsigned newer = 0;
-        for (size_t j = 0; j < i; j++)
-            newer += str_eq(s->containers[j].name, c->name) && s->containers[j].state == RT_EXITED;
-        if (c->state == RT_EXITED && newer >= 1)
-            runtime_remove_container(w->k->rt, c->id, NULL);
-    }
+    for (size_t i = 0; s && i < s->n_containers; i++)
+        if (podstate_is_spent(s, i))
+            runtime_remove_container(w->k->rt, s->containers[i].id, NULL);
 }
 
 /* Sandboxes that were replaced, once nothing of them is needed. */
 static void remove_dead_sandboxes(struct worker *w, const struct podstate *s)
 {
-    for (size_t i = 1; s && i < s->n_sandboxes; i++) {
-        bool used = s->sandboxes[i].ready;
-        for (size_t j = 0; j < s->n_containers; j++)
-            used = used || str_eq(s->containers[j].sandbox_id, s->sandboxes[i].id);
-        if (!used)
+    for (size_t i = 1; s && i < s->n_sandboxes; i++)
+        if (podstate_is_spent_sandbox(s, i))
             runtime_remove_sandbox(w->k->rt, s->sandboxes[i].id, NULL);
-    }
 }
 
 /* All of it ends at once and is forgotten; the logs stay. */
@@ -262,7 +253,7 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
     if (rc < 0)
         return rc;
     int again = look_again(w, state, e);
-    remove_dead_containers(w, *state);
+    remove_spent_containers(w, *state);
     remove_dead_sandboxes(w, *state);
     return resized != 0 ? resized : again; /* what could not be started has its own time to try again */
 }

@@ -47,6 +47,10 @@ static struct podstate *state_of(const struct val *pod, const char *text)
                                    .name = arena_str(&s->arena, name), .sandbox_id = STR("box0"), .created = {created},
                                    .started = {created}, .hash = spec ? container_hash(&s->arena, spec) : STR("gone"), .grace = -1};
         int64_t code = 0;
+        if (str_ends(st, STR("@1"))) {
+            c->sandbox_id = STR("box1");
+            st = str_slice(st, 0, st.n - 2);
+        }
         str_to_i64(str_from(st, 1), &code);
         c->exit_code = (int32_t)code;
         c->state = st.p[0] == 'r' ? RT_RUNNING : st.p[0] == 'c' ? RT_CREATED : st.p[0] == 'x' ? RT_EXITED : RT_UNKNOWN;
@@ -492,6 +496,44 @@ static void all_over_again(void **state)
     arena_done(&arena);
 }
 
+/* What is cleared away; "@1": in the second sandbox. */
+static void spent(void **state)
+{
+    static const struct {
+        const char *state, *want;
+    } cases[] = {
+        {"S main=r", ""},
+        {"S main=c", ""}, /* about to be started */
+        {"S main=x1", ""},
+        {"S main=r main=x1", ""}, /* its log is still to be read */
+        {"S main=r main=x1 main=x1 main=x1", "main-996 main-995"},
+        {"S main=r main=c", "main-997"}, /* starting it was interrupted */
+        {"S main=r main=c main=x1 main=x1", "main-997 main-995"},
+        {"S main=r other=c", ""},
+        {"S s main=r main=c@1", "main-996 box1"}, /* and the node went down with it */
+        {"S s main=r main=c@1 other=x1@1", "main-996"},
+        {"S s main=r main=u@1", ""},
+        {"S s main=r", "box1"},
+        {"S S main=r", ""},
+        {"s main=c", ""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct podstate *s = state_of(pod_of(TWO), cases[i].state);
+        struct buf b = BUF_INIT;
+        for (size_t j = 0; j < s->n_containers; j++)
+            if (podstate_is_spent(s, j))
+                buf_printf(&b, "%s" STR_FMT, b.n ? " " : "", STR_ARG(s->containers[j].id));
+        for (size_t j = 0; j < s->n_sandboxes; j++)
+            if (podstate_is_spent_sandbox(s, j))
+                buf_printf(&b, "%s" STR_FMT, b.n ? " " : "", STR_ARG(s->sandboxes[j].id));
+        if (!str_is(buf_str(&b), cases[i].want))
+            fail_msg("%s: " STR_FMT ", not %s", cases[i].state, STR_ARG(buf_str(&b)), cases[i].want);
+        buf_done(&b);
+        podstate_unref(s);
+    }
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +542,7 @@ int main(void)
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
         cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
         cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus), cmocka_unit_test(all_over_again),
+        cmocka_unit_test(spent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
