@@ -6,20 +6,21 @@
 #include "type/claim.h"
 #include "wire/json.h"
 
-/* A path "<folder>/<name>" and nothing cleverer. */
-static bool is_below_folder(const struct kubelet *k, struct str path)
+/* "<folder>/<the volume's own name>" and nothing cleverer: whoever may make volumes shall have no other's data
+ * removed, and nothing outside of the folder. */
+bool local_path_is_own(const char *folder, struct str path, struct str volume)
 {
-    struct str folder = str_of(k->cfg.local_path_dir), name;
-    if (!folder.n || !str_starts(path, folder) || path.n < folder.n + 2 || path.p[folder.n] != '/')
-        return false;
-    name = str_from(path, folder.n + 1);
-    return str_find(name, '/') < 0 && !str_is(name, ".") && !str_is(name, "..");
+    struct str above = str_of(folder);
+    return above.n && str_starts(path, above) && path.n == above.n + 1 + volume.n && path.p[above.n] == '/' &&
+           str_eq(str_from(path, above.n + 1), volume) && volume.n && str_find(volume, '/') < 0 &&
+           !str_is(volume, ".") && !str_is(volume, "..");
 }
 
 bool local_path_is_ours(struct kubelet *k, const struct val *pv)
 {
     return str_is(obj_annotation(pv, STR(ANN_LOCAL_PATH_NODE)), k->cfg.node_name) &&
-           is_below_folder(k, val_str(val_at(pv, N_spec, N_local, N_path)));
+           local_path_is_own(k->cfg.local_path_dir, val_str(val_at(pv, N_spec, N_local, N_path)),
+                             obj_name(pv));
 }
 
 static void changed(void *arg, const struct resource *res, const struct object *old,

@@ -72,6 +72,8 @@ int volume_unstage(struct kubelet *k, struct volume_use *u, struct err *e);
 
 /* ---- local-path volumes (docs/storage.md) -------------------------------------------------------------- */
 
+/* Is the path the directory that a volume of that name has in the folder? */
+bool local_path_is_own(const char *folder, struct str path, struct str volume);
 /* Is it a directory of ours that we may make and remove? */
 bool local_path_is_ours(struct kubelet *k, const struct val *pv);
 void local_path_reclaim(struct kubelet *k); /* those that go */

@@ -4,6 +4,7 @@
 
 #include "client/fake_client.h"
 #include "node/volume.h"
+#include "node/volumes-internal.h"
 #include "types.h"
 
 #include <fcntl.h>
@@ -394,6 +395,35 @@ FIBER_TEST(sub_paths_are_as_open_as_their_volume)
     assert_true(stat(under("m/0"), &st) == 0 && (st.st_mode & 07777) == 02777);
 }
 
+/* A volume that somebody wrote names a directory as ours: which ones may be made and removed? */
+static void directories_of_ours(void **state)
+{
+    static const struct {
+        const char *path, *volume;
+        bool ours;
+    } cases[] = {
+        {"/k/local/pvc-1", "pvc-1", true},
+        {"/k/local/pvc-2", "pvc-1", false}, /* another volume's */
+        {"/k/local/pvc-11", "pvc-1", false},
+        {"/k/local", "", false},
+        {"/k/local/", "", false},
+        {"/k/local/.", ".", false},
+        {"/k/local/..", "..", false},
+        {"/k/local/../pods", "../pods", false},
+        {"/k/local/a/b", "a/b", false},
+        {"/k/local/pvc-1/", "pvc-1", false},
+        {"/k/local/../local/pvc-1", "pvc-1", false},
+        {"/k/localpvc-1", "pvc-1", false},
+        {"/etc", "etc", false},
+        {"", "", false},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        if (local_path_is_own("/k/local", str_of(cases[i].path), str_of(cases[i].volume)) != cases[i].ours)
+            fail_msg("%s of %s", cases[i].path, cases[i].volume);
+    assert_false(local_path_is_own("", STR("/etc"), STR("etc")));
+    assert_false(local_path_is_own("/k/local", str_n("/k/local/pvc-1\0x", 16), STR("pvc-1")));
+}
+
 int main(void)
 {
 #define with_dir(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -401,6 +431,7 @@ int main(void)
         cmocka_unit_test(kinds),
         cmocka_unit_test(claims),
         cmocka_unit_test(names),
+        cmocka_unit_test(directories_of_ours),
         with_dir(where_containers_see_them),
         with_dir(binds_and_what_is_left_of_them),
         with_dir(what_a_failed_mount_says),
