@@ -7,7 +7,12 @@ enum {
     OLD_SECONDS = 90,   /* a point that old says nothing about now */
     FRESH_SECONDS = 10, /* a container that started so long before its only point ... */
     YOUNG_SECONDS = 60, /* ... but no longer: the time since its start is what was measured */
+    MOST_ENTRIES = 20000, /* of one node: what a kubelet says is not to fill our memory */
 };
+/* What a kubelet says is not trusted to be of this world. Seconds are counted in nanoseconds. */
+#define MOST_SECONDS 9.2e9
+#define MOST_BYTES 9e15
+#define MOST_CORES 1e6
 
 struct usage_node *usage_node_new(void)
 {
@@ -37,10 +42,11 @@ static const struct {
     {"container_start_time_seconds", STARTED, false},
 };
 
+/* NULL: there are too many. */
 static struct usage_entry *entry_of(struct usage_node *n, struct str key)
 {
     struct usage_entry *e = map_get(&n->entries, key);
-    if (!e) {
+    if (!e && n->entries.n < MOST_ENTRIES) {
         e = ARENA_NEW(&n->arena, struct usage_entry);
         e->last.cpu_ns = e->last.memory = -1;
         map_put(&n->entries, key, e);
@@ -59,10 +65,15 @@ static void take(struct usage_node *n, const struct prom_sample *s, enum family 
                  struct wall now)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct usage_point *p = &entry_of(n, of_node ? STR("") : key_of(&a, s))->last;
-    struct wall at = s->time_ms ? (struct wall){s->time_ms * NSEC_PER_MSEC} : now;
-    if (!(s->value >= 0 && s->value < 9e9 * 1e6)) /* no number, or none that could be meant */
+    if (!(s->value >= 0 && s->value < (f == MEMORY ? MOST_BYTES : MOST_SECONDS))) /* not a number is not, either */
         return;
+    if (s->time_ms < 0 || (double)s->time_ms > MOST_SECONDS * 1e3)
+        return;
+    struct usage_entry *e = entry_of(n, of_node ? STR("") : key_of(&a, s));
+    if (!e)
+        return;
+    struct usage_point *p = &e->last;
+    struct wall at = s->time_ms ? (struct wall){s->time_ms * NSEC_PER_MSEC} : now;
     switch (f) {
     case CPU:
         p->cpu_ns = (int64_t)(s->value * 1e9);
@@ -139,10 +150,10 @@ bool usage_of(const struct usage_node *n, struct str key, struct usage *ret)
     int64_t window = e->last.at.ns - before.at.ns;
     if (!before.at.ns || window <= 0)
         return false;
-    *ret = (struct usage){.at = e->last.at,
-                          .window = window,
-                          .memory = e->last.memory,
-                          .cpu_nano =
-                              (int64_t)((double)(e->last.cpu_ns - before.cpu_ns) * 1e9 / (double)window)};
+    double cores = (double)(e->last.cpu_ns - before.cpu_ns) / (double)window;
+    if (cores > MOST_CORES)
+        return false;
+    *ret = (struct usage){
+        .at = e->last.at, .window = window, .memory = e->last.memory, .cpu_nano = (int64_t)(cores * 1e9)};
     return true;
 }

@@ -14,7 +14,7 @@ enum {
     PATIENCE_SECONDS = 3, /* how long who asks waits for nodes that are slow to answer */
     ASK_SECONDS = 10,     /* how long a node may take */
     AT_ONCE = 16,         /* nodes that are asked at the same time */
-    PAGE_MAX = 32 << 20,
+    PAGE_MAX = 8 << 20,   /* some ten thousand containers */
 };
 
 struct usage_state {

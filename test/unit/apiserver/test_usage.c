@@ -52,6 +52,34 @@ static void test_rate(void **state)
     assert_null(usage_node_next(NULL, STR("process_start_time_seconds 1\n"), at_s(1)));
 }
 
+/* A kubelet may say anything: nothing overflows, and not everything is kept. */
+static void test_hostile_pages(void **state)
+{
+    (void)state;
+    static const char *const pages[][2] = {
+        {"node_cpu_usage_seconds_total 1 1000000\nnode_memory_working_set_bytes 1 1000000\n",
+         "node_cpu_usage_seconds_total 9100000000 1000001\nnode_memory_working_set_bytes 1 1000001\n"},
+        {"node_cpu_usage_seconds_total 1e14 1000000\nnode_memory_working_set_bytes 1 1000000\n",
+         "node_cpu_usage_seconds_total 2e14 1010000\nnode_memory_working_set_bytes 1 1010000\n"},
+        {"node_cpu_usage_seconds_total 1 -9223372036854775808\nnode_memory_working_set_bytes 1 1\n",
+         "node_cpu_usage_seconds_total 2 9223372036854775807\nnode_memory_working_set_bytes 1 1\n"},
+        {"node_cpu_usage_seconds_total NaN\nnode_memory_working_set_bytes +Inf\n",
+         "node_cpu_usage_seconds_total -1\nnode_memory_working_set_bytes 9e15\n"},
+    };
+    struct usage u;
+    for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
+        struct usage_node *n = next(next(NULL, pages[i][0]), pages[i][1]);
+        assert_false(usage_of(n, STR(""), &u));
+        usage_node_free(n);
+    }
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    for (unsigned i = 0; i < 30000; i++)
+        buf_printf(&b, "container_start_time_seconds{pod=\"%u\"} 1\n", i);
+    struct usage_node *n = usage_node_next(NULL, buf_str(&b), at_s(1));
+    assert_in_range(n->entries.n, 1000, 20000);
+    usage_node_free(n);
+}
+
 #define LABELS "{container=\"c\",namespace=\"n\",pod=\"p\"}"
 
 static void test_young_container(void **state)
@@ -225,6 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_hostile_pages),
         cmocka_unit_test(test_young_container),
         cmocka_unit_test(test_api),
     };
