@@ -158,11 +158,21 @@ int node_net_plug(const struct cluster_config *c, const struct node *n, pid_t pi
     return r;
 }
 
+/* Whatever a record says, only what is of the kind that we make is taken away. */
+static bool is_link_of(const char *link, const char *type)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str text = STR_NULL;
+    const char *argv[] = {"ip", "-o", "link", "show", "dev", link, "type", type, NULL};
+    return if_nametoindex(link) &&
+           os_run(&a, argv, &text, NULL, mono_add(os_mono(), SECONDS(10))) == 0 && text.n;
+}
+
 /* A network namespace whose last process has ended takes a while to go, and its cable with it: not waited
  * for. */
 void node_net_unplug(const struct node *n)
 {
-    if (if_nametoindex(n->link))
+    if (is_link_of(n->link, "veth"))
         IP(NULL, "link", "delete", n->link);
 }
 
@@ -171,7 +181,7 @@ void node_net_remove(const struct cluster_config *c)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str rules = arena_printf(&a, "add table inet cube-nodes-%s\ndelete table inet cube-nodes-%s\n",
                                     c->node_bridge, c->node_bridge);
-    if (if_nametoindex(c->node_bridge))
+    if (is_link_of(c->node_bridge, "bridge"))
         IP(NULL, "link", "delete", c->node_bridge);
     nft_apply(rules, NULL);
     forward_forget(c->node_bridge);

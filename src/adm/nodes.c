@@ -22,6 +22,43 @@ static const char *nodes_dir(struct arena *a, const struct cluster_config *c)
     return arena_printf(a, "%s/nodes", c->data_dir).p;
 }
 
+/* A name for a Node and a host: RFC 1123, one label or several. */
+static bool is_name(const char *s)
+{
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++) {
+        bool alnum = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9');
+        bool edge = i == 0 || i == n - 1 || s[i - 1] == '.' || s[i + 1] == '.';
+        if (!alnum && (edge || (s[i] != '-' && s[i] != '.')))
+            return false;
+    }
+    return n > 0 && n <= 63;
+}
+
+/* Where nodes have cgroups of their own, some names are taken: of systemd's units, and of the machine's pods. */
+static bool is_taken_name(const char *s)
+{
+    static const char *const ends[] = {".slice", ".scope", ".service", ".mount", ".socket"};
+    for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+        if (str_ends(str_of(s), str_of(ends[i])))
+            return true;
+    return !strcmp(s, "kubepods");
+}
+
+/* The name is the folder's, and the cgroup one of that name: what is recorded is killed and removed, so that nothing
+ * else may be recorded. */
+static bool is_consistent(struct arena *a, const struct node *n)
+{
+    struct str dir = str_of(n->dir), cgroup = str_of(n->cluster.cgroup_root), rest = cgroup, part;
+    ssize_t slash = str_rfind(dir, '/');
+    if (!is_name(n->name) || is_taken_name(n->name) || !str_is(str_from(dir, (size_t)(slash + 1)), n->name))
+        return false;
+    while (str_next(&rest, '/', &part))
+        if (str_is(part, "..") || str_is(part, "."))
+            return false;
+    return cgroup.n && cgroup.p[0] == '/' && str_ends(cgroup, arena_printf(a, "/%s", n->name));
+}
+
 int node_load(struct arena *a, const char *dir, struct node *ret, struct err *e)
 {
     struct node n = {.dir = arena_cstr(a, str_of(dir))};
@@ -32,6 +69,8 @@ int node_load(struct arena *a, const char *dir, struct node *ret, struct err *e)
     n.name = n.cluster.node_name;
     if (!n.name || !n.cluster.advertise || !n.gateway || !n.link || !n.control_plane || !n.cluster.node_cidr)
         return err_set(e, -EINVAL, "%s/node.conf lacks something: remove the folder, or set it right", dir);
+    if (!is_consistent(a, &n))
+        return err_set(e, -EINVAL, "%s/node.conf is not of this node: remove the folder, or set it right", dir);
     *ret = n;
     return 0;
 }
@@ -98,19 +137,6 @@ static int lock_nodes(const struct cluster_config *c, int *ret_fd, struct err *e
 }
 
 /* ---- a new one ------------------------------------------------------------------------------------ */
-
-/* A name for a Node and a host: RFC 1123, one label or several. */
-static bool is_name(const char *s)
-{
-    size_t n = strlen(s);
-    for (size_t i = 0; i < n; i++) {
-        bool alnum = (s[i] >= 'a' && s[i] <= 'z') || (s[i] >= '0' && s[i] <= '9');
-        bool edge = i == 0 || i == n - 1 || s[i - 1] == '.' || s[i + 1] == '.';
-        if (!alnum && (edge || (s[i] != '-' && s[i] != '.')))
-            return false;
-    }
-    return n > 0 && n <= 63;
-}
 
 static const char *free_name(struct arena *a, const struct cluster_config *c, const struct node_list *known)
 {
@@ -215,6 +241,8 @@ static int add(struct arena *a, const struct cluster_config *c, const char *name
         return err_set(e, -EINVAL,
                        "\"%s\" is no name for a node: small letters, digits, '-' and '.', at most 63",
                        n.name);
+    if (is_taken_name(n.name))
+        return err_set(e, -EINVAL, "\"%s\" is no name for a node: a cgroup of the machine may have it", n.name);
     if (!strcmp(n.name, c->node_name) || nodes_find(known, n.name))
         return err_set(e, -EEXIST, "there is a node %s already", n.name);
     if (known->n >= MAX_NODES)
@@ -319,11 +347,20 @@ static int wait_state(const struct node *n, const char *state, struct err *e)
 static const char *const mount_points[] = {"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni",
                                            "/etc/cni",         "/var/log/pods",       "/var/log/containers"};
 
+/* The one of that name; NULL when it is none. */
+static const char *mount_point(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(mount_points); i++)
+        if (str_is(name, mount_points[i]))
+            return mount_points[i];
+    return NULL;
+}
+
 static int make_mount_points(const struct cluster_config *c, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf made CLEANUP_BUF = BUF_INIT;
-    struct str before;
+    struct str before = STR_NULL;
     const char *record = arena_printf(&a, "%s/made", nodes_dir(&a, c)).p;
     if (os_read_file(&a, record, 65536, &before) == 0)
         buf_putstr(&made, before);
@@ -592,8 +629,8 @@ int nodes_purge(const struct cluster_config *c, struct err *e UNUSED)
     if (os_read_file(&a, record, 65536, &made) < 0)
         return 0;
     while (str_next(&made, '\n', &line)) {
-        const char *path = arena_cstr(&a, line);
-        if (line.n && !is_mounted_somewhere(&a, path))
+        const char *path = mount_point(line);
+        if (path && !is_mounted_somewhere(&a, path))
             rmdir(path); /* unless somebody has put something there */
     }
     return 0;

@@ -94,6 +94,7 @@ FIBER_TEST(what_cannot_be)
         "a-",       "a..b",  ".a",
         "a.",       "a.-b",  "a/b",
         "../b",     "a b",   "a_b",
+        "kubepods", "system.slice", "init.scope", "ssh.service",
         "\xc3\xa4", "lock/", "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggg"};
     static const char *const good[] = {"a", "1", "a.b", "a--b"};
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -122,6 +123,45 @@ FIBER_TEST(what_cannot_be)
     c.node_cidr = "203.0.113.0/28";
     assert_int_equal(nodes_add(&a, &c, "z", &n, &e), -EINVAL);
     remove_dir(c.data_dir);
+}
+
+/* What is on record is stopped, killed and removed: a record that means something else is refused. */
+FIBER_TEST(records_of_something_else)
+{
+    static const struct {
+        const char *was, *now;
+    } cases[] = {
+        {"--node-name=m-2", "--node-name=m-3"},
+        {"--node-name=m-2", "--node-name=../../m-2"},
+        {"--cgroup-root=/cube-unit/m-2", "--cgroup-root=/"},
+        {"--cgroup-root=/cube-unit/m-2", "--cgroup-root=/system.slice"},
+        {"--cgroup-root=/cube-unit/m-2", "--cgroup-root=/cube-unit/m-2/.."},
+        {"--cgroup-root=/cube-unit/m-2", "--cgroup-root=/../m-2"},
+        {"--cgroup-root=/cube-unit/m-2", "--cgroup-root=cube-unit/m-2"},
+    };
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char dir[] = "/tmp/cube-unit-XXXXXX";
+    struct cluster_config c = cluster_in(&a, dir);
+    struct node_list all;
+    struct node n;
+    struct err e = {0};
+    struct str good, head, tail;
+    assert_int_equal(nodes_ensure(&a, &c, 1, &all, &e), 0);
+    const char *conf = arena_printf(&a, "%s/nodes/m-2/node.conf", dir).p;
+    assert_int_equal(os_read_file(&a, conf, 65536, &good), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *at = strstr(good.p, cases[i].was);
+        assert_non_null(at);
+        head = str_slice(good, 0, (size_t)(at - good.p));
+        tail = str_from(good, head.n + strlen(cases[i].was));
+        struct str text = arena_printf(&a, STR_FMT "%s" STR_FMT, STR_ARG(head), cases[i].now, STR_ARG(tail));
+        assert_int_equal(os_write_file(conf, text, 0600), 0);
+        if (node_load(&a, arena_printf(&a, "%s/nodes/m-2", dir).p, &n, &e) != -EINVAL)
+            fail_msg("%s is taken", cases[i].now);
+    }
+    assert_int_equal(os_write_file(conf, good, 0600), 0);
+    assert_int_equal(node_load(&a, arena_printf(&a, "%s/nodes/m-2", dir).p, &n, &e), 0);
+    remove_dir(dir);
 }
 
 /* A range that is found keeps off the cluster's others, and differs from that of most other clusters. */
@@ -185,6 +225,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be),
         cmocka_unit_test(ranges_are_found),
         cmocka_unit_test(settings_are_kept),
+        cmocka_unit_test(records_of_something_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
