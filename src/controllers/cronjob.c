@@ -308,7 +308,7 @@ static int find_slot(const struct cronsync *s, bool within_deadline, struct slot
         x.earliest = val_time(val_get(s->cron_job->meta, N_creationTimestamp));
     x.earliest.ns = MAX(x.earliest.ns, s->since.ns);
     if (within_deadline && deadline)
-        x.earliest.ns = MAX(x.earliest.ns, s->now.ns - SECONDS(val_int(deadline, 0)));
+        x.earliest.ns = MAX(x.earliest.ns, s->now.ns - seconds_ns(deadline, 0));
     struct wall first = next_after(s, x.earliest), second = first.ns ? next_after(s, first) : (struct wall){0};
     bool waits = first.ns && s->now.ns < first.ns;
     if (!waits && second.ns && s->now.ns < second.ns)
@@ -421,7 +421,7 @@ static void replace_active(struct cronsync *s)
 static bool is_too_late(const struct cronsync *s, struct wall due)
 {
     const struct val *deadline = val_get(s->spec, N_startingDeadlineSeconds);
-    return deadline && due.ns + SECONDS(val_int(deadline, 0)) < s->now.ns;
+    return deadline && due.ns + seconds_ns(deadline, 0) < s->now.ns;
 }
 
 static struct str rfc1123(struct arena *a, struct wall t)

@@ -234,7 +234,7 @@ static void judge_limits(struct jobsync *s)
     }
     if (!deadline || !start || s->suspended)
         return;
-    int64_t left = val_time(start).ns + SECONDS(val_int(deadline, 0)) - s->now.ns;
+    int64_t left = seconds_ns(deadline, 0) - (s->now.ns - val_time(start).ns);
     if (left <= 0)
         decide(s, "FailureTarget", "DeadlineExceeded", STR("Job was active longer than specified deadline"));
     else

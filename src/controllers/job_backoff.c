@@ -93,7 +93,7 @@ struct wall pod_finish_time(const struct val *pod)
         return t;
     t = val_time(val_get(meta, N_deletionTimestamp));
     if (t.ns)
-        return (struct wall){t.ns - SECONDS(val_int(val_get(meta, N_deletionGracePeriodSeconds), 0))};
+        return (struct wall){t.ns - seconds_ns(val_get(meta, N_deletionGracePeriodSeconds), 0)};
     return val_time(val_get(meta, N_creationTimestamp));
 }
 

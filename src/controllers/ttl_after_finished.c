@@ -2,6 +2,7 @@
 /* Deletes Jobs some time after they have ended, if they say so (KEP-592). */
 #include "controllers/cronjob.h"
 #include "controllers/job.h"
+#include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
 
@@ -17,7 +18,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
         return 0;
     struct wall ended = val_time(val_get(job_finished(job->val), N_lastTransitionTime));
     int64_t left =
-        ended.ns + SECONDS(val_int(val_at(job->val, N_spec, N_ttlSecondsAfterFinished), 0)) - now.ns;
+        ended.ns + seconds_ns(val_at(job->val, N_spec, N_ttlSecondsAfterFinished), 0) - now.ns;
     if (left > 0) {
         writes_again(w, left);
         return 0;

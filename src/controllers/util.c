@@ -35,7 +35,15 @@ int64_t intstr_scaled(const struct val *v, int64_t total, bool round_up, int64_t
     int64_t percent;
     if (!str_ends(s, STR("%")) || str_to_i64(str_slice(s, 0, s.n - 1), &percent) < 0)
         return absent;
+    percent = MIN(percent, (int64_t)INT32_MAX);
     return (percent * total + (round_up ? 99 : 0)) / 100;
+}
+
+int64_t seconds_ns(const struct val *v, int64_t absent)
+{
+    enum { MOST = 50 * 365 * 86400 };
+    int64_t n = val_int(v, absent);
+    return SECONDS(MAX(MIN(n, (int64_t)MOST), -(int64_t)MOST));
 }
 
 struct val *with_status(struct arena *a, const struct object *o, struct val **ret_status)

@@ -11,6 +11,8 @@ void set_text(struct arena *a, struct val *obj, name_id name, struct str s);
 
 /* An IntOrString of a total: a number, or a percentage rounded up or down. absent: for NULL and nonsense. */
 int64_t intstr_scaled(const struct val *v, int64_t total, bool round_up, int64_t absent);
+/* A user's number of seconds in nanoseconds: never more than can be added to the time. */
+int64_t seconds_ns(const struct val *v, int64_t absent);
 
 /* The object with a status of its own to change: both may be written to at their top level. *ret_status too.
  */

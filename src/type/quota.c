@@ -97,7 +97,8 @@ struct wall quota_overdue(const struct resource *res, const struct val *v)
     struct wall deleted = val_time(val_get(meta, N_deletionTimestamp));
     if (res->index != RES_PODS || !deleted.ns || !grace)
         return (struct wall){0};
-    return (struct wall){deleted.ns + SECONDS(val_int(grace, 0))};
+    int64_t ns = SECONDS(MIN(val_int(grace, 0), (int64_t)UINT32_MAX)); /* the server takes no more */
+    return (struct wall){ns > INT64_MAX - deleted.ns ? INT64_MAX : deleted.ns + ns};
 }
 
 /* A node that is lost must not keep those who run pods from running others. */

@@ -156,6 +156,19 @@ static void too_late_is_too_late(void **state)
     assert_memory_equal(sync(), "create jobs", 11);
 }
 
+/* Any int64 is a deadline. */
+static void no_deadline_is_too_long(void **state)
+{
+    static const char *const seconds[] = {"9223372036854775807", "9223372037", "18446744074", "40000000000"};
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
+        cron_job("50 23 * * *", arena_printf(&a, "startingDeadlineSeconds: %s, ", seconds[i]).p, "");
+        const char *said = sync();
+        if (strncmp(said, "create jobs", 11) != 0)
+            fail_msg("%s: %s", seconds[i], said);
+    }
+}
+
 static void a_new_schedule_does_not_make_up_for_the_past(void **state)
 {
     cron_job("0 12 * * *", "", "");
@@ -382,6 +395,7 @@ int main(void)
         T(the_controllers_zone_is_for_those_without),
         T(makes_only_the_last_of_those_missed),
         T(too_late_is_too_late),
+        T(no_deadline_is_too_long),
         T(a_new_schedule_does_not_make_up_for_the_past),
         T(every_so_often),
         T(suspended_it_makes_nothing),

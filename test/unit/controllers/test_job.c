@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/job.h"
+#include "controllers/util.h"
 
 #include <stdio.h>
 
@@ -410,6 +411,23 @@ static void a_deadline_ends_it(void **state)
                                     "Job was active longer than specified deadline") "]," JSON_STARTED
                                 ",\"terminating\":1,\"uncountedTerminatedPods\":{\"failed\":[\"u-a\"]},\"ready\":0}\n"
                                 UNTRACK("a"));
+}
+
+/* Any int64 is a deadline. */
+static void absurd_numbers(void **state)
+{
+    static const char *const seconds[] = {"9223372036854775807", "9223372037", "18446744073", "40000000000"};
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
+        job(arena_printf(&a, SPEC(1, 1, 6) "activeDeadlineSeconds: %s, ", seconds[i]).p,
+            STARTED ", active: 1, uncountedTerminatedPods: {}");
+        pod("a", TRACKED, RUNNING);
+        const char *said = sync();
+        if (!strncmp(said, "delete", 6) || !strstr(said, "again"))
+            fail_msg("%s: %s", seconds[i], said);
+    }
+    struct val percent = val_of_str(STR("9223372036854775807%"));
+    assert_true(intstr_scaled(&percent, INT32_MAX, true, -1) > INT32_MAX);
 }
 
 /* ---- back-off ---------------------------------------------------------------------------------------- */
@@ -843,6 +861,7 @@ int main(void)
         T(gives_up_after_the_last_try),
         T(restarts_count_where_containers_are_restarted),
         T(a_deadline_ends_it),
+        T(absurd_numbers),
         T(waits_after_failures),
         T(failures_are_remembered_until_a_success),
         T(a_new_controller_learns_from_pods),
