@@ -380,8 +380,11 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     struct tree_iter it;
     for (tree_seek(&it, snapshot_tree(world, &resources[RES_VOLUMEATTACHMENTS]), STR_NULL); it.object;
          tree_next(&it)) {
-        if (str_eq(node_of(it.object), key.name) && is_ours(&l, it.object) && judge(&l, it.object, reported))
+        if (str_eq(node_of(it.object), key.name) && is_ours(&l, it.object) && judge(&l, it.object, reported)) {
+            if (!l.node && list_empty(&w->list)) /* a copy that lags shall take no disk from a node that runs */
+                writes_add(w, WRITE_CHECK_ABSENT, &resources[RES_NODES], STR_NULL, key.name);
             writes_delete(w, it.object);
+        }
     }
     for (size_t i = 0; l.node && i < l.n; i++)
         if (!snapshot_get(world, &resources[RES_VOLUMEATTACHMENTS], STR_NULL, l.wanted[i].id))

@@ -663,6 +663,24 @@ static void detaching_waits_for_the_kubelet(void **state)
     world_free(w);
 }
 
+/* That a node is not known here may mean that it is new. */
+static void a_node_that_is_gone_is_asked_for(void **state)
+{
+    struct world *w = world_new();
+    add_csi(w, "ReadWriteOnce");
+    add_attach_node(w, "n", "", "");
+    add_user(w, "p", "n");
+    world_reconcile(w, ATTACH, "n");
+    world_apply(w);
+    attached(w);
+    world_remove(w, RES_PODS, "x", "p");
+    world_remove(w, RES_NODES, "", "n");
+    const char *said = world_reconcile(w, ATTACH, "n");
+    if (strncmp(said, "check-absent nodes n\ndelete volumeattachments csi-", 50) != 0)
+        fail_msg("%s", said);
+    world_free(w);
+}
+
 static void a_dead_node_is_waited_for_six_minutes(void **state)
 {
     struct world *w = world_new();
@@ -756,6 +774,7 @@ int main(void)
         cmocka_unit_test(a_driver_may_want_no_attaching),
         cmocka_unit_test(attachments_of_others_are_left_alone),
         cmocka_unit_test(detaching_waits_for_the_kubelet),
+        cmocka_unit_test(a_node_that_is_gone_is_asked_for),
         cmocka_unit_test(a_dead_node_is_waited_for_six_minutes),
         cmocka_unit_test(a_volume_is_not_on_two_nodes),
         cmocka_unit_test(the_attachers_complaint_is_told_once),
