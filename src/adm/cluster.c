@@ -46,6 +46,14 @@ static void tell(struct cluster *c, const char *step)
     c->progress(c->progress_arg, step);
 }
 
+static void tell_trouble(void *arg, const char *text)
+{
+    struct cluster *c = arg;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    buf_printf(&b, "trouble: %s", text);
+    c->progress(c->progress_arg, b.p); /* it stands in the log already */
+}
+
 /* ---- the runtime, beside everything else ---------------------------------------------------------------------- */
 
 static void start_runtime(void *arg)
@@ -294,7 +302,7 @@ static int bring_up(struct cluster *c, struct err *e)
 int cluster_run(const struct cluster_config *config, int64_t nodes, cluster_progress *progress, void *arg, struct err *e)
 {
     struct cluster c = {.config = config, .nodes = nodes, .progress = progress, .progress_arg = arg, .lock = -1};
-    c.input = (struct parts_input){.config = config, .arena = &c.arena};
+    c.input = (struct parts_input){.config = config, .arena = &c.arena, .trouble = tell_trouble, .trouble_arg = &c};
     int r = bring_up(&c, e);
     if (r == 0) {
         int signal = os_wait_signal(MONO_NEVER);

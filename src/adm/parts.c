@@ -13,6 +13,8 @@
 #include "resources.h"
 #include "scheduler/scheduler.h"
 
+#include <stdio.h>
+
 /* ---- certificates -------------------------------------------------------------------------------------------------- */
 
 static struct pki_config pki_of(struct arena *a, const struct cluster_config *c)
@@ -238,6 +240,10 @@ static void run_part(void *arg)
         if (r == -ECANCELED || fiber_cancelled())
             break;
         log_error(p->part->name, "%s; it starts again in %u s", err_text(&e, r), 1u << failures);
+        char text[600];
+        snprintf(text, sizeof(text), "%s: %s", p->part->name, err_text(&e, r));
+        if (p->in->trouble)
+            p->in->trouble(p->in->trouble_arg, text);
         if (fiber_sleep(SECONDS(1u << failures)) < 0)
             break;
     }

@@ -20,6 +20,8 @@ struct parts_input {
     const char *cri_socket;
     struct str ca_pem, ca_key_pem;
     struct str kubelet_cert, kubelet_key; /* the kubelet's serving certificate */
+    void (*trouble)(void *arg, const char *text); /* told when a part ended with an error; NULL: nobody */
+    void *trouble_arg;
 };
 
 struct part {

@@ -23,6 +23,7 @@ struct up {
     int argc;
     int code;
     struct err err;
+    char trouble[600]; /* what the last part that failed said */
 };
 
 /* ---- the background process ---------------------------------------------------------------------------- */
@@ -91,8 +92,9 @@ static int follow(struct up *u, int in, pid_t pid)
     for (;;) {
         ssize_t n = os_recv(in, buf_grow(&b, 1024), 1024, deadline);
         if (n == -ETIMEDOUT)
-            return err_set(&u->err, -ETIMEDOUT, "not ready after %lld s; it goes on trying (pid %d), see %s/log/cube.log",
-                           (long long)(u->timeout / NSEC_PER_SEC), (int)pid, u->config.data_dir);
+            return err_set(&u->err, -ETIMEDOUT, "not ready after %lld s%s%s; it goes on trying (pid %d), see %s/log/cube.log",
+                           (long long)(u->timeout / NSEC_PER_SEC), u->trouble[0] ? ", " : "", u->trouble, (int)pid,
+                           u->config.data_dir);
         if (n <= 0)
             return err_set(&u->err, -EPIPE, "the cluster's process ended; see %s/log/cube.log", u->config.data_dir);
         b.n += (size_t)n;
@@ -103,6 +105,10 @@ static int follow(struct up *u, int in, pid_t pid)
             buf_consume(&b, line.n + 1);
             if (str_starts(str_of(text), STR("failed: ")))
                 return err_set(&u->err, -EIO, "%s", text + 8);
+            if (str_starts(str_of(text), STR("trouble: "))) {
+                snprintf(u->trouble, sizeof(u->trouble), "%s", text + strlen("trouble: "));
+                continue;
+            }
             print_step(start, &last, text);
             if (!strcmp(text, "ready"))
                 return 0;
