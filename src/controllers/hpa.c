@@ -383,14 +383,21 @@ static bool begin(struct look *l, const struct snapshot *world, struct key key, 
     return true;
 }
 
+/* The object may have come, or asked for other metrics or another target, only after they had been gathered. */
+static bool readings_fit(const struct look *l)
+{
+    return l->readings && (!l->readings->spec || val_equal(l->readings->spec, val_get(l->hpa->val, N_spec)));
+}
+
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *ret)
 {
     struct look l;
     if (!begin(&l, world, key, now, ret))
         return 0;
-    if (l.readings) /* not there when the object came only after they had been gathered */
+    bool fit = readings_fit(&l);
+    if (fit)
         look_at(&l);
-    writes_again(ret, l.readings ? l.settings.period : MILLISECONDS(10));
+    writes_again(ret, fit ? l.settings.period : MILLISECONDS(10));
     return 0;
 }
 

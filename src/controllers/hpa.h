@@ -26,6 +26,7 @@ struct hpa_reading {
 };
 
 struct hpa_readings {
+    const struct val *spec;     /* of the autoscaler when they were asked for; NULL: as it is */
     const struct resource *res; /* of the target */
     const struct val *scale;    /* NULL: see scale_failed */
     struct str scale_failed;

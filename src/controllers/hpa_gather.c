@@ -217,6 +217,7 @@ const void *hpa_gather(struct client *c, const struct snapshot *world, struct ke
         return NULL;
     struct hpa_readings *ret = ARENA_NEW(a, struct hpa_readings);
     struct gathering g = {.client = c, .arena = a, .hpa = hpa->val, .ns = key.ns};
+    ret->spec = val_copy(a, val_get(hpa->val, N_spec));
     get_scale(&g, ret);
     if (!ret->scale || !hpa_needs_metrics(hpa->val, val_int(val_at(ret->scale, N_spec, N_replicas), 0)))
         return ret;

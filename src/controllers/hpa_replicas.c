@@ -59,7 +59,7 @@ static int64_t whole_milli(double d)
     if (isnan(d))
         return 0;
     d = ceil(d);
-    return d >= 9.2e18 ? INT64_MAX : (int64_t)d;
+    return d >= 9.2e18 ? INT64_MAX : d <= -9.2e18 ? INT64_MIN : (int64_t)d;
 }
 
 static double tolerance(const struct hpa_view *x, name_id direction)

@@ -5,6 +5,7 @@
  */
 #include "controllers/nodes.h"
 #include "controllers/pods.h"
+#include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
 
@@ -46,7 +47,7 @@ static int64_t deadline_of_taint(const struct val *pod, const struct val *taint,
         const struct val *seconds = val_get(t, N_tolerationSeconds);
         int64_t until = INT64_MAX;
         if (seconds)
-            until = (added.ns ? added.ns : now.ns) + SECONDS(MAX(val_int(seconds, 0), (int64_t)0));
+            until = (added.ns ? added.ns : now.ns) + MAX(seconds_ns(seconds, 0), (int64_t)0);
         deadline = deadline == INT64_MIN ? until : MIN(deadline, until);
     }
     return deadline;

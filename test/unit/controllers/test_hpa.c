@@ -352,7 +352,29 @@ static void add_pod(struct world *w)
               "lastTransitionTime: '2025-12-31T20:00:10Z'}]}}");
 }
 
+#define MEMORY_METRIC "{type: Resource, resource: {name: memory, target: {type: AverageValue, averageValue: 1Mi}}}"
+
 #define AT "\"lastTransitionTime\":\"" NOW "\""
+
+/* While metrics were asked for, somebody wanted more of them: there are no readings of those. */
+static void readings_of_another_spec(void **state)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct world *w = world_new();
+    world_addf(w, RES_HORIZONTALPODAUTOSCALERS, HPA, "");
+    const struct object *o =
+        snapshot_get(world_snapshot(w), &resources[RES_HORIZONTALPODAUTOSCALERS], STR("x"), STR("web"));
+    struct hpa_readings r = readings(&a, 1, "1500");
+    r.spec = val_copy(&a, val_get(o->val, N_spec));
+    world_gather(w, &r);
+    add_pod(w);
+    world_addf(w, RES_HORIZONTALPODAUTOSCALERS,
+               "{metadata: {namespace: x, name: web}, spec: {maxReplicas: 10, scaleTargetRef: {apiVersion: apps/v1, kind: "
+               "Deployment, name: web}, metrics: [%s, %s, %s, %s]}}",
+               MEMORY_METRIC, MEMORY_METRIC, MEMORY_METRIC, MEMORY_METRIC);
+    assert_string_equal(world_reconcile(w, &hpa_controller, "x/web"), "again 10ms\n");
+    world_free(w);
+}
 
 static void scales_up(void **state)
 {
@@ -515,6 +537,7 @@ int main(void)
         cmocka_unit_test(says_what_fails),
         cmocka_unit_test(keeps_within_bounds_without_metrics),
         cmocka_unit_test(two_for_the_same_pods),
+        cmocka_unit_test(readings_of_another_spec),
         cmocka_unit_test(a_refusal_is_told),
         cmocka_unit_test(keys),
     };

@@ -112,6 +112,8 @@ static void pods_go_when_they_no_longer_tolerate(void **state)
         {"{key: k, operator: Exists, tolerationSeconds: 90}", false, "again 30s\n"},
         {"{key: k, operator: Exists, tolerationSeconds: 60}", true, NULL},
         {"{key: k, operator: Exists, tolerationSeconds: 0}", true, NULL},
+        {"{key: k, operator: Exists, tolerationSeconds: 9223372036854775807}", false, "again 437999h59m0s\n"},
+        {"{key: k, operator: Exists, tolerationSeconds: 18446744073}", false, "again 437999h59m0s\n"},
         {"{key: k, operator: Exists}, {key: k, operator: Exists, tolerationSeconds: 61}", false,
          "again 1s\n"},
     };
