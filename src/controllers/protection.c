@@ -43,17 +43,53 @@ static void sink_if_going(const struct snapshot *world, uint16_t res, struct str
 
 /* ---- claims: used by pods that have a node ----------------------------------------------------------- */
 
+#define PVC_FINALIZER "kubernetes.io/pvc-protection"
+
+/* What the server says of a claim that is to be released, in writes.gathered. */
+static const bool claim_is_used = true, claim_is_free = false;
+
+static bool has_claim(struct arena *a, struct str pod_name, const struct val *pod, struct str claim)
+{
+    VAL_EACH (val_at(pod, N_spec, N_volumes), v)
+        if (str_eq(pod_claim_name(a, pod_name, v), claim))
+            return true;
+    return false;
+}
+
 static bool claim_in_use(const struct snapshot *world, const struct object *claim)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it) {
-        if (str_empty(index_pod_node(it.object)))
-            continue; /* no kubelet starts a pod whose claim is going */
-        VAL_EACH (val_at(it.object->val, N_spec, N_volumes), v)
-            if (str_eq(pod_claim_name(&a, it.object->name, v), claim->name))
-                return true;
-    }
+    TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it)
+        /* one without a node does not count: no kubelet starts a pod whose claim is going */
+        if (!str_empty(index_pod_node(it.object)) && has_claim(&a, it.object->name, it.object->val, claim->name))
+            return true;
     return false;
+}
+
+/* Whose finalizer would go, by what is seen here. */
+static const struct object *claim_to_release(const struct snapshot *world, struct key key)
+{
+    const struct object *o = snapshot_get(world, &resources[RES_PERSISTENTVOLUMECLAIMS], key.ns, key.name);
+    return o && obj_deleting(o->val) && obj_has_finalizer(o->val, STR(PVC_FINALIZER)) && !claim_in_use(world, o) ? o
+                                                                                                              : NULL;
+}
+
+/* Our copy of the pods may lag behind that of the claims, and with the claim goes its data: the server has the last
+ * word on whether a pod has it. */
+static const void *pvc_gather(struct client *c, const struct snapshot *world, struct key key, struct arena *a)
+{
+    const struct object *claim = claim_to_release(world, key);
+    const struct val *list;
+    struct status s;
+    status_init(&s, a);
+    if (!claim)
+        return NULL;
+    if (client_list(c, CALL(.res = &resources[RES_PODS], .ns = key.ns), a, &list, &s) != 0)
+        return &claim_is_used;
+    VAL_EACH (val_get(list, N_items), pod)
+        if (val_str(val_at(pod, N_spec, N_nodeName)).n && has_claim(a, obj_name(pod), pod, key.name))
+            return &claim_is_used;
+    return &claim_is_free;
 }
 
 static bool not_running(const struct val *statuses)
@@ -74,13 +110,9 @@ static bool has_ended(const struct object *pod)
 static bool claim_wanted(const struct snapshot *world, const struct object *claim)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it) {
-        if (has_ended(it.object))
-            continue;
-        VAL_EACH (val_at(it.object->val, N_spec, N_volumes), v)
-            if (str_eq(pod_claim_name(&a, it.object->name, v), claim->name))
-                return true;
-    }
+    TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it)
+        if (!has_ended(it.object) && has_claim(&a, it.object->name, it.object->val, claim->name))
+            return true;
     return false;
 }
 
@@ -108,7 +140,14 @@ static int pvc_reconcile(const struct snapshot *world, struct key key, struct wa
         write_unused(world, claim, now, w);
         return 0;
     }
-    return reconcile(world, RES_PERSISTENTVOLUMECLAIMS, key, "kubernetes.io/pvc-protection", claim_in_use, w);
+    const bool *used = w->gathered;
+    if (!claim_to_release(world, key))
+        return 0;
+    if (used && !*used)
+        release(w, claim, STR(PVC_FINALIZER));
+    else
+        writes_again(w, used ? SECONDS(1) : MILLISECONDS(10)); /* it is not so yet here, or was not when asked */
+    return 0;
 }
 
 static void sink_claims_of(const struct object *pod, key_sink *sink, void *arg)
@@ -198,6 +237,7 @@ const struct controller pvc_protection_controller = {
     .alias = "pvc-protection",
     .reads = (const uint16_t[]){RES_PERSISTENTVOLUMECLAIMS, RES_PODS, 0},
     .keys_of = pvc_keys_of,
+    .gather = pvc_gather,
     .reconcile = pvc_reconcile,
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controllers/cluster.h"
 
+#include "client/fake_client.h"
 #include "testing.h"
 #include "type/meta.h"
 #include "world.h"
@@ -59,6 +60,11 @@ static void a_claim_stays_while_a_pod_has_it(void **state)
     world_add(w, RES_PODS,
               "{metadata: {namespace: x, name: p}, spec: {volumes: [{name: v, persistentVolumeClaim: "
               "{claimName: c}}]}}");
+    bool used = true;
+    assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "again 10ms\n"); /* not asked yet */
+    world_gather(w, &used);
+    assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "again 1s\n");
+    used = false;
     assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"),
                         "update persistentvolumeclaims x/c\n");
     assert_int_equal(val_len(val_at(world_write(w, 0)->body, N_metadata, N_finalizers)), 1);
@@ -66,6 +72,30 @@ static void a_claim_stays_while_a_pod_has_it(void **state)
               "{metadata: {namespace: x, name: c, finalizers: [kubernetes.io/pvc-protection]}}");
     assert_string_equal(world_reconcile(w, &pvc_protection_controller, "x/c"), "");
     world_free(w);
+}
+
+/* Our copy of the pods may lag: the server is asked before a claim is let go. */
+FIBER_TEST(the_server_is_asked_for_pods)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct fake_client *fake = fake_client_new();
+    struct world *w = world_new();
+    struct key key = {STR("x"), STR("c")};
+    const struct controller *c = &pvc_protection_controller;
+    world_add(w, RES_PERSISTENTVOLUMECLAIMS,
+              "{metadata: {namespace: x, name: c, finalizers: [kubernetes.io/pvc-protection]}}");
+    assert_null(c->gather(fake_client_as(fake), world_snapshot(w), key, &a)); /* nobody deletes it */
+    world_add(w, RES_PERSISTENTVOLUMECLAIMS,
+              "{metadata: {namespace: x, name: c, " DELETED ", finalizers: [kubernetes.io/pvc-protection]}}");
+    const bool *used = c->gather(fake_client_as(fake), world_snapshot(w), key, &a);
+    assert_true(used && !*used);
+    fake_put_text(fake, RES_PODS,
+                  "{metadata: {namespace: x, name: p}, spec: {nodeName: n, volumes: [{name: v, "
+                  "persistentVolumeClaim: {claimName: c}}]}}");
+    used = c->gather(fake_client_as(fake), world_snapshot(w), key, &a);
+    assert_true(used && *used);
+    world_free(w);
+    fake_client_free(fake);
 }
 
 static void a_bound_claim_says_whether_a_pod_has_it(void **state)
@@ -127,6 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(roles_are_made_of_others),
         cmocka_unit_test(a_claim_stays_while_a_pod_has_it),
+        cmocka_unit_test(the_server_is_asked_for_pods),
         cmocka_unit_test(a_bound_claim_says_whether_a_pod_has_it),
         cmocka_unit_test(a_volume_stays_while_it_is_bound),
         cmocka_unit_test(a_class_stays_while_it_is_named),
