@@ -153,6 +153,49 @@ static int start(const struct containerd *r, struct err *e)
     return n < 0 ? err_set(e, n, "cannot write %s: %s", r->pid_file, strerror(-n)) : 0;
 }
 
+static pid_t read_pid(struct arena *a, const char *path)
+{
+    struct str text;
+    int64_t pid;
+    if (os_read_file(a, path, 64, &text) < 0 || str_to_i64(str_trim(text), &pid) < 0 || pid <= 1)
+        return 0;
+    return (pid_t)pid;
+}
+
+/* The command line, to be sure that a recorded pid (or a shim's) is what we think. */
+static bool command_has(struct arena *a, pid_t pid, const char *word)
+{
+    struct str line;
+    if (os_read_file(a, arena_printf(a, "/proc/%d/cmdline", (int)pid).p, 65536, &line) < 0)
+        return false;
+    return line.n && memmem(line.p, line.n, word, strlen(word));
+}
+
+/* One that is not on record: it was started while another still held the data, and waited for its end. */
+static pid_t find_stray(struct arena *a, const struct containerd *r)
+{
+    char **names;
+    if (os_list_dir(a, "/proc", &names) < 0)
+        return 0;
+    for (; *names; names++) {
+        int64_t pid;
+        struct str program;
+        if (str_to_i64(str_of(*names), &pid) < 0 || !command_has(a, (pid_t)pid, r->config) ||
+            os_read_file(a, arena_printf(a, "/proc/%s/comm", *names).p, 64, &program) < 0)
+            continue;
+        if (str_is(str_trim(program), "containerd"))
+            return (pid_t)pid;
+    }
+    return 0;
+}
+
+/* The pid of our containerd, 0 when it does not run. */
+static pid_t running(struct arena *a, const struct containerd *r)
+{
+    pid_t pid = read_pid(a, r->pid_file);
+    return pid && command_has(a, pid, r->config) ? pid : find_stray(a, r); /* the machine may have others */
+}
+
 static int wait_until_it_answers(const struct containerd *r, struct err *e)
 {
     struct mono deadline = mono_add(os_mono(), SECONDS(30));
@@ -180,26 +223,9 @@ int containerd_ensure(const struct containerd *r, struct err *e)
         n = write_config(r);
     if (n < 0)
         return err_set(e, n, "cannot write containerd's configuration %s: %s", r->config, strerror(-n));
-    n = start(r, e);
+    if (!running(&a, r)) /* else it is on its way; a second one would wait for the first one's end, and then stay */
+        n = start(r, e);
     return n < 0 ? n : wait_until_it_answers(r, e);
-}
-
-static pid_t read_pid(struct arena *a, const char *path)
-{
-    struct str text;
-    int64_t pid;
-    if (os_read_file(a, path, 64, &text) < 0 || str_to_i64(str_trim(text), &pid) < 0 || pid <= 1)
-        return 0;
-    return (pid_t)pid;
-}
-
-/* The command line, to be sure that a recorded pid (or a shim's) is what we think. */
-static bool command_has(struct arena *a, pid_t pid, const char *word)
-{
-    struct str line;
-    if (os_read_file(a, arena_printf(a, "/proc/%d/cmdline", (int)pid).p, 65536, &line) < 0)
-        return false;
-    return line.n && memmem(line.p, line.n, word, strlen(word));
 }
 
 /* Shims name the socket of their containerd in their arguments (-address). */
@@ -217,19 +243,12 @@ static void kill_shims(struct arena *a, const char *socket)
     }
 }
 
-/* The pid of our containerd, 0 when it does not run. */
-static pid_t running(struct arena *a, const struct containerd *r)
-{
-    pid_t pid = read_pid(a, r->pid_file);
-    return pid && command_has(a, pid, r->config) ? pid : 0; /* the machine may have others */
-}
-
 int containerd_stop(const struct containerd *r, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    pid_t pid = running(&a, r);
+    pid_t pid;
     int status;
-    if (pid) {
+    while ((pid = running(&a, r))) {
         os_kill(pid, SIGTERM);
         if (os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(15))) == -ETIMEDOUT)
             return err_set(e, -ETIMEDOUT, "containerd (pid %d) did not end within 15 s", (int)pid);
