@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scale: the Scale view (autoscaling/v1) of kinds that have replicas. */
 #include "apiserver/select.h"
+#include "apiserver/track.h"
 #include "apiserver/verbs.h"
 #include "apiserver/write.h"
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
 #include "types.h"
+#include "wire/json.h"
 
 static struct str selector_text(struct request *r, const struct val *v)
 {
@@ -81,18 +83,51 @@ static int apply_scale(struct request *r, const struct object *now, const struct
     return 0;
 }
 
+/* What stands, with its managers. */
+static struct val *scale_before(struct request *r, const struct object *now)
+{
+    struct val *was = scale_of(r, now->val);
+    track_scale_before(r, now, was);
+    return was;
+}
+
+static int update_scale(struct request *r, const struct object *now, const struct val *was, const struct val *scale,
+                        struct val **ret)
+{
+    struct managed_request m = track_scale_request(r);
+    track_scale_after(r, now, managed_update(r->arena, &m, was, scale));
+    return apply_scale(r, now, scale, ret);
+}
+
 static int put_scale(struct request *r, const struct object *now, void *arg UNUSED, struct val **ret)
 {
     struct val *scale = NULL;
     int e = decode_body(r, &types[T_autoscaling_v1_Scale], "autoscaling/v1", "Scale", &scale);
-    return e ? e : apply_scale(r, now, scale, ret);
+    return e ? e : update_scale(r, now, scale_before(r, now), scale, ret);
 }
 
 static int patch_scale(struct request *r, const struct object *now, void *arg UNUSED, struct val **ret)
 {
+    struct val *scale = NULL, *was = scale_before(r, now);
+    int e = patch_value(r, &types[T_autoscaling_v1_Scale], was, &scale);
+    return e ? e : update_scale(r, now, was, scale, ret);
+}
+
+/* Server-side apply of the Scale; arg: the configuration. */
+static int merge_scale(struct request *r, const struct object *now, void *arg, struct val **ret)
+{
+    const struct val *merged, *managed;
+    struct managed_request m = track_scale_request(r);
     struct val *scale = NULL;
-    int e = patch_value(r, &types[T_autoscaling_v1_Scale], scale_of(r, now->val), &scale);
-    return e ? e : apply_scale(r, now, scale, ret);
+    CLEANUP_BUF struct buf text = BUF_INIT;
+    int e = managed_apply(r->arena, &m, scale_before(r, now), arg, r->opt.force, &merged, &managed, &r->status);
+    if (e)
+        return e;
+    json_encode(&text, NULL, merged, 0);
+    if ((e = decode_json(r, &types[T_autoscaling_v1_Scale], arena_str(r->arena, buf_str(&text)), &scale)))
+        return e;
+    track_scale_after(r, now, managed);
+    return apply_scale(r, now, scale, ret);
 }
 
 int sub_scale_update(struct request *r)
@@ -108,9 +143,12 @@ int sub_scale_patch(struct request *r)
 {
     enum media media;
     const struct object *o = NULL;
+    struct val *config = NULL;
     int e = decode_media(r, &media);
+    if (!e && media == MEDIA_APPLY_PATCH)
+        e = read_config(r, STR("autoscaling/v1"), STR("Scale"), &config);
     if (!e)
-        e = write_update(r, patch_scale, NULL, 0, &o, NULL);
+        e = write_update(r, config ? merge_scale : patch_scale, config, 0, &o, NULL);
     if (!e)
         answer_scale(r, o);
     return e;

@@ -2,9 +2,12 @@
 #include "apiserver/track.h"
 
 #include "names.h"
+#include "resources.h"
 #include "type/meta.h"
+#include "types.h"
 
 enum { MANAGER_MAX = 128 };
+#define ANY_RESOURCE (-1)
 
 /* ---- who ------------------------------------------------------------------------------------------------- */
 
@@ -40,20 +43,73 @@ static const char *sub_of(const struct request *r)
     return r->sub ? r->sub->name : NULL;
 }
 
-static const struct fieldset *one_field(struct arena *a, struct str elem)
+/* What a write leaves alone, whatever it sends (upstream's GetResetFields): spec and status are written by different doors.
+ * The first line that fits counts; sub NULL is the object itself. */
+static const struct {
+    int res;
+    const char *sub;
+    const char *paths[3]; /* two elements at most, apart by a dot */
+} resets[] = {
+    {RES_CERTIFICATESIGNINGREQUESTS, NULL, {"f:spec", "f:status"}},
+    {RES_CERTIFICATESIGNINGREQUESTS, "status", {"f:spec", "f:status.f:conditions"}},
+    {RES_CERTIFICATESIGNINGREQUESTS, "approval", {"f:spec", "f:status.f:certificate"}},
+    {RES_PODS, "status", {"f:spec", "f:metadata.f:deletionTimestamp", "f:metadata.f:ownerReferences"}},
+    {RES_DEPLOYMENTS, "status", {"f:spec", "f:metadata.f:labels"}},
+    {RES_NAMESPACES, "finalize", {"f:status"}},
+    {RES_CSINODES, "status", {"f:spec", "f:metadata"}},
+    {RES_DEVICETAINTRULES, "status", {"f:spec", "f:metadata"}},
+    {RES_FLOWSCHEMAS, "status", {"f:spec", "f:metadata"}},
+    {RES_PODCERTIFICATEREQUESTS, "status", {"f:spec", "f:metadata"}},
+    {RES_PRIORITYLEVELCONFIGURATIONS, "status", {"f:spec", "f:metadata"}},
+    {RES_RESOURCECLAIMS, "status", {"f:spec", "f:metadata"}},
+    {RES_SERVICECIDRS, "status", {"f:spec", "f:metadata"}},
+    {RES_STORAGEVERSIONMIGRATIONS, "status", {"f:spec", "f:metadata"}},
+    {RES_VALIDATINGADMISSIONPOLICIES, "status", {"f:spec", "f:metadata"}},
+    {RES_VOLUMEATTACHMENTS, "status", {"f:spec", "f:metadata"}},
+    {ANY_RESOURCE, "status", {"f:spec"}},
+};
+
+static const struct fieldset *fields(struct arena *a, const char *const *paths, size_t n)
 {
     struct fieldset *s = fieldset_new(a);
-    fieldset_add(a, s, &elem, 1);
+    for (size_t i = 0; i < n && paths[i]; i++) {
+        struct str path[2];
+        str_cut(str_of(paths[i]), '.', &path[0], &path[1]);
+        fieldset_add(a, s, path, path[1].n ? 2 : 1);
+    }
     return s;
 }
 
-/* Spec and status are written by different doors, and each leaves the other alone. */
+static bool same_sub(const char *x, const char *y)
+{
+    return x && y ? strcmp(x, y) == 0 : x == y;
+}
+
 static const struct fieldset *not_ours(struct request *r)
 {
-    const char *sub = sub_of(r);
-    if (sub)
-        return strcmp(sub, "status") == 0 ? one_field(r->arena, STR("f:spec")) : NULL;
-    return resource_subresource(r->res, STR("status")) ? one_field(r->arena, STR("f:status")) : NULL;
+    static const char *const status[] = {"f:status"};
+    for (size_t i = 0; i < ARRAY_SIZE(resets); i++)
+        if ((resets[i].res == ANY_RESOURCE || resets[i].res == r->res->index) && same_sub(resets[i].sub, sub_of(r)))
+            return fields(r->arena, resets[i].paths, ARRAY_SIZE(resets[i].paths));
+    return !r->sub && resource_subresource(r->res, STR("status")) ? fields(r->arena, status, 1) : NULL;
+}
+
+/* ---- versions -------------------------------------------------------------------------------------------- */
+
+static const struct val *in_version(const struct managed_request *m, struct arena *a, struct str version, const struct val *v,
+                                    const struct type **ret)
+{
+    const struct request *r = m->arg;
+    struct str group, rest;
+    if (!str_cut(version, '/', &group, &rest)) {
+        rest = version;
+        group = STR_NULL;
+    }
+    const struct resource *to = resource_find_kind(group, rest, str_of(r->res->kind));
+    if (!to || stored_resource(to) != stored_resource(r->res))
+        return NULL;
+    *ret = to->type;
+    return convert_from_stored(a, to, convert_to_stored(a, r->res, val_copy(a, v)));
 }
 
 struct managed_request track_request(struct request *r)
@@ -67,6 +123,8 @@ struct managed_request track_request(struct request *r)
         .subresource = sub_of(r),
         .not_ours = not_ours(r),
         .now = r->now,
+        .in_version = in_version,
+        .arg = r,
     };
 }
 
@@ -90,6 +148,31 @@ void track_write(struct request *r, const struct object *now, const struct val *
         return;
     struct managed_request m = track_request(r);
     r->managed = managed_update(r->arena, &m, now ? as_asked(r, now->val) : NULL, as_asked(r, v));
+}
+
+/* ---- scale ----------------------------------------------------------------------------------------------- */
+
+struct managed_request track_scale_request(struct request *r)
+{
+    struct managed_request m = track_request(r);
+    m.type = type_at(T_autoscaling_v1_Scale);
+    m.api_version = STR("autoscaling/v1");
+    m.not_ours = NULL;
+    m.in_version = NULL;
+    return m;
+}
+
+void track_scale_before(struct request *r, const struct object *now, struct val *scale)
+{
+    struct managed_request m = track_request(r);
+    val_set_ref(r->arena, val_sub_obj(r->arena, scale, N_metadata), N_managedFields, managed_to_scale(r->arena, &m, now->val));
+}
+
+void track_scale_after(struct request *r, const struct object *now, const struct val *managed)
+{
+    struct managed_request m = track_request(r);
+    r->managed = managed_from_scale(r->arena, &m, now->val, managed);
+    r->managed_known = true;
 }
 
 void track_stamp(struct request *r, struct val *v)

@@ -106,7 +106,7 @@ static int patch_now(struct request *r, const struct object *now, void *arg UNUS
 
 /* ---- apply ------------------------------------------------------------------------------------------- */
 
-static int read_config(struct request *r, struct val **ret)
+static int decode_config(struct request *r, struct val **ret)
 {
     struct json_report rep = {0};
     struct str json;
@@ -120,13 +120,18 @@ static int read_config(struct request *r, struct val **ret)
     return 0;
 }
 
-static int check_config_kind(struct request *r, const struct val *config, struct str api_version)
+int read_config(struct request *r, struct str api_version, struct str kind, struct val **ret)
 {
-    struct str kind = val_str(val_key(config, STR("kind"))), version = val_str(val_key(config, STR("apiVersion")));
-    if (!kind.n)
+    struct val *config = NULL;
+    int e = decode_config(r, &config);
+    if (e)
+        return e;
+    struct str is = val_str(val_key(config, STR("kind"))), version = val_str(val_key(config, STR("apiVersion")));
+    if (!is.n)
         return status_bad_request(&r->status, "Object 'Kind' is missing in the configuration");
-    if (!str_is(kind, r->res->kind) || !str_eq(version, api_version))
-        return status_bad_request(&r->status, "invalid object type: %.*s, Kind=%.*s", STR_ARG(version), STR_ARG(kind));
+    if (!str_eq(is, kind) || !str_eq(version, api_version))
+        return status_bad_request(&r->status, "invalid object type: %.*s, Kind=%.*s", STR_ARG(version), STR_ARG(is));
+    *ret = config;
     return 0;
 }
 
@@ -153,9 +158,7 @@ static int verb_apply(struct request *r)
     struct val *config = NULL;
     const struct object *o = NULL;
     bool created = false;
-    int e = read_config(r, &config);
-    if (!e)
-        e = check_config_kind(r, config, track_request(r).api_version);
+    int e = read_config(r, track_request(r).api_version, str_of(r->res->kind), &config);
     if (!e)
         e = write_update(r, apply_now, config, r->sub ? 0 : WRITE_CREATES, &o, &created);
     if (!e)

@@ -16,6 +16,8 @@ int list_selected(struct request *r, const struct selection *s, size_t limit);
 int decode_object(struct request *r, struct val **ret);
 /* The patch of the body applied to a value of type t (not defaulted). */
 int patch_value(struct request *r, const struct type *t, const struct val *doc, struct val **ret);
+/* The body as the configuration (plain) of a server-side apply onto an object of that version and kind. */
+int read_config(struct request *r, struct str api_version, struct str kind, struct val **ret);
 
 /* subresources */
 request_stage sub_scale_get, sub_scale_update, sub_scale_patch, sub_binding, sub_eviction, sub_log, sub_exec,

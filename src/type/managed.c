@@ -20,10 +20,18 @@ struct manager {
     const struct fieldset *conflict; /* with what is being applied */
 };
 
+/* What a write changes, in one version of the kind. */
+struct view {
+    struct str version;
+    const struct fieldset *won, *removed;
+};
+
 struct managers {
     struct arena *a;
     struct manager *items;
     size_t n, cap;
+    struct view views[MAX_VERSIONS]; /* of the write in hand; the first is that of the request */
+    size_t n_views;
 };
 
 /* ---- the list ---------------------------------------------------------------------------------------------- */
@@ -105,14 +113,19 @@ static void drop_twins(struct managers *m)
 }
 
 /* What cannot be read counts for nothing. */
-static void decode(struct managers *m, const struct val *v)
+static void decode_list(struct managers *m, const struct val *list)
 {
-    VAL_EACH (val_get(obj_meta(v), N_managedFields), entry)
+    VAL_EACH (list, entry)
         if (decode_entry(m, entry) < 0) {
             m->n = 0;
             return;
         }
     drop_twins(m);
+}
+
+static void decode(struct managers *m, const struct val *v)
+{
+    decode_list(m, val_get(obj_meta(v), N_managedFields));
 }
 
 static int by_age(const void *px, const void *py)
@@ -179,16 +192,49 @@ static const struct fieldset *ours(struct arena *a, const struct managed_request
     return r->not_ours ? fieldset_without(a, s, r->not_ours) : s;
 }
 
-static struct typed_diff compare(struct arena *a, const struct managed_request *r, const struct val *from, const struct val *to)
+static struct view look(struct arena *a, const struct managed_request *r, const struct type *t, struct str version,
+                        const struct val *from, const struct val *to)
 {
     struct typed_diff d;
-    typed_compare(a, r->type, from, to, &d);
-    if (r->not_ours) {
-        d.added = fieldset_without(a, d.added, r->not_ours);
-        d.modified = fieldset_without(a, d.modified, r->not_ours);
-        d.removed = fieldset_without(a, d.removed, r->not_ours);
-    }
-    return d;
+    typed_compare(a, t, from, to, &d);
+    return (struct view){version, ours(a, r, fieldset_union(a, d.modified, d.added)), ours(a, r, d.removed)};
+}
+
+/* What is plain, as its type has it. */
+static const struct val *typed(struct arena *a, const struct type *t, const struct val *v)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct val *out = NULL;
+    if (!val_is(v, VAL_MAP))
+        return v;
+    json_encode(&b, NULL, v, 0);
+    json_decode(a, t, arena_str(a, buf_str(&b)), 0, NULL, &out, NULL);
+    return out;
+}
+
+/* NULL: nobody serves that version. */
+static const struct view *view_of(struct managers *m, const struct managed_request *r, struct str version, const struct val *from,
+                                  const struct val *to)
+{
+    for (size_t i = 0; i < m->n_views; i++)
+        if (str_eq(m->views[i].version, version))
+            return &m->views[i];
+    const struct type *t = r->type;
+    if (!m->n_views)
+        m->views[m->n_views++] = look(m->a, r, t, r->api_version, from, to);
+    if (!r->in_version || str_eq(version, r->api_version))
+        return &m->views[0];
+    const struct val *is = r->in_version(r, m->a, version, typed(m->a, t, to), &t);
+    const struct val *was = from && is ? r->in_version(r, m->a, version, typed(m->a, r->type, from), &t) : NULL;
+    if (!is || m->n_views == MAX_VERSIONS)
+        return NULL;
+    m->views[m->n_views] = look(m->a, r, t, version, was, is);
+    return &m->views[m->n_views++];
+}
+
+static void look_anew(struct managers *m)
+{
+    m->n_views = 0;
 }
 
 static struct str stamp(struct arena *a, struct wall now)
@@ -283,23 +329,29 @@ static void cap_updaters(struct managers *m)
     drop_empty(m);
 }
 
-static void take_from_all(struct managers *m, const struct fieldset *set, const struct manager *but)
+/* What changed is nobody's, but for what `but` applies. */
+static void take_from_all(struct managers *m, const struct managed_request *r, const struct val *from, const struct val *to,
+                          const struct manager *but)
 {
-    for (size_t i = 0; i < m->n; i++)
-        if (&m->items[i] != but)
-            m->items[i].set = fieldset_minus(m->a, m->items[i].set, set);
+    for (size_t i = 0; i < m->n; i++) {
+        struct manager *x = &m->items[i];
+        const struct view *view = x == but ? NULL : view_of(m, r, x->version, from, to);
+        if (view)
+            x->set = fieldset_minus(m->a, fieldset_minus(m->a, x->set, view->won), view->removed);
+        else if (x != but)
+            x->set = NULL;
+    }
 }
 
 static void update(struct managers *m, const struct managed_request *r, const struct val *from, const struct val *to,
                    struct str name)
 {
-    struct typed_diff d = compare(m->a, r, from, to);
-    const struct fieldset *won = fieldset_union(m->a, d.modified, d.added);
-    if (fieldset_empty(won) && fieldset_empty(d.removed))
+    look_anew(m);
+    const struct view *own = view_of(m, r, r->api_version, from, to);
+    const struct fieldset *won = strip(m->a, own->won);
+    if (fieldset_empty(own->won) && fieldset_empty(own->removed))
         return;
-    take_from_all(m, won, NULL);
-    take_from_all(m, d.removed, NULL);
-    won = strip(m->a, won);
+    take_from_all(m, r, from, to, NULL);
     if (!fieldset_empty(won)) {
         struct manager like = {.name = name, .version = r->api_version, .subresource = str_of(r->subresource ? r->subresource : "")};
         struct manager *x = find(m, &like);
@@ -344,10 +396,10 @@ static const struct val *plain(struct arena *a, const struct type *t, const stru
 
 static const struct fieldset *all_sets(struct managers *m)
 {
-    struct fieldset *s = fieldset_new(m->a);
+    size_t *at = ARENA_ARRAY(m->a, size_t, m->n + 1);
     for (size_t i = 0; i < m->n; i++)
-        s = fieldset_union(m->a, s, m->items[i].set);
-    return s;
+        at[i] = i;
+    return m->n ? gather(m, at, m->n) : NULL;
 }
 
 static const struct fieldset *fields_with_parents(struct arena *a, const struct type *t, const struct val *v)
@@ -444,13 +496,14 @@ static const struct fieldset *left_by_kubectl(struct arena *a, const struct mana
     return fieldset_minus(a, fieldset_minus(a, s, d.modified), fieldset_union(a, d.added, d.removed));
 }
 
-static bool find_conflicts(struct managers *m, const struct fieldset *won, const struct manager *applier,
-                           const struct fieldset *allowed)
+static bool find_conflicts(struct managers *m, const struct managed_request *r, const struct val *was, const struct val *is,
+                           const struct manager *applier, const struct fieldset *allowed)
 {
     bool all_allowed = true, any = false;
     for (size_t i = 0; i < m->n; i++) {
         struct manager *x = &m->items[i];
-        x->conflict = x == applier ? NULL : fieldset_common(m->a, x->set, won);
+        const struct view *view = x == applier ? NULL : view_of(m, r, x->version, was, is);
+        x->conflict = view ? fieldset_common(m->a, x->set, view->won) : NULL;
         any = any || !fieldset_empty(x->conflict);
         all_allowed = all_allowed && fieldset_empty(fieldset_minus(m->a, x->conflict, allowed));
     }
@@ -489,6 +542,78 @@ static void sync_annotation(struct arena *a, const struct managed_request *r, st
     val_put_str(a, annotations, STR(LAST_APPLIED), buf_str(&b));
 }
 
+/* ---- scale ------------------------------------------------------------------------------------------------------------ */
+
+#define SCALE_VERSION "autoscaling/v1"
+
+static const struct str replicas_path[] = {{"f:spec", 6}, {"f:replicas", 10}};
+
+static const struct fieldset *replicas(struct arena *a)
+{
+    struct fieldset *s = fieldset_new(a);
+    fieldset_add(a, s, replicas_path, ARRAY_SIZE(replicas_path));
+    return s;
+}
+
+static bool has_replicas(const struct manager *x)
+{
+    return fieldset_has_path(x->set, replicas_path, ARRAY_SIZE(replicas_path));
+}
+
+const struct val *managed_to_scale(struct arena *a, const struct managed_request *r, const struct val *live)
+{
+    struct managers all = {.a = a}, m = {.a = a};
+    decode(&all, live);
+    for (size_t i = 0; i < all.n; i++) {
+        struct manager x = all.items[i];
+        if (!str_eq(x.version, r->api_version) || !has_replicas(&x))
+            continue;
+        x.version = STR(SCALE_VERSION);
+        x.set = replicas(a);
+        add(&m, x);
+    }
+    return encode(&m);
+}
+
+/* The managers of the Scale that still have the field, as those of the object. */
+static struct managers scalers(struct arena *a, const struct managed_request *r, const struct val *list)
+{
+    struct managers m = {.a = a};
+    decode_list(&m, list);
+    for (size_t i = 0; i < m.n; i++) {
+        m.items[i].set = has_replicas(&m.items[i]) ? replicas(a) : NULL;
+        m.items[i].version = r->api_version;
+    }
+    drop_empty(&m);
+    return m;
+}
+
+const struct val *managed_from_scale(struct arena *a, const struct managed_request *r, const struct val *live,
+                                     const struct val *scale)
+{
+    struct managers m = {.a = a}, now = scalers(a, r, scale);
+    decode(&m, live);
+    for (size_t i = 0; i < m.n; i++) {
+        struct manager *x = &m.items[i];
+        if (str_eq(x->version, r->api_version) && has_replicas(x) && !find(&now, x))
+            x->set = fieldset_minus(a, x->set, replicas(a));
+    }
+    for (size_t i = 0; i < now.n; i++) {
+        struct manager *x = find(&m, &now.items[i]);
+        if (x && has_replicas(x))
+            continue;
+        now.items[i].time = STR_NULL; /* upstream forgets it, too */
+        if (x)
+            x->set = fieldset_union(a, x->set, now.items[i].set);
+        else
+            add(&m, now.items[i]);
+    }
+    drop_empty(&m);
+    return encode(&m);
+}
+
+/* ---- applying -------------------------------------------------------------------------------------------------------------- */
+
 static int check_config(struct arena *a, const struct managed_request *r, const struct val *config, struct fieldset **ret,
                         struct status *s)
 {
@@ -521,14 +646,15 @@ int managed_apply(struct arena *a, const struct managed_request *r, const struct
     struct manager *applier = applier_of(&m, r, &last);
     applier->set = ours(a, r, set);
     struct val *is = val_copy(a, prune(&m, r->type, merged, last));
-    struct typed_diff d = compare(a, r, was, is);
-    const struct fieldset *won = fieldset_union(a, d.modified, d.added);
-    if (!force && find_conflicts(&m, won, applier, left_by_kubectl(a, r, was)))
+    is = is ? is : val_new(a, VAL_MAP);
+    look_anew(&m);
+    const struct view *own = view_of(&m, r, r->api_version, was, is);
+    bool changed = !fieldset_empty(own->won) || !fieldset_empty(own->removed);
+    if (!force && find_conflicts(&m, r, was, is, applier, left_by_kubectl(a, r, was)))
         return refuse(&m, s);
-    take_from_all(&m, won, applier);
-    take_from_all(&m, d.removed, applier);
+    take_from_all(&m, r, was, is, applier);
     applier->set = strip(a, applier->set);
-    if (!fieldset_empty(won) || !fieldset_empty(d.removed)) /* who changes nothing is not newer than before */
+    if (changed) /* who changes nothing is not newer than before */
         applier->time = stamp(a, r->now);
     drop_empty(&m);
     sync_annotation(a, r, is, config);

@@ -16,12 +16,23 @@ struct managed_request {
     const char *subresource;  /* NULL: the object itself */
     const struct fieldset *not_ours; /* what a write to this subresource leaves alone; NULL: nothing */
     struct wall now;
+    /* The object in another version of its kind, with its type; NULL when none of that name is served, and who manages
+     * it then manages nothing. Without it all versions are alike. */
+    const struct val *(*in_version)(const struct managed_request *r, struct arena *a, struct str version, const struct val *v,
+                                    const struct type **ret);
+    void *arg; /* for in_version */
 };
 
 /* managedFields of `v`, which takes the place of `live` (NULL: it is new). Sent ones count when they can be read; an empty
  * entry resets them. NULL: none. */
 const struct val *managed_update(struct arena *a, const struct managed_request *r, const struct val *live,
                                  const struct val *v);
+
+/* Of the managers of an object (r: its own version) those that have spec.replicas, as managers of its Scale; and back, when
+ * `scale` has become of them: who is no longer there has lost the field. NULL: none. */
+const struct val *managed_to_scale(struct arena *a, const struct managed_request *r, const struct val *live);
+const struct val *managed_from_scale(struct arena *a, const struct managed_request *r, const struct val *live,
+                                     const struct val *scale);
 
 /* Applies a configuration (plain) onto live (typed; NULL: there is none). *ret is plain, without managedFields, which
  * are in *ret_managed. 0, 409 with the conflicts, 400, 500. */

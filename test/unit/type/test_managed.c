@@ -371,6 +371,62 @@ static void a_configuration_has_to_fit_its_type(void **state UNUSED)
     }
 }
 
+/* Who scaled is who has the replicas; who had them has the rest. */
+static void managers_of_a_scale(void **state UNUSED)
+{
+    const struct type *t = type_at(T_apps_v1_Deployment);
+    struct managed_request r = request(t, "apps/v1", "a");
+    struct val *live = decode(t, "{\"metadata\":{\"uid\":\"u\",\"managedFields\":["
+        "{\"manager\":\"a\",\"operation\":\"Apply\",\"apiVersion\":\"apps/v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:spec\":{\"f:paused\":{},\"f:replicas\":{}}}},"
+        "{\"manager\":\"b\",\"operation\":\"Update\",\"apiVersion\":\"apps/v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:spec\":{\"f:template\":{}}}}]}}");
+    const struct val *scale = managed_to_scale(&arena, &r, live);
+    assert_int_equal(val_len(scale), 1);
+    assert_string_equal(val_cstr(val_get(val_item(scale, 0), N_apiVersion)), "autoscaling/v1");
+    assert_string_equal(val_cstr(val_get(val_item(scale, 0), N_fieldsV1)), "{\"f:spec\":{\"f:replicas\":{}}}");
+    assert_true(val_same(managed_from_scale(&arena, &r, live, scale), val_get(obj_meta(live), N_managedFields)));
+    struct val *other = val_copy(&arena, scale);
+    val_set_str(&arena, other->items, N_manager, STR("hpa"));
+    const struct val *list = managed_from_scale(&arena, &r, live, other);
+    assert_int_equal(val_len(list), 3);
+    assert_string_equal(val_cstr(val_get(val_item(list, 0), N_fieldsV1)), "{\"f:spec\":{\"f:paused\":{}}}");
+    assert_string_equal(val_cstr(val_get(val_item(list, 1), N_manager)), "hpa");
+    assert_string_equal(val_cstr(val_get(val_item(list, 1), N_apiVersion)), "apps/v1");
+    assert_int_equal(val_len(managed_from_scale(&arena, &r, live, NULL)), 2);
+}
+
+/* "v2" calls data what "v1" calls binaryData; nothing else is served. */
+static const struct val *to_v2(const struct managed_request *r UNUSED, struct arena *a, struct str version, const struct val *v,
+                               const struct type **ret)
+{
+    if (!str_is(version, "v2"))
+        return NULL;
+    struct val *out = val_copy_shallow(a, v);
+    *ret = type_at(T_core_v1_Secret);
+    val_set_ref(a, out, N_data, NULL);
+    val_set_ref(a, out, N_stringData, val_get(v, N_data));
+    return out;
+}
+
+static void each_manager_sees_its_own_version(void **state UNUSED)
+{
+    const struct type *t = type_at(T_core_v1_ConfigMap);
+    struct managed_request r = request(t, "v1", "me");
+    r.in_version = to_v2;
+    struct val *live = decode(t, "{\"metadata\":{\"uid\":\"u\",\"managedFields\":["
+        "{\"manager\":\"a\",\"operation\":\"Update\",\"apiVersion\":\"v2\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:stringData\":{\"f:x\":{},\"f:y\":{}}}},"
+        "{\"manager\":\"b\",\"operation\":\"Update\",\"apiVersion\":\"v9\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{\"f:z\":{}}}}]},"
+        "\"data\":{\"x\":\"1\",\"y\":\"1\"}}");
+    struct val *to = val_copy(&arena, live);
+    val_put_str(&arena, val_sub_map(&arena, to, N_data), STR("x"), STR("2"));
+    const struct val *list = managed_update(&arena, &r, live, to), *is, *managed;
+    assert_int_equal(val_len(list), 2);
+    assert_string_equal(val_cstr(val_get(val_item(list, 0), N_fieldsV1)), "{\"f:stringData\":{\"f:y\":{}}}");
+    assert_string_equal(val_cstr(val_get(val_item(list, 1), N_fieldsV1)), "{\"f:data\":{\"f:x\":{}}}");
+    struct val *config = decode(NULL, "{\"apiVersion\":\"v1\",\"data\":{\"y\":\"2\"}}");
+    assert_int_equal(managed_apply(&arena, &r, live, config, false, &is, &managed, &status), 409);
+    assert_non_null(strstr(status.message.p, "conflict with \"a\" using v2: .stringData.y"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +444,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(of_one_manager_the_last_entry_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(twins_that_stand_already_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(a_configuration_has_to_fit_its_type, setup, teardown),
+        cmocka_unit_test_setup_teardown(managers_of_a_scale, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_manager_sees_its_own_version, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
