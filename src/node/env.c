@@ -326,6 +326,8 @@ static int source_object(struct making *m, bool secret, const struct val *ref, c
     return 0;
 }
 
+enum { MOST_FROM = 20000 }; /* the kernel takes not many more, and each is looked for among the others */
+
 static int add_from(struct making *m, const struct val *from, struct err *e)
 {
     bool secret = val_get(from, N_secretRef) != NULL;
@@ -336,6 +338,9 @@ static int add_from(struct making *m, const struct val *from, struct err *e)
     int r = source_object(m, secret, ref, &v, e);
     if (r < 0)
         return r;
+    if (m->own.n + val_len(val_get(v, N_data)) > MOST_FROM)
+        return err_set(e, -E2BIG, "more than %d environment variables from %s \"" STR_FMT "\" and others", MOST_FROM,
+                       secret ? "secret" : "configmap", STR_ARG(val_getstr(ref, N_name)));
     VAL_EACH_ENTRY (val_get(v, N_data), key, value)
         env_set(m->arena, &m->own, arena_printf(m->arena, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(val_str(key))),
                 arena_str(m->arena, val_str(value)));

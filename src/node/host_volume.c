@@ -6,6 +6,7 @@
  * walks into one goes by file descriptors and follows no symlink out of it (CVE-2017-1002101, CVE-2021-25741).
  */
 #include "base/fiber.h"
+#include "base/map.h"
 #include "base/os.h"
 #include "node/host.h"
 
@@ -131,19 +132,14 @@ static int write_files(struct arena *a, const char *root, const struct payload *
     return 0;
 }
 
-static bool wanted(const struct payload *p, const char *name)
-{
-    for (size_t i = 0; i < p->n; i++)
-        if (str_is(first_part(p->files[i].path), name))
-            return true;
-    return false;
-}
-
 static int link_names(struct arena *a, const char *dir, const struct payload *p, struct err *e)
 {
     char **names;
+    struct map wanted CLEANUP(map_done) = MAP_INIT;
     for (size_t i = 0; i < p->n; i++) {
         struct str name = first_part(p->files[i].path);
+        if (map_put(&wanted, name, a))
+            continue;
         struct str path = arena_printf(a, "%s/" STR_FMT, dir, STR_ARG(name));
         struct str target = arena_printf(a, "..data/" STR_FMT, STR_ARG(name));
         if (symlink(target.p, path.p) < 0 && errno != EEXIST)
@@ -151,7 +147,7 @@ static int link_names(struct arena *a, const char *dir, const struct payload *p,
     }
     if (os_list_dir(a, dir, &names) == 0)
         for (; *names; names++)
-            if (strncmp(*names, "..", 2) != 0 && !wanted(p, *names))
+            if (strncmp(*names, "..", 2) != 0 && !map_has(&wanted, str_of(*names)))
                 unlink(arena_printf(a, "%s/%s", dir, *names).p);
     return 0;
 }

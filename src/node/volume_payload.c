@@ -2,6 +2,8 @@
 /* The files of volumes that are made of API objects. Pure: objects come in through struct volume_world. */
 #include "node/volume.h"
 
+#include "base/map.h"
+
 /* ---- files ----------------------------------------------------------------------------------------------- */
 
 struct gather {
@@ -10,6 +12,7 @@ struct gather {
     const struct volume_world *w;
     struct payload_file *files;
     size_t n, cap;
+    struct map numbers; /* path -> number of its file, from 1; a ConfigMap may have 100000 keys */
     int64_t mode;
     int64_t fs_group, fs_user; /* -1: none */
     struct err *e;
@@ -18,9 +21,7 @@ struct gather {
 /* A later source takes the place of an earlier one at the same path. */
 static void add_file(struct gather *g, struct str path, struct str content, int64_t mode, int64_t uid)
 {
-    size_t i = 0;
-    while (i < g->n && !str_eq(g->files[i].path, path))
-        i++;
+    size_t known = (size_t)(uintptr_t)map_get(&g->numbers, path), i = known ? known - 1 : g->n;
     if (i == g->cap) {
         size_t cap = g->cap ? 2 * g->cap : 16;
         struct payload_file *more = ARENA_ARRAY(g->arena, struct payload_file, cap);
@@ -29,8 +30,8 @@ static void add_file(struct gather *g, struct str path, struct str content, int6
         g->files = more;
         g->cap = cap;
     }
-    if (i == g->n)
-        g->n++;
+    if (!known)
+        map_put(&g->numbers, path, (void *)(uintptr_t)++g->n);
     g->files[i] = (struct payload_file){arena_str(g->arena, path), content, (unsigned)(mode & 07777), uid};
 }
 
@@ -189,6 +190,7 @@ int volume_payload(struct arena *a, const struct val *pod, const struct val *vol
     int r = gather(&g, volume);
     if (r == 0)
         *ret = (struct payload){g.files, g.n, g.fs_group};
+    map_done(&g.numbers);
     return r;
 }
 

@@ -13,8 +13,10 @@
 #include "node/volume.h"
 #include "base/flags.h"
 #include "types.h"
+#include "wire/json.h"
 
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct arena arena;
@@ -174,6 +176,36 @@ static struct str payload_text(const char *spec, const char *volume)
     struct str s = arena_str(&arena, buf_str(&b));
     buf_done(&b);
     return s;
+}
+
+static int get_huge(void *ctx, struct str ns, struct str name, const struct val **ret, struct err *e)
+{
+    *ret = ctx;
+    return 0;
+}
+
+/* As many keys as fit into an object must not keep the kubelet from everything else. */
+static void huge_config_maps(void **state)
+{
+    enum { KEYS = 150000 };
+    struct buf text CLEANUP_BUF = BUF_INIT;
+    struct val *map;
+    for (unsigned i = 0; i < KEYS; i++)
+        buf_printf(&text, "%s\"%06u\":\"\"", i ? "," : "{\"data\":{", i);
+    buf_puts(&text, "}}");
+    assert_int_equal(json_decode(&arena, type_at(T_core_v1_ConfigMap), buf_str(&text), 0, NULL, &map, NULL), 0);
+    struct volume_world w = {.env = {.config_map = get_huge, .ctx = map}};
+    struct val *pod = pod_of("", "containers: [{name: c, envFrom: [{configMapRef: {name: m}}]}]");
+    struct payload p;
+    struct env_list env;
+    struct err e = {{0}};
+    clock_t begun = clock();
+    assert_int_equal(volume_payload(&arena, pod, val_relaxed(&arena, type_at(T_core_v1_Volume), "{configMap: {name: m}}"), &w,
+                                    &p, &e), 0);
+    assert_int_equal(p.n, KEYS);
+    assert_int_equal(env_make(&arena, pod, val_item(val_at(pod, N_spec, N_containers), 0), &w.env, &env, &e), -E2BIG);
+    assert_true(clock() - begun < 4 * CLOCKS_PER_SEC);
+    arena_done(&arena);
 }
 
 static void volume_files(void **state)
@@ -402,7 +434,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(certificates_in_time),
         cmocka_unit_test(references),  cmocka_unit_test(the_environment), cmocka_unit_test(downward_fields),
-        cmocka_unit_test(volume_files), cmocka_unit_test(image_names),    cmocka_unit_test(image_secrets),
+        cmocka_unit_test(volume_files), cmocka_unit_test(huge_config_maps), cmocka_unit_test(image_names),    cmocka_unit_test(image_secrets),
         cmocka_unit_test(log_lines),   cmocka_unit_test(resolving),       cmocka_unit_test(options_and_file),
         cmocka_unit_test(hashes_of_containers),
     };
