@@ -153,6 +153,15 @@ const struct rt_sandbox *podstate_active_sandbox(const struct podstate *s)
     return s && s->n_sandboxes && s->sandboxes[0].ready ? &s->sandboxes[0] : NULL;
 }
 
+bool podstate_next_number(const struct podstate *s, struct str name, unsigned *ret)
+{
+    const struct rt_container *last = podstate_find(s, name);
+    if (!last)
+        return false;
+    *ret = last->state == RT_CREATED ? last->restarts : last->restarts + 1;
+    return true;
+}
+
 const struct rt_container *podstate_find_active(const struct podstate *s, struct str name)
 {
     const struct rt_sandbox *box = podstate_active_sandbox(s);

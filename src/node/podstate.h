@@ -85,6 +85,9 @@ void rt_container_from_val(struct arena *a, const struct val *container_status, 
 
 /* The newest container of that name; NULL when there is none. */
 const struct rt_container *podstate_find(const struct podstate *s, struct str name);
+/* Which run the container's next one is: one more than the last was, the same if that was made and never began (the kubelet
+ * was killed in between). False when the runtime knows of none. */
+bool podstate_next_number(const struct podstate *s, struct str name, unsigned *ret);
 /* The same within the sandbox that is ready now: what came from an earlier sandbox does not count as started. */
 const struct rt_container *podstate_find_active(const struct podstate *s, struct str name);
 const struct rt_container *podstate_find_id(const struct podstate *s, struct str id);

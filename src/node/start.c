@@ -68,14 +68,13 @@ static int check_backoff(struct attempt *t)
 
 /* ---- configuration --------------------------------------------------------------------------------------- */
 
-/* One more than the last instance had; when the runtime has forgotten all, the logs still tell. */
+/* When the runtime has forgotten all, the logs still tell. */
 static unsigned restart_count(struct attempt *t, const char *log_dir)
 {
-    const struct rt_container *last = podstate_find(t->s->state, t->name);
     unsigned next = 0, n;
     char **names, tail;
-    if (last)
-        return last->restarts + 1;
+    if (podstate_next_number(t->s->state, t->name, &next))
+        return next;
     if (t->k->host->ops->list_dir(t->k->host, t->arena, log_dir, &names) == 0)
         for (; *names; names++)
             if (sscanf(*names, "%u.lo%c", &n, &tail) == 2 && n + 1 > next)
@@ -261,11 +260,21 @@ static int run_post_start(struct attempt *t, struct str id)
     return fail(t, "PostStartHookError", output, 0, false);
 }
 
+/* One that was made but never began (we were killed in between) gives its number to the next: nothing was restarted. One
+ * that could not begin has exited, as runtimes tell it. */
+static int drop_unstarted(struct attempt *t)
+{
+    const struct rt_container *last = podstate_find(t->s->state, t->name);
+    return last && last->state == RT_CREATED ? runtime_remove_container(t->k->rt, last->id, &t->e) : 0;
+}
+
 static int create_and_run(struct attempt *t, const struct val *config)
 {
     struct runtime *rt = t->k->rt;
     struct str id;
-    int rc = runtime_create_container(rt, t->s->sandbox_id, config, t->s->sandbox_config, t->arena, &id, &t->e);
+    int rc = drop_unstarted(t);
+    if (rc == 0)
+        rc = runtime_create_container(rt, t->s->sandbox_id, config, t->s->sandbox_config, t->arena, &id, &t->e);
     if (rc != 0)
         return fail_err(t, "CreateContainerError", rc);
     worker_set_in_force(t->s->w, t->name, t->s->pod);

@@ -534,6 +534,27 @@ static void spent(void **state)
     arena_done(&arena);
 }
 
+/* Nothing was restarted when the kubelet was killed between making a container and starting it. */
+static void next_number(void **state)
+{
+    static const struct {
+        enum rt_state state;
+        unsigned restarts, want;
+    } cases[] = {{RT_CREATED, 0, 0}, {RT_CREATED, 3, 3}, {RT_RUNNING, 0, 1}, {RT_EXITED, 0, 1}, {RT_EXITED, 3, 4}, {RT_UNKNOWN, 1, 2}};
+    unsigned n = 77;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct podstate *s = state_of(pod_of(TWO), "S main=r");
+        s->containers[0].state = cases[i].state;
+        s->containers[0].restarts = cases[i].restarts;
+        assert_true(podstate_next_number(s, STR("main"), &n));
+        assert_int_equal(n, cases[i].want);
+        assert_false(podstate_next_number(s, STR("other"), &n));
+        assert_int_equal(n, cases[i].want);
+        podstate_unref(s);
+    }
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -542,7 +563,7 @@ int main(void)
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
         cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
         cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus), cmocka_unit_test(all_over_again),
-        cmocka_unit_test(spent),
+        cmocka_unit_test(spent), cmocka_unit_test(next_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
