@@ -124,12 +124,13 @@ static int mount_program(const struct host_mount *m, struct err *e)
 {
     struct arena a = ARENA_INIT;
     struct str options = join_options(&a, m), out = STR(""), wrong = STR("");
-    const char *argv[8] = {"mount", "-t", m->type, NULL};
+    const char *argv[9] = {"mount", "-t", m->type, NULL};
     size_t n = 3;
     if (options.n) {
         argv[n++] = "-o";
         argv[n++] = options.p;
     }
+    argv[n++] = "--"; /* the source may be any Pod author's word */
     argv[n++] = m->source;
     argv[n++] = m->target;
     argv[n] = NULL;

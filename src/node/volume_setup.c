@@ -140,6 +140,8 @@ int set_up_nfs(struct volume_job *j, struct err *e)
     struct host_mount m = {.target = j->v->path.p, .type = "nfs"};
     if (host_mounted(h, j->v->path.p))
         return 0;
+    if (str_starts(server, STR("-"))) /* of programs that it is handed to, an option */
+        return err_set(e, -EINVAL, "\"" STR_FMT "\" is no NFS server", STR_ARG(server));
     m.source = arena_printf(j->a, str_find(server, ':') >= 0 ? "[" STR_FMT "]:" STR_FMT : STR_FMT ":" STR_FMT,
                             STR_ARG(server), STR_ARG(val_getstr(j->v->source, N_path)))
                    .p;

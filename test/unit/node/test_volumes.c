@@ -277,6 +277,24 @@ FIBER_TEST(what_a_failed_mount_says)
     assert_non_null(strstr(e.text, "Output: mount:"));
 }
 
+/* The server of an NFS volume is any Pod author's word. As an option of mount(8) it would name a list of mounts that a
+ * container wrote. */
+FIBER_TEST(sources_are_no_options)
+{
+    struct err e = {{0}};
+    struct host_stat st;
+    if (!can_mount())
+        return;
+    mkdir(under("to"), 0755);
+    mkdir(under("precious"), 0755);
+    struct str list = arena_printf(&arena, "%s %s none bind 0 0\n", under("precious"), under("to"));
+    assert_int_equal(os_write_file(under("a:"), list, 0644), 0);
+    struct host_mount m = {arena_printf(&arena, "--fstab=%s", under("a:")).p, under("to"), "nfs", NULL, 0};
+    assert_true(host_mount(host, &m, &e) < 0);
+    assert_int_equal(host_stat(host, under("to"), &st), 0);
+    assert_false(st.mounted);
+}
+
 FIBER_TEST(how_much_a_tree_takes)
 {
     struct host_space s;
@@ -435,6 +453,7 @@ int main(void)
         with_dir(where_containers_see_them),
         with_dir(binds_and_what_is_left_of_them),
         with_dir(what_a_failed_mount_says),
+        with_dir(sources_are_no_options),
         with_dir(how_much_a_tree_takes),
         with_dir(a_device_with_a_file_system),
         with_dir(sub_paths_win_races),
