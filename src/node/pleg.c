@@ -179,8 +179,10 @@ static int look_at(struct kubelet *k, struct str uid, uint64_t sign, const struc
     r->signature = sign;
     watch_running(k, r, uid);
     struct worker *w = worker_find(k, uid);
-    if (w)
+    if (w) {
+        podstate_forgive_cut_starts(state, pod_status(worker_pod(w)), k->started_wall);
         worker_set_state(w, state);
+    }
     if (!state) {
         unwatch_all(r);
         if (map_get(&k->records, uid) == r && !r->state) {

@@ -3,6 +3,7 @@
 
 #include "grpc.h"
 #include "names.h"
+#include "pod.h"
 
 struct podstate *podstate_new(struct str uid, struct str name, struct str namespace_)
 {
@@ -151,6 +152,30 @@ const struct rt_container *podstate_find(const struct podstate *s, struct str na
 const struct rt_sandbox *podstate_active_sandbox(const struct podstate *s)
 {
     return s && s->n_sandboxes && s->sandboxes[0].ready ? &s->sandboxes[0] : NULL;
+}
+
+static bool tells_of_end(const struct val *pod_status, struct str id)
+{
+    static const enum container_kind kinds[] = {CK_MAIN, CK_INIT, CK_EPHEMERAL};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        VAL_EACH (pod_statuses(pod_status, kinds[i]), c)
+            if (str_ends(val_getstr(val_at(c, N_state, N_terminated), N_containerID), id) ||
+                str_ends(val_getstr(val_at(c, N_lastState, N_terminated), N_containerID), id))
+                return true;
+    return false;
+}
+
+void podstate_forgive_cut_starts(struct podstate *s, const struct val *pod_status, struct wall began)
+{
+    for (size_t i = 0; s && i < s->n_containers; i++) {
+        struct rt_container *c = &s->containers[i];
+        if (c->state != RT_EXITED || c->started.ns > 0 || c->created.ns >= began.ns || tells_of_end(pod_status, c->id))
+            continue;
+        c->state = RT_CREATED;
+        c->exit_code = 0;
+        c->finished.ns = 0;
+        c->reason = c->message = STR_NULL;
+    }
 }
 
 bool podstate_next_number(const struct podstate *s, struct str name, unsigned *ret)

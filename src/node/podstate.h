@@ -85,6 +85,9 @@ void rt_container_from_val(struct arena *a, const struct val *container_status, 
 
 /* The newest container of that name; NULL when there is none. */
 const struct rt_container *podstate_find(const struct podstate *s, struct str name);
+/* Runtimes give up a start when the kubelet that asked for it goes away. Containers made before `began` (this kubelet's) that
+ * ended without having begun count as RT_CREATED, unless the Pod's status tells of that end already. */
+void podstate_forgive_cut_starts(struct podstate *s, const struct val *pod_status, struct wall began);
 /* Which run the container's next one is: one more than the last was, the same if that was made and never began (the kubelet
  * was killed in between). False when the runtime knows of none. */
 bool podstate_next_number(const struct podstate *s, struct str name, unsigned *ret);

@@ -77,6 +77,7 @@ static void start_if_ready(struct kubelet *k, struct worker *w)
     struct podstate *s = pleg_state(k, str_of(w->uid));
     podstate_unref(w->state);
     w->state = s;
+    podstate_forgive_cut_starts(s, pod_status(worker_pod(w)), k->started_wall);
     /* What runs already was admitted by whoever started it. */
     if (w->pod && s) {
         devices_recall(w);

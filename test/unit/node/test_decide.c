@@ -555,6 +555,34 @@ static void next_number(void **state)
     arena_done(&arena);
 }
 
+/* "-": it ended without having begun, before this kubelet began; "+": afterwards; "!": the API knows of it. */
+static void starts_cut_short(void **state)
+{
+    static const struct {
+        const char *how;
+        enum rt_state was, want;
+    } cases[] = {{"-", RT_EXITED, RT_CREATED}, {"+", RT_EXITED, RT_EXITED}, {"-!", RT_EXITED, RT_EXITED}, {"-r", RT_EXITED, RT_EXITED},
+                 {"-", RT_RUNNING, RT_RUNNING}, {"-", RT_UNKNOWN, RT_UNKNOWN}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct podstate *s = state_of(pod_of(TWO), "S main=x128");
+        struct rt_container *c = &s->containers[0];
+        c->state = cases[i].was;
+        c->started.ns = strchr(cases[i].how, 'r') ? 5 : 0;
+        c->created.ns = strchr(cases[i].how, '+') ? 2000 : 1000;
+        struct val *status = val_new(&arena, VAL_OBJ), *list = val_sub_list(&arena, status, N_containerStatuses);
+        struct val *told = val_sub_obj(&arena, val_sub_obj(&arena, val_add_obj(&arena, list), N_lastState), N_terminated);
+        if (strchr(cases[i].how, '!'))
+            val_set_str(&arena, told, N_containerID, arena_printf(&arena, "containerd://" STR_FMT, STR_ARG(c->id)));
+        podstate_forgive_cut_starts(s, status, (struct wall){1500});
+        if (c->state != cases[i].want)
+            fail_msg("%s: %d, not %d", cases[i].how, c->state, cases[i].want);
+        assert_int_equal(c->exit_code, cases[i].want == RT_CREATED ? 0 : 128);
+        podstate_unref(s);
+    }
+    podstate_forgive_cut_starts(NULL, NULL, (struct wall){1500});
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,7 +591,7 @@ int main(void)
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
         cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
         cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus), cmocka_unit_test(all_over_again),
-        cmocka_unit_test(spent), cmocka_unit_test(next_number),
+        cmocka_unit_test(spent), cmocka_unit_test(next_number), cmocka_unit_test(starts_cut_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
