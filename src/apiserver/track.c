@@ -139,6 +139,18 @@ static const struct val *as_asked(struct request *r, const struct val *v)
     return v ? convert_from_stored(r->arena, r->res, v) : NULL;
 }
 
+/* Upstream has the count of a DaemonSet's templates in a field of its internal form; whatever is sent, the annotation that it
+ * becomes is part of it. */
+static const struct val *with_count(struct request *r, const struct val *v)
+{
+    struct str key = STR("deprecated.daemonset.template.generation");
+    if (r->res->index != RES_DAEMONSETS || obj_annotation(v, key).n)
+        return v;
+    struct val *copy = val_copy(r->arena, v);
+    val_put_str(r->arena, val_sub_map(r->arena, val_sub_obj(r->arena, copy, N_metadata), N_annotations), key, STR("0"));
+    return copy;
+}
+
 void track_write(struct request *r, const struct object *now, const struct val *v)
 {
     if (r->managed_known)
@@ -147,7 +159,7 @@ void track_write(struct request *r, const struct object *now, const struct val *
     if (!is_tracked(r))
         return;
     struct managed_request m = track_request(r);
-    r->managed = managed_update(r->arena, &m, now ? as_asked(r, now->val) : NULL, as_asked(r, v));
+    r->managed = managed_update(r->arena, &m, now ? as_asked(r, now->val) : NULL, with_count(r, as_asked(r, v)));
 }
 
 /* ---- scale ----------------------------------------------------------------------------------------------- */
