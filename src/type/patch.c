@@ -91,20 +91,64 @@ static int to_typed(struct arena *a, enum patch_kind kind, const struct type *t,
     return 0;
 }
 
-int patch_apply(struct arena *a, enum patch_kind kind, const struct type *t, const struct val *doc,
-                struct str patch, struct json_report *report, struct val **ret, struct status *s)
+/* ---- what it costs ------------------------------------------------------------------------------------ */
+
+/* Members and items are looked for one after the other, so that what a patch costs grows with the square of its
+ * width: a body of full size could keep the server from everything else for minutes. */
+#define MOST_LOOKS UINT64_C(1000000000)
+enum { ITEM_WEIGHT = 8 }; /* of a list: compared by a key in it */
+
+static uint32_t widest(const struct val *v)
+{
+    uint32_t most = 0;
+    if (v->kind != VAL_MAP && v->kind != VAL_LIST)
+        return 0;
+    for (uint32_t i = 0; i < v->n; i++)
+        most = MAX(most, widest(&v->items[v->kind == VAL_MAP ? 2 * (size_t)i + 1 : i]));
+    return MAX(most, v->n);
+}
+
+static uint64_t looks(const struct val *patch, uint32_t width, unsigned item_weight)
+{
+    unsigned weight = patch->kind == VAL_MAP ? 1 : patch->kind == VAL_LIST ? item_weight : 0;
+    uint64_t sum = weight * (uint64_t)patch->n * ((uint64_t)patch->n + width);
+    for (uint32_t i = 0; weight && i < patch->n && sum <= MOST_LOOKS; i++)
+        sum += looks(&patch->items[patch->kind == VAL_MAP ? 2 * (size_t)i + 1 : i], width, item_weight);
+    return sum;
+}
+
+static int check_cost(enum patch_kind kind, const struct val *doc, const struct val *patch, struct status *s)
+{
+    unsigned item_weight = kind == PATCH_STRATEGIC ? ITEM_WEIGHT : 0; /* a merge patch replaces lists whole */
+    if (kind == PATCH_JSON || looks(patch, widest(doc), item_weight) <= MOST_LOOKS)
+        return 0;
+    return status_set(s, 413, "RequestEntityTooLarge",
+                      "the patch has too many members for an object with so many: replace the object instead");
+}
+
+static int apply_untyped(struct arena *a, enum patch_kind kind, const struct type *t, struct val *doc,
+                         struct val *patch, struct val **ret, struct status *s)
 {
     static patch_fn *const kinds[] = {
         [PATCH_JSON] = patch_json_untyped,
         [PATCH_MERGE] = patch_merge_untyped,
         [PATCH_STRATEGIC] = patch_strategic_untyped,
     };
+    int r = check_cost(kind, doc, patch, s);
+    return r == 0 ? kinds[kind](a, t, doc, patch, ret, s) : r;
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------- */
+
+int patch_apply(struct arena *a, enum patch_kind kind, const struct type *t, const struct val *doc,
+                struct str patch, struct json_report *report, struct val **ret, struct status *s)
+{
     struct val *p = NULL, *patched = NULL;
     int r = decode_patch(a, patch, report, &p, s);
     if (r == 0 && kind != PATCH_MERGE && val_is(p, VAL_NULL))
         patched = to_untyped(a, t, doc); /* to Go, an empty patch */
     else if (r == 0)
-        r = kinds[kind](a, t, to_untyped(a, t, doc), p, &patched, s);
+        r = apply_untyped(a, kind, t, to_untyped(a, t, doc), p, &patched, s);
     return r == 0 ? to_typed(a, kind, t, doc, patched, report, ret, s) : r;
 }
 

@@ -2,6 +2,7 @@
 #include "type/patch.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "cases.h"
 #include "types.h"
@@ -234,6 +235,34 @@ static void test_strategic_needs_a_type(void **state)
     run_cases(PATCH_STRATEGIC, NULL, cases, ARRAY_SIZE(cases));
 }
 
+static struct str wide(unsigned n)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(&b, "%s\"%06u\":\"\"", i ? "," : "{\"data\":{", i);
+    buf_puts(&b, "}}");
+    return arena_str(&arena, buf_str(&b));
+}
+
+/* The largest body there may be must not keep the server busy for a minute. */
+static void test_cost(void **state)
+{
+    static const enum patch_kind kinds[] = {PATCH_MERGE, PATCH_STRATEGIC};
+    const struct type *t = type_at(T_core_v1_ConfigMap);
+    struct val *doc, *small, *got;
+    struct status s;
+    clock_t begun = clock();
+    assert_int_equal(json_decode(&arena, t, wide(150000), 0, NULL, &doc, NULL), 0);
+    assert_int_equal(json_decode(&arena, t, wide(3000), 0, NULL, &small, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        status_init(&s, &arena);
+        assert_int_equal(patch_apply(&arena, kinds[i], t, doc, wide(150000), NULL, &got, &s), 413);
+        assert_int_equal(patch_apply(&arena, kinds[i], t, small, wide(3000), NULL, &got, &s), 0);
+        assert_int_equal(patch_apply(&arena, kinds[i], t, doc, wide(300), NULL, &got, &s), 0);
+    }
+    assert_true(clock() - begun < 10 * CLOCKS_PER_SEC);
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -247,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_limits),
+        cmocka_unit_test(test_cost),
         cmocka_unit_test(test_typed_results),
         cmocka_unit_test(test_strategic_lists),
         cmocka_unit_test(test_strategic_retain_keys),
