@@ -185,6 +185,8 @@ static int registered(struct kubelet *k, struct str name, struct str endpoint, c
 {
     struct arena a = ARENA_INIT;
     int r = check_versions(name, versions, e);
+    if (r == 0 && (!name.n || str_find(name, '/') >= 0)) /* it becomes part of paths */
+        r = err_set(e, -EINVAL, "kubernetes.io/csi: \"" STR_FMT "\" is no name for a CSI driver", STR_ARG(name));
     if (r == 0 && map_has(&k->csi->drivers, name))
         r = err_set(e, -EEXIST,
                     "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
