@@ -18,6 +18,8 @@ struct manager {
     struct str time; /* RFC 3339; empty: none */
     const struct fieldset *set;
     const struct fieldset *conflict; /* with what is being applied */
+    const struct fieldset *read;     /* the set of `text`, as it was stored; NULL: it was not */
+    struct str text;
 };
 
 /* What a write changes, in one version of the kind. */
@@ -69,7 +71,8 @@ static int decode_entry(struct managers *m, const struct val *entry)
         return r;
     add(m, (struct manager){.name = val_getstr(entry, N_manager), .version = val_getstr(entry, N_apiVersion),
                             .subresource = val_getstr(entry, N_subresource), .applied = str_is(op, "Apply"),
-                            .time = val_getstr(entry, N_time), .at = m->n, .set = set});
+                            .time = val_getstr(entry, N_time), .at = m->n, .set = set,
+                            .text = fields});
     return 0;
 }
 
@@ -128,6 +131,13 @@ static void decode(struct managers *m, const struct val *v)
     decode_list(m, val_get(obj_meta(v), N_managedFields));
 }
 
+static void decode_stored(struct managers *m, const struct val *v)
+{
+    decode(m, v);
+    for (size_t i = 0; i < m->n; i++)
+        m->items[i].read = m->items[i].text.n ? m->items[i].set : NULL;
+}
+
 static int by_age(const void *px, const void *py)
 {
     const struct manager *x = px, *y = py;
@@ -145,14 +155,15 @@ static struct val *encode_entry(struct arena *a, const struct manager *x)
 {
     struct val *v = val_new(a, VAL_OBJ);
     struct buf b CLEANUP_BUF = BUF_INIT;
-    fieldset_encode(&b, x->set);
+    if (x->set != x->read) /* what did not change is written as it was */
+        fieldset_encode(&b, x->set);
     val_set_str(a, v, N_manager, x->name);
     val_set_str(a, v, N_operation, x->applied ? STR("Apply") : STR("Update"));
     val_set_str(a, v, N_apiVersion, x->version);
     if (x->time.n)
         val_set_str(a, v, N_time, x->time);
     val_set_str(a, v, N_fieldsType, STR("FieldsV1"));
-    val_set(a, v, N_fieldsV1, val_of_raw(arena_str(a, buf_str(&b))));
+    val_set(a, v, N_fieldsV1, val_of_raw(x->set == x->read ? x->text : arena_str(a, buf_str(&b))));
     if (x->subresource.n)
         val_set_str(a, v, N_subresource, x->subresource);
     return v;
@@ -259,7 +270,7 @@ static void decode_sent(struct managers *m, const struct managed_request *r, con
             return;
     }
     if (live)
-        decode(m, live);
+        decode_stored(m, live);
 }
 
 /* The union of the sets of some, that are then empty but for the first; halves, so that many cost no square. */
@@ -329,6 +340,11 @@ static void cap_updaters(struct managers *m)
     drop_empty(m);
 }
 
+static const struct fieldset *take(struct arena *a, const struct fieldset *set, const struct fieldset *gone)
+{
+    return fieldset_empty(fieldset_common(a, set, gone)) ? set : fieldset_minus(a, set, gone);
+}
+
 /* What changed is nobody's, but for what `but` applies. */
 static void take_from_all(struct managers *m, const struct managed_request *r, const struct val *from, const struct val *to,
                           const struct manager *but)
@@ -337,7 +353,7 @@ static void take_from_all(struct managers *m, const struct managed_request *r, c
         struct manager *x = &m->items[i];
         const struct view *view = x == but ? NULL : view_of(m, r, x->version, from, to);
         if (view)
-            x->set = fieldset_minus(m->a, fieldset_minus(m->a, x->set, view->won), view->removed);
+            x->set = take(m->a, take(m->a, x->set, view->won), view->removed);
         else if (x != but)
             x->set = NULL;
     }
@@ -639,7 +655,7 @@ int managed_apply(struct arena *a, const struct managed_request *r, const struct
     if (rc)
         return rc;
     if (live)
-        decode(&m, live);
+        decode_stored(&m, live);
     if (live && m.n == 0) /* fields of an object that nobody kept count of are somebody's nevertheless */
         update(&m, r, NULL, live, STR(BEFORE_APPLY));
     const struct val *was = plain(a, r->type, live), *merged = typed_merge(a, r->type, was, config);
