@@ -102,7 +102,7 @@ int kill_container(const struct kill_request *r, struct err *e)
 {
     struct object *held CLEANUP_OBJECT = r->w->pod ? object_ref(r->w->pod) : NULL;
     const struct val *pod = held ? held->val : NULL;
-    int64_t grace = grace_of(r, pod);
+    int64_t grace = MIN(grace_of(r, pod), (int64_t)UINT32_MAX); /* the API server's limit; what it says is any int64 */
     struct mono end = mono_add(os_mono(), SECONDS(grace));
     if (r->container->state == RT_RUNNING) {
         container_event(r->w->k, pod, r->container->name, false, "Killing", "%s" STR_FMT,

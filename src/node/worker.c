@@ -166,7 +166,7 @@ static struct mono active_deadline(const struct worker *w)
     struct wall start = val_time(val_get(w->status, N_startTime));
     if (!limit || start.ns == 0)
         return MONO_NEVER;
-    return mono_add(os_mono(), start.ns + SECONDS(val_int(limit, 0)) - os_wall().ns);
+    return mono_add(os_mono(), start.ns + SECONDS(MIN(val_int(limit, 0), (int64_t)INT32_MAX)) - os_wall().ns);
 }
 
 static void check_deadline(struct worker *w)
