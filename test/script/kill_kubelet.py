@@ -8,7 +8,7 @@ kubelet runs; no container of any Pod may have been restarted, none that ends we
 deleted nothing is left below FOLDER/data/kubelet, in the container runtime, of cgroups below GROUP, of NETWORK's addresses, links
 and network namespaces. The caller gives us /run/netns of our own.
 """
-import base64, glob, http.client, json, os, random, re, signal, ssl, subprocess, sys, tempfile, threading, time
+import atexit, base64, glob, http.client, json, os, random, re, signal, ssl, subprocess, sys, tempfile, threading, time
 
 rounds, seed, kubeconfig, folder, group, network, command = (
     int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5], sys.argv[6], sys.argv[7:])
@@ -127,6 +127,10 @@ class Kubelet:
         with open(f"{folder}/kubelet.log", "ab") as log:
             self.p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
+    def end(self):
+        if self.p and self.p.poll() is None:
+            self.p.kill()
+
     def kill(self):
         if self.p.poll() is not None:
             problem(f"the kubelet had ended by itself: {self.p.returncode}")
@@ -205,6 +209,8 @@ def leaks():
 
 def main():
     api, kubelet, began = Api(), Kubelet(), time.monotonic()
+    atexit.register(kubelet.end)
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
     api.call("POST", f"{NS}/configmaps", {"metadata": {"name": "settings"}, "data": {"a": "1", "b": "2"}})
     api.call("POST", f"{NS}/secrets", {"metadata": {"name": "access"}, "stringData": {"password": "x"}})
     for i in range(CLAIMS + 1):
