@@ -408,7 +408,8 @@ int write_update(struct request *r, change_fn *fn, void *arg, unsigned flags, co
         if (ret_created)
             *ret_created = !now;
         e = now ? update_once(r, now, fn, arg, flags, ret) : create_by_update(r, fn, arg, flags, ret);
-        if (e != STORE_CONFLICT)
+        bool made_meanwhile = !now && e == 409 && strcmp(r->status.reason, "AlreadyExists") == 0;
+        if (e != STORE_CONFLICT && !made_meanwhile)
             return e;
         status_init(&r->status, r->arena);
     }

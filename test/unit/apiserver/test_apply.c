@@ -178,6 +178,44 @@ FIBER_TEST(versions_see_each_others_changes)
     fixture_stop(&f);
 }
 
+struct racer {
+    struct fixture *f;
+    int i, code;
+};
+
+static void race(void *arg)
+{
+    struct racer *x = arg;
+    x->code = apply(x->f, arena_printf(&x->f->arena, MAPS "/r?fieldManager=m%d", x->i).p,
+                    arena_printf(&x->f->arena, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"r\"},\"data\":{\"k%d\":\"v\"}}", x->i).p).code;
+}
+
+/* Who is second to make an object changes it, and both are its managers. */
+FIBER_TEST(appliers_that_race_all_win)
+{
+    enum { RACERS = 8 };
+    struct fixture f;
+    struct racer racers[RACERS];
+    struct group group = {0};
+    int created = 0;
+    start(&f);
+    for (int i = 0; i < RACERS; i++) {
+        racers[i] = (struct racer){&f, i, 0};
+        group_spawn(&group, "racer", race, &racers[i]);
+    }
+    group_wait(&group, MONO_NEVER);
+    for (int i = 0; i < RACERS; i++) {
+        created += racers[i].code == 201;
+        if (racers[i].code != 201)
+            assert_int_equal(racers[i].code, 200);
+    }
+    assert_int_equal(created, 1);
+    struct reply r = get(&f, MAPS "/r");
+    assert_int_equal(val_len(val_key(r.v, STR("data"))), RACERS);
+    assert_int_equal(val_len(val_key(val_key(r.v, STR("metadata")), STR("managedFields"))), RACERS);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +225,7 @@ int main(void)
         cmocka_unit_test(a_scale_is_managed_in_its_object),
         cmocka_unit_test(each_door_leaves_something_alone),
         cmocka_unit_test(versions_see_each_others_changes),
+        cmocka_unit_test(appliers_that_race_all_win),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
