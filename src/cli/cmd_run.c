@@ -189,8 +189,8 @@ static int session(struct cli *c, struct run *x, const struct info *i, const str
     x->remote = &r;
     int code = remote_run(c, &r);
     x->remote = NULL;
-    if (code == REMOTE_NOT_OPEN && !x->interrupted)
-        return print_log(c, x, i, r.container); /* it has ended meanwhile: its log is all there is */
+    if (code && !x->interrupted)
+        return print_log(c, x, i, r.container); /* most likely it has ended meanwhile: its log is all there is */
     if (code == 0 && !x->quiet && r.stdin_ && r.tty && detached)
         cli_print(c, "Session ended, resume using 'kubectl attach " STR_FMT " -c " STR_FMT " -n " STR_FMT " -i -t' command\n",
                   STR_ARG(i->name), STR_ARG(r.container), STR_ARG(i->ns));

@@ -2,6 +2,7 @@
 /* Computed cells of the core group, discovery and events. */
 #include "names.h"
 #include "resources.h"
+#include "type/claim.h"
 #include "type/meta.h"
 #include "type/print-internal.h"
 #include "wire/quantity.h"
@@ -286,6 +287,11 @@ static struct str cell_storage_class(const struct cell_in *in)
     return old.n ? old : val_str(val_at(in->v, N_spec, N_storageClassName));
 }
 
+static struct str cell_class_name(const struct cell_in *in)
+{
+    return arena_printf(in->arena, STR_FMT "%s", STR_ARG(obj_name(in->v)), class_is_default(in->v) ? " (default)" : "");
+}
+
 static struct str cell_claim(const struct cell_in *in)
 {
     const struct val *ref = val_at(in->v, N_spec, N_claimRef);
@@ -389,6 +395,7 @@ const struct cell_rule cells_core[] = {
     {RES_PERSISTENTVOLUMES, "StorageClass", cell_storage_class},
     {RES_RESOURCEQUOTAS, "Request", cell_quota_request},
     {RES_RESOURCEQUOTAS, "Limit", cell_quota_limit},
+    {RES_STORAGECLASSES, "Name", cell_class_name},
     {RES_SERVICES, "External-IP", cell_service_external},
     {RES_SERVICES, "Port(s)", cell_service_ports},
     {0},

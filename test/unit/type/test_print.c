@@ -91,6 +91,10 @@ static void test_others(void **state)
 {
     (void)state;
     static const struct print_case cases[] = {
+        {RES_STORAGECLASSES,
+         "{'metadata':{'name':'x','creationTimestamp':'2024-01-01T00:00:00Z','annotations':{'storageclass.kubernetes.io/"
+         "is-default-class':'true'}},'provisioner':'p','reclaimPolicy':'Delete','volumeBindingMode':'Immediate'}",
+         "x (default) | p | Delete | Immediate | false | 60m"},
         {RES_NODES,
          "{'metadata':{'name':'n','creationTimestamp':'2024-01-01T00:00:00Z','labels':{"
          "'node-role.kubernetes.io/"
