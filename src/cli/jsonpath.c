@@ -165,32 +165,31 @@ static int eval_union(struct eval *x, const struct jsonpath_values *in, const st
 
 /* ---- filters -------------------------------------------------------------------------------------------------------- */
 
-static int bad_comparison(struct eval *x)
-{
-    return err_set(x->e, -EINVAL, "incompatible types for comparison");
-}
-
-/* -1, 0 or 1 of two scalars of the same kind. */
-static int compare(struct eval *x, const struct val *a, const struct val *b, int *ret)
+bool scalars_order(const struct val *a, const struct val *b, int *ret)
 {
     if (a->kind != b->kind)
-        return bad_comparison(x);
+        return false;
     switch ((enum val_kind)a->kind) {
     case VAL_BOOL:
         *ret = a->b - b->b;
-        return 0;
+        return true;
     case VAL_INT:
         *ret = (a->i > b->i) - (a->i < b->i);
-        return 0;
+        return true;
     case VAL_FLOAT:
         *ret = (a->f > b->f) - (a->f < b->f);
-        return 0;
+        return true;
     case VAL_STR:
         *ret = str_cmp(val_str(a), val_str(b));
-        return 0;
+        return true;
     default:
-        return bad_comparison(x);
+        return false;
     }
+}
+
+static int bad_comparison(struct eval *x)
+{
+    return err_set(x->e, -EINVAL, "incompatible types for comparison");
 }
 
 static int passes(struct eval *x, const struct jp_node *n, const struct val *a, const struct val *b, bool *ret)
@@ -204,7 +203,7 @@ static int passes(struct eval *x, const struct jp_node *n, const struct val *a, 
     for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
         if (!str_is(n->op, ops[i].op))
             continue;
-        r = compare(x, a, b, &order);
+        r = scalars_order(a, b, &order) ? 0 : bad_comparison(x);
         *ret = order < 0 ? ops[i].less : order > 0 ? ops[i].greater : ops[i].equal;
         return r;
     }

@@ -32,3 +32,5 @@ int jsonpath_relaxed(struct arena *a, struct str text, struct str *ret, struct e
 void text_of_value(struct buf *b, const struct val *v);
 /* Less than, equal, greater, as kubectl sorts: numbers, quantities and times by what they mean, texts naturally. */
 int value_order(const struct val *a, const struct val *b);
+/* -1, 0 or 1 of two scalars of one kind; false when they cannot be compared. */
+bool scalars_order(const struct val *a, const struct val *b, int *ret);

@@ -59,22 +59,7 @@ static int order(struct call *c, const struct val *a, const struct val *b, int *
 {
     if (is_nil(a) || is_nil(b) || a->kind != b->kind)
         return wrong(c, "incompatible types for comparison");
-    switch ((enum val_kind)a->kind) {
-    case VAL_BOOL:
-        *ret = a->b - b->b;
-        return 0;
-    case VAL_INT:
-        *ret = (a->i > b->i) - (a->i < b->i);
-        return 0;
-    case VAL_FLOAT:
-        *ret = (a->f > b->f) - (a->f < b->f);
-        return 0;
-    case VAL_STR:
-        *ret = str_cmp(val_str(a), val_str(b));
-        return 0;
-    default:
-        return wrong(c, "invalid type for comparison");
-    }
+    return scalars_order(a, b, ret) ? 0 : wrong(c, "invalid type for comparison");
 }
 
 static int f_eq(struct call *c)

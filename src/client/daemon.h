@@ -20,6 +20,18 @@ struct daemon_flags {
         "profiling", 0, FLAG_IGNORED_BOOL, NULL, NULL                                                        \
     }
 
+/* Accepted, and without meaning here: what upstream's programs serve for themselves, and how they pace their requests. */
+#define DAEMON_UNUSED_FLAGS \
+    {"authentication-kubeconfig", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"authorization-kubeconfig", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"client-ca-file", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"requestheader-client-ca-file", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"bind-address", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"secure-port", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"kube-api-qps", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"kube-api-burst", 0, FLAG_IGNORED, NULL, NULL}, \
+    {"kube-api-content-type", 0, FLAG_IGNORED, NULL, NULL}
+
 struct daemon {
     const char *name; /* "kube-scheduler": in messages, and the user agent */
     const char *about;

@@ -33,3 +33,14 @@ enum leader_step leader_decide(const struct val *lease, struct str identity, str
 /* The Lease as it shall be after the step. */
 struct val *leader_claim(struct arena *a, enum leader_step step, const struct val *lease,
                          const struct leader_config *c, struct str identity, struct wall now);
+
+/* on: a bool; l: a struct leader_config. */
+#define LEADER_FLAGS(on, l)                                                                                  \
+    {"leader-elect", 0, FLAG_BOOL, (on), "of several, only one works (true)"},                               \
+        {"leader-elect-lease-duration", 0, FLAG_DURATION, &(l)->lease_ns,                                    \
+         "how long a leader holds without renewing (15s)"},                                                  \
+        {"leader-elect-renew-deadline", 0, FLAG_DURATION, &(l)->renew_ns, "how long it tries to renew (10s)"}, \
+        {"leader-elect-retry-period", 0, FLAG_DURATION, &(l)->retry_ns, "time between tries (2s)"},          \
+        {"leader-elect-resource-name", 0, FLAG_STRING, &(l)->name, "name of the lease"},                     \
+        {"leader-elect-resource-namespace", 0, FLAG_STRING, &(l)->ns, "its namespace"},                      \
+        {"leader-elect-resource-lock", 0, FLAG_IGNORED, NULL, NULL}

@@ -99,20 +99,6 @@ static bool wants_attaching(const struct look *l, const struct object *volume)
     return csi && (!driver || val_bool(val_at(driver->val, N_spec, N_attachRequired), true));
 }
 
-static bool not_running(const struct val *statuses)
-{
-    VAL_EACH (statuses, s)
-        if (!val_at(s, N_state, N_terminated) && !val_at(s, N_state, N_waiting))
-            return false;
-    return true;
-}
-
-static bool has_ended(const struct object *pod)
-{
-    return pod_finished(pod->val) ||
-           (obj_deleting(pod->val) && not_running(val_at(pod->val, N_status, N_containerStatuses)));
-}
-
 static void add_wanted(struct look *l, const struct object *volume, const struct object *pod)
 {
     struct arena *a = l->w->arena;
@@ -151,7 +137,7 @@ static void read_pods(struct look *l)
 {
     bool keep = l->node && str_is(obj_annotation(l->node->val, STR(ANN_KEEP_TERMINATED)), "true");
     TREE_EACH (snapshot_index(l->world, &resources[RES_PODS], index_pod_node), l->name, it)
-        if (keep || !has_ended(it.object))
+        if (keep || !pod_is_over(it.object->val))
             read_pod(l, it.object);
 }
 

@@ -208,27 +208,6 @@ static void judge(struct budget *b)
     write_status(b, status);
 }
 
-/* As Go prints a LabelSelector: events are read by people who know that form. */
-static struct str print_selector(struct arena *a, const struct val *s)
-{
-    struct buf b CLEANUP_BUF = BUF_INIT;
-    if (!s)
-        return STR("nil");
-    buf_puts(&b, "&LabelSelector{MatchLabels:map[string]string{");
-    VAL_EACH_ENTRY (val_get(s, N_matchLabels), k, v)
-        buf_printf(&b, STR_FMT ": " STR_FMT ",", STR_ARG(val_str(k)), STR_ARG(val_str(v)));
-    buf_puts(&b, "},MatchExpressions:[]LabelSelectorRequirement{");
-    VAL_EACH (val_get(s, N_matchExpressions), e) {
-        buf_printf(&b, "LabelSelectorRequirement{Key:" STR_FMT ",Operator:" STR_FMT ",Values:[",
-                   STR_ARG(val_getstr(e, N_key)), STR_ARG(val_getstr(e, N_operator)));
-        VAL_EACH (val_get(e, N_values), v)
-            buf_printf(&b, "%s" STR_FMT, v == val_get(e, N_values)->items ? "" : " ", STR_ARG(val_str(v)));
-        buf_puts(&b, "],},");
-    }
-    buf_puts(&b, "},}");
-    return arena_str(a, buf_str(&b));
-}
-
 static void sync_budget(struct budget *b)
 {
     find_pods(b);
@@ -246,7 +225,7 @@ static void sync_budget(struct budget *b)
             "result, the status of the PDB cannot be calculated correctly, which may result in undefined "
             "behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB to an "
             "integer value.",
-            STR_ARG(print_selector(b->w->arena, val_get(b->spec, N_selector))));
+            STR_ARG(selector_as_go(b->w->arena, val_get(b->spec, N_selector))));
     judge(b);
 }
 

@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "controllers/util.h"
 #include "names.h"
 #include "type/meta.h"
 #include "type/podresources.h"
@@ -437,30 +438,6 @@ static bool propose_pods(const struct hpa_view *x, const struct val *metric, con
 
 /* ---- Object, External -------------------------------------------------------------------------------- */
 
-/* As Go prints a *LabelSelector. */
-static struct str selector_text(struct arena *a, const struct val *v)
-{
-    struct buf b CLEANUP_BUF = BUF_INIT;
-    if (!v)
-        return STR("nil");
-    buf_puts(&b, "&LabelSelector{MatchLabels:map[string]string{");
-    VAL_EACH_ENTRY (val_get(v, N_matchLabels), k, one)
-        buf_printf(&b, STR_FMT ": " STR_FMT ",", STR_ARG(val_str(k)), STR_ARG(val_str(one)));
-    buf_puts(&b, "},MatchExpressions:[]LabelSelectorRequirement{");
-    VAL_EACH (val_get(v, N_matchExpressions), e) {
-        const char *blank = "";
-        buf_printf(&b, "LabelSelectorRequirement{Key:" STR_FMT ",Operator:" STR_FMT ",Values:[",
-                   STR_ARG(val_getstr(e, N_key)), STR_ARG(val_getstr(e, N_operator)));
-        VAL_EACH (val_get(e, N_values), one) {
-            buf_printf(&b, "%s" STR_FMT, blank, STR_ARG(val_str(one)));
-            blank = " ";
-        }
-        buf_puts(&b, "],},");
-    }
-    buf_puts(&b, "},}");
-    return arena_str(a, buf_str(&b));
-}
-
 static int64_t ready_pods(const struct hpa_view *x)
 {
     int64_t n = 0;
@@ -560,7 +537,7 @@ static bool propose_object(const struct hpa_view *x, const struct val *metric, c
                      STR_ARG(kind), STR_ARG(obj_namespace(x->hpa)), STR_ARG(val_getstr(about, N_name)));
     o.name_of_value = arena_printf(a, STR_FMT " metric " STR_FMT, STR_ARG(kind), STR_ARG(name));
     o.name_of_average = arena_printf(a, "external metric " STR_FMT "(" STR_FMT ")", STR_ARG(name),
-                                     STR_ARG(selector_text(a, val_get(id, N_selector))));
+                                     STR_ARG(selector_as_go(a, val_get(id, N_selector))));
     if (average)
         o.wrap = arena_printf(a, "failed to get " STR_FMT " object metric: ", STR_ARG(name));
     if (!value && !average)
@@ -578,7 +555,7 @@ static bool propose_external(const struct hpa_view *x, const struct val *metric,
     struct arena *a = x->arena;
     const struct val *source = val_get(metric, N_external), *target = val_get(source, N_target),
                      *id = val_get(source, N_metric);
-    struct str name = val_getstr(id, N_name), selector = selector_text(a, val_get(id, N_selector));
+    struct str name = val_getstr(id, N_name), selector = selector_as_go(a, val_get(id, N_selector));
     bool average = val_get(target, N_averageValue) != NULL;
     struct outside o = {.member = N_external, .shared = shared, .reason = "FailedGetExternalMetric"};
     o.first = arena_printf(a, "failed to get " STR_FMT " external metric value: ", STR_ARG(name)).p;

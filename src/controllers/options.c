@@ -12,9 +12,8 @@ struct options {
     struct flag_list controllers;
     struct arena arena;
     const char *root_ca_file, *signing_cert_file, *signing_key_file, *eviction_rate, *hpa_tolerance;
-    const char *lock_name, *lock_namespace;
+    struct leader_config leader;
     int64_t mask, mask_ipv4, mask_ipv6;
-    int64_t lease, renew, retry;
     bool leader_elect, allocate_cidrs, dynamic_provisioning;
 };
 
@@ -98,20 +97,16 @@ static int run(void *arg, struct client *c, struct err *e)
     struct work w = {o, c};
     if (!o->leader_elect)
         return work(&w, e);
-    struct leader_config leader = {.client = c,
-                                   .ns = o->lock_namespace,
-                                   .name = o->lock_name,
-                                   .lease_ns = o->lease,
-                                   .renew_ns = o->renew,
-                                   .retry_ns = o->retry,
-                                   .component = "kube-controller-manager"};
-    return leader_run(&leader, work, &w, e);
+    o->leader.client = c;
+    return leader_run(&o->leader, work, &w, e);
 }
 
 int controller_manager_main(int argc, char **argv)
 {
     struct options o = {
-        .leader_elect = true, .dynamic_provisioning = true, .lock_name = "kube-controller-manager", .lock_namespace = "kube-system"};
+        .leader_elect = true,
+        .dynamic_provisioning = true,
+        .leader = {.ns = "kube-system", .name = "kube-controller-manager", .component = "kube-controller-manager"}};
     struct controllers_config *c = &o.config;
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
@@ -166,27 +161,12 @@ int controller_manager_main(int argc, char **argv)
         {"external-cloud-volume-plugin", 0, FLAG_IGNORED, NULL, NULL},
         {"max-endpoints-per-slice", 0, FLAG_INT, &c->endpoints_per_slice,
          "endpoints of one EndpointSlice (100)"},
-        {"leader-elect", 0, FLAG_BOOL, &o.leader_elect, "of several, only one works (true)"},
-        {"leader-elect-lease-duration", 0, FLAG_DURATION, &o.lease,
-         "how long a leader holds without renewing (15s)"},
-        {"leader-elect-renew-deadline", 0, FLAG_DURATION, &o.renew, "how long it tries to renew (10s)"},
-        {"leader-elect-retry-period", 0, FLAG_DURATION, &o.retry, "time between tries (2s)"},
-        {"leader-elect-resource-name", 0, FLAG_STRING, &o.lock_name, "name of the lease"},
-        {"leader-elect-resource-namespace", 0, FLAG_STRING, &o.lock_namespace, "its namespace"},
-        {"leader-elect-resource-lock", 0, FLAG_IGNORED, NULL, NULL},
-        {"authentication-kubeconfig", 0, FLAG_IGNORED, NULL, NULL},
-        {"authorization-kubeconfig", 0, FLAG_IGNORED, NULL, NULL},
-        {"client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
-        {"requestheader-client-ca-file", 0, FLAG_IGNORED, NULL, NULL},
+        LEADER_FLAGS(&o.leader_elect, &o.leader),
+        DAEMON_UNUSED_FLAGS,
         {"service-account-private-key-file", 0, FLAG_IGNORED, NULL, NULL},
         {"use-service-account-credentials", 0, FLAG_BOOL, &c->service_accounts,
          "every controller writes as its own service account"},
         {"cluster-name", 0, FLAG_IGNORED, NULL, NULL},
-        {"bind-address", 0, FLAG_IGNORED, NULL, NULL},
-        {"secure-port", 0, FLAG_IGNORED, NULL, NULL},
-        {"kube-api-qps", 0, FLAG_IGNORED, NULL, NULL},
-        {"kube-api-burst", 0, FLAG_IGNORED, NULL, NULL},
-        {"kube-api-content-type", 0, FLAG_IGNORED, NULL, NULL},
         {"min-resync-period", 0, FLAG_IGNORED, NULL, NULL},
         {"controller-start-interval", 0, FLAG_IGNORED, NULL, NULL},
         {"cloud-provider", 0, FLAG_IGNORED, NULL, NULL},

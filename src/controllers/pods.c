@@ -30,6 +30,19 @@ bool pod_finished(const struct val *pod)
     return str_is(phase, "Succeeded") || str_is(phase, "Failed");
 }
 
+static bool not_running(const struct val *statuses)
+{
+    VAL_EACH (statuses, s)
+        if (!val_at(s, N_state, N_terminated) && !val_at(s, N_state, N_waiting))
+            return false;
+    return true;
+}
+
+bool pod_is_over(const struct val *pod)
+{
+    return pod_finished(pod) || (obj_deleting(pod) && not_running(val_at(pod, N_status, N_containerStatuses)));
+}
+
 bool pod_active(const struct val *pod)
 {
     return !pod_finished(pod) && !obj_deleting(pod);

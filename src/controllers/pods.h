@@ -14,6 +14,8 @@ void objects_add(struct arena *a, struct objects *o, const struct object *x);
 
 struct str pod_phase(const struct val *pod);
 bool pod_finished(const struct val *pod); /* Succeeded or Failed */
+/* Finished, or on its way out with nothing of it running any more. */
+bool pod_is_over(const struct val *pod);
 bool pod_active(const struct val *pod);   /* neither finished nor being deleted */
 bool pod_ready(const struct val *pod);
 /* Ready for at least so many seconds. */

@@ -92,26 +92,12 @@ static const void *pvc_gather(struct client *c, const struct snapshot *world, st
     return &claim_is_free;
 }
 
-static bool not_running(const struct val *statuses)
-{
-    VAL_EACH (statuses, s)
-        if (!val_at(s, N_state, N_terminated) && !val_at(s, N_state, N_waiting))
-            return false;
-    return true;
-}
-
-static bool has_ended(const struct object *pod)
-{
-    return pod_finished(pod->val) ||
-           (obj_deleting(pod->val) && not_running(val_at(pod->val, N_status, N_containerStatuses)));
-}
-
 /* Is there a pod with it, on a node or not yet? */
 static bool claim_wanted(const struct snapshot *world, const struct object *claim)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     TREE_EACH (snapshot_tree(world, &resources[RES_PODS]), claim->namespace_, it)
-        if (!has_ended(it.object) && has_claim(&a, it.object->name, it.object->val, claim->name))
+        if (!pod_is_over(it.object->val) && has_claim(&a, it.object->name, it.object->val, claim->name))
             return true;
     return false;
 }
@@ -168,7 +154,7 @@ static void pvc_keys_of(const struct snapshot *world, const struct resource *res
         if (new_ && (obj_deleting(new_->val) ||
                      (bound && !condition_find(val_at(new_->val, N_status, N_conditions), STR("Unused")))))
             sink(arg, (struct key){new_->namespace_, new_->name});
-    } else if (!old || !new_ || has_ended(old) != has_ended(new_)) {
+    } else if (!old || !new_ || pod_is_over(old->val) != pod_is_over(new_->val)) {
         sink_claims_of(new_ ? new_ : old, sink, arg);
     }
 }

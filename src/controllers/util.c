@@ -108,3 +108,23 @@ struct str short_hash(struct arena *a, struct str text, int64_t salt)
         h = (h ^ (unsigned char)(salt >> (8 * i))) * UINT32_C(16777619);
     return safe_digits(a, h);
 }
+
+struct str selector_as_go(struct arena *a, const struct val *s)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    if (!s)
+        return STR("nil");
+    buf_puts(&b, "&LabelSelector{MatchLabels:map[string]string{");
+    VAL_EACH_ENTRY (val_get(s, N_matchLabels), k, v)
+        buf_printf(&b, STR_FMT ": " STR_FMT ",", STR_ARG(val_str(k)), STR_ARG(val_str(v)));
+    buf_puts(&b, "},MatchExpressions:[]LabelSelectorRequirement{");
+    VAL_EACH (val_get(s, N_matchExpressions), e) {
+        buf_printf(&b, "LabelSelectorRequirement{Key:" STR_FMT ",Operator:" STR_FMT ",Values:[",
+                   STR_ARG(val_getstr(e, N_key)), STR_ARG(val_getstr(e, N_operator)));
+        VAL_EACH (val_get(e, N_values), v)
+            buf_printf(&b, "%s" STR_FMT, v == val_get(e, N_values)->items ? "" : " ", STR_ARG(val_str(v)));
+        buf_puts(&b, "],},");
+    }
+    buf_puts(&b, "},}");
+    return arena_str(a, buf_str(&b));
+}

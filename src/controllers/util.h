@@ -23,6 +23,8 @@ struct val *with_meta(struct arena *a, const struct object *o, struct val **ret_
 struct val *own_map(struct arena *a, struct val *obj, name_id name);
 struct val *own_list(struct arena *a, struct val *obj, name_id name);
 
+/* A *LabelSelector as Go prints it: messages are read by people who know that form. */
+struct str selector_as_go(struct arena *a, const struct val *selector);
 /* "apps/v1" of a resource, in the arena. */
 struct str api_version(struct arena *a, const struct resource *res);
 /* The condition types of one kind's list, without one. */

@@ -104,6 +104,7 @@ void check_container_resource_name(struct validation *x, const struct vpath *p, 
 void check_resource_name(struct validation *x, const struct vpath *p,
                          struct str s); /* qualified, standard or prefixed */
 bool is_hugepages(struct str resource);
+bool is_standard_resource(struct str resource); /* a name without a domain that resources, quotas and limits know */
 bool is_extended_resource(struct str resource);
 bool str_in(struct str s, const char *const *words); /* words end with NULL */
 /* "25%" and numbers as an int-or-percent field wants them. */

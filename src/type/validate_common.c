@@ -108,7 +108,7 @@ void check_resource_amount(struct validation *x, const struct vpath *p, struct s
         say_invalid(x, p, q, "must be an integer");
 }
 
-static bool is_standard_resource(struct str s)
+bool is_standard_resource(struct str s)
 {
     static const char *const names[] = {"cpu",
                                         "memory",

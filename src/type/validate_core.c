@@ -302,27 +302,7 @@ static void rule_limit_spec(struct validation *x, const struct vpath *p, const s
 
 static bool is_quota_name(struct str s)
 {
-    static const char *const names[] = {"cpu",
-                                        "memory",
-                                        "ephemeral-storage",
-                                        "requests.cpu",
-                                        "requests.memory",
-                                        "requests.storage",
-                                        "requests.ephemeral-storage",
-                                        "limits.cpu",
-                                        "limits.memory",
-                                        "limits.ephemeral-storage",
-                                        "pods",
-                                        "resourcequotas",
-                                        "services",
-                                        "replicationcontrollers",
-                                        "secrets",
-                                        "persistentvolumeclaims",
-                                        "configmaps",
-                                        "services.nodeports",
-                                        "services.loadbalancers",
-                                        NULL};
-    return str_in(s, names) || is_hugepages(s) || str_starts(s, STR("requests.hugepages-"));
+    return is_standard_resource(s) && !str_is(s, "storage"); /* that is what a claim asks for, not what a quota counts */
 }
 
 void check_quota_name(struct validation *x, const struct vpath *p, struct str s)

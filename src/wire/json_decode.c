@@ -518,24 +518,6 @@ static int open_container(struct decoder *d, const struct want *w)
     return json_scan_skip(&d->s, d->e);
 }
 
-static unsigned declared_index(const struct type *t, const struct val *member)
-{
-    return (unsigned)(type_field(t, member->name, NULL) - t->fields);
-}
-
-/* Insertion sort: members are few and mostly come in runs. */
-static void sort_members(const struct type *t, struct val *m, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++) {
-        struct val v = m[i];
-        unsigned index = declared_index(t, &v);
-        uint32_t j = i;
-        for (; j && declared_index(t, &m[j - 1]) > index; j--)
-            m[j] = m[j - 1];
-        m[j] = v;
-    }
-}
-
 static uint32_t drop_nulls(struct val *m, uint32_t n)
 {
     uint32_t kept = 0;
@@ -556,7 +538,7 @@ static void close_container(struct decoder *d)
         if (f->nulls)
             n = drop_nulls(slots, n);
         if (f->disorder)
-            sort_members(f->type, slots, n);
+            sort_declared(f->type, slots, n);
     } else if (f->kind == VAL_MAP) {
         n = 2 * val_sort_pairs(slots, n / 2, complain_twice, d);
     }

@@ -365,23 +365,6 @@ static int open_inline(struct decoder *d, const struct field *f, struct str byte
     return 0;
 }
 
-static unsigned declared_index(const struct type *t, const struct val *member)
-{
-    return (unsigned)(type_field(t, member->name, NULL) - t->fields);
-}
-
-static void sort_members(const struct type *t, struct val *m, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++) {
-        struct val v = m[i];
-        unsigned index = declared_index(t, &v);
-        uint32_t j = i;
-        for (; j && declared_index(t, &m[j - 1]) > index; j--)
-            m[j] = m[j - 1];
-        m[j] = v;
-    }
-}
-
 static void close_frame(struct decoder *d)
 {
     struct frame *f = top(d);
@@ -393,7 +376,7 @@ static void close_frame(struct decoder *d)
     if (f->kind == FRAME_INLINE)
         return;
     if (f->kind == VAL_OBJ && f->disorder)
-        sort_members(f->type, &d->slots[f->base], n);
+        sort_declared(f->type, &d->slots[f->base], n);
     if (f->kind == VAL_MAP)
         n = 2 * val_sort_pairs(&d->slots[f->base], n / 2, NULL, NULL);
     v.n = f->kind == VAL_MAP ? n / 2 : n;

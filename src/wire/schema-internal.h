@@ -11,3 +11,5 @@ bool field_is_zero(const struct field *f, const struct val *v);
 const struct field *field_alternative(const struct field *f, enum field_card card);
 /* The type of an OBJ that stands in field f: its message, or the message among its alternatives. */
 const struct type *field_object_type(const struct field *f);
+/* Puts n members of an OBJ of that type into declared order. */
+void sort_declared(const struct type *t, struct val *m, uint32_t n);

@@ -197,3 +197,21 @@ const struct type *field_object_type(const struct field *f)
         return NULL;
     return field_type(f->kind == K_JSON_OR ? field_alternative(f, CARD_ONE) : f);
 }
+
+static unsigned declared_index(const struct type *t, const struct val *member)
+{
+    return (unsigned)(type_field(t, member->name, NULL) - t->fields);
+}
+
+/* Insertion sort: members are few and mostly come in runs. */
+void sort_declared(const struct type *t, struct val *m, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        struct val v = m[i];
+        unsigned index = declared_index(t, &v);
+        uint32_t j = i;
+        for (; j && declared_index(t, &m[j - 1]) > index; j--)
+            m[j] = m[j - 1];
+        m[j] = v;
+    }
+}
