@@ -5,6 +5,7 @@
 #include "apiserver/state.h"
 #include "names.h"
 #include "resources.h"
+#include "type/claim.h"
 #include "type/meta.h"
 #include "wire/quantity.h"
 
@@ -67,15 +68,10 @@ int admit_storage_in_use(struct admission *a)
     return 0;
 }
 
-static struct quantity storage_of(const struct val *claim)
-{
-    return quantity_or_zero(val_str(val_key(val_at(claim, N_spec, N_resources, N_requests), STR("storage"))));
-}
-
 int admit_pvc_resize(struct admission *a)
 {
     if (!admit_is(a, RES_PERSISTENTVOLUMECLAIMS, NULL) ||
-        quantity_cmp(storage_of(a->v), storage_of(a->old)) <= 0)
+        quantity_cmp(claim_size(a->v), claim_size(a->old)) <= 0)
         return 0;
     if (!str_is(val_str(val_at(a->old, N_status, N_phase)), "Bound"))
         return 0;

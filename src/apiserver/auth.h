@@ -41,6 +41,9 @@ enum decision authorize(struct request *r, const struct attributes *at, struct e
 enum decision node_authorize(struct request *r, const struct attributes *at, struct err *ret_reason);
 /* Sets 403 in the words of upstream. */
 int forbid(struct request *r, const struct attributes *at, const char *reason);
+/* May they do that, too, where the request goes to? Who may update may not therefore create; an upgrade that comes as GET is
+ * no reading. */
+int require_verb(struct request *r, struct str verb);
 /* The name of the node whose kubelet this is (system:node:x in system:nodes); empty for others. */
 struct str node_of_user(const struct user *u);
 /* Every rule of a user, for SelfSubjectRulesReview and escalation checks. */

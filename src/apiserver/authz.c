@@ -63,11 +63,11 @@ int forbid(struct request *r, const struct attributes *at, const char *reason)
                       STR_ARG(dot), STR_ARG(at->group), STR_ARG(what), colon, reason);
 }
 
-int request_authorize(struct request *r)
+int require_verb(struct request *r, struct str verb)
 {
     const struct request_info *in = &r->info;
     struct attributes at = {.user = &r->user,
-                            .verb = in->verb,
+                            .verb = verb,
                             .resource_request = in->is_resource,
                             .ns = in->ns,
                             .group = in->group,
@@ -80,4 +80,9 @@ int request_authorize(struct request *r)
     if (r->trusted || authorize(r, &at, &why) == DECISION_ALLOW)
         return 0;
     return forbid(r, &at, why.text);
+}
+
+int request_authorize(struct request *r)
+{
+    return require_verb(r, r->info.verb);
 }

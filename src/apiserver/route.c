@@ -85,12 +85,6 @@ static int not_found(struct request *r)
     return 0;
 }
 
-static int not_allowed(struct request *r)
-{
-    return status_set(&r->status, 405, "MethodNotAllowed",
-                      "the server does not allow this method on the requested resource");
-}
-
 /* Collections are POSTed to and items are not; a kind without namespaces has none in its path: what is asked was
  * allowed in that namespace only (CVE-2019-11247). A namespace itself is in the namespace of its name. */
 static bool path_fits(const struct request *r)
@@ -129,7 +123,7 @@ int request_route(struct request *r)
     if (!r->res || (r->info.subresource.n && !r->sub) || !path_fits(r))
         return not_found(r);
     if (r->x && str_is(r->x->method, "HEAD") && !request_long_running(r))
-        return not_allowed(r);
+        return page_not_allowed(r);
     if (proxies_options(r)) {
         int e = options_parse(r);
         return e ? e : find_special(r, VERB_GET)(r);
@@ -146,5 +140,5 @@ int request_route(struct request *r)
             break;
         return e ? e : (fn ? fn : verbs[i].fn)(r);
     }
-    return not_allowed(r);
+    return page_not_allowed(r);
 }

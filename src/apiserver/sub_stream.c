@@ -219,22 +219,6 @@ int sub_log(struct request *r)
 
 /* ---- exec and attach --------------------------------------------------------------------------------- */
 
-/* The upgrade may come as GET, but it is no reading: `create` is needed in any case (as upstream since 1.35).
- */
-static int must_create(struct request *r)
-{
-    struct attributes at = {.user = &r->user,
-                            .verb = STR("create"),
-                            .resource_request = true,
-                            .ns = r->info.ns,
-                            .version = r->info.version,
-                            .resource = r->info.resource,
-                            .subresource = r->info.subresource,
-                            .name = r->info.name};
-    struct err why = {0};
-    return r->trusted || authorize(r, &at, &why) == DECISION_ALLOW ? 0 : forbid(r, &at, why.text);
-}
-
 static void exec_query(struct request *r, struct buf *url)
 {
     static const struct {
@@ -286,7 +270,7 @@ int sub_exec(struct request *r)
 {
     CLEANUP_BUF struct buf url = BUF_INIT;
     const struct object *pod = NULL;
-    int e = must_create(r);
+    int e = require_verb(r, STR("create"));
     if (!e)
         e = find_named(r, &pod);
     if (!e)
@@ -306,7 +290,7 @@ int sub_portforward(struct request *r)
     CLEANUP_BUF struct buf url = BUF_INIT;
     const struct object *pod = NULL;
     struct err err = {0};
-    int e = must_create(r);
+    int e = require_verb(r, STR("create"));
     if (!e)
         e = find_named(r, &pod);
     if (!e)

@@ -335,26 +335,11 @@ static int commit_update(struct request *r, struct val *v, const struct object *
     return e;
 }
 
-/* Who may update may not therefore create. */
-static int must_create(struct request *r)
-{
-    struct attributes at = {.user = &r->user,
-                            .verb = STR("create"),
-                            .resource_request = true,
-                            .ns = r->info.ns,
-                            .group = r->info.group,
-                            .version = r->info.version,
-                            .resource = r->info.resource,
-                            .name = r->info.name};
-    struct err why = {0};
-    return r->trusted || authorize(r, &at, &why) == DECISION_ALLOW ? 0 : forbid(r, &at, why.text);
-}
-
 static int create_by_update(struct request *r, change_fn *fn, void *arg, unsigned flags,
                             const struct object **ret)
 {
     struct val *v = NULL;
-    int e = must_create(r);
+    int e = require_verb(r, STR("create"));
     if (!e)
         e = fn(r, NULL, arg, &v);
     if (e)

@@ -295,7 +295,7 @@ static void recall_containers(struct worker *w, enum container_kind kind)
     VAL_EACH (pod_containers(pod, kind), spec) {
         struct str name = val_getstr(spec, N_name);
         const struct rt_container *c = podstate_find(w->state, name);
-        const struct val *told = status_find(pod_statuses(pod_status(pod), kind), name);
+        const struct val *told = val_named(pod_statuses(pod_status(pod), kind), name);
         if (!c || c->state != RT_RUNNING)
             continue;
         bool same = c->id.n && str_ends(val_getstr(told, N_containerID), c->id);

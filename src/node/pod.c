@@ -41,14 +41,6 @@ const struct val *pod_find_container(const struct val *pod, struct str name, enu
     return NULL;
 }
 
-const struct val *status_find(const struct val *statuses, struct str name)
-{
-    VAL_EACH (statuses, s)
-        if (str_eq(val_getstr(s, N_name), name))
-            return s;
-    return NULL;
-}
-
 bool container_is_sidecar(const struct val *container)
 {
     return str_is(val_getstr(container, N_restartPolicy), "Always");

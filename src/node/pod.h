@@ -30,7 +30,6 @@ const struct val *pod_statuses(const struct val *status, enum container_kind kin
 name_id pod_statuses_name(enum container_kind kind);
 /* ret_kind may be NULL. */
 const struct val *pod_find_container(const struct val *pod, struct str name, enum container_kind *ret_kind);
-const struct val *status_find(const struct val *statuses, struct str name);
 
 bool container_is_sidecar(const struct val *container); /* an init container with restartPolicy Always (KEP-753) */
 /* Does a container that ended with this code run again? Container rules and policy before the Pod's (KEP-5307). */

@@ -286,7 +286,7 @@ static void set_containers(struct arena *a, const struct status_input *in, enum 
     struct str waiting = init ? STR("PodInitializing") : STR("ContainerCreating");
     struct val *list = val_new(a, VAL_LIST);
     VAL_EACH (specs, spec) {
-        struct val *s = container_status(a, in, kind, spec, status_find(before, val_getstr(spec, N_name)), waiting);
+        struct val *s = container_status(a, in, kind, spec, val_named(before, val_getstr(spec, N_name)), waiting);
         set_probed(a, in, kind, spec, s);
         val_add(a, list, *s);
     }
@@ -372,14 +372,14 @@ const char *podstatus_phase(const struct val *pod, const struct val *status, boo
 {
     struct tally t = {0};
     VAL_EACH (pod_containers(pod, CK_INIT), c) {
-        const struct val *s = status_find(pod_statuses(status, CK_INIT), val_getstr(c, N_name));
+        const struct val *s = val_named(pod_statuses(status, CK_INIT), val_getstr(c, N_name));
         if (container_is_sidecar(c))
             tally_sidecar(&t, s);
         else
             tally_init(&t, pod, c, s);
     }
     VAL_EACH (pod_containers(pod, CK_MAIN), c)
-        tally_main(&t, pod, c, status_find(pod_statuses(status, CK_MAIN), val_getstr(c, N_name)));
+        tally_main(&t, pod, c, val_named(pod_statuses(status, CK_MAIN), val_getstr(c, N_name)));
     if (t.init_failed)
         return "Failed";
     if (t.init_pending || (t.sidecar_pending && !initialized) || t.waiting)
@@ -464,7 +464,7 @@ static void sort_unready(const struct val *specs, const struct val *statuses, bo
 {
     VAL_EACH (specs, c) {
         struct str name = val_getstr(c, N_name);
-        const struct val *s = status_find(statuses, name);
+        const struct val *s = val_named(statuses, name);
         if (sidecars_only && !container_is_sidecar(c))
             continue;
         if (!s)
@@ -526,7 +526,7 @@ static struct condition pod_ready(struct arena *a, const struct val *pod, const 
 static bool main_ever_started(const struct val *pod, const struct val *status)
 {
     VAL_EACH (pod_containers(pod, CK_MAIN), c) {
-        const struct val *s = status_find(pod_statuses(status, CK_MAIN), val_getstr(c, N_name));
+        const struct val *s = val_named(pod_statuses(status, CK_MAIN), val_getstr(c, N_name));
         if (val_bool(val_get(s, N_started), false) || state_of(s, N_running) || last_terminated(s) ||
             val_getstr(state_of(s, N_terminated), N_startedAt).n)
             return true;
@@ -540,7 +540,7 @@ static struct condition initialized(struct arena *a, const struct val *pod, cons
     struct names unknown = {0}, bad = {0};
     VAL_EACH (pod_containers(pod, CK_INIT), spec) {
         struct str name = val_getstr(spec, N_name);
-        const struct val *s = status_find(pod_statuses(status, CK_INIT), name);
+        const struct val *s = val_named(pod_statuses(status, CK_INIT), name);
         if (!s)
             name_add(&unknown, name);
         else if (!val_bool(val_get(s, container_is_sidecar(spec) ? N_started : N_ready), false))
@@ -794,7 +794,7 @@ static bool last_init_is_done(const struct val *pod, const struct val *statuses)
     const struct val *specs = pod_containers(pod, CK_INIT);
     if (!val_len(specs))
         return true;
-    const struct val *spec = val_item(specs, val_len(specs) - 1), *s = status_find(statuses, val_getstr(spec, N_name));
+    const struct val *spec = val_item(specs, val_len(specs) - 1), *s = val_named(statuses, val_getstr(spec, N_name));
     if (container_is_sidecar(spec))
         return state_of(s, N_running) && val_bool(val_get(s, N_started), false);
     const struct val *ended = state_of(s, N_terminated), *before = last_terminated(s);

@@ -182,7 +182,7 @@ static void entry_free(void *v)
 /* A container that ran before we did is as ready as the API says until a probe says otherwise. */
 static void seed(struct probe_entry *e, const struct val *pod, enum container_kind kind, const struct rt_container *c)
 {
-    const struct val *s = status_find(pod_statuses(pod_status(pod), kind), c->name);
+    const struct val *s = val_named(pod_statuses(pod_status(pod), kind), c->name);
     if (!str_ends(val_getstr(s, N_containerID), c->id))
         return;
     e->survivor = c->started.ns < e->w->k->started_wall.ns;

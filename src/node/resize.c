@@ -120,7 +120,7 @@ static const struct val *of_status(struct arena *a, const struct val *container,
     if (container) {
         struct str name = val_getstr(container, N_name);
         for (enum container_kind k = CK_INIT; k <= CK_MAIN && !said; k++)
-            said = status_find(pod_statuses(status, k), name);
+            said = val_named(pod_statuses(status, k), name);
         spec = val_get(container, N_resources);
     } else {
         spec = val_get(pod_spec(pod), N_resources);

@@ -83,14 +83,6 @@ bool pod_level_resources(const struct val *spec)
            any_of_whole_pod(val_at(spec, N_resources, N_limits));
 }
 
-static const struct val *status_of(const struct val *statuses, struct str name)
-{
-    VAL_EACH (statuses, s)
-        if (str_eq(val_getstr(s, N_name), name))
-            return s;
-    return NULL;
-}
-
 static bool resize_infeasible(const struct val *pod)
 {
     const struct val *c = condition_find(val_at(pod, N_status, N_conditions), STR("PodResizePending"));
@@ -102,7 +94,7 @@ static void container_amounts(struct arena *a, const struct val *pod, const stru
                               name_id which, struct amounts *ret)
 {
     struct amounts has = {.n = 0}, given = {.n = 0};
-    const struct val *s = status_of(val_at(pod, N_status, statuses), val_getstr(c, N_name));
+    const struct val *s = val_named(val_at(pod, N_status, statuses), val_getstr(c, N_name));
     *ret = (struct amounts){.n = 0};
     if (!s || !resize_infeasible(pod))
         amounts_add_list(a, ret, val_at(c, N_resources, which));

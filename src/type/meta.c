@@ -103,3 +103,11 @@ struct str obj_key(struct arena *a, struct str ns, struct str name)
 {
     return ns.n ? arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name)) : arena_str(a, name);
 }
+
+const struct val *val_named(const struct val *list, struct str name)
+{
+    VAL_EACH (list, item)
+        if (str_eq(val_getstr(item, N_name), name))
+            return item;
+    return NULL;
+}

@@ -67,3 +67,5 @@ const char *check_dns_subdomain(struct str s);
 const char *check_dns1035_label(struct str s);
 const char *check_qualified_name(struct str s);
 const char *check_label_value(struct str s);
+/* The item of a list that has that name; NULL when none has. */
+const struct val *val_named(const struct val *list, struct str name);

@@ -13,14 +13,6 @@ struct pod_state {
     struct wall last_restart;
 };
 
-static const struct val *find_named(const struct val *list, struct str name)
-{
-    VAL_EACH (list, item)
-        if (str_eq(val_getstr(item, N_name), name))
-            return item;
-    return NULL;
-}
-
 static bool is_sidecar(const struct val *container)
 {
     return str_is(val_getstr(container, N_restartPolicy), "Always");
@@ -80,7 +72,7 @@ static void read_init(struct arena *a, const struct val *pod, struct pod_state *
     const struct val *containers = val_at(pod, N_spec, N_initContainers);
     size_t i = 0;
     VAL_EACH (val_at(pod, N_status, N_initContainerStatuses), status) {
-        bool sidecar = is_sidecar(find_named(containers, val_getstr(status, N_name)));
+        bool sidecar = is_sidecar(val_named(containers, val_getstr(status, N_name)));
         init->restarts += val_int(val_get(status, N_restartCount), 0);
         later(&init->last, status);
         if (sidecar) {

@@ -2,14 +2,6 @@
 /* What may change in a Pod once it is there: little (API documentation, "Pod update and replacement"). */
 #include "type/validate-internal.h"
 
-static const struct val *find_named(const struct val *list, struct str name)
-{
-    VAL_EACH (list, item)
-        if (str_eq(val_getstr(item, N_name), name))
-            return item;
-    return NULL;
-}
-
 /* The specs with what may change made the same: what still differs must not. */
 struct munged {
     struct arena *arena;
@@ -87,7 +79,7 @@ static void check_gates(struct validation *x, const struct vpath *p, const struc
 {
     size_t i = 0;
     VAL_EACH (list, gate) {
-        if (!find_named(old, val_getstr(gate, N_name)))
+        if (!val_named(old, val_getstr(gate, N_name)))
             say_forbidden(x, AT(ITEM(p, i), N_name),
                           "only deletion is allowed, but found new scheduling gate");
         i++;
@@ -199,7 +191,7 @@ static void check_ephemeral(struct validation *x, const struct vpath *p, const s
                             const struct val *old)
 {
     VAL_EACH (old, was) {
-        const struct val *now = find_named(list, val_getstr(was, N_name));
+        const struct val *now = val_named(list, val_getstr(was, N_name));
         if (!now)
             say_forbidden(x, p, "existing ephemeral containers may not be removed");
         else if (!val_equal(now, was))

@@ -228,14 +228,6 @@ static void status_of_ingress(struct validation *x, const struct vpath *p, const
 
 /* ---- Pods ---------------------------------------------------------------------------------------------- */
 
-static const struct val *find_named(const struct val *list, struct str name)
-{
-    VAL_EACH (list, item)
-        if (str_eq(val_getstr(item, N_name), name))
-            return item;
-    return NULL;
-}
-
 static void check_pod_conditions(struct validation *x, const struct vpath *p, const struct val *list)
 {
     static const char *const own[] = {"PodScheduled", "Ready", "Initialized", NULL};
@@ -294,8 +286,8 @@ static void check_ended(struct validation *x, const struct vpath *p, const struc
     VAL_EACH (old, was) {
         const struct vpath *at = ITEM(p, i++);
         const struct val *ended = val_at(was, N_state, N_terminated),
-                         *now = find_named(list, val_getstr(was, N_name));
-        const struct val *container = find_named(containers, val_getstr(was, N_name));
+                         *now = val_named(list, val_getstr(was, N_name));
+        const struct val *container = val_named(containers, val_getstr(was, N_name));
         if (ended && now && !val_at(now, N_state, N_terminated) &&
             !(container && may_restart(container, spec, number(ended, N_exitCode))))
             say_forbidden(x, AT(at, N_state), "may not be transitioned to non-terminated state");

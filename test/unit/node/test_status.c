@@ -68,8 +68,8 @@ static struct val *make(const struct setup *s)
 
 static const struct val *container(const struct val *status, const char *name)
 {
-    const struct val *c = status_find(pod_statuses(status, CK_MAIN), str_of(name));
-    return c ? c : status_find(pod_statuses(status, CK_INIT), str_of(name));
+    const struct val *c = val_named(pod_statuses(status, CK_MAIN), str_of(name));
+    return c ? c : val_named(pod_statuses(status, CK_INIT), str_of(name));
 }
 
 static struct str condition_reason(const struct val *status, const char *type)
