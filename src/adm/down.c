@@ -9,7 +9,7 @@
 #include "base/os.h"
 #include "node/host.h"
 #include "overlay/overlay.h"
-#include "proxy/nft.h"
+#include "netlink/nft.h"
 #include "proxy/proxy.h"
 
 #include <fcntl.h>

@@ -8,7 +8,7 @@
 
 #include "base/fiber.h"
 #include "base/os.h"
-#include "proxy/nft.h"
+#include "netlink/nft.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 #include "base/os.h"
 #include "client/replica.h"
 #include "names.h"
-#include "proxy/nft.h"
+#include "netlink/nft.h"
 #include "proxy/sync.h"
 #include "resources.h"
 #include "type/meta.h"

@@ -7,7 +7,7 @@
 #include "../testing.h"
 
 #include "names.h"
-#include "proxy/nft.h"
+#include "netlink/nft.h"
 #include "proxy/sync.h"
 #include "resources.h"
 #include "type/meta.h"

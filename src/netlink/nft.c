@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "proxy/nft.h"
+#include "netlink/nft.h"
 
 #include "base/fiber.h"
 
