@@ -2,9 +2,11 @@
 #include "apiserver/backend.h"
 
 #include "apiserver/auth.h"
+#include "apiserver/html_links.h"
 #include "apiserver/state.h"
 #include "base/os.h"
 #include "names.h"
+#include "net/gzip.h"
 #include "net/resolve.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -111,16 +113,79 @@ bool backend_address_allowed(const struct apiserver *s, const char *host)
            !(a >> 24 == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >> 28 == 0xe || a == UINT32_MAX);
 }
 
+/* What of an answer is rewritten: addresses in its Location and in a page's links (apimachinery's util/proxy). Packed
+ * pages are unpacked whole, up to a bound; larger ones pass as they are. */
+enum { PACKED_MAX = 4 << 20, UNPACKED_MAX = 32 << 20 };
+
 struct rewrite {
-    struct str prefix;
+    struct link_base base;
+    struct html_links links;
+    bool packed;
+    struct buf whole; /* of a packed page */
 };
+
+static bool is_cors(struct str name)
+{
+    return str_is(name, "access-control-allow-credentials") || str_is(name, "access-control-allow-headers") ||
+           str_is(name, "access-control-allow-methods") || str_is(name, "access-control-allow-origin");
+}
 
 static struct str rewrite_header(void *ctx, struct arena *a, struct str name, struct str value)
 {
     const struct rewrite *w = ctx;
-    if (!str_is(name, "location") || !w->prefix.n || !value.n || value.p[0] != '/')
+    if (is_cors(name)) /* whom a backend trusts must not read the API server's answers for it */
+        return STR_NULL;
+    if (!str_is(name, "location") || !w->base.prefix.n)
         return value;
-    return arena_printf(a, "%.*s%.*s", STR_ARG(w->prefix), STR_ARG(value));
+    return link_rewrite(&w->base, a, value);
+}
+
+static bool wants_rewriting(void *ctx, const struct http_call *call)
+{
+    struct rewrite *w = ctx;
+    struct str type, rest, encoding = http_header(&call->headers, "content-encoding");
+    str_cut(http_header(&call->headers, "content-type"), ';', &type, &rest);
+    if (!w->base.prefix.n || !str_is(str_trim(type), "text/html") || http_header(&call->headers, "location").n)
+        return false;
+    w->packed = str_is(encoding, "gzip");
+    return w->packed ? call->content_length <= PACKED_MAX : !encoding.n;
+}
+
+static void repack(struct rewrite *w, struct buf *ret)
+{
+    struct buf plain CLEANUP_BUF = BUF_INIT, page CLEANUP_BUF = BUF_INIT;
+    if (gzip_inflate(&plain, buf_str(&w->whole), UNPACKED_MAX) < 0) {
+        buf_putstr(ret, buf_str(&w->whole));
+        return;
+    }
+    html_links_feed(&w->links, buf_str(&plain), true, &page);
+    gzip_deflate(ret, buf_str(&page), 1);
+}
+
+static void rewrite_piece(void *ctx, struct str piece, bool end, struct buf *ret)
+{
+    struct rewrite *w = ctx;
+    if (!w->packed) {
+        html_links_feed(&w->links, piece, end, ret);
+        return;
+    }
+    buf_putstr(&w->whole, piece);
+    if (w->whole.n > PACKED_MAX) { /* its length was not said, and it is too much */
+        buf_putstr(ret, buf_str(&w->whole));
+        buf_clear(&w->whole);
+        w->packed = false;
+        w->links.base = NULL;
+    } else if (end) {
+        repack(w, ret);
+    }
+}
+
+static struct str authority_of(struct str url)
+{
+    ssize_t at = str_find(url, '/');
+    struct str rest = at < 0 ? url : str_from(url, (size_t)at + 2), host, path;
+    str_cut(rest, '/', &host, &path);
+    return host;
 }
 
 /* The protocols that are asked for, but not the token that came among them (authn.c). */
@@ -139,7 +204,7 @@ static size_t no_credentials(struct request *r, struct http_header **ret)
 {
     static const char *const secret[] = {"authorization", "impersonate-", "x-remote-"};
     const struct http_headers *h = &r->x->headers;
-    struct http_header *list = ARENA_ARRAY(r->arena, struct http_header, h->n + 1);
+    struct http_header *list = ARENA_ARRAY(r->arena, struct http_header, h->n + 1 /* the caller's */);
     size_t n = 0;
     for (size_t i = 0; i < h->n; i++) {
         for (size_t j = 0; j < ARRAY_SIZE(secret); j++)
@@ -154,13 +219,19 @@ static size_t no_credentials(struct request *r, struct http_header **ret)
 
 int backend_proxy(struct request *r, struct http_client *c, struct str url, struct str prefix)
 {
-    struct rewrite w = {.prefix = prefix};
+    struct rewrite w = {.base = {.prefix = prefix, .backend = authority_of(url), .host = r->x->host}};
+    w.links.base = &w.base;
     struct http_header *headers;
     size_t n = no_credentials(r, &headers);
+    if (prefix.n)
+        headers[n++] = (struct http_header){STR("x-forwarded-uri"), r->x->path};
     struct http_proxy p = {.client = c, .peer_cn = c == r->server->kubelet ? r->kubelet_cn : NULL, .url = arena_cstr(r->arena, url), .headers = headers,
-        .n_headers = n, .response_header = rewrite_header, .ctx = &w};
+        .n_headers = n, .response_header = rewrite_header, .response_filter = wants_rewriting, .response_piece = rewrite_piece,
+        .ctx = &w};
     struct err e = {0};
     int x = http_proxy(r->x, &p, &e);
+    html_links_done(&w.links);
+    buf_done(&w.whole);
     if (x < 0)
         return status_set(&r->status, 503, "ServiceUnavailable", "error trying to reach service: %s",
                           err_text(&e, x));

@@ -216,6 +216,10 @@ struct http_proxy {
     /* Changes response headers on the way back (location rewriting): returns the new value, or .p NULL to
      * drop it. */
     struct str (*response_header)(void *ctx, struct arena *a, struct str name, struct str value);
+    /* Changes the body on the way back, when it says so by the answer's headers: its length is then unknown. The second
+     * appends what a piece becomes; at the end it is called once more with an empty one. */
+    bool (*response_filter)(void *ctx, const struct http_call *call);
+    void (*response_piece)(void *ctx, struct str piece, bool end, struct buf *ret);
     void *ctx;
 };
 /* Passes the exchange on to a backend and its answer back, streamed both ways, hop-by-hop headers removed

@@ -10,6 +10,7 @@ struct proxying {
     struct http_call *call;
     struct group fibers;
     bool has_body;
+    bool filtered; /* the answer's body goes through p->response_piece */
 };
 
 /* ---- headers ------------------------------------------------------------------------------------------ */
@@ -49,12 +50,12 @@ static void request_headers(const struct http_exchange *x, const struct http_pro
 }
 
 static void response_headers(struct http_exchange *x, const struct http_proxy *p,
-                             const struct http_call *call, bool upgrade)
+                             const struct http_call *call, bool no_length)
 {
     for (size_t i = 0; i < call->headers.n; i++) {
         struct http_header h = call->headers.items[i];
         if (is_hop(&call->headers, h.name) || str_is(h.name, "date") ||
-            (upgrade && str_is(h.name, "content-length")))
+            (no_length && str_is(h.name, "content-length")))
             continue;
         struct str value =
             p->response_header ? p->response_header(p->ctx, &x->arena, h.name, h.value) : h.value;
@@ -85,6 +86,18 @@ static void forward_main(void *arg)
         http_call_abort(px->call);
 }
 
+static int write_filtered(struct proxying *px, struct str piece, bool end)
+{
+    struct buf out CLEANUP_BUF = BUF_INIT;
+    px->p->response_piece(px->p->ctx, piece, end, &out);
+    return out.n ? http_write(px->x, buf_str(&out), MONO_NEVER) : 0;
+}
+
+static int write_piece(struct proxying *px, struct str piece)
+{
+    return px->filtered ? write_filtered(px, piece, false) : http_write(px->x, piece, MONO_NEVER);
+}
+
 static int copy_response(struct proxying *px)
 {
     struct http_exchange *x = px->x;
@@ -92,7 +105,9 @@ static int copy_response(struct proxying *px)
     ssize_t n;
     int w = 0;
     while ((n = http_call_read(px->call, piece, PIECE, MONO_NEVER)) > 0 && w == 0)
-        w = http_write(x, str_n(piece, (size_t)n), MONO_NEVER);
+        w = write_piece(px, str_n(piece, (size_t)n));
+    if (n == 0 && w == 0 && px->filtered)
+        w = write_filtered(px, STR(""), true);
     free(piece);
     if (n < 0 || w < 0) {
         http_abort(x);
@@ -107,8 +122,9 @@ static int copy_response(struct proxying *px)
 
 static int answer(struct proxying *px)
 {
-    response_headers(px->x, px->p, px->call, false);
-    int r = http_start(px->x, px->call->status, NULL, px->call->content_length);
+    px->filtered = px->p->response_filter && !str_is(px->x->method, "HEAD") && px->p->response_filter(px->p->ctx, px->call);
+    response_headers(px->x, px->p, px->call, px->filtered);
+    int r = http_start(px->x, px->call->status, NULL, px->filtered ? -1 : px->call->content_length);
     return r < 0 ? 0 : copy_response(px);
 }
 

@@ -9,6 +9,7 @@
 #include "auth/pki.h"
 #include "auth/x509.h"
 #include "base/os.h"
+#include "net/gzip.h"
 #include "net/remotecommand.h"
 #include "net/websocket.h"
 
@@ -51,6 +52,14 @@ static void play(void *ctx, struct http_exchange *x)
     else if (str_starts(x->path, STR("/gone"))) {
         http_add_header(x, "Location", STR("/there"));
         http_respond(x, 302, "text/plain", STR(""));
+    } else if (str_starts(x->path, STR("/page"))) {
+        http_add_header(x, "Access-Control-Allow-Origin", STR("*"));
+        http_respond(x, 200, "text/html; charset=utf-8", STR("<a href=\"/rewriteme\">test</a>"));
+    } else if (str_starts(x->path, STR("/packed"))) {
+        struct buf b CLEANUP_BUF = BUF_INIT;
+        gzip_deflate(&b, STR("<a href=\"/rewriteme\">test</a>"), 1);
+        http_add_header(x, "Content-Encoding", STR("gzip"));
+        http_respond(x, 200, "text/html", buf_str(&b));
     } else
         http_respond(x, 200, "text/plain", arena_printf(&x->arena, "you asked for %.*s", STR_ARG(x->target)));
 }
@@ -322,6 +331,15 @@ FIBER_TEST(proxies_to_pods_services_and_nodes)
     assert_code(r, 302);
     struct str want = arena_printf(&f.arena, PODS "/p:%d/proxy/there", k.port);
     assert_str(http_header(&r.headers, "location"), want.p);
+    want = arena_printf(&f.arena, "<a href=\"" PODS "/p:%d/proxy/rewriteme\">test</a>", k.port);
+    r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/page", k.port).p);
+    assert_str(r.text, want.p);
+    assert_null(http_header(&r.headers, "access-control-allow-origin").p);
+    assert_non_null(http_header(&r.headers, "content-type").p);
+    r = get(&f, arena_printf(&f.arena, PODS "/p:%d/proxy/packed", k.port).p);
+    struct buf plain CLEANUP_BUF = BUF_INIT;
+    assert_int_equal(gzip_inflate(&plain, r.text, 4096), 0);
+    assert_str(buf_str(&plain), want.p);
     assert_code(get(&f, PODS "/p:x/proxy/"), 400);
     assert_code(get(&f, "/api/v1/nodes/n/proxy/metrics"), 200);
     assert_string_equal(node.last, "/metrics");
