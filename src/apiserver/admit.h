@@ -8,7 +8,7 @@
 
 #include "apiserver/request.h"
 
-enum admit_op { ADMIT_CREATE = 1, ADMIT_UPDATE = 2, ADMIT_DELETE = 4, ADMIT_CONNECT = 8 };
+enum admit_op { ADMIT_CREATE = 1, ADMIT_UPDATE = 2, ADMIT_DELETE = 4 };
 
 struct admission {
     struct request *r;

@@ -9,11 +9,6 @@
 
 /* ---- defaults ---------------------------------------------------------------------------------------- */
 
-static int by_text(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 /* Puts in what is missing; the names of it, sorted, go into `noted`. */
 static void set_missing(struct arena *a, struct val *container, name_id which, const struct val *defaults, struct buf *noted)
 {
@@ -26,7 +21,7 @@ static void set_missing(struct arena *a, struct val *container, name_id which, c
         names[n++] = val_str(k);
     }
     if (n) {
-        qsort(names, n, sizeof(*names), by_text);
+        str_sort(names, n);
         buf_putstr(noted, arena_join(a, names, n, STR(", ")));
     }
 }

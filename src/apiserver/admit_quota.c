@@ -16,11 +16,6 @@
 
 /* ---- texts ------------------------------------------------------------------------------------------- */
 
-static int by_text(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 static struct str *sorted_names(struct arena *a, const struct val *map, size_t *ret_n)
 {
     size_t n = 0;
@@ -28,8 +23,7 @@ static struct str *sorted_names(struct arena *a, const struct val *map, size_t *
     VAL_EACH_ENTRY (map, k, v)
         if (v)
             names[n++] = val_str(k);
-    if (n)
-        qsort(names, n, sizeof(*names), by_text);
+    str_sort(names, n);
     *ret_n = n;
     return names;
 }
@@ -69,8 +63,7 @@ static struct str silent_containers(struct admission *a, struct str name)
         VAL_EACH (val_get(spec, lists[i]), c)
             if (!says(c, name))
                 names[n++] = val_getstr(c, N_name);
-    if (n)
-        qsort(names, n, sizeof(*names), by_text);
+    str_sort(names, n);
     return arena_join(a->r->arena, names, n, STR(","));
 }
 

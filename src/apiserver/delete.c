@@ -196,21 +196,27 @@ static void terminate_namespace(struct request *r, struct val *v)
 
 /* ---- the deletion ------------------------------------------------------------------------------------ */
 
+struct str delete_precondition_fault(struct arena *a, const struct object *now, const struct delete_options *o)
+{
+    struct str version = val_getstr(now->meta, N_resourceVersion);
+    if (o->uid.n && !str_eq(o->uid, now->uid))
+        return arena_printf(a,
+                            "the UID in the precondition (" STR_FMT ") does not match the UID in record (" STR_FMT
+                            "). The object might have been deleted and then recreated",
+                            STR_ARG(o->uid), STR_ARG(now->uid));
+    if (o->resource_version.n && !str_eq(o->resource_version, version))
+        return arena_printf(a,
+                            "the ResourceVersion in the precondition (" STR_FMT
+                            ") does not match the ResourceVersion in record (" STR_FMT
+                            "). The object might have been modified",
+                            STR_ARG(o->resource_version), STR_ARG(version));
+    return STR_NULL;
+}
+
 static int check_preconditions(struct request *r, const struct object *now, const struct delete_options *o)
 {
-    struct str why;
-    if (o->uid.n && !str_eq(o->uid, now->uid))
-        why = arena_printf(r->arena,
-                           "the UID in the precondition (%.*s) does not match the UID in record (%.*s). The "
-                           "object might have been deleted and then recreated",
-                           STR_ARG(o->uid), STR_ARG(now->uid));
-    else if (o->resource_version.n && !str_eq(o->resource_version, val_getstr(now->meta, N_resourceVersion)))
-        why = arena_printf(
-            r->arena,
-            "the ResourceVersion in the precondition (%.*s) does not match the ResourceVersion in "
-            "record (%lld). The object might have been modified",
-            STR_ARG(o->resource_version), (long long)now->revision);
-    else
+    struct str why = delete_precondition_fault(r->arena, now, o);
+    if (!why.n)
         return 0;
     status_conflict(&r->status, now->res, now->name, why.p);
     r->status.kind = str_of(now->res->kind); /* upstream names the kind here, not the resource */

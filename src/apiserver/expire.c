@@ -9,7 +9,8 @@
 
 enum { BATCH = 256 };
 
-struct wall event_last_seen(const struct val *event)
+/* When an Event (its stored form) was last seen. */
+static struct wall last_seen(const struct val *event)
 {
     const struct val *times[] = {val_get(obj_meta(event), N_creationTimestamp),
                                  val_get(event, N_firstTimestamp), val_get(event, N_lastTimestamp),
@@ -29,7 +30,7 @@ bool expire_before(struct apiserver *s, struct wall before)
     for (struct tree_iter it = tree_begin_ns(k->root, STR("")); n < BATCH && tree_in_ns(&it, STR(""));
          tree_next(&it)) {
         const struct object *o = it.object;
-        if (event_last_seen(o->val).ns >= before.ns)
+        if (last_seen(o->val).ns >= before.ns)
             continue;
         ops[n++] = (struct store_op){.kind = STORE_DELETE, .key = cache_key(&a, k, o->namespace_, o->name),
             .expect = o->revision, .cookie = object_new(o->res, o->val), .committing = cache_committing};

@@ -5,8 +5,6 @@
 #include "base/time.h"
 #include "wire/value.h"
 
-/* When an Event (its stored form) was last seen. Pure. */
-struct wall event_last_seen(const struct val *event);
 /* Removes some of those last seen before that, in one transaction; true when there may be more. Waits. */
 struct apiserver;
 bool expire_before(struct apiserver *s, struct wall before);

@@ -22,11 +22,6 @@ static struct local *local_of(struct client *c)
     return CONTAINER_OF(c, struct local, base);
 }
 
-bool client_is_local(const struct client *c)
-{
-    return c->ops == &local_ops;
-}
-
 /* ---- requests made by hand --------------------------------------------------------------------------- */
 
 static const struct {

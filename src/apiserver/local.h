@@ -22,4 +22,3 @@ struct client *local_client_new(struct apiserver *s, const char *name, const cha
 const struct tree *local_tree(struct client *c, const struct resource *res);
 /* The revision the trees of all kinds stand at. */
 int64_t local_revision(struct client *c);
-bool client_is_local(const struct client *c);

@@ -9,4 +9,3 @@ request_stage page_serve; /* by r->info.path; 404 for unknown ones */
 
 request_stage page_version, page_healthz, page_livez, page_readyz, page_metrics, page_index, page_api,
     page_apis, page_openapi_v2, page_openapi_v3, page_openid_configuration, page_jwks;
-void pages_list(struct buf *b); /* "/livez","/metrics",... for the index */

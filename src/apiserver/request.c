@@ -140,14 +140,6 @@ static void run(struct request *r, size_t first)
         status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
 }
 
-int request_run_local(struct request *r)
-{
-    int e = request_route(r);
-    if (e < 0)
-        return e;
-    return r->status.code;
-}
-
 void request_serve(void *server, struct http_exchange *x)
 {
     struct apiserver *s = server;

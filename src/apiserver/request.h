@@ -151,8 +151,6 @@ request_stage request_route;        /* route.c: to the verb, subresource or page
 
 /* Answers an exchange: all stages, then what came out of them. http_handler with the server as ctx. */
 void request_serve(void *server, struct http_exchange *x);
-/* From route on, for a request made by hand. */
-int request_run_local(struct request *r);
 
 /* ---- pieces the stages share ------------------------------------------------------------------------- */
 

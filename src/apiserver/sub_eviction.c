@@ -189,19 +189,7 @@ static bool disrupts_nobody(const struct object *pod)
 
 static int check_preconditions(struct request *r, const struct object *now, const struct delete_options *o)
 {
-    struct str version = val_getstr(now->meta, N_resourceVersion), why = STR_NULL;
-    if (o->uid.n && !str_eq(o->uid, now->uid))
-        why = arena_printf(r->arena,
-                           "the UID in the precondition (" STR_FMT
-                           ") does not match the UID in record (" STR_FMT
-                           "). The object might have been deleted and then recreated",
-                           STR_ARG(o->uid), STR_ARG(now->uid));
-    else if (o->resource_version.n && !str_eq(o->resource_version, version))
-        why = arena_printf(r->arena,
-                           "the ResourceVersion in the precondition (" STR_FMT
-                           ") does not match the ResourceVersion in record (" STR_FMT
-                           "). The object might have been modified",
-                           STR_ARG(o->resource_version), STR_ARG(version));
+    struct str why = delete_precondition_fault(r->arena, now, o);
     return why.n ? status_conflict(&r->status, now->res, now->name, why.p) : 0;
 }
 

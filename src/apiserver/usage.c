@@ -14,7 +14,7 @@ enum {
 #define MOST_BYTES 9e15
 #define MOST_CORES 1e6
 
-struct usage_node *usage_node_new(void)
+static struct usage_node *node_new(void)
 {
     return NEW(struct usage_node);
 }
@@ -112,7 +112,7 @@ static void join(struct usage_entry *e, const struct usage_entry *was)
 
 struct usage_node *usage_node_next(const struct usage_node *was, struct str page, struct wall now)
 {
-    struct usage_node *n = usage_node_new();
+    struct usage_node *n = node_new();
     struct prom_sample s;
     while (prom_next(&page, &s))
         for (size_t i = 0; i < ARRAY_SIZE(families); i++)

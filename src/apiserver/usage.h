@@ -30,7 +30,6 @@ struct usage_node {
     struct arena arena;
     struct map entries; /* struct usage_entry in the arena */
 };
-struct usage_node *usage_node_new(void);
 void usage_node_free(struct usage_node *n);
 /* The node after a /metrics/resource page, `was` (may be NULL) being what was known: a new one, nothing in
  * common with the old. NULL when the page holds no numbers. now: for lines without a time of their own. */

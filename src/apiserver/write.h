@@ -34,6 +34,8 @@ struct delete_options {
 /* *ret: the object as it was deleted or as it stands now; *ret_deleted: it is gone. */
 int write_delete(struct request *r, struct str ns, struct str name, const struct delete_options *o,
                  const struct object **ret, bool *ret_deleted);
+/* What speaks against preconditions.uid and .resourceVersion, in upstream's words; empty when nothing does. */
+struct str delete_precondition_fault(struct arena *a, const struct object *now, const struct delete_options *o);
 /* From body and query. */
 int delete_options_parse(struct request *r, struct delete_options *ret);
 

@@ -116,11 +116,6 @@ static const struct val *matching_subject(const struct val *subjects, struct str
     return NULL;
 }
 
-bool rbac_subjects_match(const struct val *subjects, struct str namespace, const struct rbac_user *u)
-{
-    return matching_subject(subjects, namespace, u) != NULL;
-}
-
 /* ---- all bindings of a user --------------------------------------------------------------------------- */
 
 /* Called with the rules of each binding that applies; false stops. */

@@ -38,8 +38,6 @@ struct rbac_world {
 /* Does one PolicyRule allow it? */
 bool rbac_rule_allows(const struct val *rule, const struct rbac_request *r);
 bool rbac_rules_allow(const struct val *rules, const struct rbac_request *r);
-/* Is the user among the subjects? namespace: of the binding ("" for a cluster role binding). */
-bool rbac_subjects_match(const struct val *subjects, struct str namespace, const struct rbac_user *u);
 /* Allowed? The reason (upstream's words: RBAC: allowed by ClusterRoleBinding "x" of ClusterRole "y" to User
  * "z") goes to e when it is not NULL. */
 bool rbac_authorize(const struct rbac_world *w, const struct rbac_request *r, struct err *e);

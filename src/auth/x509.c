@@ -90,16 +90,6 @@ unsigned x509_cert_usages(const struct x509_cert *c)
     return out;
 }
 
-char *x509_cert_serial(const struct x509_cert *c, struct arena *a)
-{
-    BIGNUM *n = ASN1_INTEGER_to_BN(X509_get0_serialNumber(c->x), NULL);
-    char *hex = n ? BN_bn2hex(n) : NULL;
-    char *out = arena_cstr(a, str_of(hex ? hex : ""));
-    OPENSSL_free(hex);
-    BN_free(n);
-    return out;
-}
-
 char *x509_cert_fingerprint(const struct x509_cert *c, char ret[static 65])
 {
     struct buf der CLEANUP_BUF = BUF_INIT;

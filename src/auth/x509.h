@@ -75,8 +75,6 @@ struct wall x509_cert_not_before(const struct x509_cert *c);
 struct wall x509_cert_not_after(const struct x509_cert *c);
 bool x509_cert_is_ca(const struct x509_cert *c);
 unsigned x509_cert_usages(const struct x509_cert *c);
-/* Hexadecimal serial number. */
-char *x509_cert_serial(const struct x509_cert *c, struct arena *a);
 char *x509_cert_fingerprint(const struct x509_cert *c, char ret[static 65]); /* SHA-256 of the DER, hex */
 /* "sha256:<hex>" of the public key: kubeadm's --discovery-token-ca-cert-hash. */
 char *x509_cert_key_hash(const struct x509_cert *c, struct arena *a);

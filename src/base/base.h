@@ -39,7 +39,6 @@
 #define UNUSED __attribute__((unused))
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define NORETURN __attribute__((noreturn))
-#define WARN_UNUSED __attribute__((warn_unused_result))
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 
 /* Takes the value of an owning variable and leaves it empty: ownership moves where this stands. */

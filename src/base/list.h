@@ -8,8 +8,6 @@ struct list {
     struct list *next, *prev;
 };
 
-#define LIST_INIT(l) ((struct list){&(l), &(l)})
-
 static inline void list_init(struct list *l)
 {
     l->next = l->prev = l;

@@ -10,6 +10,17 @@ int str_cmp(struct str a, struct str b)
     return r ? r : (a.n > b.n) - (a.n < b.n);
 }
 
+static int compare_items(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+void str_sort(struct str *items, size_t n)
+{
+    if (n)
+        qsort(items, n, sizeof(*items), compare_items);
+}
+
 bool str_starts(struct str s, struct str prefix)
 {
     return s.n >= prefix.n && str_eq(str_n(s.p, prefix.n), prefix);

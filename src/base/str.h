@@ -37,6 +37,7 @@ static inline bool str_is(struct str a, const char *c)
     return str_eq(a, str_of(c));
 }
 int str_cmp(struct str a, struct str b); /* bytewise, shorter first */
+void str_sort(struct str *items, size_t n); /* by str_cmp; n may be 0, items then NULL */
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 bool str_contains(struct str s, struct str needle);

@@ -148,11 +148,6 @@ int cmd_api_resources(struct cli *c, int argc, char **argv)
 
 /* ---- api-versions ---------------------------------------------------------------------------------------------------- */
 
-static int compare_texts(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 int cmd_api_versions(struct cli *c, int argc, char **argv)
 {
     struct flag flags[] = {NO_FLAGS};
@@ -170,7 +165,7 @@ int cmd_api_versions(struct cli *c, int argc, char **argv)
         for (size_t v = 0; v < d->groups[g].n_versions; v++)
             all[n++] = d->groups[g].group.n ? cli_printf(c, STR_FMT "/" STR_FMT, STR_ARG(d->groups[g].group),
                                                          STR_ARG(d->groups[g].versions[v])) : d->groups[g].versions[v];
-    qsort(all, n, sizeof(*all), compare_texts);
+    str_sort(all, n);
     for (size_t i = 0; i < n; i++)
         cli_print(c, STR_FMT "\n", STR_ARG(all[i]));
     return 0;

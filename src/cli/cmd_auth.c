@@ -211,11 +211,6 @@ static void put_list(struct buf *b, const struct val *list)
     buf_puts(b, "]\n");
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 static void put_extra(struct cli *c, struct buf *b, const struct val *extra)
 {
     size_t n = 0;
@@ -225,7 +220,7 @@ static void put_extra(struct cli *c, struct buf *b, const struct val *extra)
         (void)v;
         keys[n++] = val_str(k);
     }
-    qsort(keys, n, sizeof(*keys), compare_keys);
+    str_sort(keys, n);
     for (size_t i = 0; i < n; i++) {
         buf_printf(b, "Extra: " STR_FMT "\t", STR_ARG(keys[i]));
         put_list(b, val_key(extra, keys[i]));

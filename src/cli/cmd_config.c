@@ -554,11 +554,6 @@ static int load_merged(struct cli *c, struct val **ret)
     return json_decode(&c->a, NULL, arena_str(&c->a, buf_str(&b)), 0, NULL, ret, NULL) < 0 ? cli_fail(c, "bad configuration") : 0;
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 static size_t names_in(struct cli *c, const struct val *config, const struct section *s, struct str **ret)
 {
     const struct val *list = val_key(config, str_of(s->list));
@@ -568,7 +563,7 @@ static size_t names_in(struct cli *c, const struct val *config, const struct sec
     {
         (*ret)[n++] = val_str(val_key(v, STR("name")));
     }
-    qsort(*ret, n, sizeof(**ret), compare_texts);
+    str_sort(*ret, n);
     return n;
 }
 

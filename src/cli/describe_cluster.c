@@ -179,11 +179,6 @@ static void put_pods(struct desc *d, const struct info *i)
 
 /* ---- the node ------------------------------------------------------------------------------------------------------ */
 
-static int compare_strs(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 static struct str roles_of(struct desc *d, const struct val *node)
 {
     const struct val *labels = obj_labels(node);
@@ -196,7 +191,7 @@ static struct str roles_of(struct desc *d, const struct val *node)
         else if (str_is(val_str(k), "kubernetes.io/role") && val_str(v).n)
             all[n++] = val_str(v);
     }
-    qsort(all, n, sizeof(*all), compare_strs);
+    str_sort(all, n);
     return n ? arena_join(&d->c->a, all, n, STR(",")) : STR("<none>");
 }
 

@@ -85,11 +85,6 @@ static struct val *ports_of(struct sync *s, const struct val *pod)
     return list;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 /* The same text for the same set of ports, in whatever order. */
 static struct str ports_id(struct arena *a, const struct val *ports)
 {
@@ -100,7 +95,7 @@ static struct str ports_id(struct arena *a, const struct val *ports)
             arena_printf(a, STR_FMT ":" STR_FMT ":%lld:" STR_FMT, STR_ARG(val_getstr(p, N_name)),
                          STR_ARG(val_getstr(p, N_protocol)), (long long)val_int(val_get(p, N_port), 0),
                          STR_ARG(val_getstr(p, N_appProtocol)));
-    qsort(parts, n, sizeof(*parts), by_text);
+    str_sort(parts, n);
     return arena_join(a, parts, n, STR(","));
 }
 

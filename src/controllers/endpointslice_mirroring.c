@@ -51,11 +51,6 @@ static struct val *slice_ports(struct arena *a, const struct val *ports)
     return list;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 /* The same for the same ports in any order. */
 static struct str mirror_id(struct arena *a, bool ipv6, const struct val *ports)
 {
@@ -65,7 +60,7 @@ static struct str mirror_id(struct arena *a, bool ipv6, const struct val *ports)
         parts[n++] = arena_printf(a, STR_FMT ":" STR_FMT ":%lld:" STR_FMT, STR_ARG(val_getstr(p, N_name)),
                                   STR_ARG(val_getstr(p, N_protocol)), (long long)val_int(val_get(p, N_port), 0),
                                   STR_ARG(val_getstr(p, N_appProtocol)));
-    qsort(parts, n, sizeof(*parts), by_text);
+    str_sort(parts, n);
     parts[n++] = ipv6 ? STR("IPv6") : STR("IPv4");
     return arena_join(a, parts, n, STR(","));
 }

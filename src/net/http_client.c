@@ -16,7 +16,6 @@ enum {
     WRITE_TIMEOUT = 120,
     TRIES = 3,           /* after a lost connection */
     REFUSALS = 10,       /* of streams by servers that had no room */
-    FIRST_STREAMS = 100, /* at once, until the server's SETTINGS have come */
 };
 
 struct client_host {

@@ -395,18 +395,6 @@ int tls_client_new(const struct tls_client_config *config, struct tls_client **r
     return 0;
 }
 
-int tls_client_set(struct tls_client *t, const struct tls_client_config *config, struct err *e)
-{
-    SSL_CTX *ctx;
-    int r = client_ctx(config, &ctx, e);
-    if (r < 0)
-        return r;
-    SSL_CTX_free(t->ctx);
-    t->ctx = ctx;
-    t->insecure = config->insecure;
-    return 0;
-}
-
 struct tls_client *tls_client_ref(struct tls_client *t)
 {
     t->refs++;

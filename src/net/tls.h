@@ -68,7 +68,6 @@ struct tls_server *tls_server_ref(struct tls_server *t);
 struct tls_server *tls_server_unref(struct tls_server *t); /* returns NULL */
 
 int tls_client_new(const struct tls_client_config *config, struct tls_client **ret, struct err *e);
-int tls_client_set(struct tls_client *t, const struct tls_client_config *config, struct err *e);
 struct tls_client *tls_client_ref(struct tls_client *t);
 struct tls_client *tls_client_unref(struct tls_client *t);
 

@@ -145,11 +145,6 @@ static int get_csi_node(struct kubelet *k, struct arena *a, const struct val **r
     return create_csi_node(k, a, node, ret, s);
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 static void add_driver(struct arena *a, struct val *drivers, const struct csi_node_info *info)
 {
     struct val *d = val_add_obj(a, drivers), *keys;
@@ -161,8 +156,7 @@ static void add_driver(struct arena *a, struct val *drivers, const struct csi_no
         (void)value;
         sorted[n++] = val_str(key);
     }
-    if (n)
-        qsort(sorted, n, sizeof(*sorted), by_text);
+    str_sort(sorted, n);
     keys = val_sub_list(a, d, N_topologyKeys);
     for (size_t i = 0; i < n; i++)
         val_add_str(a, keys, sorted[i]);

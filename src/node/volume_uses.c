@@ -185,11 +185,6 @@ void node_volumes_run(void *arg)
 
 /* ---- what the API hears -------------------------------------------------------------------------------- */
 
-static int by_name(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 void node_volumes_report(struct kubelet *k, struct arena *a, struct val *status)
 {
     size_t n = 0;
@@ -201,8 +196,7 @@ void node_volumes_report(struct kubelet *k, struct arena *a, struct val *status)
         if (u->type == VOLUME_CSI && csi_attach_required(k, str_of(u->driver)))
             names[n++] = str_of(u->unique);
     }
-    if (n)
-        qsort(names, n, sizeof(*names), by_name);
+    str_sort(names, n);
     struct val *list = val_new(a, VAL_LIST);
     for (size_t i = 0; i < n; i++)
         val_add_str(a, list, names[i]);

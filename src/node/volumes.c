@@ -168,11 +168,6 @@ static int know(struct worker *w, const struct val *pod, struct world *world, st
 
 /* ---- words --------------------------------------------------------------------------------------------- */
 
-static int by_text(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 /* "[a b]", sorted, of those that the question is true for. */
 static struct str names_of(struct arena *a, const struct pod_volumes *p,
                            bool (*is)(const struct pod_volume *v))
@@ -182,8 +177,7 @@ static struct str names_of(struct arena *a, const struct pod_volumes *p,
     for (size_t i = 0; i < p->n; i++)
         if (is(&p->items[i]))
             names[n++] = p->items[i].name;
-    if (n)
-        qsort(names, n, sizeof(*names), by_text);
+    str_sort(names, n);
     return arena_printf(a, "[" STR_FMT "]", STR_ARG(arena_join(a, names, n, STR(" "))));
 }
 

@@ -469,11 +469,6 @@ void decide(const struct world *w, struct needs *pod, uint64_t random, struct de
     look_done(l);
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    return str_cmp(*(const struct str *)a, *(const struct str *)b);
-}
-
 struct str decision_message(struct arena *a, const struct decision *d, size_t n_nodes)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
@@ -484,7 +479,7 @@ struct str decision_message(struct arena *a, const struct decision *d, size_t n_
         return arena_printf(a, "0/%zu nodes are available: " STR_FMT ".", n_nodes, STR_ARG(d->whole));
     for (size_t i = 0; i < d->n_reasons; i++)
         texts[i] = arena_printf(a, "%zu " STR_FMT, d->reasons[i].n, STR_ARG(d->reasons[i].text));
-    qsort(texts, d->n_reasons, sizeof(*texts), compare_texts);
+    str_sort(texts, d->n_reasons);
     buf_printf(&b, "0/%zu nodes are available:", n_nodes);
     for (size_t i = 0; i < d->n_reasons; i++)
         buf_printf(&b, "%s " STR_FMT, i ? "," : "", STR_ARG(texts[i]));

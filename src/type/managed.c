@@ -262,9 +262,15 @@ static bool is_reset(const struct val *v)
     return val_len(list) == 1 && val_len(val_item(list, 0)) == 0;
 }
 
+static bool sent_as_stored(const struct val *live, const struct val *v)
+{
+    return live && val_equal(val_get(obj_meta(live), N_managedFields), val_get(obj_meta(v), N_managedFields));
+}
+
+/* Most writers send back the list that they were given: then what stands in it need not be written anew. */
 static void decode_sent(struct managers *m, const struct managed_request *r, const struct val *live, const struct val *v)
 {
-    if (!r->subresource) {
+    if (!r->subresource && !sent_as_stored(live, v)) {
         decode(m, v);
         if (m->n || is_reset(v))
             return;

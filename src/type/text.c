@@ -85,17 +85,3 @@ struct str text_value(struct arena *a, const struct val *v)
     return arena_str(a, buf_str(&b));
 }
 
-struct str text_path(struct arena *a, struct str base, const char *name)
-{
-    return base.n ? arena_printf(a, STR_FMT ".%s", STR_ARG(base), name) : arena_str(a, str_of(name));
-}
-
-struct str text_index(struct arena *a, struct str base, size_t i)
-{
-    return arena_printf(a, STR_FMT "[%zu]", STR_ARG(base), i);
-}
-
-struct str text_keyed(struct arena *a, struct str base, struct str key)
-{
-    return arena_printf(a, STR_FMT "[" STR_FMT "]", STR_ARG(base), STR_ARG(key));
-}
