@@ -2,6 +2,7 @@
 #include "scheduler/decide.h"
 
 #include "names.h"
+#include "scheduler/claims.h"
 #include "scheduler/spread.h"
 #include "scheduler/volumes.h"
 #include "type/meta.h"
@@ -23,6 +24,8 @@ struct look {
     struct spread *spread;
     struct affinity *affinity;
     struct volumes *volumes;       /* NULL: none that matter */
+    struct claims *claims;         /* NULL: none */
+    bool *failed;                  /* deciding itself did */
 };
 
 /* ---- before the nodes are looked at ------------------------------------------------------------------------------ */
@@ -48,6 +51,8 @@ struct look *look_new(const struct world *w, struct needs *pod, struct arena *a)
     l->spread = spread_new(w, pod, a);
     l->affinity = affinity_new(w, pod, a);
     l->volumes = volumes_new(w, pod, a);
+    l->claims = profile_filters(l->profile, PLUGIN_DYNAMIC_RESOURCES) ? claims_new(w, pod, a) : NULL;
+    l->failed = ARENA_NEW(a, bool);
     return l;
 }
 
@@ -55,6 +60,7 @@ void look_done(struct look *l)
 {
     spread_done(l->spread);
     affinity_done(l->affinity);
+    claims_done(l->claims);
 }
 
 /* ---- predicates ---------------------------------------------------------------------------------------------------- */
@@ -166,15 +172,17 @@ struct str look_filter(const struct look *l, int node, size_t at, bool *ret_reso
         why = spread_filter(l->spread, node, ret_resolvable);
     if (!why.p && affinity_filters(l->affinity) && profile_filters(p, PLUGIN_POD_AFFINITY))
         why = affinity_filter(l->affinity, node, ret_resolvable);
-    return why;
+    if (why.p || !l->claims)
+        return why;
+    *ret_resolvable = false;
+    return claims_filter(l->claims, node, l->failed);
 }
 
 struct str look_refusal(const struct look *l)
 {
-    /* Letting such a pod start without its devices would be worse than letting it wait. */
-    if (val_len(val_get(l->pod->spec, N_resourceClaims)))
-        return STR("pod has resource claims (DRA), which this scheduler does not allocate");
-    return volumes_refusal(l->volumes);
+    struct str why = volumes_refusal(l->volumes);
+    bool silent;
+    return why.p ? why : claims_refusal(l->claims, &silent);
 }
 
 static bool is_heeded(const struct look *l, const struct needs *nominee)
@@ -318,6 +326,12 @@ static int64_t volume_room(const struct look *l, int node)
     return volumes_score(l->volumes, node, &score) ? score : 0;
 }
 
+static int64_t alternatives(const struct look *l, int node)
+{
+    int64_t score;
+    return claims_score(l->claims, node, &score) ? score : 0;
+}
+
 static const struct scorer {
     int64_t (*score)(const struct look *l, int node);
     enum plugin plugin;
@@ -326,6 +340,7 @@ static const struct scorer {
     {intolerable, PLUGIN_TAINT_TOLERATION, BY_MAX_REVERSED}, {preferred_nodes, PLUGIN_NODE_AFFINITY, BY_MAX},
     {room, PLUGIN_RESOURCES_FIT, AS_IT_IS},                  {volume_room, PLUGIN_VOLUME_BINDING, AS_IT_IS},
     {balanced, PLUGIN_BALANCED_ALLOCATION, AS_IT_IS},        {image_locality, PLUGIN_IMAGE_LOCALITY, AS_IT_IS},
+    {alternatives, PLUGIN_DYNAMIC_RESOURCES, BY_MAX},
 };
 
 static void normalize(int64_t *scores, size_t n, enum normalize how)
@@ -439,6 +454,11 @@ static int choose(const struct look *l, uint64_t random, struct decision *d)
         if (!t->rows[i].present)
             continue;
         struct str why = look_fits(l, (int)i, &resolvable);
+        if (*l->failed) {
+            d->whole = why;
+            d->failed = true;
+            return -1;
+        }
         if (!why.p)
             fit[n++] = (int)i;
         else
@@ -458,10 +478,14 @@ void decide(const struct world *w, struct needs *pod, uint64_t random, struct de
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct look *l = look_new(w, pod, &a);
     *ret = (struct decision){.node = -1, .whole = look_refusal(l)};
+    if (ret->whole.p && !volumes_refusal(l->volumes).p)
+        claims_refusal(l->claims, &ret->silent);
     if (!ret->whole.p)
         ret->node = nominated_node(l);
     if (!ret->whole.p && ret->node < 0)
         ret->node = choose(l, random, ret);
+    if (ret->node < 0)
+        ret->obstacle = claims_obstacle(l->claims);
     if (ret->whole.p)
         ret->whole = arena_str(&pod->arena, ret->whole);
     for (size_t i = 0; i < ret->n_reasons; i++)

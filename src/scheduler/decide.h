@@ -4,13 +4,14 @@
  * a node or the reasons out.
  *
  * Predicates run in upstream's order (NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts,
- * NodeResourcesFit, the four of volumes.h, PodTopologySpread, InterPodAffinity) and the first that refuses a node names its reason. Scores and
- * weights are those of the default profile: TaintToleration 3, NodeAffinity 2, PodTopologySpread 2, InterPodAffinity 2,
+ * NodeResourcesFit, the four of volumes.h, PodTopologySpread, InterPodAffinity, DynamicResources) and the first that refuses a node names its reason. Scores and
+ * weights are those of the default profile: TaintToleration 3, NodeAffinity 2, DynamicResources 2, PodTopologySpread 2, InterPodAffinity 2,
  * NodeResourcesFit (LeastAllocated) 1, VolumeBinding 1, NodeResourcesBalancedAllocation 1, ImageLocality 1, or what the
  * profile says.
  */
 #pragma once
 
+#include "base/time.h"
 #include "scheduler/match.h"
 #include "scheduler/profile.h"
 
@@ -24,6 +25,9 @@ struct world {
     const struct profile *profile;          /* NULL: the default profile */
     const struct snapshot *objects;         /* claims, volumes, classes ...; NULL: there are none */
     const struct volume_promises *promises; /* may be NULL */
+    const struct claim_promises *claim_promises; /* likewise */
+    const struct device_judge *judge;       /* of CEL selectors */
+    struct wall now;                        /* for what has waited too long */
 };
 
 struct reason {
@@ -34,6 +38,9 @@ struct reason {
 struct decision {
     int node;          /* -1: fits nowhere */
     struct str whole;  /* why it can go nowhere at all; nodes were not looked at */
+    bool silent;       /* what it waits for is on its way: nobody is told */
+    bool failed;       /* deciding itself failed (whole says how): to be tried again soon */
+    const struct object *obstacle; /* a claim that may be given up to make it fit (claims_obstacle); NULL: none */
     struct reason reasons[32];
     size_t n_reasons;
     size_t n_resolvable; /* refusing nodes where fewer pods would help */

@@ -28,13 +28,13 @@ static const struct known {
     {"VolumeZone", PLUGIN_VOLUME_ZONE, FILTERS},
     {"PodTopologySpread", PLUGIN_TOPOLOGY_SPREAD, FILTERS | SCORES},
     {"InterPodAffinity", PLUGIN_POD_AFFINITY, FILTERS | SCORES},
+    {"DynamicResources", PLUGIN_DYNAMIC_RESOURCES, FILTERS | SCORES},
     {"DefaultPreemption", PLUGIN_PREEMPTION, STANDS_IN},
     {"NodeResourcesBalancedAllocation", PLUGIN_BALANCED_ALLOCATION, SCORES},
     {"ImageLocality", PLUGIN_IMAGE_LOCALITY, SCORES},
     {"SchedulingGates", -1, 0},
     {"PrioritySort", -1, 0},
     {"DefaultBinder", -1, 0},
-    {"DynamicResources", -1, 0},
     {"NodeDeclaredFeatures", -1, 0},
 };
 
@@ -49,6 +49,7 @@ const struct profile default_profile = {
                 [PLUGIN_VOLUME_BINDING] = 1,
                 [PLUGIN_TOPOLOGY_SPREAD] = 2,
                 [PLUGIN_POD_AFFINITY] = 2,
+                [PLUGIN_DYNAMIC_RESOURCES] = 2,
                 [PLUGIN_BALANCED_ALLOCATION] = 1,
                 [PLUGIN_IMAGE_LOCALITY] = 1},
     .volume_shape = {{{0, 100}, {100, 0}}, 2},

@@ -8,11 +8,14 @@
 #include "names.h"
 #include "resources.h"
 #include "scheduler/binding.h"
+#include "scheduler/claim_binding.h"
+#include "scheduler/judge.h"
 #include "scheduler/preempt.h"
 #include "scheduler/queue.h"
 #include "scheduler/volumes.h"
 #include "type/claim.h"
 #include "type/meta.h"
+#include "type/resourceclaim.h"
 #include "wire/json.h"
 
 enum { MAX_BINDING = 256, DECISIONS_A_TURN = 32 };
@@ -27,18 +30,23 @@ struct scheduler {
     struct event_recorder **events;  /* one a profile, in its name */
     struct snapshot objects;         /* borrowed anew for each decision */
     struct volume_promises promises;
+    struct claim_promises claim_promises;
+    struct selector_cache selectors;
+    struct device_judge judge;
     struct table table;
     struct pod_queue queue;
     struct world world;
     struct group fibers;
     unsigned binding;        /* bindings and refusals being told */
     struct waitq work, told, volumes; /* volumes: a claim or a volume changed */
+    struct waitq claims;              /* a ResourceClaim changed */
 };
 
-/* What decisions about volumes read. */
+/* What decisions about volumes and devices read. */
 static const uint16_t volume_kinds[] = {RES_PERSISTENTVOLUMECLAIMS, RES_PERSISTENTVOLUMES,    RES_STORAGECLASSES,
                                         RES_CSINODES,               RES_CSIDRIVERS,           RES_CSISTORAGECAPACITIES,
-                                        RES_VOLUMEATTACHMENTS,      0};
+                                        RES_VOLUMEATTACHMENTS,      RES_RESOURCECLAIMS,    RES_RESOURCESLICES,
+                                        RES_DEVICECLASSES,          0};
 
 /* ---- following the cluster ------------------------------------------------------------------------------------- */
 
@@ -68,7 +76,7 @@ static bool waits_for_node(const struct scheduler *s, const struct object *pod)
 {
     const struct val *spec = val_get(pod->val, N_spec);
     return !val_getstr(spec, N_nodeName).n && profile_of(s, pod->val) && !obj_deleting(pod->val) && !has_ended(pod->val) &&
-           !val_len(val_get(spec, N_schedulingGates));
+           !val_len(val_get(spec, N_schedulingGates)) && claims_made(pod->val);
 }
 
 /* Others made room for it, or did not, or it needs it no more. */
@@ -147,6 +155,36 @@ static bool has_claim(void *arg, const struct object *pod)
     return false;
 }
 
+static bool has_resource_claims(void *arg UNUSED, const struct object *pod)
+{
+    return val_len(val_at(pod->val, N_spec, N_resourceClaims)) > 0;
+}
+
+static bool has_resource_claim(void *arg, const struct object *pod)
+{
+    const struct object *claim = arg;
+    VAL_EACH(val_at(pod->val, N_spec, N_resourceClaims), entry)
+    {
+        struct str name;
+        bool generated;
+        if (str_eq(pod->namespace_, claim->namespace_) &&
+            pod_resource_claim(pod->val, entry, &name, &generated) == POD_CLAIM_NAMED && str_eq(name, claim->name))
+            return true;
+    }
+    return false;
+}
+
+/* A claim concerns the pods that have it; devices that it gives back, and anything else, all that wait for devices. */
+static void devices_changed(struct scheduler *s, const struct resource *res, const struct object *old, const struct object *new_)
+{
+    bool freed = old && val_at(old->val, N_status, N_allocation) && (!new_ || !val_at(new_->val, N_status, N_allocation));
+    if (res->index == RES_RESOURCECLAIMS && !freed)
+        pod_queue_wake_some(&s->queue, os_mono(), has_resource_claim, (void *)(uintptr_t)(new_ ? new_ : old));
+    else
+        pod_queue_wake_some(&s->queue, os_mono(), has_resource_claims, NULL);
+    waitq_wake_all(&s->claims);
+}
+
 static void volumes_changed(struct scheduler *s, const struct resource *res, const struct object *old, const struct object *new_)
 {
     const struct object *any = new_ ? new_ : old;
@@ -166,6 +204,8 @@ static void changed(void *arg, const struct resource *res, const struct object *
         table_node(&s->table, old, new_);
         if (new_ && node_differs(old, new_))
             pod_queue_wake(&s->queue, os_mono());
+    } else if (res->index == RES_RESOURCECLAIMS || res->index == RES_RESOURCESLICES || res->index == RES_DEVICECLASSES) {
+        devices_changed(s, res, old, new_);
     } else {
         for (const uint16_t *k = volume_kinds; *k; k++)
             if (*k == res->index)
@@ -233,6 +273,9 @@ struct tell {
     size_t n_displaced;
     bool give_up;             /* the room that was made for it is of no use */
     struct volume_plan plan;  /* binding: volumes to be had first; objects referenced */
+    struct claim_plan claims; /* likewise: claims of devices to be written first */
+    const struct object *obstacle; /* a claim to be deallocated; referenced */
+    bool failed;              /* not the pod's fault: "SchedulerError" */
 };
 
 static struct tell *tell_new(struct scheduler *s, const struct object *pod)
@@ -250,6 +293,9 @@ static void tell_free(struct tell *t)
         object_unref((struct object *)(uintptr_t)t->plan.list[i].claim);
         object_unref((struct object *)(uintptr_t)t->plan.list[i].volume);
     }
+    for (size_t i = 0; i < t->claims.n; i++)
+        object_unref((struct object *)(uintptr_t)t->claims.list[i].claim);
+    object_unref((struct object *)(uintptr_t)t->obstacle);
     arena_done(&t->arena);
     t->s->binding--;
     waitq_wake_all(&t->s->told);
@@ -307,6 +353,44 @@ static int get_volumes(struct tell *t)
     return r;
 }
 
+static struct claim_work claim_work_of(struct tell *t)
+{
+    return (struct claim_work){.client = t->s->client, .replica = t->s->replica, .moved = &t->s->claims, .pod = t->pod};
+}
+
+/* Has its claims written, and waits for devices that are attached first. 0, or it was told why not. */
+static int get_claims(struct tell *t)
+{
+    struct scheduler *s = t->s;
+    struct claim_work work = claim_work_of(t);
+    struct err e = {0};
+    int r = claims_bind(&work, &t->claims, &t->arena, &e);
+    if (r == 0 && t->claims.conditions) {
+        event_record(recorder_of(s, t->pod->val), &resources[RES_PODS], t->pod->val, false, "BindingConditionsPending",
+                     "waiting for binding conditions for device on node " STR_FMT, STR_ARG(t->node));
+        s->binding--;
+        waitq_wake_all(&s->told);
+        r = claims_wait_ready(&work, &t->claims, &e);
+        s->binding++;
+    }
+    claim_unpromise(&s->claim_promises, &t->claims);
+    if (r && r != -ECANCELED)
+        event_record(recorder_of(s, t->pod->val), &resources[RES_PODS], t->pod->val, true, "FailedScheduling",
+                     "running PreBind plugin \"DynamicResources\": %s", err_text(&e, r));
+    return r;
+}
+
+/* It does not go there: what was kept for it is free again. */
+static void give_up(struct tell *t)
+{
+    struct claim_work work = claim_work_of(t);
+    claim_unpromise(&t->s->claim_promises, &t->claims);
+    claims_unreserve(&work, &t->claims, &t->arena);
+    if (t->claims.n)
+        pod_queue_wake_some(&t->s->queue, os_mono(), has_resource_claims, NULL);
+    unassume(t);
+}
+
 static void bind_pod(void *arg)
 {
     struct tell *t = arg;
@@ -314,8 +398,9 @@ static void bind_pod(void *arg)
     struct status status;
     status_init(&status, &t->arena);
     int r = get_volumes(t);
+    r = r ? r : get_claims(t);
     if (r) {
-        unassume(t);
+        give_up(t);
         tell_free(t);
         return;
     }
@@ -330,13 +415,13 @@ static void bind_pod(void *arg)
     } else if (r != -ECANCELED) {
         log_warn("scheduler", "binding " STR_FMT "/" STR_FMT " to " STR_FMT " failed: " STR_FMT, STR_ARG(t->pod->namespace_),
                  STR_ARG(t->pod->name), STR_ARG(t->node), STR_ARG(r > 0 ? status.message : str_of(strerror(-r))));
-        unassume(t);
+        give_up(t);
     }
     tell_free(t);
 }
 
 /* give_up: it is no longer nominated. */
-static struct str condition_patch(struct arena *a, struct str message, struct str nominated, bool give_up)
+static struct str condition_patch(struct arena *a, const struct tell *t, struct str nominated)
 {
     char now[TIME_TEXT_MAX];
     struct buf b CLEANUP_BUF = BUF_INIT;
@@ -345,12 +430,13 @@ static struct str condition_patch(struct arena *a, struct str message, struct st
         buf_puts(&b, "\"nominatedNodeName\":");
         json_encode_str(&b, nominated, 0);
         buf_putc(&b, ',');
-    } else if (give_up) {
+    } else if (t->give_up) {
         buf_puts(&b, "\"nominatedNodeName\":null,");
     }
-    buf_printf(&b, "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"Unschedulable\","
-                   "\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\",\"message\":", time_format(os_wall(), now));
-    json_encode_str(&b, message, 0);
+    buf_printf(&b, "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"%s\","
+                   "\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\",\"message\":",
+               t->failed ? "SchedulerError" : "Unschedulable", time_format(os_wall(), now));
+    json_encode_str(&b, t->message, 0);
     buf_puts(&b, "}]}}");
     return arena_str(a, buf_str(&b));
 }
@@ -411,6 +497,8 @@ static void tell_unschedulable(void *arg)
     struct tell *t = arg;
     struct status status;
     status_init(&status, &t->arena);
+    if (t->obstacle)
+        claim_deallocate(t->s->client, t->obstacle, &t->arena, &status); /* or somebody uses it now after all */
     for (size_t i = 0; i < t->n_victims; i++)
         delete_victim(t, t->victims[i]);
     for (size_t i = 0; i < t->n_displaced; i++)
@@ -418,7 +506,7 @@ static void tell_unschedulable(void *arg)
     int r = client_patch(t->s->client,
                          CALL(.res = &resources[RES_PODS], .ns = t->pod->namespace_, .name = t->pod->name,
                               .subresource = "status"),
-                         PATCH_STRATEGIC, condition_patch(&t->arena, t->message, t->n_victims ? t->node : STR_NULL, t->give_up),
+                         PATCH_STRATEGIC, condition_patch(&t->arena, t, t->n_victims ? t->node : STR_NULL),
                          &t->arena,
                          NULL, &status);
     if (r && r != 404 && r != -ECANCELED)
@@ -449,15 +537,39 @@ static void plan_volumes(struct scheduler *s, struct needs *n, int node, struct 
     volume_promise(&s->promises, &t->plan, t->node);
 }
 
-static void assume(struct scheduler *s, struct needs *n, int node)
+/* False: what the decision rested on is no longer so. */
+static bool plan_claims(struct scheduler *s, struct needs *n, int node, struct tell *t)
+{
+    if (!profile_filters(s->world.profile, PLUGIN_DYNAMIC_RESOURCES))
+        return true;
+    if (!claims_plan_for(&s->world, n, node, os_random_u64(), &t->arena, &t->claims))
+        return false;
+    for (size_t i = 0; i < t->claims.n; i++) {
+        struct claim_bind *b = &t->claims.list[i];
+        object_ref(b->claim);
+        b->allocation = val_copy(&t->arena, b->allocation); /* it shares parts with slices and classes */
+    }
+    claim_promise(&s->claim_promises, &t->claims);
+    return true;
+}
+
+/* False: it could not be planned after all. */
+static bool assume(struct scheduler *s, struct needs *n, int node)
 {
     struct tell *t = tell_new(s, n->pod);
     t->node = arena_str(&t->arena, s->table.nodes[node].object->name);
+    if (!plan_claims(s, n, node, t)) {
+        s->binding++; /* tell_free takes it back */
+        t->claims.n = 0;
+        tell_free(t);
+        return false;
+    }
     plan_volumes(s, n, node, t);
     pod_queue_drop(&s->queue, n->pod->uid);
     table_unnominate(&s->table, n->pod->uid);
     table_place(&s->table, n, t->node);
     start_telling(s, t, bind_pod);
+    return true;
 }
 
 static struct str text_of(struct arena *a, const struct object *pod)
@@ -511,17 +623,27 @@ static struct str try_preempting(struct scheduler *s, struct needs *n, const str
 
 static void refuse(struct scheduler *s, struct waiting *w, struct needs *n, const struct decision *d)
 {
+    if (d->silent) {
+        pod_queue_unschedulable(&s->queue, w, os_mono());
+        return;
+    }
     struct tell *t = tell_new(s, n->pod);
-    t->message = decision_message(&t->arena, d, s->table.n_present);
-    if (s->table.n_present) {
+    t->failed = d->failed;
+    t->obstacle = d->obstacle ? object_ref(d->obstacle) : NULL;
+    t->message = d->failed ? arena_printf(&t->arena, "running \"DynamicResources\" filter plugin: " STR_FMT, STR_ARG(d->whole))
+                           : decision_message(&t->arena, d, s->table.n_present);
+    if (s->table.n_present && !d->failed) {
         struct str more = try_preempting(s, n, d, t);
         if (more.n)
             t->message = arena_printf(&t->arena, STR_FMT " " STR_FMT, STR_ARG(t->message), STR_ARG(more));
     }
-    pod_queue_unschedulable(&s->queue, w, os_mono());
+    if (d->failed)
+        pod_queue_failed(&s->queue, w, os_mono());
+    else
+        pod_queue_unschedulable(&s->queue, w, os_mono());
     if (t->n_victims)
         table_nominate(&s->table, needs_new(&s->table, n->pod), t->node);
-    if (str_eq(w->said, t->message) && !t->n_victims && !t->give_up) {
+    if (str_eq(w->said, t->message) && !t->n_victims && !t->give_up && !t->obstacle) {
         s->binding++; /* tell_free takes it back */
         tell_free(t);
         return;
@@ -536,13 +658,15 @@ static void schedule_one(struct scheduler *s, struct waiting *w)
     struct decision d;
     struct needs *n = needs_new(&s->table, w->pod);
     s->world.profile = profile_of(s, w->pod->val);
+    s->world.now = os_wall();
     snapshot_borrow(s->replica, volume_kinds, &s->objects);
     decide(&s->world, n, os_random_u64(), &d);
-    if (d.node >= 0) {
-        assume(s, n, d.node);
+    if (d.node >= 0 && assume(s, n, d.node))
         return;
-    }
-    refuse(s, w, n, &d);
+    if (d.node >= 0)
+        pod_queue_failed(&s->queue, w, os_mono());
+    else
+        refuse(s, w, n, &d);
     needs_free(n);
 }
 
@@ -593,6 +717,8 @@ static void scheduler_done(struct scheduler *s)
     free(s->events);
     snapshot_return(&s->objects);
     volume_promises_done(&s->promises);
+    claim_promises_done(&s->claim_promises);
+    selector_cache_done(&s->selectors);
     pod_queue_done(&s->queue);
     table_done(&s->table);
 }
@@ -615,11 +741,15 @@ int scheduler_run(const struct scheduler_config *c, struct err *e UNUSED)
         {.res = &resources[RES_CSIDRIVERS]},
         {.res = &resources[RES_CSISTORAGECAPACITIES]},
         {.res = &resources[RES_VOLUMEATTACHMENTS]},
+        {.res = &resources[RES_RESOURCECLAIMS]},
+        {.res = &resources[RES_RESOURCESLICES]},
+        {.res = &resources[RES_DEVICECLASSES]},
     };
     struct scheduler s = {.config = c, .client = c->client};
     read_config(&s, c);
     s.world = (struct world){.table = &s.table, .namespace_labels = labels_of_namespace, .default_selectors = default_selectors,
-                             .ctx = &s, .objects = &s.objects, .promises = &s.promises};
+                             .ctx = &s, .objects = &s.objects, .promises = &s.promises, .claim_promises = &s.claim_promises, .judge = &s.judge};
+    s.judge = selector_judge(&s.selectors);
     s.replica = replica_new(c->client, kinds, ARRAY_SIZE(kinds));
     replica_on_change(s.replica, changed, &s);
     replica_start(s.replica);

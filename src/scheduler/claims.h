@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a pod's claims of devices (spec.resourceClaims) ask of a node: upstream's DynamicResources. Read once a pod,
+ * asked once a node. Pure: claims, slices and classes come from a snapshot, and from what was promised to pods whose
+ * binding is on its way.
+ */
+#pragma once
+
+#include "scheduler/decide.h"
+#include "scheduler/devices.h"
+
+/* ---- promises: decided and not yet to be seen in the snapshot ------------------------------------------- */
+
+struct claim_promises {
+    struct map claims; /* uid -> object that holds the claim with its allocation (a reference) */
+};
+void claim_promises_done(struct claim_promises *p);
+
+/* What has to be written so that the pod can go to a node. */
+struct claim_plan {
+    struct claim_bind {
+        const struct object *claim;
+        const struct val *allocation; /* NULL: it has one, and is only to be reserved */
+    } * list;
+    size_t n;
+    bool conditions; /* devices have conditions that must come true first */
+};
+void claim_promise(struct claim_promises *p, const struct claim_plan *plan);
+void claim_unpromise(struct claim_promises *p, const struct claim_plan *plan);
+
+/* ---- deciding -------------------------------------------------------------------------------------------- */
+
+/* Are all its claims there? Otherwise the pod is not even tried, and nobody is told. */
+bool claims_made(const struct val *pod);
+
+struct claims;
+/* NULL: the pod has none. */
+struct claims *claims_new(const struct world *w, struct needs *pod, struct arena *a);
+void claims_done(struct claims *c); /* NULL is fine */
+/* Why the pod can go nowhere; STR_NULL: it depends on the node. *ret_silent: it is to be waited for. */
+struct str claims_refusal(const struct claims *c, bool *ret_silent);
+/* Why it cannot go to the node; *ret_failed: nor to any other, as something is wrong. */
+struct str claims_filter(struct claims *c, int node, bool *ret_failed);
+/* The better the alternatives that a node has (firstAvailable), the more. False: there are none. */
+bool claims_score(const struct claims *c, int node, int64_t *ret);
+/* An allocated claim that keeps the pod from all nodes and is nobody else's: to be deallocated. NULL: none. */
+const struct object *claims_obstacle(const struct claims *c);
+/* For a pod that was given a node. False: there is no plan after all. */
+bool claims_plan_for(const struct world *w, struct needs *pod, int node, uint64_t random, struct arena *a,
+                     struct claim_plan *ret);
