@@ -15,6 +15,7 @@
 #include "controllers/hpa.h"
 #include "controllers/quota.h"
 #include "controllers/replicaset.h"
+#include "controllers/resourceclaim.h"
 #include "controllers/statefulset.h"
 #include "controllers/volumes.h"
 
@@ -53,6 +54,7 @@ const struct controller *const controllers[] = {
     &attach_detach_controller,
     &volume_expand_controller,
     &ephemeral_volume_controller,
+    &resourceclaim_controller,
     &local_path_controller,
     NULL,
 };
@@ -71,8 +73,6 @@ const char *const controllers_elsewhere[] = {
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "storageversion-garbage-collector-controller",
     "storage-version-gc",
-    "resourceclaim-controller",
-    "resource-claim-controller",
     "resourcepoolstatusrequest-controller",
     "legacy-serviceaccount-token-cleaner-controller",
     "legacy-service-account-token-cleaner",

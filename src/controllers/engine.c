@@ -597,7 +597,7 @@ static struct replica *make_replica(struct engine *e)
                 kinds[n++] = (struct replica_kind){.res = &resources[*k]};
             }
     struct replica *r = replica_new(e->client, kinds, n);
-    static const uint16_t owned[] = {RES_PODS, RES_REPLICASETS, RES_JOBS, RES_CONTROLLERREVISIONS};
+    static const uint16_t owned[] = {RES_PODS, RES_REPLICASETS, RES_JOBS, RES_CONTROLLERREVISIONS, RES_RESOURCECLAIMS};
     for (size_t i = 0; i < ARRAY_SIZE(owned); i++)
         replica_add_index(r, &resources[owned[i]], index_controller_uid);
     replica_add_index(r, &resources[RES_PODS], index_pod_node);
