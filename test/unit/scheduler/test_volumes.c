@@ -212,17 +212,6 @@ static void ephemeral_claims_are_the_pods_own(void **state)
     setup_done(&s);
 }
 
-static void resource_claims_are_refused(void **state)
-{
-    struct setup s;
-    setup_init(&s);
-    add_node(&s, "a", "");
-    assert_string_equal(
-        where(&s, "resourceClaims: [{name: gpu, resourceClaimName: c}]"),
-        "0/1 nodes are available: pod has resource claims (DRA), which this scheduler does not allocate.");
-    setup_done(&s);
-}
-
 /* ---- binding ------------------------------------------------------------------------------------------ */
 
 static void a_pod_goes_where_its_volume_is(void **state)
@@ -572,7 +561,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(claims_that_let_a_pod_go_nowhere),
         cmocka_unit_test(ephemeral_claims_are_the_pods_own),
-        cmocka_unit_test(resource_claims_are_refused),
         cmocka_unit_test(a_pod_goes_where_its_volume_is),
         cmocka_unit_test(the_first_consumer_chooses_among_volumes),
         cmocka_unit_test(what_is_not_there_is_provisioned),
