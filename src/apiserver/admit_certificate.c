@@ -10,21 +10,20 @@
 
 #define KUBE_APISERVER_CLIENT "kubernetes.io/kube-apiserver-client"
 
-static bool may(struct admission *a, const char *verb, struct str name)
+static bool may(struct request *r, const char *verb, struct str name)
 {
-    struct attributes at = {.user = &a->r->user, .verb = str_of(verb), .resource_request = true,
+    struct attributes at = {.user = &r->user, .verb = str_of(verb), .resource_request = true,
         .group = STR("certificates.k8s.io"), .version = STR("*"), .resource = STR("signers"), .name = name};
-    return a->r->trusted || authorize(a->r, &at, NULL) == DECISION_ALLOW;
+    return r->trusted || authorize(r, &at, NULL) == DECISION_ALLOW;
 }
 
-/* The signer itself, or all signers of its domain: "example.com/" followed by a star. */
-static bool may_with_signer(struct admission *a, const char *verb, struct str signer)
+bool may_with_signer(struct request *r, const char *verb, struct str signer)
 {
     struct str domain, rest;
-    if (may(a, verb, signer))
+    if (may(r, verb, signer))
         return true;
     return str_cut(signer, '/', &domain, &rest) &&
-           may(a, verb, arena_printf(a->r->arena, "%.*s/*", STR_ARG(domain)));
+           may(r, verb, arena_printf(r->arena, "%.*s/*", STR_ARG(domain)));
 }
 
 static struct str signer_of(const struct val *csr)
@@ -36,7 +35,7 @@ int admit_certificate_approval(struct admission *a)
 {
     if (!admit_is(a, RES_CERTIFICATESIGNINGREQUESTS, "approval"))
         return 0;
-    if (may_with_signer(a, "approve", signer_of(a->old)))
+    if (may_with_signer(a->r, "approve", signer_of(a->old)))
         return 0;
     return admit_forbid(a, "user not permitted to approve requests with signerName \"%.*s\"",
                         STR_ARG(signer_of(a->old)));
@@ -50,7 +49,7 @@ int admit_certificate_signing(struct admission *a)
                      *was = val_at(a->old, N_status, N_certificate);
     bool failed = condition_is(val_at(a->v, N_status, N_conditions), STR("Failed"), "True") &&
                   !condition_is(val_at(a->old, N_status, N_conditions), STR("Failed"), "True");
-    if ((val_equal(is, was) && !failed) || may_with_signer(a, "sign", signer_of(a->old)))
+    if ((val_equal(is, was) && !failed) || may_with_signer(a->r, "sign", signer_of(a->old)))
         return 0;
     return admit_forbid(a, "user not permitted to sign requests with signerName \"%.*s\"",
                         STR_ARG(signer_of(a->old)));

@@ -185,6 +185,71 @@ static int restrict_volume(struct admission *a, struct str node)
     return 0;
 }
 
+static bool wants_certificate_of(const struct val *pod, struct str signer)
+{
+    VAL_EACH(val_at(pod, N_spec, N_volumes), v)
+        VAL_EACH(val_at(v, N_projected, N_sources), s)
+            if (val_get(s, N_podCertificate) && str_eq(val_str(val_at(s, N_podCertificate, N_signerName)), signer))
+                return true;
+    return false;
+}
+
+/* Beyond what Pods name in their volumes, a role may let a node ask for a service account at a signer. */
+static bool may_request_signer(struct admission *a, struct str signer, struct str account)
+{
+    char *name = arena_cstr(a->r->arena, signer);
+    for (char *p = name; *p; p++)
+        *p = *p == '/' ? ':' : *p; /* names in rules cannot have a slash */
+    struct attributes at = {.user = &a->r->user, .verb = STR("request-serviceaccounts-podcertificate-signer"), .resource_request = true,
+        .resource = str_of(name), .ns = a->ns, .name = account};
+    return authorize(a->r, &at, NULL) == DECISION_ALLOW;
+}
+
+/* What does not fit may only not be known here yet: such a node may try again. */
+static int not_known(struct admission *a, const char *what, struct str name)
+{
+    return status_internal(&a->r->status, "PodCertificateRequest: %s \"%.*s\" is not the one that is known here", what, STR_ARG(name));
+}
+
+/* A certificate for a Pod that runs on the node, with the names and identities that are known of it. */
+static int restrict_pod_certificate(struct admission *a, struct str node)
+{
+    const struct val *spec = val_get(a->v, N_spec);
+    struct str pod_name = val_getstr(spec, N_podName), account = val_getstr(spec, N_serviceAccountName),
+               signer = val_getstr(spec, N_signerName);
+    if (a->op != ADMIT_CREATE || a->sub)
+        return admit_forbid(a, "unexpected operation: node \"%.*s\" can only create PodCertificateRequests", STR_ARG(node));
+    if (!str_eq(val_getstr(spec, N_nodeName), node))
+        return admit_forbid(a, "PodCertificateRequest.Spec.NodeName=\"%.*s\", which is not the requesting node \"%.*s\"",
+                            STR_ARG(val_getstr(spec, N_nodeName)), STR_ARG(node));
+    const struct val *self = admit_find(a, RES_NODES, STR(""), node), *pod = admit_find(a, RES_PODS, a->ns, pod_name),
+                     *sa = admit_find(a, RES_SERVICEACCOUNTS, a->ns, account);
+    if (!self)
+        return status_not_found(&a->r->status, &resources[RES_NODES], node);
+    if (!str_eq(obj_uid(self), val_getstr(spec, N_nodeUID)))
+        return not_known(a, "node UID", val_getstr(spec, N_nodeUID));
+    if (!pod)
+        return status_not_found(&a->r->status, &resources[RES_PODS], pod_name);
+    if (!str_eq(obj_uid(pod), val_getstr(spec, N_podUID)))
+        return not_known(a, "pod UID", val_getstr(spec, N_podUID));
+    if (!str_eq(val_str(val_at(pod, N_spec, N_nodeName)), node))
+        return admit_forbid(a, "pod \"%.*s/%.*s\" is not running on node \"%.*s\" named in the PodCertificateRequest", STR_ARG(a->ns),
+                            STR_ARG(pod_name), STR_ARG(node));
+    if (val_key(val_get(obj_meta(pod), N_annotations), STR("kubernetes.io/config.mirror")))
+        return admit_forbid(a, "pod \"%.*s/%.*s\" is a mirror pod", STR_ARG(a->ns), STR_ARG(pod_name));
+    if (!str_eq(account, val_str(val_at(pod, N_spec, N_serviceAccountName))))
+        return admit_forbid(a, "PodCertificateRequest for pod \"%.*s/%.*s\" contains serviceAccountName (\"%.*s\") that differs from running pod",
+                            STR_ARG(a->ns), STR_ARG(pod_name), STR_ARG(account));
+    if (!sa)
+        return status_not_found(&a->r->status, &resources[RES_SERVICEACCOUNTS], account);
+    if (!str_eq(obj_uid(sa), val_getstr(spec, N_serviceAccountUID)))
+        return not_known(a, "service account UID", val_getstr(spec, N_serviceAccountUID));
+    if (wants_certificate_of(pod, signer) || may_request_signer(a, signer, account))
+        return 0;
+    return admit_forbid(a, "pod \"%.*s/%.*s\" does not mount a podCertificate projected volume for signer \"%.*s\"", STR_ARG(a->ns),
+                        STR_ARG(pod_name), STR_ARG(signer));
+}
+
 int admit_node_restriction(struct admission *a)
 {
     struct str node = node_of_user(&a->r->user);
@@ -204,6 +269,8 @@ int admit_node_restriction(struct admission *a)
                                      "node");
     case RES_PERSISTENTVOLUMES:
         return restrict_volume(a, node);
+    case RES_PODCERTIFICATEREQUESTS:
+        return restrict_pod_certificate(a, node);
     case RES_CSINODES:
         return str_eq(a->name, node)
                    ? 0

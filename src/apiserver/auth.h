@@ -46,6 +46,8 @@ int forbid(struct request *r, const struct attributes *at, const char *reason);
 int require_verb(struct request *r, struct str verb);
 /* The name of the node whose kubelet this is (system:node:x in system:nodes); empty for others. */
 struct str node_of_user(const struct user *u);
+/* The signer itself, or all signers of its domain: "example.com/" followed by a star. */
+bool may_with_signer(struct request *r, const char *verb, struct str signer);
 /* Every rule of a user, for SelfSubjectRulesReview and escalation checks. */
 struct val *rules_of_user(struct request *r, const struct user *u, struct str ns);
 

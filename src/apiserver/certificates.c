@@ -2,6 +2,7 @@
 #include "apiserver/certificates.h"
 
 #include "auth/x509.h"
+#include "base/os.h"
 #include "names.h"
 #include "resources.h"
 
@@ -60,4 +61,12 @@ void check_certificates(struct request *r, const struct resource *res, const str
         check_request(r, v);
     else if (res->index == RES_CLUSTERTRUSTBUNDLES)
         check_bundle(r, v);
+    else if (res->index == RES_PODCERTIFICATEREQUESTS)
+        check_pod_certificate_request(r, v);
+}
+
+void check_certificates_change(struct request *r, const struct resource *res, const char *sub, const struct val *v, const struct val *old)
+{
+    if (res->index == RES_PODCERTIFICATEREQUESTS && sub)
+        check_pod_certificate_status(r, v, old, os_wall());
 }

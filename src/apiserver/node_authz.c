@@ -192,6 +192,19 @@ static bool may_slice(struct request *r, const struct attributes *at, struct str
     return o && str_eq(val_str(val_at(o->val, N_spec, N_nodeName)), node);
 }
 
+/* What may be asked for is NodeRestriction's to say. */
+static bool may_pod_certificate(struct request *r, const struct attributes *at, struct str node)
+{
+    const struct object *o = at->name.n ? find(r, RES_PODCERTIFICATEREQUESTS, at->ns, at->name) : NULL;
+    if (at->subresource.n)
+        return false;
+    if (verb_in(at, "list watch"))
+        return selects_node(r, "spec.nodeName", node);
+    if (str_is(at->verb, "get"))
+        return o && str_eq(val_str(val_at(o->val, N_spec, N_nodeName)), node);
+    return str_is(at->verb, "create");
+}
+
 /* KEP-4601: kubelets see themselves and the pods bound to them. */
 static bool may_node(const struct attributes *at, struct str node)
 {
@@ -251,6 +264,8 @@ static bool may(struct request *r, const struct attributes *at, struct str node)
         return may_csi_node(at, node);
     case RES_RESOURCESLICES:
         return may_slice(r, at, node);
+    case RES_PODCERTIFICATEREQUESTS:
+        return may_pod_certificate(r, at, node);
     case RES_NODES:
         return may_node(at, node);
     case RES_PODS:

@@ -294,6 +294,7 @@ static int update_checks(struct request *r, struct val *v, const struct object *
         prepare_update(r->arena, res, rules_sub(r), v, now->val);
         keep(r, val_sub_obj(r->arena, v, N_metadata), now->meta, N_creationTimestamp);
         validate_update(rules_of(r), rules_sub(r), as_asked(r, v), as_asked(r, now->val), &r->status);
+        check_certificates_change(r, res, rules_sub(r), v, now->val);
         if ((e = invalid(r, v)))
             return e;
         if ((e = rbac_check_escalation(r, v, now->val)))

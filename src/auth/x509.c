@@ -247,10 +247,11 @@ static bool csr_fill(X509_REQ *req, const struct x509_names *names, const struct
         sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
     }
     sk_GENERAL_NAME_pop_free(sans, GENERAL_NAME_free);
-    return ok && X509_REQ_sign(req, key->evp, EVP_sha256()) > 0;
+    /* Ed25519 signs the text itself (RFC 8410). */
+    return ok && X509_REQ_sign(req, key->evp, EVP_PKEY_is_a(key->evp, "ED25519") ? NULL : EVP_sha256()) > 0;
 }
 
-int x509_csr_make(const struct x509_names *names, const struct x509_key *key, struct buf *b, struct err *e)
+static int csr_make(const struct x509_names *names, const struct x509_key *key, bool der, struct buf *b, struct err *e)
 {
     X509_REQ *req = X509_REQ_new();
     if (!csr_fill(req, names, key)) {
@@ -258,10 +259,23 @@ int x509_csr_make(const struct x509_names *names, const struct x509_key *key, st
         return x509_fail(e, -EINVAL, "certificate request");
     }
     BIO *bio = BIO_new(BIO_s_mem());
-    PEM_write_bio_X509_REQ(bio, req);
+    if (der)
+        i2d_X509_REQ_bio(bio, req);
+    else
+        PEM_write_bio_X509_REQ(bio, req);
     x509_bio_to_buf(bio, b);
     X509_REQ_free(req);
     return 0;
+}
+
+int x509_csr_make(const struct x509_names *names, const struct x509_key *key, struct buf *b, struct err *e)
+{
+    return csr_make(names, key, false, b, e);
+}
+
+int x509_csr_make_der(const struct x509_names *names, const struct x509_key *key, struct buf *b, struct err *e)
+{
+    return csr_make(names, key, true, b, e);
 }
 
 static void csr_names(struct arena *a, X509_REQ *req, struct x509_names *ret)
@@ -273,22 +287,40 @@ static void csr_names(struct arena *a, X509_REQ *req, struct x509_names *ret)
     sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
 }
 
-int x509_csr_parse(struct arena *a, struct str pem, struct x509_csr *ret, struct err *e)
+/* Takes req. */
+static int csr_read(struct arena *a, X509_REQ *req, struct x509_csr *ret, struct err *e)
 {
-    BIO *bio = x509_bio_of(pem);
-    X509_REQ *req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
-    BIO_free(bio);
     EVP_PKEY *evp = req ? X509_REQ_get_pubkey(req) : NULL;
-    if (!evp || X509_REQ_verify(req, evp) != 1) {
+    int r = !evp ? -EINVAL : X509_REQ_verify(req, evp) != 1 ? -EACCES : 0;
+    if (r < 0) {
         EVP_PKEY_free(evp);
         X509_REQ_free(req);
-        return x509_fail(e, -EINVAL, "certificate request");
+        return x509_fail(e, r, "certificate request");
     }
     csr_names(a, req, &ret->names);
     ret->key = x509_key_wrap(evp, false);
     X509_REQ_free(req);
     ERR_clear_error();
     return 0;
+}
+
+int x509_csr_parse(struct arena *a, struct str pem, struct x509_csr *ret, struct err *e)
+{
+    BIO *bio = x509_bio_of(pem);
+    X509_REQ *req = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
+    BIO_free(bio);
+    return csr_read(a, req, ret, e) < 0 ? -EINVAL : 0;
+}
+
+int x509_csr_parse_der(struct arena *a, struct str der, struct x509_csr *ret, struct err *e)
+{
+    const uint8_t *p = (const uint8_t *)der.p;
+    X509_REQ *req = der.n ? d2i_X509_REQ(NULL, &p, (long)MIN(der.n, (size_t)INT32_MAX)) : NULL;
+    if (req && (size_t)(p - (const uint8_t *)der.p) != der.n) { /* Go takes nothing after it either */
+        X509_REQ_free(req);
+        req = NULL;
+    }
+    return csr_read(a, req, ret, e);
 }
 
 void x509_csr_done(struct x509_csr *c)

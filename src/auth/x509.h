@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys, certificates, requests and CA pools. We make EC P-256 keys; RSA and others are read. All handles are
- * immutable and reference counted.
+ * Keys, certificates, requests and CA pools. Our own keys are EC P-256; the other kinds are made for those who ask, or
+ * read. All handles are immutable and reference counted.
  */
 #pragma once
 
@@ -9,12 +9,26 @@
 #include "base/err.h"
 #include "base/time.h"
 
+/* ---- PEM (RFC 7468) ------------------------------------------------------------------------------------
+ */
+
+/* Visits the blocks of a text one after the other; text between them is passed over. Ends early when a visit does not
+ * return 0, and returns that. */
+int pem_blocks(struct str text, int (*visit)(void *arg, struct str label, struct str der), void *arg);
+void pem_encode(struct buf *b, const char *label, struct str der);
+
 /* ---- keys -----------------------------------------------------------------------------------------------
  */
 
 struct x509_key; /* a private or a public key */
 
 int x509_key_generate(struct x509_key **ret); /* EC P-256 */
+enum x509_key_kind { X509_ECDSA_P256, X509_ECDSA_P384, X509_ECDSA_P521, X509_RSA_3072, X509_RSA_4096, X509_ED25519, X509_KEY_OTHER };
+/* By their names in the API, "ECDSAP256" ...; X509_KEY_OTHER: none of them. */
+enum x509_key_kind x509_key_kind_named(struct str name);
+enum x509_key_kind x509_key_kind_of(const struct x509_key *k);
+/* RSA takes its time: not on the loop. -EINVAL for X509_KEY_OTHER. */
+int x509_key_make(enum x509_key_kind kind, struct x509_key **ret, struct err *e);
 /* A private key ("EC PRIVATE KEY", "RSA PRIVATE KEY", "PRIVATE KEY") or a public one ("PUBLIC KEY",
  * "RSA PUBLIC KEY", the key of a "CERTIFICATE"): the first in the text. */
 int x509_key_parse(struct str pem, struct x509_key **ret, struct err *e);
@@ -23,6 +37,7 @@ int x509_keys_parse(struct str pem, struct x509_key ***ret, size_t *ret_n, struc
 bool x509_key_is_private(const struct x509_key *k);
 bool x509_key_equal(const struct x509_key *a, const struct x509_key *b); /* the public halves */
 void x509_key_pem(const struct x509_key *k, struct buf *b);        /* "EC PRIVATE KEY", as kubeadm writes */
+void x509_key_pkcs8_pem(const struct x509_key *k, struct buf *b);  /* "PRIVATE KEY", of any kind */
 void x509_key_public_pem(const struct x509_key *k, struct buf *b); /* "PUBLIC KEY" */
 void x509_key_public_der(const struct x509_key *k, struct buf *b); /* SubjectPublicKeyInfo */
 void *x509_key_evp(const struct x509_key *k);                      /* EVP_PKEY *, for auth/ itself */
@@ -100,8 +115,11 @@ struct x509_csr {
 };
 /* Makes a PEM request. */
 int x509_csr_make(const struct x509_names *names, const struct x509_key *key, struct buf *b, struct err *e);
+int x509_csr_make_der(const struct x509_names *names, const struct x509_key *key, struct buf *b, struct err *e);
 /* Parses and checks the self-signature: 0 or -EINVAL. */
 int x509_csr_parse(struct arena *a, struct str pem, struct x509_csr *ret, struct err *e);
+/* 0; -EINVAL: it is no request; -EACCES: it is not signed with its own key. */
+int x509_csr_parse_der(struct arena *a, struct str der, struct x509_csr *ret, struct err *e);
 void x509_csr_done(struct x509_csr *c);
 
 /* ---- pools ------------------------------------------------------------------------------------------------

@@ -28,6 +28,31 @@ void x509_bio_to_buf(BIO *bio, struct buf *b)
     BIO_free(bio);
 }
 
+int pem_blocks(struct str text, int (*visit)(void *arg, struct str label, struct str der), void *arg)
+{
+    BIO *bio = x509_bio_of(text);
+    char *label, *header;
+    uint8_t *der;
+    long n;
+    int r = 0;
+    while (r == 0 && PEM_read_bio(bio, &label, &header, &der, &n) == 1) {
+        r = visit(arg, str_of(label), str_n((const char *)der, (size_t)n));
+        OPENSSL_clear_free(der, (size_t)n);
+        OPENSSL_free(label);
+        OPENSSL_free(header);
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return r;
+}
+
+void pem_encode(struct buf *b, const char *label, struct str der)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio(bio, label, "", (const uint8_t *)der.p, (long)der.n);
+    x509_bio_to_buf(bio, b);
+}
+
 struct x509_key *x509_key_wrap(EVP_PKEY *evp, bool is_private)
 {
     struct x509_key *k = NEW(struct x509_key);
@@ -37,13 +62,61 @@ struct x509_key *x509_key_wrap(EVP_PKEY *evp, bool is_private)
     return k;
 }
 
-int x509_key_generate(struct x509_key **ret)
+/* What each kind is called in the API and by OpenSSL. */
+static const struct {
+    const char *name, *type, *group;
+    size_t bits;
+} kinds[] = {
+    [X509_ECDSA_P256] = {"ECDSAP256", "EC", "P-256", 256}, [X509_ECDSA_P384] = {"ECDSAP384", "EC", "P-384", 384},
+    [X509_ECDSA_P521] = {"ECDSAP521", "EC", "P-521", 521}, [X509_RSA_3072] = {"RSA3072", "RSA", NULL, 3072},
+    [X509_RSA_4096] = {"RSA4096", "RSA", NULL, 4096},      [X509_ED25519] = {"ED25519", "ED25519", NULL, 256},
+};
+
+enum x509_key_kind x509_key_kind_named(struct str name)
 {
-    EVP_PKEY *evp = EVP_EC_gen("P-256");
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (str_is(name, kinds[i].name))
+            return (enum x509_key_kind)i;
+    return X509_KEY_OTHER;
+}
+
+/* Curves of other families have as many bits: the group's own name tells. */
+static bool in_group(const EVP_PKEY *evp, const char *group)
+{
+    char name[64];
+    size_t n;
+    return EVP_PKEY_get_group_name(evp, name, sizeof(name), &n) == 1 && OBJ_sn2nid(name) == EC_curve_nist2nid(group);
+}
+
+enum x509_key_kind x509_key_kind_of(const struct x509_key *k)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (EVP_PKEY_is_a(k->evp, kinds[i].type) &&
+            (kinds[i].group ? in_group(k->evp, kinds[i].group) : !strcmp(kinds[i].type, "ED25519") || (size_t)EVP_PKEY_get_bits(k->evp) == kinds[i].bits))
+            return (enum x509_key_kind)i;
+    return X509_KEY_OTHER;
+}
+
+int x509_key_make(enum x509_key_kind kind, struct x509_key **ret, struct err *e)
+{
+    EVP_PKEY *evp = NULL;
+    if ((size_t)kind >= ARRAY_SIZE(kinds))
+        return err_set(e, -EINVAL, "unknown key type");
+    if (kinds[kind].group)
+        evp = EVP_EC_gen(kinds[kind].group);
+    else if (!strcmp(kinds[kind].type, "RSA"))
+        evp = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", kinds[kind].bits);
+    else
+        evp = EVP_PKEY_Q_keygen(NULL, NULL, kinds[kind].type);
     if (!evp)
-        return x509_fail(NULL, -EIO, "generating a key");
+        return x509_fail(e, -EIO, "generating a key");
     *ret = x509_key_wrap(evp, true);
     return 0;
+}
+
+int x509_key_generate(struct x509_key **ret)
+{
+    return x509_key_make(X509_ECDSA_P256, ret, NULL);
 }
 
 static EVP_PKEY *key_of_cert(const uint8_t **der, long n)
@@ -150,6 +223,13 @@ void x509_key_pem(const struct x509_key *k, struct buf *b)
 {
     BIO *bio = BIO_new(BIO_s_mem());
     PEM_write_bio_PrivateKey_traditional(bio, k->evp, NULL, NULL, 0, NULL, NULL);
+    x509_bio_to_buf(bio, b);
+}
+
+void x509_key_pkcs8_pem(const struct x509_key *k, struct buf *b)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_PKCS8PrivateKey(bio, k->evp, NULL, NULL, 0, NULL, NULL);
     x509_bio_to_buf(bio, b);
 }
 

@@ -44,6 +44,7 @@ const struct controller *const controllers[] = {
     &csr_approving_controller,
     &csr_signing_controller,
     &csr_cleaner_controller,
+    &pod_certificate_cleaner_controller,
     &clusterrole_aggregation_controller,
     &pvc_protection_controller,
     &pv_protection_controller,
@@ -63,7 +64,6 @@ const struct controller *const controllers[] = {
 const char *const controllers_elsewhere[] = {
     "serviceaccount-token-controller",
     "serviceaccount-token",
-    "podcertificaterequest-cleaner-controller",
     "bootstrap-signer-controller",
     "bootstrapsigner",
     "token-cleaner-controller",

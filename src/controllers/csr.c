@@ -20,6 +20,7 @@ enum {
     YEAR_SECONDS = 365 * 24 * 3600,
     DONE_SECONDS = 3600, /* how long approved, denied and failed requests are kept */
     PENDING_SECONDS = 24 * 3600,
+    POD_CERTIFICATE_SECONDS = 15 * 60,
 };
 
 /* ---- what is asked ----------------------------------------------------------------------------------- */
@@ -387,4 +388,37 @@ const struct controller csr_cleaner_controller = {
     .reads = reads,
     .keys_of = keys_of,
     .reconcile = clean,
+};
+
+/* ---- requests of Pods ---------------------------------------------------------------------------------- */
+
+/* Kubelets are done with theirs sooner than this. */
+static int clean_pod_certificate(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
+{
+    const struct object *o = snapshot_get(world, &resources[RES_PODCERTIFICATEREQUESTS], key.ns, key.name);
+    if (!o || obj_deleting(o->val))
+        return 0;
+    int64_t left = val_time(val_get(o->meta, N_creationTimestamp)).ns + SECONDS(POD_CERTIFICATE_SECONDS) - now.ns;
+    if (left <= 0)
+        writes_delete(w, o);
+    else
+        writes_again(w, left);
+    return 0;
+}
+
+static void namespaced_keys_of(const struct snapshot *world, const struct resource *res, const struct object *old,
+                               const struct object *new_, key_sink *sink, void *arg)
+{
+    if (new_)
+        sink(arg, (struct key){obj_namespace(new_->val), new_->name});
+}
+
+static const uint16_t pod_certificate_reads[] = {RES_PODCERTIFICATEREQUESTS, 0};
+
+const struct controller pod_certificate_cleaner_controller = {
+    .name = "podcertificaterequest-cleaner-controller",
+    .account = "podcertificaterequestcleaner",
+    .reads = pod_certificate_reads,
+    .keys_of = namespaced_keys_of,
+    .reconcile = clean_pod_certificate,
 };

@@ -16,6 +16,7 @@
 #include "node/host.h"
 #include "node/kubelet.h"
 #include "node/objects.h"
+#include "node/podcerts.h"
 #include "node/podstatus.h"
 #include "node/runtime.h"
 #include "node/volumes.h"
@@ -52,6 +53,7 @@ struct kubelet {
     struct replica *pods;   /* of this node */
     struct replica *world;  /* Services, the Node, RuntimeClasses */
     struct objects *objects;
+    struct replica *cert_requests; /* PodCertificateRequests; NULL before the first is made */
     struct cri_node cri;
     struct resolv_conf resolv;
     struct group fibers;
@@ -205,6 +207,8 @@ struct worker {
     struct map probes; /* container id -> struct probe_entry */
     struct token *tokens;
     size_t n_tokens;
+    struct pod_cert **certs; /* podcerts.c */
+    size_t n_certs;
 
     struct group doing;   /* at most one fiber: sync, terminate or clean up */
     int64_t doing_grace;  /* of the terminating fiber */

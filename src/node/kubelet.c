@@ -352,6 +352,7 @@ static void tear_down(struct kubelet *k)
     cpus_stop(k);
     pleg_forget_all(k);
     free_workers(k);
+    pod_certs_stop(k);
     objects_free(k->objects);
     replica_free(k->pods);
     replica_free(k->world);

@@ -231,10 +231,31 @@ int runtime_stop_sandbox(struct runtime *r, struct str id, struct err *e)
     return rc == GRPC_NOT_FOUND ? 0 : rc;
 }
 
+/* A start whose asker went away can leave containerd with a process that CRI's part of it knows nothing of: it says of the
+ * container that it does not run, stops nothing, and will never remove it. */
+static bool has_lost_task(int rc, const struct err *e)
+{
+    return rc > 0 && strstr(e->text, "cannot delete running task");
+}
+
+/* The same call again once nothing runs of the container or sandbox any more. */
+static int remove_by_force(struct runtime *r, unsigned method, name_id field, struct str id, struct err *e)
+{
+    struct err why = {{0}};
+    int rc = call_id(r, method, field, id, soon(), &why);
+    if (has_lost_task(rc, &why) && r->ops->end_task) {
+        rc = r->ops->end_task(r, id, &why);
+        if (rc == 0)
+            rc = call_id(r, method, field, id, soon(), &why);
+    }
+    if (rc != 0 && e)
+        *e = why;
+    return rc == GRPC_NOT_FOUND ? 0 : rc;
+}
+
 int runtime_remove_sandbox(struct runtime *r, struct str id, struct err *e)
 {
-    int rc = call_id(r, G_runtime_v1_RuntimeService_RemovePodSandbox, N_pod_sandbox_id, id, soon(), e);
-    return rc == GRPC_NOT_FOUND ? 0 : rc;
+    return remove_by_force(r, G_runtime_v1_RuntimeService_RemovePodSandbox, N_pod_sandbox_id, id, e);
 }
 
 int runtime_create_container(struct runtime *r, struct str sandbox_id, const struct val *config,
@@ -271,8 +292,7 @@ int runtime_stop_container(struct runtime *r, struct str id, int64_t grace, stru
 
 int runtime_remove_container(struct runtime *r, struct str id, struct err *e)
 {
-    int rc = call_id(r, G_runtime_v1_RuntimeService_RemoveContainer, N_container_id, id, soon(), e);
-    return rc == GRPC_NOT_FOUND ? 0 : rc;
+    return remove_by_force(r, G_runtime_v1_RuntimeService_RemoveContainer, N_container_id, id, e);
 }
 
 int runtime_update_container(struct runtime *r, struct str id, const struct val *resources, struct err *e)

@@ -21,6 +21,8 @@ struct runtime_ops {
     /* Waits for the next sign that containers changed. *ret_uid: of the Pod, in the arena; empty when the runtime
      * does not say which. -ETIMEDOUT; GRPC_UNIMPLEMENTED when it tells nothing by itself (it must be asked). */
     int (*wait_event)(struct runtime *r, struct mono deadline, struct arena *a, struct str *ret_uid, struct err *e);
+    /* Ends by force, below CRI, what the runtime runs of a container and has lost sight of. NULL: it cannot be told to. */
+    int (*end_task)(struct runtime *r, struct str id, struct err *e);
     void (*free)(struct runtime *r);
 };
 

@@ -261,11 +261,16 @@ static int run_post_start(struct attempt *t, struct str id)
 }
 
 /* One that was made but never began (we were killed in between) gives its number to the next: nothing was restarted. One
- * that could not begin has exited, as runtimes tell it. */
+ * that could not begin has exited, as runtimes tell it. Its log goes first: it would be all that tells of it (restart_count)
+ * should we be killed in between again. */
 static int drop_unstarted(struct attempt *t)
 {
     const struct rt_container *last = podstate_find(t->s->state, t->name);
-    return last && last->state == RT_CREATED ? runtime_remove_container(t->k->rt, last->id, &t->e) : 0;
+    if (!last || last->state != RT_CREATED)
+        return 0;
+    if (last->log_path.n)
+        os_unlink(arena_cstr(t->arena, last->log_path));
+    return runtime_remove_container(t->k->rt, last->id, &t->e);
 }
 
 static int create_and_run(struct attempt *t, const struct val *config)

@@ -24,6 +24,9 @@ struct volume_world {
     /* PEM of a ClusterTrustBundle (name), or of those of a signer and labels. *ret .p NULL: there is none. */
     int (*trust_bundle)(void *ctx, const struct val *projection, struct arena *a, struct str *ret,
                         struct err *e);
+    /* Key and certificates of a podCertificate source, by its volume and place there. -EAGAIN: not issued yet. */
+    int (*certificate)(void *ctx, struct str volume, size_t index, const struct val *source, struct arena *a,
+                       struct str *ret_key, struct str *ret_chain, struct err *e);
     /* An object as the API has it now; waits. The error's sentence is the API's. */
     int (*get)(void *ctx, uint16_t res, struct str ns, struct str name, const struct val **ret,
                struct err *e);

@@ -126,7 +126,25 @@ static int from_trust_bundle(struct gather *g, const struct val *source)
     return r;
 }
 
-static int from_projection(struct gather *g, const struct val *source)
+/* Any of three files: key, certificates, both in one. */
+static int from_certificate(struct gather *g, struct str volume, size_t index, const struct val *source)
+{
+    struct str key, chain, all = val_getstr(source, N_credentialBundlePath), key_path = val_getstr(source, N_keyPath),
+                           chain_path = val_getstr(source, N_certificateChainPath);
+    int64_t user = val_int(val_get(source, N_user), g->fs_user), mode = val_get(source, N_user) ? 0600 : private_mode(g);
+    if (!g->w->certificate)
+        return err_set(g->e, -ENOTSUP, "there is nobody to ask for pod certificates");
+    int r = g->w->certificate(g->w->ctx, volume, index, source, g->arena, &key, &chain, g->e);
+    if (r == 0 && all.n)
+        add_file(g, all, arena_printf(g->arena, STR_FMT STR_FMT, STR_ARG(key), STR_ARG(chain)), mode, user);
+    if (r == 0 && key_path.n)
+        add_file(g, key_path, key, mode, user);
+    if (r == 0 && chain_path.n)
+        add_file(g, chain_path, chain, mode, user);
+    return r;
+}
+
+static int from_projection(struct gather *g, const struct val *volume, size_t index, const struct val *source)
 {
     const struct val *s;
     if ((s = val_get(source, N_secret)))
@@ -139,6 +157,8 @@ static int from_projection(struct gather *g, const struct val *source)
         return from_token(g, s);
     if ((s = val_get(source, N_clusterTrustBundle)))
         return from_trust_bundle(g, s);
+    if ((s = val_get(source, N_podCertificate)))
+        return from_certificate(g, val_getstr(volume, N_name), index, s);
     return err_set(g->e, -ENOTSUP, "a projected volume source is not supported by this node");
 }
 
@@ -161,9 +181,10 @@ static int gather(struct gather *g, const struct val *volume)
     if (!(s = val_get(volume, N_projected)))
         return VOLUME_PLAIN;
     g->mode = val_int(val_get(s, N_defaultMode), 0644);
+    size_t index = 0;
     VAL_EACH (val_get(s, N_sources), source)
         if (r == 0)
-            r = from_projection(g, source);
+            r = from_projection(g, volume, index++, source);
     return r;
 }
 

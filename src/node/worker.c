@@ -8,6 +8,7 @@
 #include "node/kubelet-internal.h"
 
 #define CLEANUP_RETRY SECONDS(2)
+#define DISPOSE_PATIENCE 5u /* failures in a row before an event tells of them */
 
 struct worker *worker_find(struct kubelet *k, struct str uid)
 {
@@ -91,6 +92,7 @@ void worker_free(struct worker *w)
         free(w->tokens[i].text);
     }
     free(w->tokens);
+    pod_certs_free(w);
     pod_volumes_free(w->volumes);
     arena_done(&w->fail_arena);
     arena_done(&w->status_arena);
@@ -197,6 +199,7 @@ static void decide_stage(struct worker *w)
         w->retry_at.ns = 0;
         devices_release(w);
         cpus_release(w);
+        pod_certs_free(w);
     }
     if (w->stage == WORKER_TERMINATED && w->cleaned)
         w->stage = WORKER_FINISHED;
@@ -349,7 +352,9 @@ static void dispose_fiber(void *arg)
         return;
     if (r != 0) {
         log_warn(LOG, "%s/%s: %s", w->ns, w->name, err_text(&e, r));
-        w->retry_at = mono_add(os_mono(), CLEANUP_RETRY);
+        if (++w->failures == DISPOSE_PATIENCE)
+            pod_event(w->k, worker_pod(w), true, "FailedRemovePod", "the runtime does not let go of the pod: %s", err_text(&e, r));
+        w->retry_at = mono_add(os_mono(), CLEANUP_RETRY << MIN(w->failures - 1, 5u));
     } else {
         w->disposed = true;
     }

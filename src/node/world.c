@@ -179,6 +179,13 @@ static int get_trust_bundle(void *ctx, const struct val *projection, struct aren
     return 0;
 }
 
+static int get_certificate(void *ctx, struct str volume, size_t index, const struct val *source, struct arena *a, struct str *ret_key,
+                           struct str *ret_chain, struct err *e)
+{
+    struct world *w = ctx;
+    return pod_cert_get(w->worker, w->pod->val, volume, index, source, a, ret_key, ret_chain, e);
+}
+
 /* As the API has it now: claims and volumes are asked for one by one, a node may not watch them. */
 static int get_live(void *ctx, uint16_t res, struct str ns, struct str name, const struct val **ret, struct err *e)
 {
@@ -209,7 +216,7 @@ void world_init(struct world *w, struct worker *worker)
 {
     struct kubelet *k = worker->k;
     *w = (struct world){.k = k, .worker = worker, .pod = object_ref(worker->pod)};
-    w->v = (struct volume_world){.token = get_token, .trust_bundle = get_trust_bundle, .get = get_live, .ctx = w};
+    w->v = (struct volume_world){.token = get_token, .trust_bundle = get_trust_bundle, .certificate = get_certificate, .get = get_live, .ctx = w};
     struct env_world *env = &w->v.env;
     *env = (struct env_world){
         .config_map = get_config_map,

@@ -155,6 +155,16 @@ def processes(uids=None):
     return sorted(found)
 
 
+def changed_processes(uids, before):
+    """What went, or came and stays. A shell's child is a shell, too, until it has become what it is to be."""
+    for i in range(10):
+        changed = sorted(set(processes(uids)) ^ set(before))
+        if not changed or any(p in before for p in changed):
+            return changed
+        time.sleep(0.1)
+    return changed
+
+
 def statuses(p):
     return p["status"].get("containerStatuses", []) + p["status"].get("initContainerStatuses", [])
 
@@ -207,6 +217,15 @@ def leaks():
     }
 
 
+def runtime_view():
+    """What the container runtime says and what there is, for whoever must find out why something is stuck."""
+    ctr = ["ctr", "--address", f"{folder}/run/containerd/containerd.sock", "-n", "k8s.io"]
+    print("\n".join(["  tasks:"] + output(*ctr, "tasks", "ls") + ["  containers:"] + output(*ctr, "containers", "ls", "-q")))
+    print("\n".join(["  bundles:"] + glob.glob(f"{folder}/run/containerd/**/k8s.io/*", recursive=True)))
+    print("\n".join(["  shims:"] + output("pgrep", "-af", f"containerd-shim.*{folder}/")))
+    print("\n".join(["  log:"] + [x[:400] for x in open(f"{folder}/data/log/containerd.log", errors="replace").read().splitlines() if "level=error" in x or "level=warn" in x][-60:]))
+
+
 def main():
     api, kubelet, began = Api(), Kubelet(), time.monotonic()
     atexit.register(kubelet.end)
@@ -237,8 +256,9 @@ def main():
         time.sleep(rand.choice((0, 0, rand.uniform(0.1, 1.0))))
         kubelet.start()
         look(api.items("pods"))
-        if processes(uids) != before:
-            problem(f"round {done}: processes {sorted(set(processes(uids)) ^ set(before))} of those that stay have changed")
+        changed = changed_processes(uids, before)
+        if changed:
+            problem(f"round {done}: processes {changed} of those that stay have changed")
             before = processes(uids)
         if len(problems) > 20:
             break
@@ -249,11 +269,13 @@ def main():
           for p in api.items("pods") if "deletionTimestamp" in p["metadata"] or p["status"].get("phase") not in ("Running", "Succeeded")])
     look(api.items("pods"))
     counts["ended well"] = sum(p["status"].get("phase") == "Succeeded" for p in api.items("pods"))
-    if processes(uids) != before:
-        problem(f"processes {sorted(set(processes(uids)) ^ set(before))} of those that stay have changed")
+    changed = changed_processes(uids, before)
+    if changed:
+        problem(f"processes {changed} of those that stay have changed")
     held = {k: len(v) for k, v in leaks().items()}
     api.call("DELETE", f"{NS}/pods", {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 1})
-    until(90, "Pods that do not go", lambda: [p["metadata"]["name"] for p in api.items("pods")])
+    if not until(90, "Pods that do not go", lambda: [p["metadata"]["name"] for p in api.items("pods")]):
+        runtime_view()
     api.call("DELETE", f"{NS}/persistentvolumeclaims")
     until(60, "claims that do not go", lambda: [p["metadata"]["name"] for p in api.items("persistentvolumeclaims")])
     until(60, "left", lambda: {k: v for k, v in leaks().items() if v and k != RUNTIMES})
@@ -262,11 +284,23 @@ def main():
     return report(done, began, {k: (held[k], left[k]) for k in held})
 
 
+def keep_result(done, began, figures):
+    """For docs/results."""
+    lines = [f"# kill -9 of the kubelet, {time.strftime('%Y-%m-%d')}, {output('containerd', '--version')[0]}, {os.cpu_count()} processors", "",
+             f"{done} kills in {time.monotonic() - began:.0f} s (seed {seed}); Pods made: {counts['made']}, deleted: {counts['deleted']}; problems: {len(problems)}.", "",
+             "| what | with the last Pods | after all were deleted |", "|---|---|---|"]
+    lines += [f"| {kind} | {held} | {left} |" for kind, (held, left) in figures.items()]
+    lines += [""] + [f"- {p}" for p in problems] if problems else []
+    open(os.environ["CUBE_KILL_RESULT"], "w").write("\n".join(lines) + "\n")
+
+
 def report(done, began, figures):
     for p in problems[:30]:
         print(f"  {p}")
     for kind, (held, left) in figures.items():
         print(f"  {kind:25} {held:4} at the end, {left} after all Pods were deleted")
+    if os.environ.get("CUBE_KILL_RESULT"):
+        keep_result(done, began, figures)
     print(f"{done} kills in {time.monotonic() - began:.0f} s, " + ", ".join(f"{n} Pods {k}" for k, n in counts.items() if k != "ended well") +
           f", {len(problems)} problems (seed {seed})")
     return 1 if problems else 0

@@ -170,9 +170,66 @@ static void requests(void **state)
     x509_key_unref(k);
 }
 
+/* Of each kind that Pods may ask for: made, named, written down and read again, and a request that is signed with it. */
+static void kinds_of_keys(void **state)
+{
+    static const char *const names[] = {"ECDSAP256", "ECDSAP384", "ECDSAP521", "RSA3072", "RSA4096", "ED25519"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        struct buf pem CLEANUP_BUF = BUF_INIT, der CLEANUP_BUF = BUF_INIT;
+        struct x509_key *key, *again;
+        struct x509_csr csr;
+        enum x509_key_kind kind = x509_key_kind_named(str_of(names[i]));
+        assert_int_equal(kind, i);
+        assert_int_equal(x509_key_make(kind, &key, NULL), 0);
+        assert_int_equal(x509_key_kind_of(key), kind);
+        x509_key_pkcs8_pem(key, &pem);
+        assert_true(str_starts(buf_str(&pem), STR("-----BEGIN PRIVATE KEY-----\n")));
+        assert_int_equal(x509_key_parse(buf_str(&pem), &again, NULL), 0);
+        assert_true(x509_key_is_private(again) && x509_key_equal(key, again));
+        assert_int_equal(x509_csr_make_der(&(const struct x509_names){.cn = NULL}, key, &der, NULL), 0);
+        assert_int_equal(x509_csr_parse_der(&a, buf_str(&der), &csr, NULL), 0);
+        assert_true(x509_key_equal(csr.key, key) && x509_key_kind_of(csr.key) == kind);
+        x509_csr_done(&csr);
+        der.p[der.n - 1] ^= 1; /* its signature */
+        assert_int_equal(x509_csr_parse_der(&a, buf_str(&der), &csr, NULL) < 0, 1);
+        buf_putc(&der, 'x');
+        assert_int_equal(x509_csr_parse_der(&a, buf_str(&der), &csr, NULL), -EINVAL);
+        x509_key_unref(key);
+        x509_key_unref(again);
+    }
+    struct x509_key *key;
+    assert_int_equal(x509_key_kind_named(STR("RSA2048")), X509_KEY_OTHER);
+    assert_int_equal(x509_key_make(X509_KEY_OTHER, &key, NULL), -EINVAL);
+}
+
+static int count_blocks(void *arg, struct str label, struct str der)
+{
+    struct buf *b = arg;
+    buf_printf(b, STR_FMT "=" STR_FMT ";", STR_ARG(label), STR_ARG(der));
+    return str_is(der, "stop") ? 7 : 0;
+}
+
+static void pem_texts(void **state)
+{
+    struct buf text CLEANUP_BUF = BUF_INIT, seen CLEANUP_BUF = BUF_INIT;
+    buf_puts(&text, "before\n");
+    pem_encode(&text, "A", STR("one"));
+    buf_puts(&text, "between\n");
+    pem_encode(&text, "B C", STR("two"));
+    assert_int_equal(pem_blocks(buf_str(&text), count_blocks, &seen), 0);
+    assert_string_equal(buf_str(&seen).p, "A=one;B C=two;");
+    pem_encode(&text, "D", STR("stop"));
+    pem_encode(&text, "E", STR("never"));
+    seen.n = 0;
+    assert_int_equal(pem_blocks(buf_str(&text), count_blocks, &seen), 7);
+    assert_int_equal(buf_str(&seen).n, strlen("A=one;B C=two;D=stop;"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(certificates), cmocka_unit_test(keys),
-                                       cmocka_unit_test(requests)};
+                                       cmocka_unit_test(requests), cmocka_unit_test(kinds_of_keys),
+                                       cmocka_unit_test(pem_texts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

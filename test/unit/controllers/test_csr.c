@@ -188,6 +188,18 @@ static void old_requests_are_cleared_away(void **state)
     world_free(w);
 }
 
+static void old_requests_of_pods_are_cleared_away(void **state)
+{
+    struct world *w = world_new();
+    struct wall start = world_now;
+    world_add(w, RES_PODCERTIFICATEREQUESTS, "{metadata: {name: r, namespace: ns, creationTimestamp: '2026-01-01T00:00:00Z'}}");
+    assert_string_equal(world_reconcile(w, &pod_certificate_cleaner_controller, "ns/r"), "again 15m0s\n");
+    world_now.ns += SECONDS(900);
+    assert_string_equal(world_reconcile(w, &pod_certificate_cleaner_controller, "ns/r"), "delete podcertificaterequests ns/r\n");
+    world_now = start;
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +208,7 @@ int main(void)
         cmocka_unit_test(approved_requests_are_signed),
         cmocka_unit_test(requests_against_the_rules_fail),
         cmocka_unit_test(old_requests_are_cleared_away),
+        cmocka_unit_test(old_requests_of_pods_are_cleared_away),
     };
     return cmocka_run_group_tests(tests, make_ca, drop_ca);
 }

@@ -2,7 +2,9 @@
 /* The life of simple Pods in a real containerd: status, logs, ends, restarts, a kubelet that goes and comes back. */
 #include "testing.h"
 
+#include "node/runtime.h"
 #include "real.h"
+#include "types.h"
 
 #include <stdio.h>
 
@@ -193,6 +195,37 @@ FIBER_TEST(static_pods)
     real_stop(t);
 }
 
+/* What a start leaves whose asker was killed: a process of which CRI knows nothing, so that it can neither stop the
+ * container nor remove it. */
+FIBER_TEST(containers_whose_task_was_lost_are_removed)
+{
+    struct real real, *t = &real;
+    real_start(t);
+    real_pod(t, "box", SLEEPER);
+    real_wait_ready(t, "box", 20);
+    struct runtime *rt = runtime_cri_new(t->socket, NULL);
+    const struct val *boxes, *containers;
+    struct str id;
+    struct err e = {{0}};
+    assert_int_equal(runtime_connect(rt, mono_add(os_mono(), SECONDS(10)), &e), 0);
+    assert_int_equal(runtime_list(rt, STR_NULL, &t->arena, &boxes, &containers, &e), 0);
+    struct str box = val_getstr(val_item(boxes, 0), N_id);
+    struct val *config = val_relaxed(&t->arena, type_at(T_runtime_v1_ContainerConfig),
+                                     "{metadata: {name: lost}, image: {image: 'cube.test/busybox:1'}, command: [sleep, '10742'], log_path: lost.log}"),
+               *box_config = val_relaxed(&t->arena, type_at(T_runtime_v1_PodSandboxConfig),
+                                         "{metadata: {name: box, namespace: ns1, uid: u}, log_directory: /tmp}");
+    if (runtime_create_container(rt, box, config, box_config, &t->arena, &id, &e) != 0)
+        fail_msg("%s", e.text);
+    real_sh(t, arena_printf(&t->arena, "ctr --address %s/containerd.sock -n k8s.io tasks start -d --null-io " STR_FMT, t->dir, STR_ARG(id)).p);
+    real_until(t, 10, real_sh(t, "pgrep -f '^sleep 10742'").n > 0);
+    if (runtime_remove_container(rt, id, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(real_sh(t, "pgrep -f '^sleep 10742'").n, 0);
+    assert_int_equal(real_sh(t, arena_printf(&t->arena, "ctr --address %s/containerd.sock -n k8s.io containers ls -q | grep " STR_FMT, t->dir, STR_ARG(id)).p).n, 0);
+    runtime_free(rt);
+    real_stop(t);
+}
+
 static int run(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +235,7 @@ static int run(void)
         cmocka_unit_test(init_containers_and_sidecars),
         cmocka_unit_test(a_kubelet_that_comes_back_leaves_containers_alone),
         cmocka_unit_test(static_pods),
+        cmocka_unit_test(containers_whose_task_was_lost_are_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
