@@ -268,8 +268,10 @@ static void rule_pod_certificate(struct validation *x, const struct vpath *p, co
     static const name_id names[] = {N_podName, N_serviceAccountName, N_nodeName},
                          uids[] = {N_podUID, N_serviceAccountUID, N_nodeUID};
     struct str signer = val_getstr(v, N_signerName);
-    if (old)
+    if (old) {
+        check_same(x, p, v, old);
         return;
+    }
     if (!is_signer_name(signer))
         say_invalid_str(x, AT(p, N_signerName), signer, not_a_signer);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include "auth/pki.h"
+#include "auth/x509.h"
+#include "wire/json.h"
+#include "wire/leaf.h"
 #include "base/os.h"
 
 struct cluster {
@@ -369,6 +372,163 @@ FIBER_TEST(kubelets_see_what_their_pods_need)
     cluster_stop(&c);
 }
 
+/* ---- certificates of Pods ---------------------------------------------------------------------------------- */
+
+#define REQUESTS "/apis/certificates.k8s.io/v1/namespaces/default/podcertificaterequests"
+
+static struct str base64_of(struct arena *a, struct str s)
+{
+    char *p = arena_alloc(a, base64_size(s.n) + 1);
+    base64_encode(s, p);
+    p[base64_size(s.n)] = 0;
+    return str_of(p);
+}
+
+/* Who asks, with which identities. */
+struct asked {
+    const char *pod_uid, *account_uid, *node_uid, *node, *signer, *account, *request;
+};
+
+static struct str request_text(struct fixture *f, const struct asked *q)
+{
+    return arena_printf(&f->arena,
+                        "{\"metadata\":{\"generateName\":\"req-\"},\"spec\":{\"signerName\":\"%s\",\"podName\":\"p\",\"podUID\":\"%s\","
+                        "\"serviceAccountName\":\"%s\",\"serviceAccountUID\":\"%s\",\"nodeName\":\"%s\",\"nodeUID\":\"%s\",\"stubPKCS10Request\":\"%s\"}}",
+                        q->signer, q->pod_uid, q->account, q->account_uid, q->node, q->node_uid, q->request);
+}
+
+static const char *chain_for(struct fixture *f, struct x509_key *key, struct wall from, struct wall to)
+{
+    struct x509_key *ca_key;
+    struct x509_cert *ca, *leaf;
+    struct buf pem CLEANUP_BUF = BUF_INIT;
+    struct err e = {{0}};
+    struct x509_spec spec = {.names = {.cn = "ca"}, .is_ca = true, .not_before = {from.ns - SECONDS(60)}, .not_after = {to.ns + SECONDS(60)}};
+    assert_int_equal(x509_key_generate(&ca_key), 0);
+    assert_int_equal(x509_issue(&spec, ca_key, NULL, NULL, &ca, &e), 0);
+    spec = (struct x509_spec){.names = {.cn = "p"}, .not_before = from, .not_after = to};
+    assert_int_equal(x509_issue(&spec, key, ca, ca_key, &leaf, &e), 0);
+    x509_cert_pem(leaf, &pem);
+    x509_cert_unref(ca);
+    x509_cert_unref(leaf);
+    x509_key_unref(ca_key);
+    struct buf json CLEANUP_BUF = BUF_INIT;
+    json_encode_str(&json, buf_str(&pem), 0);
+    return arena_str(&f->arena, buf_str(&json)).p;
+}
+
+static struct reply issue(struct fixture *f, const char *name, const char *chain, struct wall from, struct wall to, struct wall refresh)
+{
+    char a[TIME_TEXT_MAX], b[TIME_TEXT_MAX], c[TIME_TEXT_MAX];
+    return patch(f, arena_printf(&f->arena, REQUESTS "/%s/status", name).p, "merge-patch+json",
+                 arena_printf(&f->arena, "{\"status\":{\"certificateChain\":%s,\"notBefore\":\"%s\",\"notAfter\":\"%s\",\"beginRefreshAt\":\"%s\",\"conditions\":["
+                                         "{\"type\":\"Issued\",\"status\":\"True\",\"reason\":\"Ok\",\"lastTransitionTime\":\"%s\"}]}}", chain,
+                              time_format(from, a), time_format(to, b), time_format(refresh, c), a).p);
+}
+
+static void test_nodes_ask(struct cluster *c, const struct asked *good)
+{
+    struct fixture *f = &c->f;
+    struct asked bad[9];
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        bad[i] = *good;
+    bad[0].node = "n2";
+    bad[1].node_uid = "else";
+    bad[2].pod_uid = "else";
+    bad[3].account_uid = "else";
+    bad[4].account = "other";
+    bad[5].signer = "other.org/s";
+    bad[6].request = "AAAA";
+    bad[7].signer = "nobody";
+    bad[8].request = "";
+    static const int codes[] = {403, 500, 500, 500, 403, 403, 422, 422, 422};
+    become(c, "system:node:n1", "system:nodes");
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct reply r = post(f, REQUESTS, request_text(f, &bad[i]).p);
+        if (r.code != codes[i])
+            fail_msg("case %zu: %d " STR_FMT, i, r.code, STR_ARG(r.text));
+    }
+    assert_code(post(f, REQUESTS, request_text(f, good).p), 201);
+    assert_code(get(f, "/apis/certificates.k8s.io/v1/podcertificaterequests"), 403);
+    assert_code(get(f, "/apis/certificates.k8s.io/v1/podcertificaterequests?fieldSelector=spec.nodeName%3Dn1"), 200);
+    become(c, "system:node:n2", "system:nodes");
+    assert_code(post(f, REQUESTS, request_text(f, good).p), 403);
+    assert_code(get(f, "/apis/certificates.k8s.io/v1/podcertificaterequests?fieldSelector=spec.nodeName%3Dn1"), 403);
+}
+
+static void test_signers_answer(struct cluster *c, const char *name, struct x509_key *key)
+{
+    struct fixture *f = &c->f;
+    struct wall from = {os_wall().ns / NSEC_PER_SEC * NSEC_PER_SEC}, to = {from.ns + SECONDS(7200)}, late = {from.ns + SECONDS(3600)};
+    struct wall early = {from.ns + SECONDS(60)}, long_ago = {from.ns - SECONDS(3600)}, too_late = {from.ns + SECONDS(100000)}, soon = {from.ns + SECONDS(1800)};
+    struct x509_key *other;
+    const char *path = arena_printf(&f->arena, REQUESTS "/%s/status", name).p, *chain = chain_for(f, key, from, to);
+    assert_int_equal(x509_key_generate(&other), 0);
+    become(c, "system:node:n1", "system:nodes");
+    assert_code(issue(f, name, chain, from, to, late), 403);
+    become(c, "jane", "dev");
+    assert_code(issue(f, name, chain, from, to, late), 403);
+    become(c, "admin", "system:masters");
+    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                     "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"certificates.k8s.io\"],\"resources\":[\"podcertificaterequests/status\"],"
+                     "\"verbs\":[\"patch\"]}]}"), 201);
+    assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+                     "{\"metadata\":{\"name\":\"r\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"r\"},"
+                     "\"subjects\":[{\"kind\":\"User\",\"name\":\"jane\",\"apiGroup\":\"rbac.authorization.k8s.io\"}]}"), 201);
+    become(c, "jane", "dev"); /* may write statuses, not sign for this signer */
+    struct reply r = issue(f, name, chain, from, to, late);
+    assert_code(r, 422);
+    assert_non_null(strstr(at(f, r.v, "message"), "is not permitted to \"sign\""));
+    become(c, "admin", "system:masters");
+    static const char text[] = "\"words\"";
+    assert_code(issue(f, name, text, from, to, late), 422);
+    assert_code(issue(f, name, chain_for(f, other, from, to), from, to, late), 422);
+    assert_code(issue(f, name, chain, from, late, late), 422);  /* not the certificate's end */
+    assert_code(issue(f, name, chain, from, to, early), 422);   /* to be renewed at once */
+    assert_code(issue(f, name, chain, from, to, to), 422);      /* or when it has expired */
+    assert_code(issue(f, name, chain_for(f, key, long_ago, to), long_ago, to, late), 422);
+    assert_code(issue(f, name, chain_for(f, key, from, too_late), from, too_late, late), 422); /* longer than was asked for */
+    assert_code(issue(f, name, chain_for(f, key, from, soon), from, soon, soon), 422);         /* less than an hour */
+    assert_code(patch(f, path, "merge-patch+json", "{\"status\":{\"certificateChain\":\"x\"}}"), 422);
+    assert_code(patch(f, path, "merge-patch+json",
+                      "{\"status\":{\"conditions\":[{\"type\":\"Odd\",\"status\":\"True\",\"reason\":\"x\",\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}}"), 422);
+    assert_code(patch(f, path, "merge-patch+json", "{\"status\":{\"certificateChain\":\"x\",\"conditions\":[{\"type\":\"Denied\",\"status\":\"True\","
+                      "\"reason\":\"x\",\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}}"), 422);
+    assert_code(issue(f, name, chain, from, to, late), 200);
+    assert_code(issue(f, name, chain, from, to, late), 200); /* the same again changes nothing */
+    assert_code(patch(f, path, "merge-patch+json", "{\"status\":{\"conditions\":[]}}"), 422);
+    assert_code(patch(f, arena_printf(&f->arena, REQUESTS "/%s", name).p, "merge-patch+json", "{\"spec\":{\"nodeName\":\"n2\"}}"), 422);
+    x509_key_unref(other);
+}
+
+FIBER_TEST(pods_get_certificates)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    struct x509_key *key;
+    struct buf der CLEANUP_BUF = BUF_INIT;
+    assert_int_equal(x509_key_make(X509_ED25519, &key, NULL), 0);
+    assert_int_equal(x509_csr_make_der(&(const struct x509_names){.cn = NULL}, key, &der, NULL), 0);
+    assert_code(post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+    assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}"), 201);
+    assert_code(post(f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"n2\"}}"), 201);
+    assert_code(post(f, "/api/v1/namespaces/default/pods",
+                     "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}],\"volumes\":[{\"name\":\"v\","
+                     "\"projected\":{\"sources\":[{\"podCertificate\":{\"signerName\":\"e.org/s\",\"keyType\":\"ED25519\",\"keyPath\":\"k\"}}]}}]}}"), 201);
+    struct asked good = {.node = "n1", .signer = "e.org/s", .account = "default", .request = base64_of(&f->arena, buf_str(&der)).p};
+    good.pod_uid = arena_str(&f->arena, str_of(at(f, get(f, "/api/v1/namespaces/default/pods/p").v, "metadata.uid"))).p;
+    good.account_uid = arena_str(&f->arena, str_of(at(f, get(f, "/api/v1/namespaces/default/serviceaccounts/default").v, "metadata.uid"))).p;
+    good.node_uid = arena_str(&f->arena, str_of(at(f, get(f, "/api/v1/nodes/n1").v, "metadata.uid"))).p;
+    test_nodes_ask(&c, &good);
+    become(&c, "admin", "system:masters");
+    struct reply r = get(f, REQUESTS);
+    assert_at(f, r, "items.0.spec.maxExpirationSeconds", "86400");
+    test_signers_answer(&c, arena_str(&f->arena, str_of(at(f, r.v, "items.0.metadata.name"))).p, key);
+    x509_key_unref(key);
+    cluster_stop(&c);
+}
+
 /* Directories of the node that are volumes (docs/storage.md), and secrets that a CSI volume names for its driver. */
 FIBER_TEST(nodes_have_their_volumes)
 {
@@ -431,7 +591,7 @@ int main(void)
         cmocka_unit_test(updating_is_not_creating),
         cmocka_unit_test(impersonation_is_a_right),
         cmocka_unit_test(kubelets_see_what_their_pods_need),
-        cmocka_unit_test(nodes_have_their_volumes),
+        cmocka_unit_test(nodes_have_their_volumes), cmocka_unit_test(pods_get_certificates),
         cmocka_unit_test(keys_are_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include "node/env.h"
 #include "node/imageref.h"
 #include "node/options.h"
+#include "node/podcerts.h"
 #include "node/volume.h"
 #include "base/flags.h"
 #include "types.h"
@@ -158,9 +159,19 @@ static int get_token(void *ctx, struct str audience, int64_t seconds, struct are
     return 0;
 }
 
+static int get_certificate(void *ctx, struct str volume, size_t index, const struct val *source, struct arena *a, struct str *ret_key,
+                           struct str *ret_chain, struct err *e)
+{
+    if (str_is(val_getstr(source, N_signerName), "slow.org/s"))
+        return err_set(e, -EAGAIN, "not yet");
+    *ret_key = arena_printf(a, "key %zu of " STR_FMT ";", index, STR_ARG(volume));
+    *ret_chain = STR("chain");
+    return 0;
+}
+
 static struct str payload_text(const char *spec, const char *volume)
 {
-    struct volume_world w = {.env = {.config_map = get_map, .secret = get_map}, .token = get_token};
+    struct volume_world w = {.env = {.config_map = get_map, .secret = get_map}, .token = get_token, .certificate = get_certificate};
     struct val *pod = pod_of(", labels: {a: b}", spec), *v = val_relaxed(&arena, type_at(T_core_v1_Volume), volume);
     struct payload p;
     struct err e = {{0}};
@@ -205,6 +216,52 @@ static void huge_config_maps(void **state)
     assert_int_equal(p.n, KEYS);
     assert_int_equal(env_make(&arena, pod, val_item(val_at(pod, N_spec, N_containers), 0), &w.env, &env, &e), -E2BIG);
     assert_true(clock() - begun < 4 * CLOCKS_PER_SEC);
+    arena_done(&arena);
+}
+
+static void certificate_files(void **state)
+{
+    static const char both[] = "{name: v, projected: {defaultMode: 420, sources: [{downwardAPI: {}}, {podCertificate: {signerName: 'e.org/s', keyType: "
+                               "ED25519, credentialBundlePath: all.pem, keyPath: key.pem, certificateChainPath: c/chain.pem}}]}}";
+    expect(payload_text("", both), "all.pem:644:-1=key 1 of v;chain key.pem:644:-1=key 1 of v; c/chain.pem:644:-1=chain");
+    expect(payload_text("securityContext: {fsGroup: 7}", both), "all.pem:600:-1=key 1 of v;chain key.pem:600:-1=key 1 of v; c/chain.pem:600:-1=chain");
+    expect(payload_text("", "{name: v, projected: {defaultMode: 420, sources: [{podCertificate: {signerName: 'e.org/s', keyType: RSA3072, keyPath: k, user: 9}}]}}"),
+           "k:600:9=key 0 of v;");
+    expect(payload_text("", "{name: v, projected: {sources: [{podCertificate: {signerName: 'slow.org/s', keyType: ED25519, keyPath: k}}]}}"), "not yet");
+    arena_done(&arena);
+}
+
+static void certificate_requests(void **state)
+{
+    const struct val *pod = pod_of("", "serviceAccountName: robot"), *condition = NULL;
+    struct val *source = val_relaxed(&arena, type_at(T_core_v1_PodCertificateProjection),
+                                     "{signerName: 'e.org/s', keyType: ED25519, maxExpirationSeconds: 7200, userAnnotations: {'e.org/a': b}}");
+    struct val *v = pod_cert_request(&arena, pod, source, STR("node-a"), STR("node-uid"), STR("account-uid"), STR("der")), *spec = val_mut(v, N_spec);
+    static const struct {
+        name_id name;
+        const char *want;
+    } fields[] = {{N_signerName, "e.org/s"}, {N_serviceAccountName, "robot"}, {N_serviceAccountUID, "account-uid"},
+                  {N_nodeName, "node-a"},    {N_nodeUID, "node-uid"},         {N_stubPKCS10Request, "der"}};
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+        expect(val_getstr(spec, fields[i].name), fields[i].want);
+    assert_true(str_eq(val_getstr(spec, N_podUID), obj_uid(pod)) && str_eq(val_getstr(spec, N_podName), obj_name(pod)));
+    assert_int_equal(val_int(val_get(spec, N_maxExpirationSeconds), 0), 7200);
+    expect(val_str(val_key(val_get(spec, N_unverifiedUserAnnotations), STR("e.org/a"))), "b");
+    const struct val *owner = val_item(val_at(v, N_metadata, N_ownerReferences), 0);
+    assert_true(str_is(val_getstr(owner, N_kind), "Pod") && str_eq(val_getstr(owner, N_uid), obj_uid(pod)));
+    static const struct {
+        const char *conditions;
+        enum pod_cert_state want;
+    } cases[] = {{"", POD_CERT_PENDING},
+                 {"{type: Other, status: 'True'}", POD_CERT_PENDING},
+                 {"{type: Issued, status: 'True'}", POD_CERT_ISSUED},
+                 {"{type: Denied, status: 'True', reason: Why}", POD_CERT_DENIED},
+                 {"{type: Other, status: 'True'}, {type: Failed, status: 'True'}", POD_CERT_FAILED}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_int_equal(pod_cert_state_of(val_relaxed(&arena, type_at(T_certificates_v1_PodCertificateRequest),
+                                                       arena_printf(&arena, "{status: {conditions: [%s]}}", cases[i].conditions).p), &condition), cases[i].want);
+    expect(pod_cert_clean_chain(&arena, STR("words\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\nmore\n-----BEGIN X-----\nBBBB\n-----END X-----\n")),
+           "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n");
     arena_done(&arena);
 }
 
@@ -434,7 +491,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(certificates_in_time),
         cmocka_unit_test(references),  cmocka_unit_test(the_environment), cmocka_unit_test(downward_fields),
-        cmocka_unit_test(volume_files), cmocka_unit_test(huge_config_maps), cmocka_unit_test(image_names),    cmocka_unit_test(image_secrets),
+        cmocka_unit_test(volume_files), cmocka_unit_test(certificate_files), cmocka_unit_test(certificate_requests), cmocka_unit_test(huge_config_maps), cmocka_unit_test(image_names),    cmocka_unit_test(image_secrets),
         cmocka_unit_test(log_lines),   cmocka_unit_test(resolving),       cmocka_unit_test(options_and_file),
         cmocka_unit_test(hashes_of_containers),
     };
