@@ -213,7 +213,7 @@ static int registered(struct kubelet *k, struct str name, struct str endpoint, c
     return r;
 }
 
-static void gone(struct kubelet *k, struct str name)
+static void gone(struct kubelet *k, struct str name, struct str endpoint UNUSED)
 {
     struct err e = {{0}};
     struct csi_driver *d = map_del(&k->csi->drivers, name);

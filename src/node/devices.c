@@ -221,7 +221,7 @@ static int plugin_registered(struct kubelet *k, struct str name, struct str endp
     return r;
 }
 
-static void plugin_gone(struct kubelet *k, struct str name)
+static void plugin_gone(struct kubelet *k, struct str name, struct str endpoint UNUSED)
 {
     struct device_resource *r = map_get(&k->devices.resources, name);
     if (!r)

@@ -12,6 +12,7 @@
 #include "node/cpus.h"
 #include "node/criconfig.h"
 #include "node/devices.h"
+#include "node/dra.h"
 #include "node/gate.h"
 #include "node/host.h"
 #include "node/kubelet.h"
@@ -79,6 +80,7 @@ struct kubelet {
     bool events_work;   /* the runtime tells what happens (until it says that it cannot) */
 
     struct devices devices;
+    struct dra dra;
     struct cpu_manager *cpus; /* NULL: policy "none" */
     struct http_server *pod_resources;
     struct map pulls; /* "uid_image" -> struct pull */

@@ -349,6 +349,7 @@ static void tear_down(struct kubelet *k)
     csi_free(k);
     podresources_stop(k);
     devices_stop(k);
+    dra_stop(k);
     cpus_stop(k);
     pleg_forget_all(k);
     free_workers(k);
@@ -389,6 +390,7 @@ static void start_fibers(struct kubelet *k)
     group_spawn(&k->fibers, "storage-limits", storage_limits_run, k);
     group_spawn(&k->fibers, "volumes", node_volumes_run, k);
     group_spawn(&k->fibers, "plugins", plugins_run, k);
+    group_spawn(&k->fibers, "dra", dra_run, k);
     if (k->client)
         group_spawn(&k->fibers, "csi-node", csi_node_run, k);
 }
@@ -424,6 +426,7 @@ int kubelet_run(const struct kubelet_config *config, struct err *e)
         start_sockets(k);
     if (r == 0) {
         csi_start(k);
+        dra_start(k);
         set_replicas(k);
         node_volumes_start(k);
         node_event(k, false, "Starting", "Starting kubelet.");

@@ -3,12 +3,13 @@
 
 #include "grpc.h"
 #include "net/grpc.h"
+#include "node/dra.h"
 #include "node/kubelet-internal.h"
 
 #define LOOK SECONDS(10) /* between looks at the folder when nothing tells that it changed */
 #define ASK SECONDS(10)  /* for a plug-in to answer */
 
-static const struct plugin_handler *const handlers[] = {&csi_plugin_handler, &device_plugin_handler};
+static const struct plugin_handler *const handlers[] = {&csi_plugin_handler, &device_plugin_handler, &dra_plugin_handler};
 
 /* A socket in the folder. */
 struct plugin {
@@ -16,7 +17,7 @@ struct plugin {
     uint64_t id;                          /* of the file: made anew, it is another plug-in */
     bool seen;                            /* at this look */
     const struct plugin_handler *handler; /* NULL: not registered */
-    char *name;
+    char *name, *endpoint;
     struct mono retry_at;
     unsigned failures;
 };
@@ -31,6 +32,7 @@ static void plugin_free(void *v)
     struct plugin *p = v;
     free(p->path);
     free(p->name);
+    free(p->endpoint);
     free(p);
 }
 
@@ -64,13 +66,15 @@ static int hand_over(struct watching *w, struct plugin *p, const struct val *inf
     if (!h)
         return err_set(e, -ENOTSUP, "no handler registered for plugin type: " STR_FMT " at socket %s",
                        STR_ARG(type), p->path);
-    int r = h->registered(w->k, val_getstr(info, N_name), endpoint.n ? endpoint : str_of(p->path),
-                          val_get(info, N_supported_versions), e);
+    endpoint = endpoint.n ? endpoint : str_of(p->path);
+    int r = h->registered(w->k, val_getstr(info, N_name), endpoint, val_get(info, N_supported_versions), e);
     if (r != 0)
         return r;
     p->handler = h;
     free(p->name);
     p->name = str_dup(val_getstr(info, N_name));
+    free(p->endpoint);
+    p->endpoint = str_dup(endpoint);
     log_info(LOG, "plug-in " STR_FMT " %s is registered", STR_ARG(type), p->name);
     return 0;
 }
@@ -96,7 +100,7 @@ static int ask(struct watching *w, struct plugin *p, struct err *e)
 static void let_go(struct watching *w, struct plugin *p)
 {
     if (p->handler)
-        p->handler->gone(w->k, str_of(p->name));
+        p->handler->gone(w->k, str_of(p->name), str_of(p->endpoint));
     p->handler = NULL;
     p->failures = 0;
     p->retry_at = (struct mono){0};

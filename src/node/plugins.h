@@ -17,7 +17,8 @@ struct plugin_handler {
      * wait. */
     int (*registered)(struct kubelet *k, struct str name, struct str endpoint, const struct val *versions,
                       struct err *e);
-    void (*gone)(struct kubelet *k, struct str name); /* its socket was removed or made anew. May wait. */
+    /* Its socket was removed or made anew. May wait. */
+    void (*gone)(struct kubelet *k, struct str name, struct str endpoint);
 };
 
 extern const struct plugin_handler csi_plugin_handler;

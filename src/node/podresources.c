@@ -44,6 +44,7 @@ static void add_pod(struct arena *a, const struct kubelet *k, const struct worke
             struct val *one = val_add_obj(a, list);
             val_set_str(a, one, N_name, val_getstr(c, N_name));
             add_devices(a, k, one, w->uid, arena_cstr(a, val_getstr(c, N_name)));
+            dra_report((struct kubelet *)(uintptr_t)k, worker_pod(w), c, a, one);
             struct cpuset own;
             if (cpus_of(k, w->uid, val_getstr(c, N_name), &own))
                 add_cpus(a, one, &own);

@@ -59,6 +59,19 @@ static const struct object *api_object(const struct worker *w)
     return pod_is_static(w->pod->val) ? mirror_of(w->k, w->pod->val) : w->api;
 }
 
+/* Health of the devices that drivers prepared (KEP-4680). */
+static void tell_devices(struct kubelet *k, const struct val *pod, struct arena *a, struct val *status)
+{
+    const struct val *told = val_get(status, N_containerStatuses);
+    if (!dra_wanted(pod) || !told)
+        return;
+    struct val *list = val_set(a, status, N_containerStatuses, *val_copy(a, told));
+    for (uint32_t i = 0; i < list->n; i++) {
+        const struct val *container = pod_find_container(pod, val_getstr(&list->items[i], N_name), NULL);
+        val_set_ref(a, &list->items[i], N_allocatedResourcesStatus, dra_health_of(k, pod, container, a));
+    }
+}
+
 void worker_make_status(struct worker *w)
 {
     const struct val *pod = worker_pod(w);
@@ -87,6 +100,7 @@ void worker_make_status(struct worker *w)
         .now = os_wall(),
     };
     struct val *status = pod_status_make(&a, &in);
+    tell_devices(w->k, pod, &a, status);
     w->phase_terminal = pod_phase_is_terminal(val_getstr(status, N_phase));
     if (w->stopped)
         pod_status_finish(&a, pod, status, in.now);

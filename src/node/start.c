@@ -153,7 +153,9 @@ static int give_devices(struct attempt *t, struct cri_container *c, struct env_l
 {
     struct err why = {{0}};
     int r = devices_prepare(t->s->w, t->s->pod, t->action->spec, t->arena, c, env, &why);
-    if (r == 0 || r == -ECANCELED)
+    if (r == 0)
+        return dra_give(t->s->w, t->s->pod, t->action->spec, t->arena, c, &t->e);
+    if (r == -ECANCELED)
         return r;
     struct str message = arena_printf(t->arena, "Allocate failed due to %s, which is unexpected", err_text(&why, r));
     if (!podstate_any_running(t->s->state)) {

@@ -223,6 +223,9 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
     prune_init_containers(w, pod, *state);
     struct gate_pass pass UNUSED CLEANUP_GATE_PASS = {.gate = NULL};
     if (act.create_sandbox) {
+        rc = dra_prepare(w, pod, e);
+        if (rc != 0)
+            return rc;
         rc = gate_enter(&w->k->starts, &pass);
         if (rc < 0)
             return rc;

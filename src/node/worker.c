@@ -284,7 +284,13 @@ static void terminate_fiber(void *arg)
     int rc = kill_pod(w, w->doing_grace, &e);
     if (rc == -ECANCELED || fiber_cancelled())
         return;
-    if (rc == 0) {
+    int unprepared = rc == 0 ? dra_unprepare(w->k, str_of(w->uid), &e) : 0;
+    if (unprepared == -ECANCELED || fiber_cancelled())
+        return;
+    if (unprepared != 0) { /* its devices are not free: it has not ended */
+        log_warn(LOG, "%s/%s: %s", w->ns, w->name, err_text(&e, unprepared));
+        pace(w, unprepared);
+    } else if (rc == 0) {
         probes_stop(w, true);
         w->stopped = true;
     } else {
