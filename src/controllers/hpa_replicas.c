@@ -126,6 +126,13 @@ static bool container_value(const struct val *containers, struct str resource, s
     return false;
 }
 
+/* Whoever serves metrics, or writes Pods, may say anything: sums stay at the largest number. */
+static int64_t add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? (a < 0 ? INT64_MIN : INT64_MAX) : sum;
+}
+
 static bool pod_value(const struct val *containers, struct str resource, int64_t *ret)
 {
     int64_t sum = 0;
@@ -133,7 +140,7 @@ static bool pod_value(const struct val *containers, struct str resource, int64_t
         const struct val *v = val_key(val_get(c, N_usage), resource);
         if (!v)
             return false;
-        sum += milli_of(v);
+        sum = add(sum, milli_of(v));
     }
     *ret = sum;
     return val_len(containers) > 0;
@@ -207,7 +214,7 @@ static bool add_request(const struct hpa_view *x, struct sample *s, const struct
         *why =
             arena_printf(x->arena, "missing request for " STR_FMT " in container " STR_FMT " of Pod " STR_FMT,
                          STR_ARG(resource), STR_ARG(val_getstr(c, N_name)), STR_ARG(obj_name(s->pod)));
-    s->request += milli_of(q);
+    s->request = add(s->request, milli_of(q));
     return q != NULL;
 }
 
@@ -269,8 +276,8 @@ static bool ratio_of(const struct samples *s, const struct aim *aim, bool with_u
         if (one->group == IGNORED || (one->group == UNREADY && !with_unready) ||
             (one->group == MISSING && !with_missing))
             continue;
-        total += one->value;
-        requests += one->request;
+        total = add(total, one->value);
+        requests = add(requests, one->request);
         ret->n++;
     }
     if (!ret->n || (aim->percent && requests <= 0))

@@ -23,11 +23,31 @@ static bool asks_us(const struct val *claim)
 
 /* ---- where ------------------------------------------------------------------------------------------- */
 
-/* The folder of the node's volumes: what its kubelet says, else what the class says. */
+/* An absolute path without ways back. */
+static bool is_plain_folder(struct str path)
+{
+    struct str rest = path, part;
+    if (path.n < 2 || path.p[0] != '/')
+        return false;
+    while (str_next(&rest, '/', &part))
+        if (str_is(part, "..") || str_is(part, "."))
+            return false;
+    return true;
+}
+
+static bool is_below(struct str path, struct str folder)
+{
+    return str_starts(path, folder) && (path.n == folder.n || path.p[folder.n] == '/');
+}
+
+/* The folder of the node's volumes: what its kubelet says, within the directory of the class where that names one (a node's
+ * word does not lead Pods to other places than the administrator has set apart); else the class's. */
 static struct str folder_on(const struct object *node, const struct val *class)
 {
     struct str folder = obj_annotation(node->val, STR(ANN_LOCAL_PATH_FOLDER));
-    return folder.n ? folder : val_str(val_key(val_get(class, N_parameters), STR("directory")));
+    struct str directory = val_str(val_key(val_get(class, N_parameters), STR("directory")));
+    bool fits = is_plain_folder(folder) && (!directory.n || is_below(folder, directory));
+    return fits ? folder : directory;
 }
 
 static size_t volumes_on(const struct snapshot *world, struct str node)

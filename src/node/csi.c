@@ -202,6 +202,8 @@ static int registered(struct kubelet *k, struct str name, struct str endpoint, c
                                  .client = grpc_client_new(
                                      &(const struct grpc_client_config){.address = arena_cstr(&a, address)})};
         r = introduce(k, d, e);
+        if (r == 0 && map_has(&k->csi->drivers, name)) /* it came while we waited */
+            r = err_set(e, -EEXIST, "kubernetes.io/csi: another driver \"" STR_FMT "\" is already registered", STR_ARG(name));
         if (r == 0) {
             map_put(&k->csi->drivers, name, d);
             node_volumes_wake(k);

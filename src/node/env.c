@@ -8,30 +8,59 @@
 
 /* ---- lists ----------------------------------------------------------------------------------------------- */
 
-const struct str *env_find(const struct env_list *l, struct str name)
+/* Where the name is, or the empty place for it. */
+static uint32_t *slot_of(const struct env_list *l, struct str name)
 {
+    size_t at = str_hash(name) & (l->n_slots - 1);
+    while (l->slots[at] && !str_eq(l->items[l->slots[at] - 1].name, name))
+        at = (at + 1) & (l->n_slots - 1);
+    return &l->slots[at];
+}
+
+static struct env_var *find_var(const struct env_list *l, struct str name)
+{
+    if (l->slots) {
+        uint32_t *slot = slot_of(l, name);
+        return *slot ? &l->items[*slot - 1] : NULL;
+    }
     for (size_t i = 0; i < l->n; i++)
         if (str_eq(l->items[i].name, name))
-            return &l->items[i].value;
+            return &l->items[i];
     return NULL;
+}
+
+const struct str *env_find(const struct env_list *l, struct str name)
+{
+    const struct env_var *v = find_var(l, name);
+    return v ? &v->value : NULL;
+}
+
+static void grow(struct arena *a, struct env_list *l)
+{
+    size_t cap = l->cap ? 2 * l->cap : 32;
+    struct env_var *items = ARENA_ARRAY(a, struct env_var, cap);
+    if (l->n)
+        memcpy(items, l->items, l->n * sizeof(*items));
+    l->items = items;
+    l->cap = cap;
+    l->n_slots = 4 * cap;
+    l->slots = ARENA_ARRAY(a, uint32_t, l->n_slots);
+    for (size_t i = 0; i < l->n; i++)
+        *slot_of(l, items[i].name) = (uint32_t)i + 1;
 }
 
 static void env_set(struct arena *a, struct env_list *l, struct str name, struct str value)
 {
-    for (size_t i = 0; i < l->n; i++)
-        if (str_eq(l->items[i].name, name)) {
-            l->items[i].value = value;
-            return;
-        }
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 32;
-        struct env_var *items = ARENA_ARRAY(a, struct env_var, cap);
-        if (l->n)
-            memcpy(items, l->items, l->n * sizeof(*items));
-        l->items = items;
-        l->cap = cap;
+    struct env_var *v = find_var(l, name);
+    if (v) {
+        v->value = value;
+        return;
     }
-    l->items[l->n++] = (struct env_var){name, value};
+    if (l->n == l->cap)
+        grow(a, l);
+    l->items[l->n] = (struct env_var){name, value};
+    *slot_of(l, name) = (uint32_t)(l->n + 1);
+    l->n++;
 }
 
 /* ---- $(NAME) --------------------------------------------------------------------------------------------- */

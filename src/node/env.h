@@ -30,6 +30,8 @@ struct env_var {
 struct env_list {
     struct env_var *items;
     size_t n, cap;
+    uint32_t *slots; /* by name: places from 1; NULL: none were made (not many) */
+    size_t n_slots;  /* a power of two */
 };
 
 /* The whole environment, in a stable order. -ENOENT when something it names does not exist (the caller's waiting

@@ -5,6 +5,7 @@
 #include "base/os.h"
 #include "node/host.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,6 +120,21 @@ static int bind_mount(const struct host_mount *m, struct err *e)
     return j.r < 0 ? err_set(e, j.r, "cannot mount %s at %s: %s", m->source, m->target, strerror(-j.r)) : 0;
 }
 
+/* A type becomes the name of a program ("mkfs.ext4") and an argument; whoever may make volumes names it. */
+static int check_type(const char *type, struct err *e)
+{
+    bool good = *type && *type != '-' && *type != '.' && strlen(type) < 64;
+    for (const char *p = type; *p; p++)
+        good = good && (isalnum((unsigned char)*p) || strchr("._-", *p));
+    return good ? 0 : err_set(e, -EINVAL, "\"%.100s\" is no type of a file system", type);
+}
+
+/* Programs that know no "--" take it. */
+static int check_device(const char *device, struct err *e)
+{
+    return *device == '/' ? 0 : err_set(e, -EINVAL, "\"%.200s\" is no path of a device", device);
+}
+
 /* Upstream's sentence: people (and tests) look for "Mounting arguments" and "Output". */
 static int mount_program(const struct host_mount *m, struct err *e)
 {
@@ -126,6 +142,10 @@ static int mount_program(const struct host_mount *m, struct err *e)
     struct str options = join_options(&a, m), out = STR(""), wrong = STR("");
     const char *argv[9] = {"mount", "-t", m->type, NULL};
     size_t n = 3;
+    if (check_type(m->type, e) < 0) {
+        arena_done(&a);
+        return -EINVAL;
+    }
     if (options.n) {
         argv[n++] = "-o";
         argv[n++] = options.p;
@@ -300,7 +320,11 @@ int linux_mount_device(struct host *h, const struct host_mount *m, struct err *e
     struct arena a = ARENA_INIT;
     struct str format;
     bool read_only = has_option(m, "ro");
-    int r = disk_format(&a, m->source, &format, e);
+    int r = check_type(m->type, e);
+    if (r == 0)
+        r = check_device(m->source, e);
+    if (r == 0)
+        r = disk_format(&a, m->source, &format, e);
     if (r == 0 && !format.n && read_only)
         r = err_set(e, -EROFS, "cannot mount unformatted disk %s as we are manipulating it in read-only mode",
                     m->source);
@@ -318,7 +342,9 @@ int linux_resize(struct host *h, const char *device, const char *mounted, struct
 {
     struct arena a = ARENA_INIT;
     struct str format, out = STR("");
-    int r = disk_format(&a, device, &format, e), code = 0;
+    int r = check_device(device, e), code = 0;
+    if (r == 0)
+        r = disk_format(&a, device, &format, e);
     const char *ext[] = {"resize2fs", device, NULL}, *xfs[] = {"xfs_growfs", "-d", mounted, NULL};
     if (r == 0 && str_starts(format, STR("ext")))
         code = run_quietly(ext, &a, &out);

@@ -73,7 +73,7 @@ static bool same_file(struct arena *a, const char *data, const struct payload *p
     return linux_read_file(NULL, a, path.p, f->content.n + 1, &have, NULL) == 0 && str_eq(have, f->content);
 }
 
-/* Runs on the small stack of a fiber; as deep as path_is_safe allows. */
+/* As deep as path_is_safe allows. */
 static size_t count_files(int dirfd, const char *name)
 {
     int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -152,13 +152,15 @@ static int link_names(struct arena *a, const char *dir, const struct payload *p,
     return 0;
 }
 
+static void remove_here(const char *path); /* on this thread */
+
 static void remove_old(struct arena *a, const char *dir, const char *keep)
 {
     char **names;
     if (os_list_dir(a, dir, &names) == 0)
         for (; *names; names++)
             if (!strncmp(*names, "..", 2) && strcmp(*names, "..data") != 0 && strcmp(*names, keep) != 0)
-                linux_remove_tree(NULL, arena_printf(a, "%s/%s", dir, *names).p, NULL);
+                remove_here(arena_printf(a, "%s/%s", dir, *names).p);
 }
 
 static int payload_write(struct arena *a, const char *dir, const struct payload *p, struct err *e)
@@ -178,7 +180,7 @@ static int payload_write(struct arena *a, const char *dir, const struct payload 
             r = fault(e, "switch", data.p);
     }
     if (r < 0) {
-        linux_remove_tree(NULL, root.p, NULL);
+        remove_here(root.p);
         return r;
     }
     r = link_names(a, dir, p, e);
@@ -186,21 +188,40 @@ static int payload_write(struct arena *a, const char *dir, const struct payload 
     return r;
 }
 
+struct payload_job {
+    const char *dir;
+    const struct payload *p;
+    bool there;
+    int r;
+    struct err e;
+};
+
+static void payload_run(void *arg)
+{
+    struct payload_job *j = arg;
+    struct arena a = ARENA_INIT;
+    j->there = payload_is_there(&a, j->dir, j->p);
+    j->r = j->there ? 0 : payload_write(&a, j->dir, j->p, &j->e);
+    arena_done(&a);
+}
+
+/* On a helper thread: an object may have a hundred thousand keys, and a disk may be slow. */
 int linux_payload(struct host *h, const char *dir, const struct payload *p, bool *ret_changed, struct err *e)
 {
-    struct arena a = ARENA_INIT;
+    struct payload_job j = {.dir = dir, .p = p};
     for (size_t i = 0; i < p->n; i++)
         if (!path_is_safe(p->files[i].path))
             return err_set(e, -EINVAL, "\"" STR_FMT "\" is no path for a file of a volume",
                            STR_ARG(p->files[i].path));
     int r = linux_make_dir(h, dir, 0755, e);
-    bool there = r == 0 && payload_is_there(&a, dir, p);
-    if (r == 0 && !there)
-        r = payload_write(&a, dir, p, e);
-    if (r == 0 && ret_changed)
-        *ret_changed = !there;
-    arena_done(&a);
-    return r;
+    if (r < 0)
+        return r;
+    fiber_offload(payload_run, &j);
+    if (j.r < 0 && e)
+        *e = j.e;
+    if (j.r == 0 && ret_changed)
+        *ret_changed = !j.there;
+    return j.r;
 }
 
 /* ---- tmpfs ----------------------------------------------------------------------------------------------- */
@@ -548,6 +569,11 @@ static void remove_run(void *arg)
     if (j->r == 0)
         j->r = remove_at(&all, AT_FDCWD, real ? real : j->path, 0);
     free(real);
+}
+
+static void remove_here(const char *path)
+{
+    remove_run(&(struct remove_job){path, 0});
 }
 
 int linux_remove_tree(struct host *h, const char *path, struct err *e)

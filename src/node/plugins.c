@@ -18,8 +18,8 @@ struct plugin {
     bool seen;                            /* at this look */
     const struct plugin_handler *handler; /* NULL: not registered */
     char *name, *endpoint;
-    struct mono retry_at;
-    unsigned failures;
+    struct watching *of;
+    struct group asking; /* one fiber until it is registered: a plug-in that hangs keeps no other waiting */
 };
 
 struct watching {
@@ -30,6 +30,7 @@ struct watching {
 static void plugin_free(void *v)
 {
     struct plugin *p = v;
+    group_stop(&p->asking);
     free(p->path);
     free(p->name);
     free(p->endpoint);
@@ -99,11 +100,10 @@ static int ask(struct watching *w, struct plugin *p, struct err *e)
 
 static void let_go(struct watching *w, struct plugin *p)
 {
+    group_stop(&p->asking);
     if (p->handler)
         p->handler->gone(w->k, str_of(p->name), str_of(p->endpoint));
     p->handler = NULL;
-    p->failures = 0;
-    p->retry_at = (struct mono){0};
 }
 
 /* ---- the folder ---------------------------------------------------------------------------------------- */
@@ -113,7 +113,7 @@ static void see(struct watching *w, const char *path, const struct host_stat *st
     struct plugin *p = map_get(&w->plugins, str_of(path));
     if (!p) {
         p = NEW(struct plugin);
-        *p = (struct plugin){.path = xstrdup(path), .id = st->id};
+        *p = (struct plugin){.path = xstrdup(path), .id = st->id, .of = w};
         map_put(&w->plugins, str_of(path), p);
     } else if (p->id != st->id) {
         let_go(w, p);
@@ -155,26 +155,28 @@ static void drop_unseen(struct watching *w)
     }
 }
 
-/* Those that are not registered yet; returns when to try again. */
-static struct mono register_new(struct watching *w)
+static void ask_fiber(void *arg)
 {
-    struct mono next = mono_add(os_mono(), LOOK);
+    struct plugin *p = arg;
+    for (unsigned failures = 0;; failures++) {
+        struct err e = {{0}};
+        int r = ask(p->of, p, &e);
+        if (r == 0 || r == -ECANCELED || fiber_cancelled())
+            return;
+        if (failures < 3 || failures % 30 == 0)
+            log_warn(LOG, "plug-in at %s: %s", p->path, err_text(&e, r));
+        if (fiber_sleep(MILLISECONDS(200) << MIN(failures, 6u)) < 0)
+            return;
+    }
+}
+
+static void register_new(struct watching *w)
+{
     MAP_EACH (&w->plugins, m) {
         struct plugin *p = m->value;
-        struct err e = {{0}};
-        if (p->handler || fiber_cancelled())
-            continue;
-        if (p->retry_at.ns <= os_mono().ns) {
-            int r = ask(w, p, &e);
-            if (r == 0 || r == -ECANCELED)
-                continue;
-            if (p->failures++ < 3 || p->failures % 30 == 0)
-                log_warn(LOG, "plug-in at %s: %s", p->path, err_text(&e, r));
-            p->retry_at = mono_add(os_mono(), MILLISECONDS(200) << MIN(p->failures, 6u));
-        }
-        next.ns = MIN(next.ns, p->retry_at.ns);
+        if (!p->handler && !p->asking.n)
+            group_spawn(&p->asking, "plug-in", ask_fiber, p);
     }
-    return next;
 }
 
 void plugins_run(void *arg)
@@ -186,7 +188,8 @@ void plugins_run(void *arg)
     while (!fiber_cancelled()) {
         look(&w, dir.p, 0);
         drop_unseen(&w);
-        struct mono next = register_new(&w);
+        register_new(&w);
+        struct mono next = mono_add(os_mono(), LOOK);
         if (w.k->host->ops->watch_dir(w.k->host, dir.p, next) == 0)
             fiber_sleep(MILLISECONDS(20)); /* it listens in a moment */
         else if (next.ns > os_mono().ns)

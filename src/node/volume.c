@@ -76,6 +76,16 @@ void volume_used(const struct val *pod, struct str name, bool *ret_mounted, bool
 
 /* ---- claims -------------------------------------------------------------------------------------------- */
 
+/* A Pod must not come to run with what is on its way out; one that does keeps it (and the claim waits for its end). */
+static bool has_begun(const struct val *pod)
+{
+    for (int kind = CK_INIT; kind <= CK_MAIN; kind++)
+        VAL_EACH (pod_statuses(pod_status(pod), (enum container_kind)kind), c)
+            if (val_getstr(c, N_containerID).n)
+                return true;
+    return false;
+}
+
 static int get_claim(struct arena *a, const struct val *pod, struct str claim, bool ephemeral,
                      const struct volume_world *w, const struct val **ret, struct err *e)
 {
@@ -85,7 +95,7 @@ static int get_claim(struct arena *a, const struct val *pod, struct str claim, b
     if (r < 0)
         return r == -ECANCELED ? r
                                : err_set(e, r, "failed to fetch PVC from API server: %s", err_text(&why, r));
-    if (obj_deleting(pvc) && !obj_has_finalizer(pvc, STR("kubernetes.io/pvc-protection")))
+    if (obj_deleting(pvc) && !has_begun(pod))
         return err_set(e, -ENOENT, "PVC is being deleted");
     if (!str_is(val_str(val_at(pvc, N_status, N_phase)), "Bound"))
         return err_set(e, -ENOENT, "PVC is not bound");

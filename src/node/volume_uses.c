@@ -23,6 +23,7 @@ static char use_wants, use_has;
 static void use_free(void *p)
 {
     struct volume_use *u = p;
+    group_stop(&u->unstaging);
     map_done(&u->pods);
     free(u->unique);
     free(u->driver);
@@ -38,7 +39,7 @@ static struct volume_use *find_or_make(struct kubelet *k, const struct volume *v
         return u;
     u = NEW(struct volume_use);
     *u = (struct volume_use){
-        .unique = str_dup(v->unique), .type = v->type, .block = v->block, .spec_name = str_dup(v->spec_name)};
+        .unique = str_dup(v->unique), .type = v->type, .block = v->block, .spec_name = str_dup(v->spec_name), .k = k};
     if (v->type == VOLUME_CSI) {
         u->driver = str_dup(val_getstr(v->source, N_driver));
         u->handle = str_dup(val_getstr(v->source, N_volumeHandle));
@@ -60,7 +61,7 @@ struct volume_use *volume_use_hold(struct kubelet *k, const struct volume *v, st
 
 static void free_unused(struct kubelet *k, struct volume_use *u)
 {
-    if (u->holds || u->pods.n || u->to_unstage)
+    if (u->holds || u->pods.n || u->to_unstage || u->unstaging.n)
         return;
     map_del(&k->volumes->uses, str_of(u->unique));
     use_free(u);
@@ -128,39 +129,56 @@ int volume_unstage(struct kubelet *k, struct volume_use *u, struct err *e)
     return r;
 }
 
-static struct volume_use *idle_use(struct kubelet *k, const struct map *tried)
+/* 0: undone, or in use again. */
+static int unstage_once(struct volume_use *u, struct err *e)
 {
-    MAP_EACH (&k->volumes->uses, m) {
-        struct volume_use *u = m->value;
-        if (u->to_unstage && !u->pods.n && !map_has(tried, m->key))
-            return u;
+    int r = fmutex_lock(&u->lock);
+    if (r < 0)
+        return r;
+    if (!u->pods.n && u->to_unstage && (r = volume_unstage(u->k, u, e)) == 0)
+        u->to_unstage = u->staged = false;
+    fmutex_unlock(&u->lock);
+    return r;
+}
+
+/* node_volumes_run frees what is not used any more: a fiber cannot wait for its own end. */
+static void unstage_fiber(void *arg)
+{
+    struct volume_use *u = arg;
+    while (u->to_unstage && !u->pods.n) {
+        struct err e = {{0}};
+        int r = unstage_once(u, &e);
+        if (r == -ECANCELED || fiber_cancelled())
+            return;
+        if (r < 0)
+            log_warn(LOG, "UnmountDevice failed for volume \"%s\" : %s", u->spec_name, err_text(&e, r));
+        if (r != 0 && fiber_sleep(RETRY) < 0)
+            return;
     }
+    u->undone = true;
+    node_volumes_look(u->k);
+}
+
+static struct volume_use *undone_use(struct kubelet *k)
+{
+    MAP_EACH (&k->volumes->uses, m)
+        if (((struct volume_use *)m->value)->undone)
+            return m->value;
     return NULL;
 }
 
-/* True: all that is idle was undone. */
-static bool unstage_idle(struct kubelet *k)
+static void unstage_idle(struct kubelet *k)
 {
-    struct map tried = MAP_INIT;
-    struct volume_use *u;
-    bool all = true;
-    while ((u = idle_use(k, &tried)) && !fiber_cancelled()) {
-        struct err e = {{0}};
-        map_put(&tried, str_of(u->unique), u);
-        u->holds++;
-        int r = fmutex_lock(&u->lock);
-        if (r == 0) {
-            if (!u->pods.n && (r = volume_unstage(k, u, &e)) == 0)
-                u->to_unstage = u->staged = false;
-            fmutex_unlock(&u->lock);
-        }
-        if (r < 0 && r != -ECANCELED)
-            log_warn(LOG, "UnmountDevice failed for volume \"%s\" : %s", u->spec_name, err_text(&e, r));
-        all = all && r == 0;
-        volume_use_drop(k, u);
+    for (struct volume_use *u; (u = undone_use(k));) {
+        group_stop(&u->unstaging);
+        u->undone = false;
+        free_unused(k, u);
     }
-    map_done(&tried);
-    return all;
+    MAP_EACH (&k->volumes->uses, m) {
+        struct volume_use *u = m->value;
+        if (u->to_unstage && !u->pods.n && !u->unstaging.n)
+            group_spawn(&u->unstaging, "unstage", unstage_fiber, u);
+    }
 }
 
 void node_volumes_look(struct kubelet *k)
@@ -176,10 +194,10 @@ void node_volumes_run(void *arg)
     struct kubelet *k = arg;
     while (!fiber_cancelled()) {
         k->volumes->asked = false;
-        bool all = unstage_idle(k);
+        unstage_idle(k);
         local_path_reclaim(k);
         if (!k->volumes->asked)
-            waitq_wait(&k->volumes->look, all ? MONO_NEVER : mono_add(os_mono(), RETRY));
+            waitq_wait(&k->volumes->look, MONO_NEVER);
     }
 }
 

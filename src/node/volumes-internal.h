@@ -55,6 +55,9 @@ struct volume_use {
     struct map pods;                   /* uid -> &use_wants or &use_has */
     bool staged;                       /* by this life of the kubelet */
     bool to_unstage;                   /* something may be left to be undone */
+    struct group unstaging;            /* one fiber: a driver that hangs keeps no other volume waiting */
+    bool undone;                       /* that fiber is about to end */
+    struct kubelet *k;
     unsigned holds;
 };
 

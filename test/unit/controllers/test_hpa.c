@@ -110,6 +110,26 @@ static void test_proposals(void **state)
     }
 }
 
+/* Values that add up to more than a number holds: as many replicas as there may be, not few. */
+static void test_large_values(void **state)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct objects pods = {0};
+    struct val *list = val_new(&a, VAL_OBJ), *items = val_sub_list(&a, list, N_items), *ignored = val_new(&a, VAL_LIST);
+    add_pods(&a, "a R t 1,b R t 1", &pods, ignored);
+    for (const char *const *name = (const char *const[]){"a", "b", NULL}; *name; name++)
+        val_add(&a, items, *parse(&a, T_metrics_v1beta1_PodMetrics,
+                                  arena_printf(&a, "{metadata: {namespace: x, name: %s}, timestamp: '" NOW "', window: '15s', containers: [{name: c, usage: "
+                                                   "{cpu: '9000000000000000'}}, {name: d, usage: {cpu: '9000000000000000'}}]}", *name).p));
+    const struct val *metric = parse(&a, T_autoscaling_v2_MetricSpec, "{type: Resource, resource: {name: cpu, target: {averageValue: 1}}}");
+    struct hpa_view x = view(&a, NULL, &pods, 2);
+    struct hpa_reading r = {.v = list};
+    struct hpa_proposal p;
+    assert_true(hpa_propose(&x, metric, &r, &p));
+    assert_int_equal(p.replicas, INT32_MAX);
+    drop_pods(&pods);
+}
+
 /* What stands in conditions and events, word for word. */
 static void test_failures(void **state)
 {
@@ -528,6 +548,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_proposals),
+        cmocka_unit_test(test_large_values),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_missing_request),
         cmocka_unit_test(test_outside),

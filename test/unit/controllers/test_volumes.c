@@ -404,6 +404,30 @@ static void a_directory_becomes_a_volume(void **state)
     world_free(w);
 }
 
+/* A node says where its directories are, the class within which bounds. */
+static void folders_of_nodes(void **state)
+{
+    static const struct {
+        const char *folder, *directory, *want;
+    } cases[] = {{"/d", "", "/d/pvc-uid-c"},          {"/d/sub", "/d", "/d/sub/pvc-uid-c"}, {"/d", "/d", "/d/pvc-uid-c"},
+                 {"/etc", "/d", "/d/pvc-uid-c"},      {"/data", "/d", "/d/pvc-uid-c"},      {"/d/../etc", "/d", "/d/pvc-uid-c"},
+                 {"relative", "/d", "/d/pvc-uid-c"},  {"/", "/d", "/d/pvc-uid-c"},          {"/x/../etc", "", NULL}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct world *w = world_new();
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        world_addf(w, RES_STORAGECLASSES, "{metadata: {name: standard}, provisioner: cube.local/local-path, reclaimPolicy: Delete, %s}",
+                   cases[i].directory[0] ? arena_printf(&a, "parameters: {directory: '%s'}", cases[i].directory).p : "");
+        add_node(w, "n", arena_printf(&a, "cube.local/local-path: '%s'", cases[i].folder).p);
+        add_claim(w, "c", "1Gi", CHOSEN, "storageClassName: standard", "");
+        const char *got = world_reconcile(w, LOCAL, "x/c");
+        if (cases[i].want)
+            assert_str(val_str(val_at(world_write(w, 0)->body, N_spec, N_local, N_path)), cases[i].want);
+        else
+            assert_non_null(strstr(got, "offers no folder"));
+        world_free(w);
+    }
+}
+
 static void what_directories_cannot_do_is_said(void **state)
 {
     struct world *w = world_new();
@@ -764,6 +788,7 @@ int main(void)
         cmocka_unit_test(the_second_volume_of_a_claim_is_freed),
         cmocka_unit_test(changes_concern_who_may_be_waiting),
         cmocka_unit_test(a_directory_becomes_a_volume),
+        cmocka_unit_test(folders_of_nodes),
         cmocka_unit_test(what_directories_cannot_do_is_said),
         cmocka_unit_test(at_once_the_emptiest_node_is_chosen),
         cmocka_unit_test(a_directory_grows_on_paper),

@@ -221,11 +221,79 @@ FIBER_TEST(the_whole)
     free(k);
 }
 
+/* ---- the folder of plug-ins ---------------------------------------------------------------------------------- */
+
+enum { HUNG = 5 };
+static bool notified;
+
+static void never_answers(void *ctx, struct http_exchange *x)
+{
+    fiber_sleep(SECONDS(3600));
+}
+
+static int on_info(void *ctx, struct grpc_exchange *g, struct err *e)
+{
+    const struct val *q;
+    int rc = grpc_recv_request(g, &q);
+    return rc ? rc : grpc_send(g, val_relaxed(grpc_arena(g), type_at(T_pluginregistration_PluginInfo), "{type: Odd, name: good, supported_versions: [v1]}"));
+}
+
+static int on_notified(void *ctx, struct grpc_exchange *g, struct err *e)
+{
+    const struct val *q;
+    int rc = grpc_recv_request(g, &q);
+    notified = true;
+    return rc ? rc : grpc_send(g, val_new(grpc_arena(g), VAL_OBJ));
+}
+
+static const struct grpc_service registration_services[] = {
+    {&grpc_methods[G_pluginregistration_Registration_GetInfo], on_info},
+    {&grpc_methods[G_pluginregistration_Registration_NotifyRegistrationStatus], on_notified},
+    {NULL, NULL},
+};
+
+static struct http_server *serve(const char *name, http_handler *handler, void *ctx)
+{
+    struct err e = {{0}};
+    struct http_server *s = http_server_new(&(const struct http_server_config){.handler = handler, .ctx = ctx});
+    assert_int_equal(http_server_listen(s, arena_printf(&arena, "unix:%s/plugins_registry/%s.sock", dir, name).p, &e), 0);
+    return s;
+}
+
+/* Those that do not answer keep nobody waiting who does: each would take ten seconds. */
+FIBER_TEST(plug_ins_that_hang)
+{
+    struct kubelet *k = NEW(struct kubelet);
+    static struct grpc_server registration = {registration_services, NULL, 0};
+    struct http_server *servers[HUNG + 1];
+    struct group g = {0};
+    struct err e = {{0}};
+    k->cfg.root_dir = dir;
+    k->host = host_linux_new(dir);
+    assert_int_equal(k->host->ops->make_dir(k->host, arena_printf(&arena, "%s/plugins_registry", dir).p, 0750, &e), 0);
+    for (int i = 0; i < HUNG; i++)
+        servers[i] = serve(arena_printf(&arena, "hung%d", i).p, never_answers, NULL);
+    servers[HUNG] = serve("good", grpc_serve, &registration);
+    group_spawn(&g, "plug-ins", plugins_run, k);
+    for (int i = 0; i < 500 && !notified; i++)
+        fiber_sleep(MILLISECONDS(10));
+    assert_true(notified);
+    group_stop(&g);
+    for (int i = 0; i <= HUNG; i++) {
+        http_server_stop(servers[i], os_mono());
+        http_server_free(servers[i]);
+    }
+    host_free(k->host);
+    arena_done(&k->arena);
+    free(k);
+}
+
 static void device_plugins(void **state)
 {
     snprintf(dir, sizeof(dir), "/tmp/cube-devices-XXXXXX");
     assert_non_null(mkdtemp(dir));
     the_whole(state);
+    plug_ins_that_hang(state);
     struct host *h = host_linux_new(dir);
     linux_remove_tree(h, dir, NULL);
     host_free(h);

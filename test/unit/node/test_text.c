@@ -86,6 +86,32 @@ static void each_service(void *ctx, void (*visit)(void *arg, const struct val *s
                            "{metadata: {namespace: ns, name: headless}, spec: {clusterIP: None, ports: [{port: 1}]}}"));
 }
 
+enum { SERVICES = 20000 };
+
+static void many_services(void *ctx, void (*visit)(void *arg, const struct val *s), void *arg)
+{
+    struct arena a = ARENA_INIT;
+    for (int i = 0; i < SERVICES; i++) {
+        visit(arg, val_relaxed(&a, type_at(T_core_v1_Service),
+                               arena_printf(&a, "{metadata: {namespace: ns, name: s%d}, spec: {clusterIP: '10.0.0.11', ports: [{port: 80}]}}", i).p));
+        arena_done(&a);
+    }
+}
+
+/* As many as a large namespace has: with every one looked for among all before it this would take minutes. */
+static void an_environment_of_many_services(void **state)
+{
+    struct env_world w = {.config_map = get_map, .secret = get_map, .services = many_services};
+    struct env_list env;
+    struct err e = {{0}};
+    struct val *pod = pod_of("", "enableServiceLinks: true, containers: [{name: c, env: [{name: V, value: '$(S19999_PORT)'}]}]");
+    clock_t begun = clock();
+    assert_int_equal(env_make(&arena, pod, val_item(val_at(pod, N_spec, N_containers), 0), &w, &env, &e), 0);
+    assert_true(env.n >= SERVICES * 7 && clock() - begun < 60 * CLOCKS_PER_SEC);
+    expect(*env_find(&env, STR("V")), "tcp://10.0.0.11:80");
+    arena_done(&arena);
+}
+
 static void the_environment(void **state)
 {
     struct env_world w = {.config_map = get_map, .secret = get_map, .services = each_service, .node_milli_cpu = 3500,
@@ -490,7 +516,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(certificates_in_time),
-        cmocka_unit_test(references),  cmocka_unit_test(the_environment), cmocka_unit_test(downward_fields),
+        cmocka_unit_test(references),  cmocka_unit_test(the_environment), cmocka_unit_test(an_environment_of_many_services), cmocka_unit_test(downward_fields),
         cmocka_unit_test(volume_files), cmocka_unit_test(certificate_files), cmocka_unit_test(certificate_requests), cmocka_unit_test(huge_config_maps), cmocka_unit_test(image_names),    cmocka_unit_test(image_secrets),
         cmocka_unit_test(log_lines),   cmocka_unit_test(resolving),       cmocka_unit_test(options_and_file),
         cmocka_unit_test(hashes_of_containers),

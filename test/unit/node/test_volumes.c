@@ -102,6 +102,11 @@ static void claims(void **state)
            "error processing PVC ns/data: PVC has empty pvc.Spec.VolumeName");
     expect(resolved("", CLAIM, "{metadata: {name: data, uid: c1, deletionTimestamp: '2020-01-01T00:00:00Z'}, status: {phase: Bound}}", NULL),
            "error processing PVC ns/data: PVC is being deleted");
+    /* one that is only kept by its protection must not come into use; a Pod that has it goes on */
+#define GOING "{metadata: {namespace: ns, name: data, uid: c1, deletionTimestamp: '2020-01-01T00:00:00Z', finalizers: " \
+              "['kubernetes.io/pvc-protection']}, spec: {volumeName: pv1}, status: {phase: Bound}}"
+    expect(resolved("", CLAIM, GOING, PV("hostPath: {path: '/h'}")), "error processing PVC ns/data: PVC is being deleted");
+    expect(resolved("nodeName: n}, status: {containerStatuses: [{name: c, containerID: 'x://1'}]", CLAIM, GOING, PV("hostPath: {path: '/h'}")), "hostPath /h pv1 ");
     expect(resolved("", CLAIM, BOUND, NULL),
            "error processing PVC ns/data: failed to fetch PV pv1 from API server: persistentvolumes \"pv1\" not found");
     expect(resolved("", CLAIM, BOUND, "{metadata: {name: pv1}, spec: {hostPath: {path: '/h'}}}"),
@@ -319,6 +324,23 @@ FIBER_TEST(how_much_a_tree_takes)
     assert_true(s.capacity > 0 && s.available <= s.capacity);
 }
 
+FIBER_TEST(odd_names_of_file_systems)
+{
+    struct err e = {{0}};
+    struct host_mount m = {"/dev/null", under("odd"), "ext4", NULL, 0};
+    /* a type is no path of a program, a device no option */
+    static const char *const bad[] = {"", "-o", "../../tmp/x", "ext4/../x", "ext4 x", ".x"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct host_mount odd = m;
+        odd.type = bad[i];
+        assert_int_equal(host_mount_device(host, &odd, &e), -EINVAL);
+        assert_non_null(strstr(e.text, "is no type of a file system"));
+    }
+    struct host_mount option = m;
+    option.source = "-x";
+    assert_int_equal(host_mount_device(host, &option, &e), -EINVAL);
+}
+
 FIBER_TEST(a_device_with_a_file_system)
 {
     struct err e = {{0}};
@@ -455,6 +477,7 @@ int main(void)
         with_dir(what_a_failed_mount_says),
         with_dir(sources_are_no_options),
         with_dir(how_much_a_tree_takes),
+        with_dir(odd_names_of_file_systems),
         with_dir(a_device_with_a_file_system),
         with_dir(sub_paths_win_races),
         with_dir(sub_paths_are_as_open_as_their_volume),
