@@ -37,6 +37,17 @@ static const struct {
     {T_discovery_v1_Endpoint, N_deprecatedTopology},    /* left from v1beta1 */
     {T_core_v1_PodSpec, N_schedulingGroup},             /* GenericWorkload */
     {T_core_v1_PodSpec, N_evictionResponders},          /* EvictionRequestAPI */
+    {T_resource_v1_ExactDeviceRequest, N_derivedAttributes},          /* DRADerivedAttributes */
+    {T_resource_v1_DeviceSubRequest, N_derivedAttributes},            /* DRADerivedAttributes */
+    {T_resource_v1_DeviceAttribute, N_ints},                          /* DRAListTypeAttributes */
+    {T_resource_v1_DeviceAttribute, N_bools},                         /* DRAListTypeAttributes */
+    {T_resource_v1_DeviceAttribute, N_strings},                       /* DRAListTypeAttributes */
+    {T_resource_v1_DeviceAttribute, N_versions},                      /* DRAListTypeAttributes */
+    {T_resource_v1_DeviceCounterConsumption, N_compatibilityGroups},  /* DRADeviceCompatibilityGroups */
+    {T_resource_v1_Device, N_nodeAllocatableResources},               /* DRANodeAllocatableResources */
+    {T_resource_v1_ResourceSliceSpec, N_skipNodeOperations},          /* DRAOptionalNodeOperations */
+    {T_resource_v1_DeviceRequestAllocationResult, N_skipNodeOperations}, /* DRAOptionalNodeOperations */
+    {T_resource_v1_ResourceSliceSpec, N_partitionTypeAttribute},      /* DRAPartitionableDevicesType */
 };
 
 static uint8_t *has_off; /* by type: it or something below it is in the table */
@@ -83,6 +94,9 @@ static void drop_off(const struct type *t, struct val *v, const struct val *old)
         for (size_t j = 0; m && m->kind == VAL_LIST && j < m->n; j++)
             if (m->items[j].kind == VAL_OBJ)
                 drop_off(child, &m->items[j], val_item(was, j));
+        for (size_t j = 0; m && m->kind == VAL_MAP && j < m->n; j++)
+            if (m->items[2 * j + 1].kind == VAL_OBJ)
+                drop_off(child, &m->items[2 * j + 1], val_key(was, val_str(&m->items[2 * j])));
     }
 }
 

@@ -61,7 +61,7 @@ struct rule {
 
 extern const struct rule rules_admin[], rules_apps[], rules_batch[], rules_container[], rules_core[],
     rules_crd[], rules_meta[], rules_net[], rules_node[], rules_other[], rules_pod[], rules_rbac[],
-    rules_service[], rules_storage[], rules_volume[];
+    rules_resource[], rules_service[], rules_storage[], rules_volume[];
 
 /* Walks v, of type t, that stands at p. For values that the walk from the root does not reach by itself. */
 void validate_value(struct validation *x, const struct type *t, const struct vpath *p, const struct val *v,
@@ -136,6 +136,8 @@ void check_driver_name(struct validation *x, const struct vpath *p, struct str n
 void check_claim_spec(struct validation *x, const struct vpath *p, const struct val *spec);
 /* What was written to the status subresource. */
 void check_status(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old);
+void check_resource_claim_status(struct validation *x, const struct vpath *p, const struct val *claim,
+                                 const struct val *old);
 void check_csr_status(struct validation *x, const struct vpath *p, const struct val *csr,
                       const struct val *old);
 /* What is wrong with a bundle of certificates in PEM, NULL for nothing. */

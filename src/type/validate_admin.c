@@ -310,66 +310,6 @@ static void rule_migration(struct validation *x, const struct vpath *p, const st
         check_text(x, AT(at, N_group), val_getstr(r, N_group), check_subdomain);
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------- */
-
-static void rule_device_claim(struct validation *x, const struct vpath *p, const struct val *v,
-                              const struct val *old)
-{
-    const struct val *requests = val_get(v, N_requests);
-    (void)old;
-    for (size_t i = 0; i < val_len(requests); i++)
-        for (size_t j = 0; j < i; j++)
-            if (val_equal(val_get(val_item(requests, i), N_name), val_get(val_item(requests, j), N_name))) {
-                say_duplicate(x, ITEM(AT(p, N_requests), i), val_get(val_item(requests, i), N_name));
-                break;
-            }
-}
-
-static void rule_device_refs(struct validation *x, const struct vpath *p, const struct val *v,
-                             const struct val *old)
-{
-    (void)old;
-    check_unique(x, AT(p, N_requests), val_get(v, N_requests), 0);
-}
-
-static void check_qualified(struct validation *x, const struct vpath *p, const struct val *name)
-{
-    struct str domain, id;
-    if (!name)
-        return;
-    if (!str_cut(val_str(name), '/', &domain, &id))
-        say_invalid(x, p, name, "must include a domain");
-    else
-        check_text(x, p, domain, check_subdomain);
-}
-
-static void rule_device_constraint(struct validation *x, const struct vpath *p, const struct val *v,
-                                   const struct val *old)
-{
-    rule_device_refs(x, p, v, old);
-    check_qualified(x, AT(p, N_matchAttribute), val_get(v, N_matchAttribute));
-}
-
-static void rule_resource_pool(struct validation *x, const struct vpath *p, const struct val *v,
-                               const struct val *old)
-{
-    if (!val_getstr(v, N_name).n)
-        say_required(x, AT(p, N_name), NULL);
-    if (val_int(val_get(v, N_resourceSliceCount), 0) <= 0)
-        say_invalid(x, AT(p, N_resourceSliceCount),
-                    val_get(v, N_resourceSliceCount) ?: &(const struct val){.kind = VAL_INT},
-                    "must be greater than zero");
-    if (old)
-        check_same(x, AT(p, N_name), val_get(v, N_name), val_get(old, N_name));
-}
-
-static void rule_claim(struct validation *x, const struct vpath *p, const struct val *v,
-                       const struct val *old)
-{
-    if (old)
-        check_same(x, AT(p, N_spec), val_get(v, N_spec), val_get(old, N_spec));
-}
-
 const struct rule rules_admin[] = {
     {T_admissionregistration_v1_ServiceReference, 0, rule_webhook_service},
     {T_admissionregistration_v1_ValidatingAdmissionPolicySpec, 0, rule_policy_spec},
@@ -384,12 +324,6 @@ const struct rule rules_admin[] = {
     {T_flowcontrol_v1_LimitResponse, 0, rule_limit_response},
     {T_flowcontrol_v1_QueuingConfiguration, 0, rule_queuing},
     {T_flowcontrol_v1_ServiceAccountSubject, RULE_OWN, rule_account_subject},
-    {T_resource_v1_DeviceClaim, 0, rule_device_claim},
-    {T_resource_v1_DeviceClaimConfiguration, 0, rule_device_refs},
-    {T_resource_v1_DeviceConstraint, 0, rule_device_constraint},
-    {T_resource_v1_ResourceClaim, 0, rule_claim},
-    {T_resource_v1_ResourceClaimSpec, RULE_OWN, NULL},
-    {T_resource_v1_ResourcePool, RULE_OWN, rule_resource_pool},
     {T_storagemigration_v1_StorageVersionMigration, 0, rule_migration},
     {0, 0, NULL},
 };

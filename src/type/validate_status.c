@@ -453,6 +453,7 @@ static const struct {
     {"batch", "jobs", check_job_status},
     {"certificates.k8s.io", "certificatesigningrequests", check_csr_status},
     {"autoscaling", "horizontalpodautoscalers", status_of_autoscaler},
+    {"resource.k8s.io", "resourceclaims", check_resource_claim_status},
     {"networking.k8s.io", "ingresses", status_of_ingress},
     {"networking.k8s.io", "servicecidrs", status_with_conditions},
     {"policy", "poddisruptionbudgets", status_of_disruptions},

@@ -408,10 +408,97 @@ static void test_slice_ports(void **state)
     run_cases(cases, ARRAY_SIZE(cases));
 }
 
+/* ---- devices (resource.k8s.io) --------------------------------------------------------------------------------- */
+
+#define CLAIM(devices) "{'metadata':{'name':'x','namespace':'d'},'spec':{'devices':{" devices "}}}"
+#define EXACT "'exactly':{'deviceClassName':'c','allocationMode':'ExactCount','count':1}"
+#define DEVICE_SLICE(spec) "{'metadata':{'name':'x'},'spec':{'driver':'d','pool':{'name':'p','resourceSliceCount':1}," spec "}}"
+#define GIVEN "'allocation':{'devices':{'results':[{'request':'r','driver':'d','pool':'p','device':'g'}]}}"
+#define CLAIM_STATUS(s) "{" META ",'spec':{'devices':{'requests':[{'name':'r'," EXACT "}]}},'status':{" s "}}"
+
+static void test_devices(void **state)
+{
+    (void)state;
+    static const struct validate_case cases[] = {
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'," EXACT "}]"), NULL, ""},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'}]"), NULL, "spec.devices.requests[0] Required"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'," EXACT ",'firstAvailable':[{'name':'s','deviceClassName':'c','allocationMode':'All'}]}]"), NULL,
+         "spec.devices.requests[0] Invalid"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'," EXACT "},{'name':'r'," EXACT "}]"), NULL, "spec.devices.requests[1] Duplicate"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r','firstAvailable':[{'name':'s','deviceClassName':'c','allocationMode':'All'},{'name':'s','deviceClassName':'c','allocationMode':'All'}]}]"), NULL,
+         "spec.devices.requests[0].firstAvailable[1] Duplicate"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r','exactly':{'deviceClassName':'c','allocationMode':'All','count':2}}]"), NULL,
+         "spec.devices.requests[0].exactly.count Invalid"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r','exactly':{'deviceClassName':'c','allocationMode':'All','tolerations':[{'key':'k','operator':'Exists','value':'v'}]}}]"), NULL,
+         "spec.devices.requests[0].exactly.tolerations[0].value Invalid"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'," EXACT "}],'constraints':[{'requests':['q'],'matchAttribute':'d/a'},{}]"), NULL,
+         "spec.devices.constraints[0].requests[0] Invalid\nspec.devices.constraints[1] Required"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'," EXACT "}],'constraints':[{'matchAttribute':'a'}]"), NULL,
+         "spec.devices.constraints[0].matchAttribute Invalid"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'," EXACT "}],'config':[{'requests':['r/s']}]"), NULL,
+         "spec.devices.config[0].requests[0] Invalid\nspec.devices.config[0].opaque Required"},
+        {RES_RESOURCECLAIMS, NULL, CLAIM("'requests':[{'name':'r'," EXACT "}],'config':[{'opaque':{'driver':'d','parameters':[1]}}]"), NULL,
+         "spec.devices.config[0].opaque.parameters Invalid"},
+        {RES_DEVICECLASSES, NULL, "{'metadata':{'name':'x'},'spec':{'extendedResourceName':'cpu'}}", NULL, "spec.extendedResourceName Invalid"},
+        {RES_DEVICECLASSES, NULL, "{'metadata':{'name':'x'},'spec':{'extendedResourceName':'a.b/gpu'}}", NULL, ""},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
+static void test_slices(void **state)
+{
+    (void)state;
+    static const struct validate_case cases[] = {
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a'}]"), NULL, ""},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'devices':[{'name':'a'}]"), NULL, "spec Required"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','allNodes':true"), NULL, "spec Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeSelector':{'nodeSelectorTerms':[{'matchExpressions':[{'key':'a','operator':'Exists'}]},{'matchExpressions':[{'key':'b','operator':'Exists'}]}]}"), NULL,
+         "spec.nodeSelector.nodeSelectorTerms Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a'},{'name':'a'}]"), NULL, "spec.devices[1] Duplicate"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a','nodeName':'m'}]"), NULL, "spec.devices[0] Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'perDeviceNodeSelection':true,'devices':[{'name':'a'}]"), NULL, "spec.devices[0] Required"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a','attributes':{'k':{},'l-m':{'int':1}}}]"), NULL,
+         "spec.devices[0].attributes Invalid\nspec.devices[0].attributes[k] Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a','attributes':{'k':{'version':'1.0'},'l':{'version':'1.0.0-rc.1+b.01'},'m':{'int':1,'bool':true}}}]"), NULL,
+         "spec.devices[0].attributes[k].version Invalid\nspec.devices[0].attributes[m] Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a','bindingConditions':['x','x']}]"), NULL,
+         "spec.devices[0].bindingConditions[1] Duplicate\nspec.devices[0].bindingFailureConditions Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a','capacity':{'m':{'value':'4','requestPolicy':{'default':'1'}}}}]"), NULL,
+         "spec.devices[0].capacity[m].requestPolicy Forbidden"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a','allowMultipleAllocations':true,'capacity':{'m':{'value':'4','requestPolicy':{'default':'1','validRange':{'min':'1','max':'8','step':'2'}}}}}]"), NULL,
+         "spec.devices[0].capacity[m].requestPolicy.validRange.max Invalid\nspec.devices[0].capacity[m].requestPolicy.validRange.step Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','devices':[{'name':'a','allowMultipleAllocations':true,'capacity':{'m':{'value':'4','requestPolicy':{'default':'3','validValues':['2','1','2']}}}}]"), NULL,
+         "spec.devices[0].capacity[m].requestPolicy.validValues[1] Invalid\nspec.devices[0].capacity[m].requestPolicy.validValues[2] Duplicate\nspec.devices[0].capacity[m].requestPolicy.validValues Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','sharedCounters':[{'name':'c','counters':{'A':{'value':'1'}}}]"), NULL,
+         "spec.sharedCounters[0].counters Invalid"},
+        {RES_RESOURCESLICES, NULL, DEVICE_SLICE("'nodeName':'n','sharedCounters':[{'name':'c','counters':{'a':{'value':'1'}}}],'devices':[{'name':'a'}]"), NULL, "spec Invalid"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
+static void test_claim_status(void **state)
+{
+    (void)state;
+    static const struct validate_case cases[] = {
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS(GIVEN ",'reservedFor':[{'resource':'pods','name':'p','uid':'1'}]"), CLAIM_STATUS(""), ""},
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS("'reservedFor':[{'resource':'pods','name':'p','uid':'1'}]"), CLAIM_STATUS(""), "status.reservedFor Forbidden"},
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS(GIVEN ",'reservedFor':[{'resource':'pods','name':'p','uid':'1'},{'resource':'pods','name':'q','uid':'1'}]"),
+         CLAIM_STATUS(GIVEN), "status.reservedFor[1] Duplicate"},
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS("'allocation':{'devices':{}}"), CLAIM_STATUS(GIVEN), "status.allocation Invalid"},
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS(""), CLAIM_STATUS(GIVEN), ""},
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS("'allocation':{'devices':{'results':[{'request':'q','driver':'d','pool':'p','device':'g','shareID':'X'}]}}"), CLAIM_STATUS(""),
+         "status.allocation.devices.results[0].request Invalid\nstatus.allocation.devices.results[0].shareID Invalid"},
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS(GIVEN ",'devices':[{'driver':'d','pool':'p','device':'other'}]"), CLAIM_STATUS(GIVEN), "status.devices[0] Invalid"},
+        {RES_RESOURCECLAIMS, "status", CLAIM_STATUS(GIVEN ",'devices':[{'driver':'d','pool':'p','device':'g'},{'driver':'d','pool':'p','device':'g'}]"), CLAIM_STATUS(GIVEN),
+         "status.devices[1] Duplicate"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts),     cmocka_unit_test(test_pod_status),
+        cmocka_unit_test(test_counts), cmocka_unit_test(test_devices), cmocka_unit_test(test_slices), cmocka_unit_test(test_claim_status),     cmocka_unit_test(test_pod_status),
         cmocka_unit_test(test_job_status), cmocka_unit_test(test_job_template), cmocka_unit_test(test_other_status),
         cmocka_unit_test(test_pod_certificates),
         cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
