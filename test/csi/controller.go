@@ -99,7 +99,7 @@ func (d *driver) CreateVolume(_ context.Context, q *csi.CreateVolumeRequest) (*c
 		return &csi.CreateVolumeResponse{Volume: d.describe(v)}, nil
 	}
 	sum := sha256.Sum256([]byte(q.GetName()))
-	v := &volume{ID: fmt.Sprintf("vol-%x", sum[:8]), Name: q.GetName(), Size: size, Published: map[string]string{}}
+	v := &volume{ID: fmt.Sprintf("vol-%x", sum[:8]), Name: q.GetName(), Size: size}
 	for _, c := range q.GetVolumeCapabilities() {
 		v.Block = v.Block || c.GetBlock() != nil
 	}
@@ -118,7 +118,12 @@ func (d *driver) DeleteVolume(_ context.Context, q *csi.DeleteVolumeRequest) (*c
 	if v == nil {
 		return &csi.DeleteVolumeResponse{}, nil
 	}
-	if len(v.Nodes) > 0 || len(v.Staged) > 0 || len(v.Published) > 0 {
+	for node := range v.On {
+		if !d.alive(node) {
+			delete(v.On, node)
+		}
+	}
+	if len(v.Nodes) > 0 || len(v.On) > 0 {
 		return nil, status.Errorf(codes.FailedPrecondition, "volume %s is in use", v.ID)
 	}
 	if err := os.RemoveAll(d.path(v)); err != nil {
@@ -139,8 +144,11 @@ func (d *driver) ControllerPublishVolume(_ context.Context, q *csi.ControllerPub
 	if err != nil {
 		return nil, err
 	}
-	if q.GetNodeId() != d.nodeID {
+	if !d.known(q.GetNodeId()) {
 		return nil, status.Errorf(codes.NotFound, "node %s does not exist", q.GetNodeId())
+	}
+	if len(v.Nodes) > 0 && !slices.Contains(v.Nodes, q.GetNodeId()) {
+		return nil, status.Errorf(codes.FailedPrecondition, "volume %s is attached to %s", v.ID, v.Nodes[0])
 	}
 	v.Nodes = add(v.Nodes, q.GetNodeId())
 	return &csi.ControllerPublishVolumeResponse{PublishContext: map[string]string{"attached": q.GetNodeId()}}, d.save()
@@ -154,8 +162,17 @@ func (d *driver) ControllerUnpublishVolume(_ context.Context, q *csi.ControllerU
 	if v == nil {
 		return &csi.ControllerUnpublishVolumeResponse{}, nil
 	}
-	if len(v.Staged) > 0 || len(v.Published) > 0 { // the promise of volumesInUse was broken
-		return nil, status.Errorf(codes.FailedPrecondition, "volume %s is still mounted", v.ID)
+	for node, u := range v.On {
+		if q.GetNodeId() != "" && node != q.GetNodeId() {
+			continue
+		}
+		if u.mounted() && d.alive(node) { // the promise of volumesInUse was broken
+			return nil, status.Errorf(codes.FailedPrecondition, "volume %s is still mounted", v.ID)
+		}
+		delete(v.On, node)
+	}
+	if q.GetNodeId() == "" { // of all
+		v.Nodes = nil
 	}
 	v.Nodes = remove(v.Nodes, q.GetNodeId())
 	return &csi.ControllerUnpublishVolumeResponse{}, d.save()

@@ -2,7 +2,8 @@
 
 // A CSI driver whose volumes are directories and image files of this machine, for tests: identity, controller and node service,
 // the registrar's part (it tells the kubelet of itself) and, with --kubeconfig, the parts of provisioner and resizer.
-// Every call is written to <state>/calls.log as a line of JSON: {"method": ..., "request": ...}.
+// Every call is written to <state>/calls.log as a line of JSON: {"method": ..., "node": ..., "request": ...}.
+// Drivers of several nodes share one <state>; one of them is the controller that attacher and provisioner speak to.
 package main
 
 import (
@@ -34,9 +35,11 @@ type driver struct {
 	csi.UnimplementedControllerServer
 	csi.UnimplementedNodeServer
 	options
-	mu    sync.Mutex
-	store store
-	calls *os.File
+	mu     sync.Mutex
+	store  store
+	calls  *os.File
+	locked *os.File // while a call changes the store
+	self   *os.File // while this node lives
 }
 
 func newDriver(o options) (*driver, error) {
@@ -47,8 +50,15 @@ func newDriver(o options) (*driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &driver{options: o, calls: calls}
-	return d, d.load()
+	locked, err := os.OpenFile(filepath.Join(o.state, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	d := &driver{options: o, calls: calls, locked: locked}
+	if err := d.enlist(); err != nil {
+		return nil, err
+	}
+	return d, d.forget()
 }
 
 // Tests make a call fail by a file <state>/fail.<Method> with "<code> <message>", until they remove it.
@@ -67,9 +77,11 @@ func (d *driver) told(method string) error {
 
 func (d *driver) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	method := info.FullMethod[strings.LastIndex(info.FullMethod, "/")+1:]
-	line, _ := json.Marshal(map[string]any{"method": method, "request": req})
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	line, _ := json.Marshal(map[string]any{"method": method, "node": d.nodeID, "request": req})
+	if err := d.lock(); err != nil {
+		return nil, internal(err)
+	}
+	defer d.unlock()
 	fmt.Fprintf(d.calls, "%s\n", line)
 	if err := d.told(method); err != nil {
 		return nil, err

@@ -59,28 +59,30 @@ func mounted(path string) bool {
 
 // The loop device of a volume that is one, attached once.
 func (d *driver) loop(v *volume) (string, error) {
-	if v.Loop != "" {
-		if _, err := os.Stat("/sys/block/" + filepath.Base(v.Loop) + "/loop/backing_file"); err == nil {
-			return v.Loop, nil
+	u := d.here(v)
+	if u.Loop != "" {
+		if _, err := os.Stat("/sys/block/" + filepath.Base(u.Loop) + "/loop/backing_file"); err == nil {
+			return u.Loop, nil
 		}
 	}
 	out, err := exec.Command("losetup", "--show", "-f", d.path(v)).CombinedOutput()
 	if err != nil {
 		return "", errors.New(string(out))
 	}
-	v.Loop = strings.TrimSpace(string(out))
-	return v.Loop, nil
+	u.Loop = strings.TrimSpace(string(out))
+	return u.Loop, nil
 }
 
 func (d *driver) unloop(v *volume) error {
-	if v.Loop == "" {
+	u := d.here(v)
+	if u.Loop == "" {
 		return nil
 	}
-	out, err := exec.Command("losetup", "-d", v.Loop).CombinedOutput()
+	out, err := exec.Command("losetup", "-d", u.Loop).CombinedOutput()
 	if err != nil && !strings.Contains(string(out), "No such device") {
 		return errors.New(string(out))
 	}
-	v.Loop = ""
+	u.Loop = ""
 	return nil
 }
 
@@ -110,7 +112,8 @@ func (d *driver) NodeStageVolume(_ context.Context, q *csi.NodeStageVolumeReques
 	if err != nil {
 		return nil, internal(err)
 	}
-	v.Staged = add(v.Staged, q.GetStagingTargetPath())
+	u := d.here(v)
+	u.Staged = add(u.Staged, q.GetStagingTargetPath())
 	return &csi.NodeStageVolumeResponse{}, d.save()
 }
 
@@ -125,7 +128,8 @@ func (d *driver) NodeUnstageVolume(_ context.Context, q *csi.NodeUnstageVolumeRe
 	if v == nil {
 		return &csi.NodeUnstageVolumeResponse{}, nil
 	}
-	if len(v.Published) > 0 {
+	u := d.here(v)
+	if len(u.Published) > 0 {
 		return nil, status.Errorf(codes.FailedPrecondition, "volume %s is still published", v.ID)
 	}
 	err := unmountAll(q.GetStagingTargetPath())
@@ -135,7 +139,7 @@ func (d *driver) NodeUnstageVolume(_ context.Context, q *csi.NodeUnstageVolumeRe
 	if err != nil {
 		return nil, internal(err)
 	}
-	v.Staged = remove(v.Staged, q.GetStagingTargetPath())
+	u.Staged = remove(u.Staged, q.GetStagingTargetPath())
 	return &csi.NodeUnstageVolumeResponse{}, d.save()
 }
 
@@ -143,7 +147,7 @@ func (d *driver) NodeUnstageVolume(_ context.Context, q *csi.NodeUnstageVolumeRe
 
 // A volume that lives as long as its pod.
 func (d *driver) ephemeral(q *csi.NodePublishVolumeRequest) (*volume, error) {
-	v := &volume{ID: q.GetVolumeId(), Name: q.GetVolumeId(), Size: defaultSize, Ephemeral: true, Published: map[string]string{}}
+	v := &volume{ID: q.GetVolumeId(), Name: q.GetVolumeId(), Size: defaultSize, Ephemeral: true}
 	if err := d.allocate(v); err != nil {
 		return nil, internal(err)
 	}
@@ -208,7 +212,7 @@ func (d *driver) NodePublishVolume(_ context.Context, q *csi.NodePublishVolumeRe
 		return nil, status.Error(codes.FailedPrecondition, "staging path is missing")
 	}
 	if q.GetVolumeCapability().GetAccessMode().GetMode() == csi.VolumeCapability_AccessMode_SINGLE_NODE_SINGLE_WRITER {
-		for path := range v.Published {
+		for path := range d.here(v).Published {
 			if path != q.GetTargetPath() {
 				return nil, status.Errorf(codes.FailedPrecondition, "the one writer has it at %s", path)
 			}
@@ -217,7 +221,7 @@ func (d *driver) NodePublishVolume(_ context.Context, q *csi.NodePublishVolumeRe
 	if err := d.publish(v, q); err != nil {
 		return nil, internal(err)
 	}
-	v.Published[q.GetTargetPath()] = q.GetStagingTargetPath()
+	d.here(v).Published[q.GetTargetPath()] = q.GetStagingTargetPath()
 	return &csi.NodePublishVolumeResponse{}, d.save()
 }
 
@@ -238,8 +242,9 @@ func (d *driver) NodeUnpublishVolume(_ context.Context, q *csi.NodeUnpublishVolu
 	if v == nil {
 		return &csi.NodeUnpublishVolumeResponse{}, nil
 	}
-	delete(v.Published, q.GetTargetPath())
-	if v.Ephemeral && len(v.Published) == 0 {
+	u := d.here(v)
+	delete(u.Published, q.GetTargetPath())
+	if v.Ephemeral && len(u.Published) == 0 {
 		os.RemoveAll(d.path(v))
 		delete(d.store.Volumes, v.ID)
 	}
@@ -256,8 +261,8 @@ func (d *driver) NodeExpandVolume(_ context.Context, q *csi.NodeExpandVolumeRequ
 	if err != nil {
 		return nil, err
 	}
-	if v.Block && v.Loop != "" {
-		exec.Command("losetup", "-c", v.Loop).Run()
+	if u := d.here(v); v.Block && u.Loop != "" {
+		exec.Command("losetup", "-c", u.Loop).Run()
 	}
 	return &csi.NodeExpandVolumeResponse{CapacityBytes: max(v.Size, q.GetCapacityRange().GetRequiredBytes())}, nil
 }

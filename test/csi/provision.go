@@ -43,9 +43,11 @@ func (d *driver) provision() {
 }
 
 // One thing at a time with the calls of others.
-func (p *provisioner) locked(fn func() error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *provisioner) alone(fn func() error) error {
+	if err := p.lock(); err != nil {
+		return err
+	}
+	defer p.unlock()
 	return fn()
 }
 
@@ -111,7 +113,7 @@ func (p *provisioner) create(ctx context.Context, c *core.PersistentVolumeClaim)
 	size := c.Spec.Resources.Requests[core.ResourceStorage]
 	name := "pvc-" + string(c.UID)
 	var made *csi.CreateVolumeResponse
-	err = p.locked(func() (err error) {
+	err = p.alone(func() (err error) {
 		made, err = p.CreateVolume(ctx, &csi.CreateVolumeRequest{Name: name, Parameters: class.Parameters,
 			CapacityRange:      &csi.CapacityRange{RequiredBytes: size.Value()},
 			VolumeCapabilities: []*csi.VolumeCapability{capability}})
@@ -160,7 +162,7 @@ func (p *provisioner) release(ctx context.Context, v *core.PersistentVolume) err
 		v.Spec.PersistentVolumeReclaimPolicy != core.PersistentVolumeReclaimDelete {
 		return nil
 	}
-	err := p.locked(func() error {
+	err := p.alone(func() error {
 		_, err := p.DeleteVolume(ctx, &csi.DeleteVolumeRequest{VolumeId: v.Spec.CSI.VolumeHandle})
 		return err
 	})
@@ -177,7 +179,7 @@ func (p *provisioner) resize(ctx context.Context, c *core.PersistentVolumeClaim,
 	if want.Cmp(has) <= 0 || v.Spec.CSI == nil {
 		return nil
 	}
-	err := p.locked(func() error {
+	err := p.alone(func() error {
 		_, err := p.ControllerExpandVolume(ctx, &csi.ControllerExpandVolumeRequest{VolumeId: v.Spec.CSI.VolumeHandle,
 			CapacityRange: &csi.CapacityRange{RequiredBytes: want.Value()}})
 		return err

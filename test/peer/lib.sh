@@ -13,7 +13,6 @@ pids=()
 
 sysctls="vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes"
 
-now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
 seconds() { awk -v a="$1" -v b="$(now_ms)" 'BEGIN {printf "%.1f s", (b - a) / 1000}'; }
 step() { say "$(printf '%7s  %s' "$(seconds "$began")" "$*")"; }
 
@@ -144,7 +143,7 @@ END
 # ---- the workload every combination has to bear --------------------------------------------------------------------------------
 
 phase_is() { [ "$(K get pods -l app="$1" --field-selector=status.phase=Running --no-headers 2>/dev/null | wc -l)" = "$2" ]; }
-gone() { [ -z "$(K get "$@" --no-headers 2>/dev/null)" ]; }
+gone() { local left; left=$(K get "$@" --ignore-not-found -o name 2>&1) && [ -z "$left" ]; }
 field() { [ "$(K get "$1" "$2" -o jsonpath="$3" 2>/dev/null)" = "$4" ]; }
 says() { K logs "$1" --tail=5 2>/dev/null | grep -q "$2"; }
 

@@ -12,6 +12,16 @@ cluster_flags=(--data-dir "$T/data" --run-dir "$T/run" --config-dir "$T/conf" --
     --node-name cube-test --cgroup-root /cube-test --service-node-port-range 31000-31999)
 export KUBECONFIG=$T/conf/admin.conf
 image=cube.local/hello:1
+
+# own_cluster NAME NODE PORT SERVICES PODS [FLAG...]: instead of that one a cluster that may run beside other tests. SERVICES and
+# PODS are the first two numbers of its ranges, NAME at most five letters.
+own_cluster() {
+    T=/tmp/cube-test-$1
+    cluster_flags=(--data-dir "$T/data" --run-dir "$T/run" --config-dir "$T/conf" --port "$3" --kubelet-port $(($3 - 5000))
+        --bridge "cubet${1}0" --proxy-table "cube-t$1" --service-cidr "$4.0.0/16" --pod-cidr "$5.0.0/16" --dns-ip "$4.0.10"
+        --node-name "$2" --cgroup-root "/cube-t$1" --service-node-port-range 31000-31999 "${@:6}")
+    export KUBECONFIG=$T/conf/admin.conf
+}
 passed=0 failed=0
 
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 1; }
@@ -126,3 +136,41 @@ section() { # name: tells how long the one before took
 
 # A script for containers that end at once when asked to: as process 1, they would ignore the signal.
 sleeper="trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"
+
+now_ms() { local t=${EPOCHREALTIME/[.,]/}; echo $((t / 1000)); }
+
+# eventually_text SECONDS REGEX COMMAND...: prints the output once it matches.
+eventually_text() {
+    local end=$((SECONDS + $1)) want=$2 got
+    shift 2
+    while got=$("$@" 2>&1); ! grep -qE -- "$want" <<<"$got"; do
+        [ $SECONDS -lt $end ] || { printf '%s\n' "$got"; return 1; }
+        sleep 0.3
+    done
+    printf '%s\n' "$got"
+}
+
+# distinct N COMMAND...: runs it N times; how many different first words it printed.
+distinct() { local n=$1; shift; for _ in $(seq "$n"); do "$@"; done | awk '{print $1}' | sort -u | wc -l; }
+
+# ---- kubectl, in short; all may be used in `check` and in `bash -c` -----------------------------------------------------------
+
+# jp OBJECT PATH [ARGUMENT...]: a JSON path of it.
+jp() { local of=$1 path=$2; shift 2; kubectl get "$of" "$@" -o "jsonpath=$path"; }
+
+# kget ARGUMENT...: kubectl get without its remarks; a server that did not answer is no empty answer.
+kget() { kubectl get "$@" 2>/dev/null || echo "kubectl get $* failed"; }
+
+# names_of ARGUMENT...: of all that `kubectl get` finds, in one line.
+names_of() { kget "$@" --no-headers -o custom-columns=N:.metadata.name | paste -sd' '; }
+
+# is_gone ARGUMENT...: the server says that it has no such thing.
+is_gone() { local left; left=$(kubectl get "$@" --ignore-not-found -o name 2>&1) && [ -z "$left" ]; }
+
+# sh_in POD [CONTAINER] SCRIPT
+sh_in() { local c=(); [ $# -lt 3 ] || c=(-c "$2"); kubectl exec "$1" "${c[@]}" -- sh -c "${!#}"; }
+
+# event NAME|KIND/NAME REGEX: within seconds an event about it matches.
+event() { eventually_text 20 "$2" kubectl get events --field-selector "involvedObject.name=${1#*/}"; }
+
+export -f now_ms eventually eventually_text distinct jp kget names_of is_gone sh_in event
