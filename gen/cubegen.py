@@ -454,7 +454,8 @@ def main(argv):
             f.write(text)
     if depfile:
         with open(depfile, "w", encoding="utf-8") as f:
-            f.write("names.h: %s\n" % " ".join(api_paths(directory)))
+            folders = [path for path, _, _ in os.walk(directory)]  # a file may join them
+            f.write("names.h: %s\n" % " ".join(api_paths(directory) + folders))
     return 0
 
 
