@@ -24,6 +24,15 @@ static const struct addon {
      "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:coredns\"},"
      "\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"coredns\",\"namespace\":\"kube-system\"},"
      "{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:coredns\"}]}"},
+    /* Who keeps network policies on the nodes. */
+    {RES_CLUSTERROLES, "", "system:cube-policy",
+     "{\"metadata\":{\"name\":\"system:cube-policy\"},\"rules\":["
+     "{\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"namespaces\",\"nodes\"],\"verbs\":[\"list\",\"watch\"]},"
+     "{\"apiGroups\":[\"networking.k8s.io\"],\"resources\":[\"networkpolicies\"],\"verbs\":[\"list\",\"watch\"]}]}"},
+    {RES_CLUSTERROLEBINDINGS, "", "system:cube-policy",
+     "{\"metadata\":{\"name\":\"system:cube-policy\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:cube-policy\"},"
+     "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:cube-policy\"}]}"},
     /* Where DNS is. The node answers on that address itself, so the Service has no endpoints. */
     {RES_SERVICES, "kube-system", "kube-dns",
      "{\"metadata\":{\"name\":\"kube-dns\",\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","

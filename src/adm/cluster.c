@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "names.h"
+#include "policy/policy.h"
 #include "resources.h"
 #include "store/store.h"
 #include "type/meta.h"
@@ -291,6 +292,7 @@ static int bring_up(struct cluster *c, struct err *e)
     if ((r = parts_network(&c->input, e)) < 0 || (r = wait_runtime(c, e)) < 0)
         return r;
     tell(c, "container runtime");
+    c->input.policy_gate = policy_gate_new();
     parts_start(&c->parts, &c->input, false, client_of, c);
     if (!k->cri_socket) /* with a runtime of somebody else's, the network is theirs */
         group_spawn(&c->parts, "forwarding", allow_forwarding, c);
@@ -309,6 +311,7 @@ int cluster_run(const struct cluster_config *config, int64_t nodes, cluster_prog
         log_info("up", "ending on signal %d; pods go on running", signal);
     }
     group_stop(&c.parts);
+    policy_gate_free(c.input.policy_gate);
     if (c.lock >= 0) /* they are machines of their own and would go on without us */
         nodes_quiet(config, NULL);
     apiserver_stop(c.server, SECONDS(2));

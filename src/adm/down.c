@@ -9,7 +9,9 @@
 #include "base/os.h"
 #include "node/host.h"
 #include "overlay/overlay.h"
+#include "adm/parts.h"
 #include "netlink/nft.h"
+#include "policy/policy.h"
 #include "proxy/proxy.h"
 
 #include <fcntl.h>
@@ -104,6 +106,7 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     struct str masquerade = arena_printf(a, "add table inet cube-masq-%s\ndelete table inet cube-masq-%s\n", c->bridge, c->bridge);
     proxy_cleanup(c->proxy_table, &ignored);
     overlay_cleanup(c->pod_cidr, &ignored);
+    policy_cleanup(parts_policy_table(a, c), &ignored);
     forward_forget(c->bridge);
     nft_apply(masquerade, &ignored);
     run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What runs on a further node beside its containers, in its namespaces: containerd's keeper, kubelet, proxy,
- * DNS, overlay. */
+ * DNS, overlay, policy. */
 #include "adm/nodes.h"
 #include "adm/parts.h"
 
@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "client/kubeconfig.h"
+#include "policy/policy.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -28,8 +29,9 @@ struct agent {
 static const char *kubeconfig_of(const struct part *part)
 {
     return !strcmp(part->name, "kubelet") ? "kubelet.conf"
-           : !strcmp(part->name, "dns")   ? "coredns.conf"
-                                          : "kube-proxy.conf";
+           : !strcmp(part->name, "dns")    ? "coredns.conf"
+           : !strcmp(part->name, "policy") ? "policy.conf"
+                                           : "kube-proxy.conf";
 }
 
 static struct client *client_of(void *arg, const struct part *part, struct err *e)
@@ -108,6 +110,7 @@ static int bring_up(struct agent *g, struct err *e)
         r = image_ensure_pause(&g->runtime, g->dir, e);
     if (r < 0)
         return r;
+    g->input.policy_gate = policy_gate_new();
     group_spawn(&g->parts, "runtime", keep_runtime, g);
     parts_start(&g->parts, &g->input, true, client_of, g);
     return 0;
@@ -126,6 +129,7 @@ static void run(void *arg)
         g->code = 1;
     }
     group_stop(&g->parts);
+    policy_gate_free(g->input.policy_gate);
 }
 
 int node_agent_main(const char *dir)

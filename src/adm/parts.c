@@ -9,6 +9,7 @@
 #include "names.h"
 #include "node/kubelet.h"
 #include "overlay/overlay.h"
+#include "policy/policy.h"
 #include "proxy/proxy.h"
 #include "resources.h"
 #include "scheduler/scheduler.h"
@@ -138,6 +139,11 @@ static const char *user_node(const struct parts_input *in)
     return arena_printf(in->arena, "system:node:%s", in->config->node_name).p;
 }
 
+static void tell_policy(void *gate, struct str ns, struct str name, struct str uid, struct str addresses)
+{
+    policy_placed(gate, ns, name, uid, addresses);
+}
+
 static int run_kubelet(const struct parts_input *in, struct client *client, struct err *e)
 {
     const struct cluster_config *c = in->config;
@@ -165,6 +171,8 @@ static int run_kubelet(const struct parts_input *in, struct client *client, stru
         .client_ca = in->ca_pem,
         .token_webhook = true,
         .seccomp_default = true,
+        .placed = tell_policy,
+        .placed_ctx = in->policy_gate,
     };
     return kubelet_run(&k, e);
 }
@@ -192,6 +200,25 @@ static int run_overlay(const struct parts_input *in, struct client *client, stru
     return overlay_run(&o, e);
 }
 
+const char *parts_policy_table(struct arena *a, const struct cluster_config *c)
+{
+    return !strcmp(c->proxy_table, "cube-proxy") ? "cube-policy" : arena_printf(a, "%s-policy", c->proxy_table).p;
+}
+
+static const char *user_policy(const struct parts_input *in UNUSED)
+{
+    return "system:cube-policy";
+}
+
+static int run_policy(const struct parts_input *in, struct client *client, struct err *e)
+{
+    struct policy_config p = {.client = client,
+                              .node_name = in->config->node_name,
+                              .table = parts_policy_table(in->arena, in->config),
+                              .gate = in->policy_gate};
+    return policy_run(&p, e);
+}
+
 static const char *user_dns(const struct parts_input *in UNUSED)
 {
     return "system:coredns";
@@ -211,6 +238,7 @@ const struct part parts[] = {
     {"proxy", true, user_proxy, no_groups, run_proxy},
     {"dns", true, user_dns, no_groups, run_dns},
     {"overlay", true, user_proxy, no_groups, run_overlay},
+    {"policy", true, user_policy, no_groups, run_policy},
     {0},
 };
 
@@ -284,7 +312,7 @@ int parts_check(const struct cluster_config *c, struct err *e)
     struct str rest = str_of(c->without), word;
     while (c->without && str_next(&rest, ',', &word))
         if (!is_part(word))
-            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay",
+            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay, policy",
                            STR_ARG(word));
     return 0;
 }

@@ -13,12 +13,14 @@ struct node_paths {
     const char *cni_data; /* NULL: host-local's own default */
 };
 
+struct policy_gate;
 struct parts_input {
     const struct cluster_config *config;
     struct arena *arena;
     struct node_paths paths;
     const char *cri_socket;
     struct str ca_pem, ca_key_pem;
+    struct policy_gate *policy_gate; /* between kubelet and policy; NULL: none */
     struct str kubelet_cert, kubelet_key; /* the kubelet's serving certificate */
     void (*trouble)(void *arg, const char *text); /* told when a part ended with an error; NULL: nobody */
     void *trouble_arg;
@@ -38,6 +40,8 @@ typedef struct client *part_client(void *arg, const struct part *part, struct er
 /* Starts the parts (all of them, or those of every node) that --without does not name, a fiber each; one that ends with an
  * error is started again with back-off, the others do not notice. */
 void parts_start(struct group *g, const struct parts_input *in, bool everywhere_only, part_client *client, void *arg);
+/* The nftables table of the network policies: named after the proxy's. */
+const char *parts_policy_table(struct arena *a, const struct cluster_config *c);
 /* Refuses names of --without that are no parts. */
 int parts_check(const struct cluster_config *c, struct err *e);
 

@@ -10,6 +10,7 @@
 #include "dns/dns.h"
 #include "node/kubelet.h"
 #include "overlay/overlay.h"
+#include "policy/policy.h"
 #include "proxy/proxy.h"
 #include "scheduler/scheduler.h"
 
@@ -41,6 +42,7 @@ static const struct command {
     {"proxy", "kube-proxy", proxy_main, "The service proxy alone"},
     {"dns", "coredns", dns_main, "The cluster DNS server alone"},
     {"overlay", NULL, overlay_main, "The network between pods of different nodes alone"},
+    {"policy", NULL, policy_main, "Network policies of a node alone"},
     {"version", NULL, version_main, "Print the version"},
 };
 

@@ -75,6 +75,11 @@ struct kubelet_config {
     int64_t lease_duration;       /* [40 s]; renewed four times as often */
     int64_t file_check_period;    /* [20 s] */
 
+    /* Told a Pod's addresses (comma separated) between its network and its first container, which waits for it; NULL:
+     * nobody. uid is empty where the API knows the Pod by another. */
+    void (*placed)(void *ctx, struct str ns, struct str name, struct str uid, struct str addresses);
+    void *placed_ctx;
+
     /* The HTTPS face */
     const char *listen;           /* [0.0.0.0:10250] */
     const char *healthz_listen;   /* plain HTTP; NULL: none */

@@ -104,6 +104,18 @@ static int create_sandbox(struct worker *w, const struct val *pod, uint32_t atte
     return r;
 }
 
+/* Who looks after traffic learns of the addresses before a container can use them. */
+static void tell_placed(struct worker *w, const struct val *pod, const struct podstate *s)
+{
+    const struct kubelet_config *c = &w->k->cfg;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const struct str *ips;
+    size_t n = podstate_ips(s, &ips);
+    if (c->placed && n && !pod_host_network(pod))
+        c->placed(c->placed_ctx, obj_namespace(pod), obj_name(pod), pod_is_static(pod) ? STR_NULL : obj_uid(pod),
+                  arena_join(&a, ips, n, STR(",")));
+}
+
 /* ---- carrying out ---------------------------------------------------------------------------------------- */
 
 /* All but the newest instance of every init container: their ends were seen. */
@@ -236,6 +248,7 @@ static int carry_out(struct worker *w, const struct val *pod, struct podstate **
         int again = look_again(w, state, e);
         if (rc != 0 || again != 0)
             return rc != 0 ? rc : again;
+        tell_placed(w, pod, *state);
     }
     const struct rt_sandbox *box = podstate_active_sandbox(*state);
     if (!box)
