@@ -61,6 +61,7 @@ static void real_random(void *p, size_t n)
 struct fd_wait {
     struct waitq readers, writers;
     bool watched;
+    bool dry, full; /* the last try through this door found nothing to read, no room; no edge since */
     unsigned forgotten; /* how often: the number may be another file's by the time a waiter runs */
 };
 
@@ -112,10 +113,14 @@ static void real_poll(struct mono deadline)
             continue;
         }
         struct fd_wait *w = fd_wait_of(events[i].data.fd);
-        if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+        if (events[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) {
+            w->dry = false;
             waitq_wake_all(&w->readers);
-        if (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        }
+        if (events[i].events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+            w->full = false;
             waitq_wake_all(&w->writers);
+        }
     }
 }
 
@@ -138,16 +143,25 @@ static int ready_now(int fd, int events)
     return n <= 0 ? 0 : (p.revents & POLLNVAL) ? -EBADF : p.revents;
 }
 
+/* What a try through this door has found is still so unless an edge has come, if edges were told of all the while. */
+static bool known_to_block(const struct fd_wait *w, int events)
+{
+    return w->watched && (events & OS_READABLE ? w->dry : w->full);
+}
+
 /* An edge may have passed before the wait began, so the state is asked first; after that a new edge will come. */
 static int real_wait_fd(int fd, int events, struct mono deadline)
 {
     for (;;) {
-        int now = ready_now(fd, events);
-        if (now)
-            return now;
         struct fd_wait *w = fd_wait_of(fd);
         unsigned before = w->forgotten;
-        int r = watch_fd(fd, w);
+        int r = 0;
+        if (!known_to_block(w, events)) {
+            int now = ready_now(fd, events);
+            if (now)
+                return now;
+            r = watch_fd(fd, w);
+        }
         if (r < 0)
             return r;
         r = waitq_wait(events & OS_READABLE ? &w->readers : &w->writers, deadline);
@@ -158,6 +172,30 @@ static int real_wait_fd(int fd, int events, struct mono deadline)
     }
 }
 
+/* Files that nobody has waited for yet are not looked up: most are read from disk. */
+static struct fd_wait *fd_wait_known(int fd)
+{
+    return fd >= 0 && (size_t)fd < poller.n_fds ? poller.fds[fd] : NULL;
+}
+
+static ssize_t real_try_recv(int fd, void *p, size_t n)
+{
+    ssize_t r = socket_try_recv(fd, p, n);
+    struct fd_wait *w = r == -EAGAIN ? fd_wait_known(fd) : NULL;
+    if (w)
+        w->dry = true;
+    return r;
+}
+
+static ssize_t real_try_send(int fd, const void *p, size_t n)
+{
+    ssize_t r = socket_try_send(fd, p, n);
+    struct fd_wait *w = r == -EAGAIN ? fd_wait_known(fd) : NULL;
+    if (w)
+        w->full = true;
+    return r;
+}
+
 static void real_forget_fd(int fd)
 {
     if (fd < 0 || (size_t)fd >= poller.n_fds || !poller.fds[fd])
@@ -165,7 +203,7 @@ static void real_forget_fd(int fd)
     struct fd_wait *w = poller.fds[fd];
     if (w->watched && poller.epoll >= 0)
         epoll_ctl(poller.epoll, EPOLL_CTL_DEL, fd, NULL);
-    w->watched = false;
+    w->watched = w->dry = w->full = false;
     w->forgotten++;
     waitq_wake_all(&w->readers);
     waitq_wake_all(&w->writers);
@@ -458,8 +496,8 @@ const struct os_ops os_real = {
     .listen = socket_listen,
     .accept = socket_accept,
     .connect = socket_connect,
-    .try_recv = socket_try_recv,
-    .try_send = socket_try_send,
+    .try_recv = real_try_recv,
+    .try_send = real_try_send,
     .shutdown = socket_shutdown,
     .local_address = socket_local_address,
     .udp_bind = socket_udp_bind,
