@@ -27,7 +27,7 @@ asan: ## The fast tests with address and undefined-behaviour sanitizers
 	@meson test -C build-asan --suite unit --quiet --print-errorlogs
 
 clang: ## The fast tests built by clang
-	@[ -f build-clang/build.ninja ] || CC="ccache clang" meson setup build-clang
+	@[ -f build-clang/build.ninja ] || CC="ccache clang" CXX="ccache clang++" meson setup build-clang
 	@meson test -C build-clang --suite unit --quiet --print-errorlogs
 
 run: ## Start a cluster here and show a workload answering (root)

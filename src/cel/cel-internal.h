@@ -88,6 +88,7 @@ enum cel_cost_rule {
     COST_ARG0,        /* ceil(size(arg 0) * 0.1) */
     COST_ARG0_TWICE,  /* ceil(size(arg 0) * 0.2) */
     COST_RESULT_TWICE,
+    COST_ARG0_ONLY,   /* as COST_ARG0, when the checker knew the overload; else one */
     COST_ARG1,        /* startsWith, endsWith */
     COST_SUM,         /* ceil((size 0 + size 1) * 0.1) */
     COST_LESS,        /* ceil(min(size 0, size 1) * 0.1) */
@@ -141,7 +142,9 @@ struct cel_fn_name {
 const struct cel_fn_name *cel_functions(struct str name);
 bool cel_fn_allowed(const struct cel_fn *f, const struct cel_env *env);
 
-#define CEL_FN_TABLE(x) extern const struct cel_fn x[]; extern const size_t n_##x
+#define CEL_FN_TABLE(x)                                                                                      \
+    extern const struct cel_fn x[];                                                                          \
+    extern const size_t n_##x
 CEL_FN_TABLE(cel_fns_std);
 CEL_FN_TABLE(cel_fns_time);
 CEL_FN_TABLE(cel_fns_text);
@@ -261,8 +264,11 @@ struct cel_map {
 struct cel_object {
     struct cel_val *values; /* by the index of the type's field; kind CEL_ERROR and s NULL: absent */
 };
-struct cel_opaque {
+struct cel_opaque { /* the first member of what stands for it */
     const struct cel_type *type;
+    bool (*equal)(const struct cel_opaque *x, const struct cel_opaque *y); /* NULL: never, but with itself */
+    struct str (*text)(struct arena *a, const struct cel_opaque *o);       /* for people and string() */
+    size_t size; /* for costs; 1 unless it says otherwise */
 };
 
 #define CEL_ABSENT ((struct cel_val){.kind = CEL_ERROR})

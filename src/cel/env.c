@@ -11,14 +11,24 @@ static struct {
     struct map names;
 } registry;
 
+static bool has_param(const struct cel_type *t)
+{
+    for (unsigned i = 0; i < t->n_params; i++)
+        if (has_param(t->params[i]))
+            return true;
+    return t->kind == CEL_PARAM;
+}
+
 static void read_overload(struct cel_overload *o, const struct cel_fn *f)
 {
     struct str s = str_of(f->sig);
     o->fn = f;
-    if (s.p[0] != '(') {
-        o->args[o->n_args++] = cel_type_parse(&registry.arena, &s);
+    const char *dot = strstr(f->sig, ".(");
+    if (s.p[0] != '(' && dot) {
+        struct str receiver = str_n(s.p, (size_t)(dot - s.p));
+        o->args[o->n_args++] = cel_type_parse(&registry.arena, &receiver);
         o->member = true;
-        s = str_from(s, 1); /* . */
+        s = str_of(dot + 1);
     }
     s = str_from(s, 1); /* ( */
     while (s.p[0] != ')') {
@@ -29,9 +39,11 @@ static void read_overload(struct cel_overload *o, const struct cel_fn *f)
     }
     s = str_from(s, 2); /* ) and a space */
     o->result = cel_type_parse(&registry.arena, &s);
-    for (unsigned i = 0; i < o->n_args; i++)
+    o->generic = has_param(o->result);
+    for (unsigned i = 0; i < o->n_args; i++) {
         o->masks[i] = cel_kind_mask(o->args[i]);
-    o->generic = true;
+        o->generic |= has_param(o->args[i]);
+    }
 }
 
 static void read_table(const struct cel_fn *fns, size_t n)
