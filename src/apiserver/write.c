@@ -4,6 +4,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "apiserver/certificates.h"
+#include "apiserver/device_checks.h"
 #include "apiserver/quota_lock.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
@@ -139,6 +140,7 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
     prepare_create(r->arena, res, v);
     validate_create(rules_of(r), as_asked(r, v), &r->status);
     check_certificates(r, res, v);
+    check_devices(r, res, NULL, v, NULL);
     if ((e = invalid(r, v)))
         return e;
     if ((e = rbac_check_escalation(r, v, NULL)))
@@ -295,6 +297,7 @@ static int update_checks(struct request *r, struct val *v, const struct object *
         keep(r, val_sub_obj(r->arena, v, N_metadata), now->meta, N_creationTimestamp);
         validate_update(rules_of(r), rules_sub(r), as_asked(r, v), as_asked(r, now->val), &r->status);
         check_certificates_change(r, res, rules_sub(r), v, now->val);
+        check_devices(r, res, rules_sub(r), v, now->val);
         if ((e = invalid(r, v)))
             return e;
         if ((e = rbac_check_escalation(r, v, now->val)))

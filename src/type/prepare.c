@@ -8,6 +8,7 @@
 #include "resources.h"
 #include "type/defaults.h"
 #include "type/meta.h"
+#include "type/resourceclaim.h"
 #include "type/podresources.h"
 #include "type/qos.h"
 #include "type/service.h"
@@ -447,6 +448,28 @@ static void update_pod_status(struct arena *a, struct val *v, const struct val *
     root_put(a, meta_of(a, v), N_deletionTimestamp, val_get(obj_meta(old), N_deletionTimestamp));
 }
 
+static bool has_device(const struct val *list, const struct val *device)
+{
+    VAL_EACH (list, x)
+        if (same_allocated_device(x, device))
+            return true;
+    return false;
+}
+
+/* What drivers said of devices goes with them (KEP-4817). */
+static void update_claim_status(struct arena *a, struct val *v, const struct val *old)
+{
+    const struct val *had = val_at(old, N_status, N_allocation, N_devices, N_results);
+    const struct val *has = val_at(v, N_status, N_allocation, N_devices, N_results);
+    const struct val *told = val_at(v, N_status, N_devices);
+    struct val *left = val_new(a, VAL_LIST);
+    VAL_EACH (told, d)
+        if (has_device(has, d) || !has_device(had, d))
+            val_add(a, left, *d);
+    if (left->n < val_len(told))
+        val_set_ref(a, val_sub_obj(a, v, N_status), N_devices, left->n ? left : NULL);
+}
+
 static void update_volume_status(struct arena *a, struct val *v, const struct val *old)
 {
     const struct val *was = val_at(old, N_status, N_lastPhaseTransitionTime);
@@ -478,6 +501,10 @@ static void update_status(struct arena *a, const struct resource *r, struct val 
         break;
     case RES_PERSISTENTVOLUMES:
         update_volume_status(a, v, old);
+        break;
+    case RES_RESOURCECLAIMS:
+        update_claim_status(a, v, old);
+        keep_whole_meta(a, v, old);
         break;
     case RES_DEPLOYMENTS:
         root_put(a, meta_of(a, v), N_labels, val_get(obj_meta(old), N_labels));

@@ -42,6 +42,15 @@ bool requests_include(const struct val *requests, struct str request)
     return false;
 }
 
+bool same_allocated_device(const struct val *a, const struct val *b)
+{
+    static const name_id keys[] = {N_driver, N_pool, N_device, N_shareID};
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        if (!str_eq(val_getstr(a, keys[i]), val_getstr(b, keys[i])))
+            return false;
+    return true;
+}
+
 const struct val *claim_device_status(const struct val *claim, const struct val *result)
 {
     static const name_id keys[] = {N_driver, N_pool, N_device};

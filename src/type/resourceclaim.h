@@ -25,6 +25,8 @@ bool claim_reserved_for(const struct val *claim, struct str uid);
 bool requests_include(const struct val *requests, struct str request);
 /* The part before "/" of a reference to a request. */
 struct str base_request(struct str request);
+/* Are both (results of an allocation, entries of status.devices) of the same device, or share of one? */
+bool same_allocated_device(const struct val *a, const struct val *b);
 /* What the driver said about a device of the claim (status.devices); NULL: nothing. */
 const struct val *claim_device_status(const struct val *claim, const struct val *result);
 

@@ -634,19 +634,10 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
 
 /* ---- what is written to a claim's status ---------------------------------------------------------------------------- */
 
-static bool same_device(const struct val *a, const struct val *b)
-{
-    static const name_id keys[] = {N_driver, N_pool, N_device, N_shareID};
-    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-        if (!str_eq(val_getstr(a, keys[i]), val_getstr(b, keys[i])))
-            return false;
-    return true;
-}
-
 static bool is_allocated(const struct val *status, const struct val *device)
 {
     VAL_EACH (val_at(status, N_allocation, N_devices, N_results), r)
-        if (same_device(r, device))
+        if (same_allocated_device(r, device))
             return true;
     return false;
 }
@@ -690,7 +681,7 @@ static void check_device_statuses(struct validation *x, const struct vpath *p, c
         if (val_str(data).n)
             check_json_object(x, AT(ITEM(p, i), N_data), val_str(data));
         for (size_t j = 0; j < i; j++)
-            if (same_device(d, val_item(list, j))) {
+            if (same_allocated_device(d, val_item(list, j))) {
                 say_duplicate(x, ITEM(p, i), d);
                 break;
             }

@@ -372,6 +372,72 @@ FIBER_TEST(kubelets_see_what_their_pods_need)
     cluster_stop(&c);
 }
 
+/* ---- claims of devices --------------------------------------------------------------------------------------- */
+
+#define CLAIMS "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims"
+#define GIVEN "\"allocation\":{\"devices\":{\"results\":[{\"request\":\"r\",\"driver\":\"d.x\",\"pool\":\"p\",\"device\":\"g\"}]}}"
+
+static void make_claim(struct fixture *f, const char *name, const char *more, int code)
+{
+    struct str body = arena_printf(&f->arena,
+                                   "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"devices\":{\"requests\":[{\"name\":\"r\",\"exactly\":{"
+                                   "\"deviceClassName\":\"c\"%s}}]}}}", name, more);
+    assert_code(post(f, CLAIMS, body.p), code);
+}
+
+FIBER_TEST(admin_access_is_the_namespaces)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    make_claim(f, "a", ",\"adminAccess\":true", 422);
+    assert_code(patch(f, "/api/v1/namespaces/default", "merge-patch+json",
+                      "{\"metadata\":{\"labels\":{\"resource.kubernetes.io/admin-access\":\"true\"}}}"), 200);
+    make_claim(f, "a", ",\"adminAccess\":true", 201);
+    cluster_stop(&c);
+}
+
+/* Status alone is not enough: devices are given by who may bind, told of by who may for their driver. */
+FIBER_TEST(parts_of_a_claims_status_have_their_own_rights)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    static const char role[] =
+        "{\"metadata\":{\"name\":\"%s\"},\"rules\":[{\"apiGroups\":[\"resource.k8s.io\"],\"resources\":[\"%s\"],\"verbs\":[\"%s\"]%s}]}";
+    static const char binding[] = "{\"metadata\":{\"name\":\"%s\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                                  "\"ClusterRole\",\"name\":\"%s\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":"
+                                  "\"User\",\"name\":\"%s\"}]}";
+    static const struct {
+        const char *name, *resource, *verb, *more;
+    } grants[] = {{"write", "resourceclaims/status", "patch", ""},
+                  {"bind", "resourceclaims/binding", "patch", ""},
+                  {"drive", "resourceclaims/driver", "arbitrary-node:patch", ",\"resourceNames\":[\"d.x\"]"}};
+    static const struct {
+        const char *user, *role;
+    } has[] = {{"weak", "write"}, {"binder", "write"}, {"binder", "bind"}, {"driver", "write"}, {"driver", "drive"}};
+    for (size_t i = 0; i < ARRAY_SIZE(grants); i++)
+        assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                         arena_printf(&f->arena, role, grants[i].name, grants[i].resource, grants[i].verb, grants[i].more).p), 201);
+    for (size_t i = 0; i < ARRAY_SIZE(has); i++)
+        assert_code(post(f, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+                         arena_printf(&f->arena, binding, arena_printf(&f->arena, "b%zu", i).p, has[i].role, has[i].user).p), 201);
+    make_claim(f, "x", "", 201);
+    become(&c, "weak", "g");
+    assert_code(patch(f, CLAIMS "/x/status", "merge-patch+json", "{\"status\":{" GIVEN "}}"), 422);
+    become(&c, "binder", "g");
+    assert_code(patch(f, CLAIMS "/x/status", "merge-patch+json", "{\"status\":{" GIVEN "}}"), 200);
+    static const char told[] = "{\"status\":{\"devices\":[{\"driver\":\"d.x\",\"pool\":\"p\",\"device\":\"g\"}]}}";
+    assert_code(patch(f, CLAIMS "/x/status", "merge-patch+json", told), 422);
+    become(&c, "driver", "g");
+    assert_code(patch(f, CLAIMS "/x/status", "merge-patch+json", told), 200);
+    become(&c, "binder", "g");
+    struct reply r = patch(f, CLAIMS "/x/status", "merge-patch+json", "{\"status\":{\"allocation\":null}}");
+    assert_code(r, 200);
+    assert_null(val_at(r.v, N_status, N_devices)); /* it goes with the devices */
+    cluster_stop(&c);
+}
+
 /* ---- certificates of Pods ---------------------------------------------------------------------------------- */
 
 #define REQUESTS "/apis/certificates.k8s.io/v1/namespaces/default/podcertificaterequests"
@@ -591,6 +657,8 @@ int main(void)
         cmocka_unit_test(updating_is_not_creating),
         cmocka_unit_test(impersonation_is_a_right),
         cmocka_unit_test(kubelets_see_what_their_pods_need),
+        cmocka_unit_test(admin_access_is_the_namespaces),
+        cmocka_unit_test(parts_of_a_claims_status_have_their_own_rights),
         cmocka_unit_test(nodes_have_their_volumes), cmocka_unit_test(pods_get_certificates),
         cmocka_unit_test(keys_are_published),
     };
