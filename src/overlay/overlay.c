@@ -5,107 +5,142 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "client/replica.h"
-#include "overlay/rtnl.h"
+#include "netlink/nft.h"
 #include "resources.h"
+#include "type/meta.h"
 
 #define LOG "overlay"
+#define MASQ_TABLE "cube-overlay"
 
 enum { CALM_MS = 50, WATCH_CALM_S = 2, RETRY_S = 10 };
 
-struct overlay;
-
-/* A back end brings the kernel to what the other nodes want. again: the kernel may have lost something, look
- * first. */
-struct backend {
-    const char *name;
-    int (*sync)(struct overlay *o, const struct peer *peers, size_t n, bool again, struct err *e);
-};
-
 struct overlay {
     const struct overlay_config *config;
-    const struct backend *backend;
-    struct replica *replica;
-    struct prefixes within;
     struct arena arena;
+    struct netconf conf;
+    struct str prefix; /* of annotations */
+    struct prefixes within;
+    struct replica *replica;
     struct waitq changed;
     bool dirty; /* a Node has changed */
     bool again; /* the kernel may have lost what it had */
     bool failing;
-    struct arena have_arena;
-    struct routes have; /* what the kernel has of ours */
-    struct str told;    /* troubles that were logged; in have_arena */
+    struct kernel kernel;
+    struct arena told_arena;
+    struct str told; /* troubles that were logged */
+    struct buf subnet_file, masq; /* as they were last written */
     int watch;
 };
 
-/* ---- host-gw -------------------------------------------------------------------------------------- */
+/* ---- telling people --------------------------------------------------------------------------------- */
 
-static void keep(struct routes *to, const struct routes *from, const int *results)
+static const char *reason(int r)
 {
-    for (size_t i = 0; i < from->n; i++)
-        if (results[i] < 0)
-            to->list[to->n++] = from->list[i];
+    return r == -ENETUNREACH || r == -EHOSTUNREACH
+               ? "that address is on no network of this machine, which a plain route needs"
+           : r == -EEXIST ? "somebody else's route leads there"
+                          : strerror(-r);
 }
 
-/* Each trouble is said once, not at each retry. */
-static void tell_troubles(struct overlay *o, const struct routes *set, const int *results, struct str told)
+static void trouble(struct overlay *o, struct buf *all, const char *fmt, ...) PRINTF(3, 4);
+static void trouble(struct overlay *o, struct buf *all, const char *fmt, ...)
+{
+    va_list ap;
+    size_t start = all->n;
+    va_start(ap, fmt);
+    buf_vprintf(all, fmt, ap);
+    va_end(ap);
+    buf_putc(all, '\n');
+    struct str line = str_from(buf_str(all), start);
+    if (!str_contains(o->told, line)) /* each is said once, not at each retry */
+        log_warn(LOG, "pods cannot be reached: " STR_FMT, STR_ARG(str_trim(line)));
+}
+
+static void tell_troubles(struct overlay *o, const struct kernel_sync *s)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
-    for (size_t i = 0; i < set->n; i++) {
-        char text[ROUTE_TEXT_MAX];
-        if (results[i] == 0)
-            continue;
-        size_t start = b.n;
-        buf_printf(&b, "[%s: %s]", route_text(&set->list[i], text),
-                   results[i] == -ENETUNREACH || results[i] == -EHOSTUNREACH
-                       ? "that address is on no network of this machine, which host-gw needs"
-                   : results[i] == -EEXIST ? "somebody else's route leads there"
-                                           : strerror(-results[i]));
-        if (!str_contains(told, str_from(buf_str(&b), start)))
-            log_warn(LOG, "pods cannot be reached: route " STR_FMT, STR_ARG(str_from(buf_str(&b), start)));
-    }
-    o->told = arena_str(&o->have_arena, buf_str(&b));
+    char text[ENTRY_TEXT_MAX];
+    for (size_t i = 0; i < s->changes.set.n; i++)
+        if (s->results && s->results[i] < 0)
+            trouble(o, &b, "[%s: %s]", entry_text(&s->changes.set.list[i], text), reason(s->results[i]));
+    for (size_t i = 0; i < s->plan.n_refused; i++)
+        trouble(o, &b, "[%s of node " STR_FMT ": it is, in part, node " STR_FMT "'s]",
+                prefix_format(&s->plan.refused[i].range, text), STR_ARG(s->plan.refused[i].node),
+                STR_ARG(s->plan.refused[i].other));
+    arena_reset(&o->told_arena);
+    o->told = arena_str(&o->told_arena, buf_str(&b));
 }
 
-/* The kernel has what was wanted but for what failed. */
-static void remember(struct overlay *o, struct arena *a, const struct routes *want,
-                     const struct route_changes *c, const int *results)
-{
-    struct routes failed = {ARENA_ARRAY(a, struct route, c->set.n + 1), 0}, now = {0};
-    struct str told = arena_str(a, o->told);
-    arena_reset(&o->have_arena);
-    now.list = ARENA_ARRAY(&o->have_arena, struct route, want->n + c->drop.n + 1);
-    keep(&failed, &c->set, results);
-    struct route_changes rest;
-    routes_compare(a, &failed, want, &rest);
-    for (size_t i = 0; i < rest.set.n; i++)
-        now.list[now.n++] = rest.set.list[i];
-    keep(&now, &c->drop, results + c->set.n);
-    routes_sort(&now);
-    o->have = now;
-    o->failing = failed.n > 0;
-    tell_troubles(o, &c->set, results, told);
-}
+/* ---- telling others --------------------------------------------------------------------------------- */
 
-static int host_gw_sync(struct overlay *o, const struct peer *peers, size_t n, bool again, struct err *e)
+static void announce(struct overlay *o, const struct object *node)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct routes want, have = o->have;
-    struct route_changes c;
-    int r = again ? rtnl_read(&a, &o->within, &have, e) : 0;
-    if (r < 0)
-        return r;
-    routes_wanted(&a, peers, n, &o->within, &want);
-    routes_compare(&a, &have, &want, &c);
-    int *results = ARENA_ARRAY(&a, int, c.set.n + c.drop.n + 1);
-    r = rtnl_apply(&c, results, e);
-    if (r == 0)
-        remember(o, &a, &want, &c, results);
-    return r;
+    struct announcement say = {.backend = o->conf.backend, .vni = o->conf.vni};
+    struct status s;
+    status_init(&s, &a);
+    for (unsigned f = 0; f < FAMILIES; f++) {
+        const struct device *d = &o->kernel.devices[f];
+        if (!o->conf.enabled[f] || (say.backend == BACKEND_VXLAN && !d->index))
+            continue;
+        say.address[f] = o->config->uplink.public[f].family ? o->config->uplink.public[f] : o->kernel.uplink.address[f];
+        memcpy(say.mac[f], d->mac, 6);
+    }
+    struct str patch = announcement_patch(&a, node, o->prefix, &say);
+    if (!patch.n)
+        return;
+    int r = client_patch(o->config->client, CALL(.res = &resources[RES_NODES], .name = node->name), PATCH_MERGE, patch,
+                         &a, NULL, &s);
+    if (r && o->conf.backend == BACKEND_VXLAN) { /* host-gw works without */
+        struct str why = r < 0 ? str_of(strerror(-r)) : s.message;
+        log_warn(LOG, "the other nodes cannot be told of this one: " STR_FMT, STR_ARG(why));
+        o->failing = true;
+    }
 }
 
-static const struct backend backends[] = {
-    {"host-gw", host_gw_sync},
-};
+/* For CNI plug-ins on this node. */
+static void write_subnet_file(struct overlay *o, const struct peer *self)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    const char *path = o->config->subnet_file;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    uint32_t mtu = o->kernel.uplink.mtu;
+    if (!path || !mtu || !self->pods.n)
+        return;
+    for (unsigned f = 0; f < FAMILIES; f++)
+        if (o->kernel.devices[f].index)
+            mtu = MIN(mtu, o->kernel.devices[f].mtu);
+    subnet_file_text(&b, &o->conf, &self->pods, mtu, o->config->ip_masq);
+    if (str_eq(buf_str(&b), buf_str(&o->subnet_file)))
+        return;
+    ssize_t slash = str_rfind(str_of(path), '/');
+    int r = slash > 0 ? os_mkdir_all(arena_cstr(&a, str_n(path, (size_t)slash)), 0755) : 0;
+    r = r < 0 ? r : os_write_file(path, buf_str(&b), 0644);
+    if (r < 0) {
+        log_warn(LOG, "%s cannot be written: %s", path, strerror(-r));
+        return;
+    }
+    buf_clear(&o->subnet_file);
+    buf_putstr(&o->subnet_file, buf_str(&b));
+}
+
+static void masquerade(struct overlay *o, const struct peer *self)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct err e = {0};
+    if (!o->config->ip_masq || !self->pods.n || !o->within.n)
+        return;
+    masquerade_text(&b, MASQ_TABLE, &o->within, &self->pods, o->config->masq_predictable);
+    if (str_eq(buf_str(&b), buf_str(&o->masq)))
+        return;
+    int r = nft_apply(buf_str(&b), &e);
+    if (r < 0) {
+        log_warn(LOG, "packets from pods to elsewhere keep the pods' addresses: %s", err_text(&e, r));
+        return;
+    }
+    buf_clear(&o->masq);
+    buf_putstr(&o->masq, buf_str(&b));
+}
 
 /* ---- following ------------------------------------------------------------------------------------ */
 
@@ -113,25 +148,40 @@ static void node_changed(void *arg, const struct resource *res UNUSED, const str
                          const struct object *new_)
 {
     struct overlay *o = arg;
-    if (!peer_differs(old, new_))
+    struct str name = new_ ? new_->name : old->name;
+    if (!peer_differs(old, new_, o->prefix))
         return;
     o->dirty = true;
+    o->again = o->again || str_is(name, o->config->node_name); /* our own link or devices may be others now */
     waitq_wake_all(&o->changed);
 }
 
-/* What others do to the kernel's routes; a machine with many pods sees links come and go, so not more often
- * than that. */
+struct change_filter {
+    const struct overlay *o;
+    bool matters;
+};
+
+static void look_at_change(void *arg, const struct nlmsghdr *h)
+{
+    struct change_filter *c = arg;
+    c->matters = c->matters || kernel_change_matters(&c->o->kernel, h);
+}
+
+/* What others do to the kernel; a machine with many pods sees links come and go, so not more often than that. */
 static void watch_kernel(void *arg)
 {
     struct overlay *o = arg;
-    bool matters;
-    while (rtnl_wait(o->watch, &matters, MONO_NEVER) == 0)
-        if (matters) {
-            o->again = true;
-            waitq_wake_all(&o->changed);
-            if (fiber_sleep(SECONDS(WATCH_CALM_S)) < 0)
-                break;
-        }
+    for (;;) {
+        struct change_filter c = {.o = o};
+        if (rtnl_wait(o->watch, look_at_change, &c, MONO_NEVER) < 0)
+            break;
+        if (!c.matters)
+            continue;
+        o->again = true;
+        waitq_wake_all(&o->changed);
+        if (fiber_sleep(SECONDS(WATCH_CALM_S)) < 0)
+            break;
+    }
 }
 
 static int wait_for_work(struct overlay *o)
@@ -147,59 +197,130 @@ static int wait_for_work(struct overlay *o)
     return fiber_sleep(MILLISECONDS(CALM_MS)); /* what comes together is done together */
 }
 
+static void sync_once(struct overlay *o)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct err e = {0};
+    struct peer self = {0};
+    struct str name = str_of(o->config->node_name);
+    const struct tree *nodes = replica_tree(o->replica, &resources[RES_NODES]);
+    struct kernel_sync s = {.conf = &o->conf, .choice = &o->config->uplink, .within = &o->within, .arena = &a,
+                            .look = o->again};
+    o->dirty = o->again = o->failing = false;
+    struct peer *peers;
+    bool known = peers_of_nodes(&a, nodes, name, o->prefix, &peers, &s.n, &self);
+    s.self = known ? &self : NULL;
+    s.peers = peers;
+    struct object *node = known ? object_ref(tree_get(nodes, name)) : NULL;
+    int r = kernel_sync(&o->kernel, &s, &e);
+    if (r < 0) {
+        log_error(LOG, "%s", err_text(&e, r));
+        o->failing = true;
+    } else {
+        o->failing = s.failing;
+        tell_troubles(o, &s);
+    }
+    if (r == 0 && node) {
+        announce(o, node);
+        write_subnet_file(o, &self);
+        masquerade(o, &self);
+    }
+    object_unref(node);
+}
+
 static int serve(struct overlay *o)
 {
     int r;
     o->again = true;
-    while ((r = wait_for_work(o)) == 0) {
-        struct arena a CLEANUP_ARENA = ARENA_INIT;
-        struct peer *peers;
-        struct err e = {0};
-        bool again = o->again;
-        o->dirty = o->again = false;
-        size_t n = peers_of_nodes(&a, replica_tree(o->replica, &resources[RES_NODES]),
-                                  str_of(o->config->node_name), &peers);
-        r = o->backend->sync(o, peers, n, again, &e);
-        if (r < 0) {
-            log_error(LOG, "%s", err_text(&e, r));
-            o->failing = true;
-        }
-    }
+    while ((r = wait_for_work(o)) == 0)
+        sync_once(o);
     return r;
 }
 
-static const struct backend *find_backend(const char *name)
+/* ---- configuration ------------------------------------------------------------------------------------ */
+
+/* Flannel's own place for it. It may not be there, or not for us. */
+static struct str conf_of_cluster(struct overlay *o, struct arena *a)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(backends); i++)
-        if (!name || !strcmp(backends[i].name, name))
-            return &backends[i];
-    return NULL;
+    struct status s;
+    const struct val *v = NULL;
+    status_init(&s, a);
+    int r = client_get(o->config->client,
+                       CALL(.res = &resources[RES_CONFIGMAPS], .ns = STR("kube-flannel"), .name = STR("kube-flannel-cfg")),
+                       a, &v, &s);
+    return r ? STR_NULL : val_str(val_key(val_get(v, N_data), STR("net-conf.json")));
+}
+
+static int read_conf(struct overlay *o, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const struct overlay_config *c = o->config;
+    enum backend_kind kind = BACKEND_HOST_GW;
+    struct str text = STR_NULL;
+    const char *name = c->backend ? c->backend : c->fallback;
+    if (name && !backend_parse(str_of(name), &kind))
+        return err_set(e, -EINVAL, "there is no overlay back end \"%s\"; there are: host-gw, vxlan", name);
+    netconf_default(kind, &o->conf);
+    if (c->net_conf_path) {
+        int r = os_read_file(&a, c->net_conf_path, 1 << 20, &text);
+        if (r < 0 && r != -ENOENT)
+            return err_set(e, r, "cannot read %s: %s", c->net_conf_path, strerror(-r));
+    }
+    if (!text.n && !c->backend)
+        text = conf_of_cluster(o, &a);
+    int r = text.n ? netconf_parse(text, &o->conf, e) : 0;
+    if (r == 0 && c->backend)
+        o->conf.backend = kind;
+    return r;
+}
+
+static int prepare(struct overlay *o, struct err *e)
+{
+    o->prefix = annotation_prefix(&o->arena, o->config->annotation_prefix);
+    if (!o->prefix.n)
+        return err_set(e, -EINVAL, "\"%s\" cannot be what annotations begin with", o->config->annotation_prefix);
+    int r = prefixes_parse(&o->arena, o->config->cluster_cidr, &o->within, e);
+    r = r ? r : read_conf(o, e);
+    if (r < 0)
+        return r;
+    if (!o->within.n)
+        o->within = netconf_networks(&o->arena, &o->conf);
+    for (size_t i = 0; i < o->within.n; i++) { /* for subnet.env */
+        unsigned f = family_of(&o->within.list[i].ip);
+        if (!o->conf.network[f].ip.family)
+            o->conf.network[f] = o->within.list[i];
+    }
+    return rtnl_watch(o->conf.backend == BACKEND_VXLAN, &o->watch, e);
+}
+
+static int follow(struct overlay *o)
+{
+    const struct replica_kind kind = {.res = &resources[RES_NODES]};
+    struct group g = {0};
+    o->replica = replica_new(o->config->client, &kind, 1);
+    replica_on_change(o->replica, node_changed, o);
+    replica_start(o->replica);
+    int r = replica_wait_synced(o->replica, MONO_NEVER); /* half a list would cost routes */
+    group_spawn(&g, "kernel", watch_kernel, o);
+    if (r == 0)
+        r = serve(o);
+    group_stop(&g);
+    replica_free(o->replica);
+    return r;
 }
 
 int overlay_run(const struct overlay_config *c, struct err *e)
 {
-    const struct replica_kind kind = {.res = &resources[RES_NODES]};
-    struct overlay o = {.config = c, .backend = find_backend(c->backend)};
-    struct group g = {0};
-    if (!o.backend)
-        return err_set(e, -EINVAL, "there is no overlay back end \"%s\"; there is: host-gw", c->backend);
-    int r = prefixes_parse(&o.arena, c->cluster_cidr, &o.within, e);
+    struct overlay o = {.config = c, .watch = -1};
+    int r = prepare(&o, e);
     if (r == 0)
-        r = rtnl_watch(&o.watch, e);
-    if (r < 0)
-        goto out;
-    o.replica = replica_new(c->client, &kind, 1);
-    replica_on_change(o.replica, node_changed, &o);
-    replica_start(o.replica);
-    r = replica_wait_synced(o.replica, MONO_NEVER); /* half a list would cost routes */
-    group_spawn(&g, "routes", watch_kernel, &o);
-    if (r == 0)
-        r = serve(&o);
-    group_stop(&g);
-    replica_free(o.replica);
-    rtnl_unwatch(o.watch);
-out:
-    arena_done(&o.have_arena);
+        r = follow(&o);
+    if (o.watch >= 0)
+        rtnl_unwatch(o.watch);
+    kernel_done(&o.kernel);
+    buf_done(&o.subnet_file);
+    buf_done(&o.masq);
+    arena_done(&o.told_arena);
     arena_done(&o.arena);
     return r;
 }
@@ -208,11 +329,6 @@ int overlay_cleanup(const char *cluster_cidr, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct prefixes within;
-    struct route_changes c = {0};
     int r = prefixes_parse(&a, cluster_cidr, &within, e);
-    if (r == 0)
-        r = rtnl_read(&a, &within, &c.drop, e);
-    if (r < 0 || !c.drop.n)
-        return r;
-    return rtnl_apply(&c, ARENA_ARRAY(&a, int, c.drop.n), e);
+    return r < 0 ? r : kernel_cleanup(&within, e);
 }
