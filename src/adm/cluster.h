@@ -24,6 +24,7 @@ struct cluster_config {
     const char *bridge;         /* cni0 */
     const char *cgroup_root;    /* "/" */
     const char *proxy_table;    /* cube-proxy */
+    const char *proxy_mode;     /* nftables */
     const char *node_ports;     /* 30000-32767 */
     int64_t node_grace;         /* ns of silence after which a node counts as lost; 0: 50 s, upstream's */
     const char *without;        /* comma list of parts that somebody else runs; NULL: none */

@@ -65,6 +65,7 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
         {&c->pod_cidr, "10.244.0.0/16"},      {&c->dns_ip, "10.96.0.10"},
         {&c->cluster_domain, "cluster.local"}, {&c->bridge, "cni0"},
         {&c->cgroup_root, "/"},               {&c->proxy_table, "cube-proxy"},
+        {&c->proxy_mode, "nftables"},
         {&c->node_ports, "30000-32767"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)

@@ -104,7 +104,7 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     struct err ignored = {0};
     /* The kubelet's masquerading; adding first, since deleting what is not there is an error. */
     struct str masquerade = arena_printf(a, "add table inet cube-masq-%s\ndelete table inet cube-masq-%s\n", c->bridge, c->bridge);
-    proxy_cleanup(c->proxy_table, &ignored);
+    proxy_cleanup(c->proxy_table, false, &ignored);
     overlay_cleanup(c->pod_cidr, &ignored);
     policy_cleanup(parts_policy_table(a, c), &ignored);
     forward_forget(c->bridge);

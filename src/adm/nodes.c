@@ -211,6 +211,7 @@ static void fill(struct arena *a, const struct cluster_config *c, struct node *n
         .node_bridge = c->node_bridge,
         .cgroup_root = arena_printf(a, "%s/%s", top ? "" : c->cgroup_root, n->name).p,
         .proxy_table = "cube-proxy",
+        .proxy_mode = c->proxy_mode,
         .node_ports = c->node_ports,
         .node_grace = c->node_grace,
         .without = c->without,

@@ -14,6 +14,7 @@
         {"bridge", 0, FLAG_STRING, &(c)->bridge, "Name of the pods' bridge (cni0)"},                         \
         {"cgroup-root", 0, FLAG_STRING, &(c)->cgroup_root, "Where pods' cgroups go (/)"},                    \
         {"proxy-table", 0, FLAG_STRING, &(c)->proxy_table, "nftables table of the service proxy (cube-proxy)"}, \
+        {"proxy-mode", 0, FLAG_STRING, &(c)->proxy_mode, "How Services are served: nftables, iptables or ipvs (nftables)"}, \
         {"node-name", 0, FLAG_STRING, &(c)->node_name, "Name of this node (the host name)"},                 \
         {"port", 0, FLAG_INT, &(c)->port, "Port of the API (6443)"},                                         \
         {"advertise-address", 0, FLAG_STRING, &(c)->advertise, "Address of this node (found)"},              \

@@ -190,6 +190,7 @@ static int run_proxy(const struct parts_input *in, struct client *client, struct
                              .node_ip = in->config->advertise,
                              .cluster_cidr = in->config->pod_cidr,
                              .skip_ips = skip,
+                             .mode = in->config->proxy_mode,
                              .table = in->config->proxy_table};
     return proxy_run(&p, e);
 }

@@ -80,6 +80,8 @@ int daemon_main(const struct daemon *d, int argc, char **argv)
         r = err_set(&e, -EINVAL, "unknown operand \"%s\"", argv[1]);
     if (r == 0 && d->prepare)
         r = d->prepare(d->arg, &e);
+    if (r > 0)
+        return 0;
     if (r < 0) {
         fprintf(stderr, "%s: %s\n", d->name, err_text(&e, r));
         return 2;

@@ -41,7 +41,8 @@ struct daemon {
      */
     int (*run)(void *arg, struct client *c, struct err *e);
     void *arg;
-    /* After the flags were read and before anything is connected: configuration files. NULL: nothing. */
+    /* After the flags were read and before anything is connected: configuration files. NULL: nothing. Positive:
+     * that was all that was asked for. */
     int (*prepare)(void *arg, struct err *e);
 };
 /* Parses, connects, runs, ends. Returns the exit code: 0, 1 (failed), 2 (bad flags). */
