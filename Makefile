@@ -2,7 +2,7 @@
 BUILD ?= build
 CC ?= ccache gcc
 
-.PHONY: all check test bench fuzz asan tidy format run stop clean help
+.PHONY: all check test bench sim fuzz asan tidy format run stop clean help
 
 all: $(BUILD)/build.ninja ## Build build/cube
 	@ninja -C $(BUILD) cube
@@ -18,6 +18,9 @@ test: ## All tests, as CI runs them (root)
 
 bench: all ## The figures the README quotes, beside their peers (root)
 	@bench/first-cluster
+
+sim: ## The simulated suites over SEEDS seeds each (200), into docs/results; hours of processor time
+	@for suite in rollout sets jobs; do test/sim/run $$suite $(or $(SEEDS),200) || exit 1; done
 
 fuzz: ## Build the fuzz targets with clang's libFuzzer and ASan into build-fuzz (FUZZ=json runs one for FUZZ_SECONDS)
 	@test/fuzz/run $(FUZZ)

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "blame.h"
 #include "base/flags.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -48,18 +49,7 @@ struct scene {
 
 /* ---- what a user does --------------------------------------------------------------------------------------------- */
 
-static int fail(struct scene *s, const char *fmt, ...) PRINTF(2, 3);
-static int fail(struct scene *s, const char *fmt, ...)
-{
-    va_list ap;
-    if (s->result->why[0])
-        return -1;
-    va_start(ap, fmt);
-    vsnprintf(s->result->why, sizeof(s->result->why), fmt, ap);
-    va_end(ap);
-    sim_trace("FAILED %s", s->result->why);
-    return -1;
-}
+#define fail(s, ...) blame((s)->result->why, sizeof((s)->result->why), __VA_ARGS__)
 
 static const struct val *from_json(struct arena *a, const struct resource *res, const char *text)
 {

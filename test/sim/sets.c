@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "blame.h"
 #include "base/flags.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -35,18 +36,7 @@ struct scene {
     double slowest_leave, slowest_join; /* s */
 };
 
-static int fail(struct scene *s, const char *fmt, ...) PRINTF(2, 3);
-static int fail(struct scene *s, const char *fmt, ...)
-{
-    va_list ap;
-    if (s->why[0])
-        return -1;
-    va_start(ap, fmt);
-    vsnprintf(s->why, sizeof(s->why), fmt, ap);
-    va_end(ap);
-    sim_trace("FAILED %s", s->why);
-    return -1;
-}
+#define fail(s, ...) blame((s)->why, sizeof((s)->why), __VA_ARGS__)
 
 /* ---- asking ---------------------------------------------------------------------------------------------------- */
 

@@ -160,14 +160,21 @@ static void make_objects(struct fixture *f, int port)
         201);
 }
 
+/* A server whose node's kubelet is k. */
+static struct apiserver_config start(struct fixture *f, struct kubelet *k)
+{
+    kubelet_start(k, true);
+    struct apiserver_config c = config_for(k);
+    fixture_start(f, &c);
+    make_objects(f, k->port);
+    return c;
+}
+
 FIBER_TEST(logs_come_from_the_kubelet)
 {
     struct fixture f;
     struct kubelet k;
-    kubelet_start(&k, true);
-    struct apiserver_config c = config_for(&k);
-    fixture_start(&f, &c);
-    make_objects(&f, k.port);
+    start(&f, &k);
     struct reply r = ask(&f, "GET", PODS "/p/log?container=a&tailLines=5&follow=true&bogus=1", NULL,
                          "Authorization: Basic x");
     assert_code(r, 200);
@@ -209,10 +216,7 @@ FIBER_TEST(logs_come_as_messages)
 {
     struct fixture f;
     struct kubelet k;
-    kubelet_start(&k, true);
-    struct apiserver_config c = config_for(&k);
-    fixture_start(&f, &c);
-    make_objects(&f, k.port);
+    start(&f, &k);
     log_over_websocket(&f, NULL, "line\n");
     log_over_websocket(&f, "binary.k8s.io", "line\n");
     log_over_websocket(&f, "base64.binary.k8s.io", "bGluZQo=");
@@ -242,10 +246,7 @@ FIBER_TEST(a_node_cannot_stand_for_another)
 {
     struct fixture f;
     struct kubelet k;
-    kubelet_start(&k, true);
-    struct apiserver_config c = config_for(&k);
-    fixture_start(&f, &c);
-    make_objects(&f, k.port);
+    struct apiserver_config c = start(&f, &k);
     assert_code(post(&f, "/api/v1/nodes", "{\"metadata\":{\"name\":\"thief\"}}"), 201);
     assert_code(patch(&f, "/api/v1/nodes/thief/status", "merge-patch+json",
                       arena_printf(&f.arena,
@@ -296,10 +297,7 @@ FIBER_TEST(exec_over_both_carriers)
 {
     struct fixture f;
     struct kubelet k;
-    kubelet_start(&k, true);
-    struct apiserver_config c = config_for(&k);
-    fixture_start(&f, &c);
-    make_objects(&f, k.port);
+    start(&f, &k);
     exec_over(&f, &k, false);
     exec_over(&f, &k, true);
     assert_code(get(&f, PODS "/none/exec?command=x&stdout=1"), 404);

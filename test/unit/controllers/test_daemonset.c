@@ -68,13 +68,7 @@ static const char *make_revision(struct world *w)
     static unsigned turn;
     char *ret = hash[turn++ % 2];
     run(w);
-    const struct write *first = world_write(w, 0);
-    if (first->verb != WRITE_CREATE || first->res != &resources[RES_CONTROLLERREVISIONS])
-        fail_msg("the first write is not that of a revision");
-    snprintf(ret, 64, STR_FMT, STR_ARG(obj_label(first->body, STR("controller-revision-hash"))));
-    struct buf b CLEANUP_BUF = BUF_INIT;
-    json_encode(&b, first->res->type, first->body, 0);
-    world_add(w, RES_CONTROLLERREVISIONS, b.p);
+    snprintf(ret, 64, STR_FMT, STR_ARG(obj_label(world_keep_revision(w), STR("controller-revision-hash"))));
     return ret;
 }
 
@@ -102,15 +96,6 @@ static const char *moves(struct world *w)
                               STR_ARG(name));
     }
     return text;
-}
-
-static int64_t status_of(struct world *w, name_id name)
-{
-    const struct write *x;
-    for (size_t i = 0; (x = world_write(w, i)); i++)
-        if (x->verb == WRITE_UPDATE_STATUS)
-            return val_int(val_at(x->body, N_status, name), 0);
-    return -1;
 }
 
 /* ---- pods -------------------------------------------------------------------------------------------- */
@@ -142,8 +127,8 @@ static void makes_a_pod_for_each_node(void **state)
         b.p, "node.kubernetes.io/not-ready:NoExecute node.kubernetes.io/unreachable:NoExecute "
              "node.kubernetes.io/disk-pressure:NoSchedule node.kubernetes.io/memory-pressure:NoSchedule "
              "node.kubernetes.io/pid-pressure:NoSchedule node.kubernetes.io/unschedulable:NoSchedule ");
-    assert_int_equal(status_of(w, N_desiredNumberScheduled), 2);
-    assert_int_equal(status_of(w, N_numberUnavailable), 2);
+    assert_int_equal(world_status(w, N_desiredNumberScheduled), 2);
+    assert_int_equal(world_status(w, N_numberUnavailable), 2);
     world_free(w);
 }
 
@@ -266,7 +251,7 @@ static void pods_wait_for_their_node_only_while_it_is_there(void **state)
     moves(w);
     world_apply(w);
     assert_string_equal(moves(w), ""); /* pinned, not bound: it counts */
-    assert_int_equal(status_of(w, N_currentNumberScheduled), 1);
+    assert_int_equal(world_status(w, N_currentNumberScheduled), 1);
     world_remove(w, RES_NODES, "", "n1");
     const char *got = moves(w);
     assert_int_equal(strncmp(got, "-log-", 5), 0); /* nobody else would ever see to it */

@@ -67,13 +67,7 @@ static const char *make_revision(struct world *w)
     static unsigned turn;
     char *ret = name[turn++ % 2];
     run(w);
-    const struct write *first = world_write(w, 0);
-    if (first->verb != WRITE_CREATE || first->res != &resources[RES_CONTROLLERREVISIONS])
-        fail_msg("the first write is not that of a revision");
-    snprintf(ret, 64, STR_FMT, STR_ARG(obj_name(first->body)));
-    struct buf b CLEANUP_BUF = BUF_INIT;
-    json_encode(&b, first->res->type, first->body, 0);
-    world_add(w, RES_CONTROLLERREVISIONS, b.p);
+    snprintf(ret, 64, STR_FMT, STR_ARG(obj_name(world_keep_revision(w))));
     return ret;
 }
 
@@ -98,12 +92,6 @@ static const char *moves(struct world *w)
                               name.p + name.n - 1);
     }
     return text;
-}
-
-static int64_t status_of(struct world *w, name_id name)
-{
-    const struct write *x = world_find(w, WRITE_UPDATE_STATUS);
-    return x ? val_int(val_at(x->body, N_status, name), 0) : -1;
 }
 
 static struct str status_text(struct world *w, name_id name)
@@ -217,12 +205,12 @@ static void waits_for_availability(void **state)
     const char *revision = make_revision(w);
     add_pod(w, 0, revision, FRESH, "");
     assert_string_equal(moves(w), "");
-    assert_int_equal(status_of(w, N_readyReplicas), 1);
-    assert_int_equal(status_of(w, N_availableReplicas), 0);
+    assert_int_equal(world_status(w, N_readyReplicas), 1);
+    assert_int_equal(world_status(w, N_availableReplicas), 0);
     assert_non_null(strstr(run(w), "again 50s\n"));
     add_pod(w, 0, revision, READY, "");
     assert_string_equal(moves(w), "+1");
-    assert_int_equal(status_of(w, N_availableReplicas), 1);
+    assert_int_equal(world_status(w, N_availableReplicas), 1);
     world_free(w);
 }
 
@@ -237,7 +225,7 @@ static void a_set_being_deleted_makes_nothing(void **state)
                   "i1") "}}");
     add_pod(w, 0, revision, READY, "");
     assert_string_equal(moves(w), "");
-    assert_int_equal(status_of(w, N_replicas), 1);
+    assert_int_equal(world_status(w, N_replicas), 1);
     world_free(w);
 }
 
@@ -327,12 +315,12 @@ static void an_update_ends_when_all_are_new_and_ready(void **state)
     assert_string_equal(moves(w), "-0");
     assert_str(status_text(w, N_currentRevision), old);
     assert_str(status_text(w, N_updateRevision), new_);
-    assert_int_equal(status_of(w, N_currentReplicas), 0);
-    assert_int_equal(status_of(w, N_updatedReplicas), 1);
+    assert_int_equal(world_status(w, N_currentReplicas), 0);
+    assert_int_equal(world_status(w, N_updatedReplicas), 1);
     add_pod(w, 0, new_, READY, "");
     assert_string_equal(moves(w), "");
     assert_str(status_text(w, N_currentRevision), new_);
-    assert_int_equal(status_of(w, N_currentReplicas), 2);
+    assert_int_equal(world_status(w, N_currentReplicas), 2);
     world_free(w);
 }
 
@@ -390,7 +378,7 @@ static void a_name_that_is_taken_is_avoided(void **state)
     assert_int_equal(world_write(w, 0)->verb, WRITE_CREATE);
     assert_null(snapshot_get(world_snapshot(w), &resources[RES_CONTROLLERREVISIONS], STR("x"),
                              obj_name(world_write(w, 0)->body)));
-    assert_int_equal(status_of(w, N_collisionCount), 1);
+    assert_int_equal(world_status(w, N_collisionCount), 1);
     world_free(w);
 }
 
@@ -627,7 +615,7 @@ static void a_refusal_still_tells_the_status(void **state)
     run(w);
     const char *got = world_refuse(w, &statefulset_controller, "x/web", 0, 403, "exceeded quota");
     assert_int_equal(strncmp(got, "status statefulsets x/web {", 27), 0);
-    assert_int_equal(status_of(w, N_readyReplicas), 1);
+    assert_int_equal(world_status(w, N_readyReplicas), 1);
     assert_null(strstr(got, "create"));
     world_free(w);
 }
@@ -639,7 +627,7 @@ static void absurd_numbers_are_no_trouble(void **state)
     const char *revision = make_revision(w);
     add_pod(w, 2147483646, revision, READY, "");
     run(w);
-    assert_int_equal(status_of(w, N_replicas), 1);
+    assert_int_equal(world_status(w, N_replicas), 1);
     world_free(w);
 }
 

@@ -607,16 +607,32 @@ static void attached(struct world *w)
     world_add(w, RES_VOLUMEATTACHMENTS, b.p);
 }
 
+/* A pod p on the node n wants a CSI volume; then it has been attached for it. */
+static struct world *attach_world(void)
+{
+    struct world *w = world_new();
+    add_csi(w, "ReadWriteOnce");
+    add_attach_node(w, "n", "", "");
+    add_user(w, "p", "n");
+    return w;
+}
+
+static struct world *attached_world(void)
+{
+    struct world *w = attach_world();
+    world_reconcile(w, ATTACH, "n");
+    world_apply(w);
+    attached(w);
+    return w;
+}
+
 #define NAME "kubernetes.io/csi/d^h"
 #define LISTED "volumesAttached: [{name: 'kubernetes.io/csi/d^h', devicePath: ''}],"
 #define USED "volumesInUse: ['kubernetes.io/csi/d^h'],"
 
 static void a_volume_is_attached_to_the_node_of_its_pod(void **state)
 {
-    struct world *w = world_new();
-    add_csi(w, "ReadWriteOnce");
-    add_attach_node(w, "n", "", "");
-    add_user(w, "p", "n");
+    struct world *w = attach_world();
     const struct object *p = world_get(w, RES_PODS, "x", "p");
     assert_string_equal(world_keys(w, ATTACH, NULL, p), "n");
     assert_true(strncmp(world_reconcile(w, ATTACH, "n"), "create volumeattachments csi-", 29) == 0);
@@ -638,10 +654,7 @@ static void a_volume_is_attached_to_the_node_of_its_pod(void **state)
 
 static void a_driver_may_want_no_attaching(void **state)
 {
-    struct world *w = world_new();
-    add_csi(w, "ReadWriteOnce");
-    add_attach_node(w, "n", "", "");
-    add_user(w, "p", "n");
+    struct world *w = attach_world();
     world_add(w, RES_CSIDRIVERS, "{metadata: {name: d}, spec: {attachRequired: false}}");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "");
     world_free(w);
@@ -665,13 +678,7 @@ static void attachments_of_others_are_left_alone(void **state)
 
 static void detaching_waits_for_the_kubelet(void **state)
 {
-    struct world *w = world_new();
-    add_csi(w, "ReadWriteOnce");
-    add_attach_node(w, "n", "", "");
-    add_user(w, "p", "n");
-    world_reconcile(w, ATTACH, "n");
-    world_apply(w);
-    attached(w);
+    struct world *w = attached_world();
     add_attach_node(w, "n", LISTED USED "conditions: [{type: Ready, status: 'True'}]", "");
     world_remove(w, RES_PODS, "x", "p");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), ""); /* in use */
@@ -690,13 +697,7 @@ static void detaching_waits_for_the_kubelet(void **state)
 /* That a node is not known here may mean that it is new. */
 static void a_node_that_is_gone_is_asked_for(void **state)
 {
-    struct world *w = world_new();
-    add_csi(w, "ReadWriteOnce");
-    add_attach_node(w, "n", "", "");
-    add_user(w, "p", "n");
-    world_reconcile(w, ATTACH, "n");
-    world_apply(w);
-    attached(w);
+    struct world *w = attached_world();
     world_remove(w, RES_PODS, "x", "p");
     world_remove(w, RES_NODES, "", "n");
     const char *said = world_reconcile(w, ATTACH, "n");
@@ -707,14 +708,8 @@ static void a_node_that_is_gone_is_asked_for(void **state)
 
 static void a_dead_node_is_waited_for_six_minutes(void **state)
 {
-    struct world *w = world_new();
+    struct world *w = attached_world();
     struct wall start = world_now;
-    add_csi(w, "ReadWriteOnce");
-    add_attach_node(w, "n", "", "");
-    add_user(w, "p", "n");
-    world_reconcile(w, ATTACH, "n");
-    world_apply(w);
-    attached(w);
     world_remove(w, RES_PODS, "x", "p");
     add_attach_node(w, "n", USED LISTED "conditions: [{type: Ready, status: Unknown}]", "");
     assert_string_equal(world_reconcile(w, ATTACH, "n"), "again 6m0s\n");
@@ -734,14 +729,8 @@ static void a_dead_node_is_waited_for_six_minutes(void **state)
 
 static void a_volume_is_not_on_two_nodes(void **state)
 {
-    struct world *w = world_new();
-    add_csi(w, "ReadWriteOnce");
-    add_attach_node(w, "n", "", "");
+    struct world *w = attached_world();
     add_attach_node(w, "m", "", "");
-    add_user(w, "p", "n");
-    world_reconcile(w, ATTACH, "n");
-    world_apply(w);
-    attached(w);
     add_user(w, "q", "m");
     assert_string_equal(world_reconcile(w, ATTACH, "m"),
                         "event Warning FailedAttachVolume Waiting for detach for volume \"v\" "
@@ -754,10 +743,7 @@ static void a_volume_is_not_on_two_nodes(void **state)
 
 static void the_attachers_complaint_is_told_once(void **state)
 {
-    struct world *w = world_new();
-    add_csi(w, "ReadWriteOnce");
-    add_attach_node(w, "n", "", "");
-    add_user(w, "p", "n");
+    struct world *w = attach_world();
     world_reconcile(w, ATTACH, "n");
     world_addf(w, RES_VOLUMEATTACHMENTS,
                "{metadata: {name: " STR_FMT

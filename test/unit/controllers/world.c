@@ -260,6 +260,23 @@ const struct write *world_find(struct world *w, enum write_verb verb)
     return NULL;
 }
 
+int64_t world_status(struct world *w, name_id name)
+{
+    const struct write *x = world_find(w, WRITE_UPDATE_STATUS);
+    return x ? val_int(val_at(x->body, N_status, name), 0) : -1;
+}
+
+const struct val *world_keep_revision(struct world *w)
+{
+    const struct write *first = world_write(w, 0);
+    if (!first || first->verb != WRITE_CREATE || first->res != &resources[RES_CONTROLLERREVISIONS])
+        return NULL;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    json_encode(&b, first->res->type, first->body, 0);
+    world_add(w, RES_CONTROLLERREVISIONS, b.p);
+    return first->body;
+}
+
 const struct write *world_write(struct world *w, size_t index)
 {
     LIST_EACH (&w->writes.list, l)

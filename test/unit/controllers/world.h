@@ -38,6 +38,11 @@ const char *world_refuse(struct world *w, const struct controller *c, const char
 /* The writes of the last call. */
 const struct write *world_write(struct world *w, size_t index);
 const struct write *world_find(struct world *w, enum write_verb verb); /* the first of that verb, or NULL */
+/* Of the status that the last call writes; -1 when it writes none. */
+int64_t world_status(struct world *w, name_id name);
+/* The ControllerRevision that the last call makes first of all, which the world has from now on; NULL when it
+ * makes something else. */
+const struct val *world_keep_revision(struct world *w);
 /* Carries out the writes of the last call on the world, as a server would (no watches, no finalizers). */
 void world_apply(struct world *w);
 struct controllers_config *world_config(struct world *w);

@@ -1,42 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Volumes on a real disk: files that change all at once, sub paths that stay inside, trees that go whole. */
-#include "testing.h"
-
-#include "node/host.h"
+#include "disk.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char dir[64];
-static struct host *host;
-static struct arena arena;
-
-static int set_up(void **state)
-{
-    snprintf(dir, sizeof(dir), "/tmp/cube-files-XXXXXX");
-    host = mkdtemp(dir) ? host_linux_new(dir) : NULL;
-    return host ? 0 : -1;
-}
-
-static void rest_up(void *arg)
-{
-    host->ops->remove_tree(host, dir, NULL);
-}
-
-static int tear_down(void **state)
-{
-    loop_run(rest_up, NULL);
-    host_free(host);
-    arena_done(&arena);
-    return access(dir, F_OK) == 0 ? -1 : 0;
-}
-
-static const char *under(const char *name)
-{
-    return arena_printf(&arena, "%s/%s", dir, name).p;
-}
 
 static struct str content(const char *name)
 {
@@ -203,13 +172,13 @@ FIBER_TEST(memory_and_groups)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(files_change_all_at_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(bad_paths_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(host_paths, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(sub_paths_stay_inside, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(deep_trees_go_whole, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(mounts_below_odd_paths, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(memory_and_groups, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(files_change_all_at_once, disk_set_up, disk_tear_down),
+        cmocka_unit_test_setup_teardown(bad_paths_are_refused, disk_set_up, disk_tear_down),
+        cmocka_unit_test_setup_teardown(host_paths, disk_set_up, disk_tear_down),
+        cmocka_unit_test_setup_teardown(sub_paths_stay_inside, disk_set_up, disk_tear_down),
+        cmocka_unit_test_setup_teardown(deep_trees_go_whole, disk_set_up, disk_tear_down),
+        cmocka_unit_test_setup_teardown(mounts_below_odd_paths, disk_set_up, disk_tear_down),
+        cmocka_unit_test_setup_teardown(memory_and_groups, disk_set_up, disk_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

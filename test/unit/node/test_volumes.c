@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What stands behind volumes, where containers see them, and mounts on a real disk. */
-#include "testing.h"
+#include "disk.h"
 
 #include "client/fake_client.h"
 #include "node/volume.h"
@@ -14,8 +14,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static struct arena arena;
 
 #define expect(value, text)                                                                                  \
     do {                                                                                                     \
@@ -138,34 +136,6 @@ static void names(void **state)
 }
 
 /* ---- mounts -------------------------------------------------------------------------------------------------------- */
-
-static char dir[64];
-static struct host *host;
-
-static int set_up(void **state)
-{
-    snprintf(dir, sizeof(dir), "/tmp/cube-volumes-XXXXXX");
-    host = mkdtemp(dir) ? host_linux_new(dir) : NULL;
-    return host ? 0 : -1;
-}
-
-static void rest_up(void *arg)
-{
-    host->ops->remove_tree(host, dir, NULL);
-}
-
-static int tear_down(void **state)
-{
-    loop_run(rest_up, NULL);
-    host_free(host);
-    arena_done(&arena);
-    return access(dir, F_OK) == 0 ? -1 : 0;
-}
-
-static const char *under(const char *name)
-{
-    return arena_printf(&arena, "%s/%s", dir, name).p;
-}
 
 /* As root; in a mount namespace of the whole program, helper threads too. */
 static bool mounts_are_ours;
@@ -466,7 +436,7 @@ static void directories_of_ours(void **state)
 
 int main(void)
 {
-#define with_dir(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define with_dir(test) cmocka_unit_test_setup_teardown(test, disk_set_up, disk_tear_down)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds),
         cmocka_unit_test(claims),
