@@ -3,6 +3,7 @@
 
 #include "apiserver/auth.h"
 #include "apiserver/state.h"
+#include "cel/dra.h"
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -154,22 +155,64 @@ static void check_claim_status(struct request *r, const struct val *v, const str
     map_done(&drivers);
 }
 
+/* ---- selectors ------------------------------------------------------------------------------------------------- */
+
+static void check_selectors(struct request *r, const struct val *list, const char *where)
+{
+    size_t i = 0;
+    VAL_EACH (list, s) {
+        const struct val *expression = val_at(s, N_cel, N_expression);
+        struct str path = arena_printf(r->arena, "%s.selectors[%zu].cel.expression", where, i++);
+        struct dra_selector *compiled = NULL;
+        struct err e = {{0}};
+        if (!val_str(expression).n)
+            continue; /* its absence is told by the rules */
+        if (val_str(expression).n > DRA_SELECTOR_MAX_LENGTH)
+            cause_too_long(&r->status, path, DRA_SELECTOR_MAX_LENGTH);
+        else if (dra_selector_compile(val_str(expression), &compiled, &e) < 0)
+            cause_invalid(&r->status, path, expression, arena_str(r->arena, str_of(e.text)).p);
+        else
+            dra_selector_unref(compiled);
+    }
+}
+
+static void check_requests(struct request *r, const struct val *devices, const char *where)
+{
+    size_t i = 0;
+    VAL_EACH (val_get(devices, N_requests), q) {
+        const char *at = arena_printf(r->arena, "%s.requests[%zu]", where, i++).p;
+        size_t k = 0;
+        check_selectors(r, val_at(q, N_exactly, N_selectors), arena_printf(r->arena, "%s.exactly", at).p);
+        VAL_EACH (val_get(q, N_firstAvailable), way)
+            check_selectors(r, val_get(way, N_selectors), arena_printf(r->arena, "%s.firstAvailable[%zu]", at, k++).p);
+    }
+}
+
 /* ---- all -------------------------------------------------------------------------------------------------------- */
 
 void check_devices(struct request *r, const struct resource *res, const char *sub, const struct val *v,
                    const struct val *old)
 {
+    const struct val *devices = val_at(v, N_spec, N_devices), *of_template = val_at(v, N_spec, N_spec, N_devices);
+    const struct val *selectors = val_at(v, N_spec, N_selectors);
     switch (res->index) {
     case RES_RESOURCECLAIMS:
-        if (sub && strcmp(sub, "status") == 0)
+        if (sub && strcmp(sub, "status") == 0) {
             check_claim_status(r, v, old);
-        else if (!old)
-            check_admin(r, obj_namespace(v), val_at(v, N_spec, N_devices, N_requests), N_exactly, "spec.devices.requests");
+        } else if (!old) { /* the spec never changes */
+            check_admin(r, obj_namespace(v), val_get(devices, N_requests), N_exactly, "spec.devices.requests");
+            check_requests(r, devices, "spec.devices");
+        }
         break;
     case RES_RESOURCECLAIMTEMPLATES:
-        if (!old)
-            check_admin(r, obj_namespace(v), val_at(v, N_spec, N_spec, N_devices, N_requests), N_exactly,
-                        "spec.devices.requests");
+        if (!old) {
+            check_admin(r, obj_namespace(v), val_get(of_template, N_requests), N_exactly, "spec.devices.requests");
+            check_requests(r, of_template, "spec.spec.devices");
+        }
+        break;
+    case RES_DEVICECLASSES:
+        if (!old || !val_equal(selectors, val_at(old, N_spec, N_selectors)))
+            check_selectors(r, selectors, "spec");
         break;
     }
 }

@@ -56,6 +56,7 @@ const struct controller *const controllers[] = {
     &volume_expand_controller,
     &ephemeral_volume_controller,
     &resourceclaim_controller,
+    &device_taint_eviction_controller,
     &local_path_controller,
     NULL,
 };
@@ -68,7 +69,6 @@ const char *const controllers_elsewhere[] = {
     "bootstrapsigner",
     "token-cleaner-controller",
     "tokencleaner",
-    "device-taint-eviction-controller",
     "podgroup-protection-controller",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
     "storageversion-garbage-collector-controller",

@@ -316,6 +316,19 @@ static void create_crd(struct arena *a, struct val *crd)
 
 typedef void create_fn(struct arena *a, struct val *v);
 
+/* A taint that does not say since when it is there is there since now: tolerating it for a while counts from then. */
+static void stamp_taints(struct arena *a, struct val *v)
+{
+    struct val *devices = val_mut(val_mut(v, N_spec), N_devices);
+    struct wall now = {os_wall().ns / SECONDS(1) * SECONDS(1)};
+    for (uint32_t i = 0; devices && devices->kind == VAL_LIST && i < devices->n; i++) {
+        struct val *taints = val_mut(&devices->items[i], N_taints);
+        for (uint32_t k = 0; taints && taints->kind == VAL_LIST && k < taints->n; k++)
+            if (!val_get(&taints->items[k], N_timeAdded))
+                val_set_time(a, &taints->items[k], N_timeAdded, now);
+    }
+}
+
 static const struct {
     uint16_t resource;
     create_fn *fn;
@@ -328,6 +341,7 @@ static const struct {
     {RES_PERSISTENTVOLUMECLAIMS, create_claim},
     {RES_PERSISTENTVOLUMES, create_volume},
     {RES_PODS, create_pod},
+    {RES_RESOURCESLICES, stamp_taints},
     {RES_SERVICES, create_service},
 };
 
@@ -414,6 +428,8 @@ static void update_whole(struct arena *a, const struct resource *r, struct val *
         prepare_service_update(a, v, old);
     if (r->index == RES_DAEMONSETS)
         count_template(a, v, old);
+    if (r->index == RES_RESOURCESLICES)
+        stamp_taints(a, v);
     if (counts(s, v, old))
         set_generation(a, v, val_int(val_get(obj_meta(old), N_generation), 0) + 1);
 }

@@ -385,6 +385,24 @@ static void make_claim(struct fixture *f, const char *name, const char *more, in
     assert_code(post(f, CLAIMS, body.p), code);
 }
 
+FIBER_TEST(selectors_of_devices_are_compiled)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    static const char class_[] = "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"selectors\":[{\"cel\":{\"expression\":\"%s\"}}]}}";
+    static const char classes[] = "/apis/resource.k8s.io/v1/deviceclasses";
+    assert_code(post(f, classes, arena_printf(&f->arena, class_, "a", "device.driver == 'x'").p), 201);
+    struct reply r = post(f, classes, arena_printf(&f->arena, class_, "b", "device.nonsense").p);
+    assert_code(r, 422);
+    assert_at(f, r, "details.causes.0.field", "spec.selectors[0].cel.expression");
+    assert_code(patch(f, "/apis/resource.k8s.io/v1/deviceclasses/a", "merge-patch+json",
+                      "{\"spec\":{\"selectors\":[{\"cel\":{\"expression\":\"1 + 1\"}}]}}"), 422);
+    make_claim(f, "x", ",\"selectors\":[{\"cel\":{\"expression\":\"device.capacity['d'].m\"}}]", 422);
+    make_claim(f, "x", ",\"selectors\":[{\"cel\":{\"expression\":\"device.capacity['d'].m.isGreaterThan(quantity('1'))\"}}]", 201);
+    cluster_stop(&c);
+}
+
 FIBER_TEST(admin_access_is_the_namespaces)
 {
     struct cluster c;
@@ -658,6 +676,7 @@ int main(void)
         cmocka_unit_test(impersonation_is_a_right),
         cmocka_unit_test(kubelets_see_what_their_pods_need),
         cmocka_unit_test(admin_access_is_the_namespaces),
+        cmocka_unit_test(selectors_of_devices_are_compiled),
         cmocka_unit_test(parts_of_a_claims_status_have_their_own_rights),
         cmocka_unit_test(nodes_have_their_volumes), cmocka_unit_test(pods_get_certificates),
         cmocka_unit_test(keys_are_published),

@@ -151,13 +151,45 @@ static void test_pod_placed_by_hand(void **state)
     world_free(w);
 }
 
+/* ---- taints ---------------------------------------------------------------------------------------------------- */
+
+#define TAINTED(taint) "{metadata: {name: s}, spec: {driver: d, nodeName: n, pool: {name: p, generation: 1, resourceSliceCount: 1}, devices: [{name: g, taints: [" taint "]}]}}"
+#define SICK "{key: sick, effect: NoExecute, timeAdded: '2025-12-31T23:59:50Z'}"
+#define HELD(tolerations) "allocation: {devices: {results: [{request: r, driver: d, pool: p, device: g, tolerations: [" tolerations "]}]}}, reservedFor: [{resource: pods, name: p, uid: u1}]"
+
+static void test_taints(void **state)
+{
+    (void)state;
+    struct world *w = world_new();
+    const struct controller *c = &device_taint_eviction_controller;
+    const char *key = "x/p-gpu-1", *gone = "event Normal DeviceTaintManagerEviction Marking for deletion\n";
+    world_add(w, RES_PODS, POD(", nodeName: n}, status: {phase: Running, resourceClaimStatuses: [{name: gpu, resourceClaimName: p-gpu-1}]}"));
+    world_add(w, RES_RESOURCECLAIMS, CLAIM(OWNED, HELD("")));
+    world_add(w, RES_RESOURCESLICES, TAINTED(""));
+    assert_string_equal(world_reconcile(w, c, key), "");
+    const struct object *slice = world_add(w, RES_RESOURCESLICES, TAINTED(SICK));
+    assert_string_equal(world_keys(w, c, slice, slice), key);
+    const char *did = world_reconcile(w, c, key);
+    assert_true(str_starts(str_of(did), str_of(gone)));
+    assert_non_null(world_find(w, WRITE_DELETE));
+    assert_non_null(strstr(did, "DeletionByDeviceTaintManager"));
+    world_add(w, RES_RESOURCECLAIMS, CLAIM(OWNED, HELD("{key: sick, operator: Exists, effect: NoExecute, tolerationSeconds: 30}")));
+    assert_string_equal(world_reconcile(w, c, key), "again 20s\n");
+    world_add(w, RES_RESOURCECLAIMS, CLAIM(OWNED, HELD("{key: sick, operator: Exists, effect: NoExecute}")));
+    assert_string_equal(world_reconcile(w, c, key), "");
+    world_add(w, RES_RESOURCECLAIMS, CLAIM(OWNED, HELD("")));
+    world_add(w, RES_RESOURCESLICES, TAINTED("{key: sick, effect: NoSchedule}"));
+    assert_string_equal(world_reconcile(w, c, key), "");
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_made_from_template), cmocka_unit_test(test_told_to_pod),
         cmocka_unit_test(test_long_names),         cmocka_unit_test(test_pod_ended),
         cmocka_unit_test(test_pod_gone),           cmocka_unit_test(test_finalizer_of_scheduler),
-        cmocka_unit_test(test_shared_claim_stays), cmocka_unit_test(test_pod_placed_by_hand),
+        cmocka_unit_test(test_taints),             cmocka_unit_test(test_shared_claim_stays), cmocka_unit_test(test_pod_placed_by_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
