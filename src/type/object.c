@@ -85,8 +85,11 @@ static void freeze_children(struct room *r, const struct type *t, struct val *to
         freeze_members(r, t, to, v);
         return;
     }
-    for (size_t i = 0; i < count; i++)
-        freeze(r, t, &to->items[i], &v->items[i]);
+    bool open = t && t->flags & TYPE_OPEN;
+    for (size_t i = 0; i < count; i++) {
+        const struct field *f = open && i % 2 ? type_field_str(t, val_str(&v->items[i - 1]), NULL) : NULL;
+        freeze(r, open ? field_child_type(f) : t, &to->items[i], &v->items[i]);
+    }
     if (v->kind == VAL_MAP)
         to->n = val_sort_pairs(to->items, to->n, NULL, NULL);
     to->flags = v->kind == VAL_MAP ? VAL_ORDERED : 0;
@@ -108,14 +111,6 @@ static void freeze(struct room *r, const struct type *t, struct val *to, const s
 
 /* ---- the root: what every object has ------------------------------------------------------------------- */
 
-static void root_set(struct arena *a, struct val *root, name_id name, struct val v)
-{
-    if (root->kind == VAL_MAP)
-        val_put(a, root, name_str(name), v);
-    else
-        val_set(a, root, name, v);
-}
-
 static bool root_is_whole(const struct resource *res, const char *api_version, const struct val *v)
 {
     return obj_meta(v) && str_is(val_getstr(v, N_kind), res->kind) &&
@@ -130,10 +125,10 @@ static const struct val *whole_root(struct arena *a, const struct resource *res,
     if (root_is_whole(res, api_version, v))
         return v;
     struct val *root = val_copy_shallow(a, v);
-    root_set(a, root, N_kind, val_of_str(str_of(res->kind)));
-    root_set(a, root, N_apiVersion, val_of_str(arena_str(a, str_of(api_version))));
+    val_set(a, root, N_kind, val_of_str(str_of(res->kind)));
+    val_set(a, root, N_apiVersion, val_of_str(arena_str(a, str_of(api_version))));
     if (!val_is_container(obj_meta(root) ?: &(struct val){0}))
-        root_set(a, root, N_metadata, (struct val){.kind = root->kind == VAL_MAP ? VAL_MAP : VAL_OBJ});
+        val_set(a, root, N_metadata, (struct val){.kind = VAL_OBJ});
     return root;
 }
 
@@ -298,9 +293,8 @@ void object_store_bytes(const struct resource *res, const struct val *v, struct 
     const struct val *from = whole_root(&a, res, v);
     if (val_get(obj_meta(from), N_resourceVersion)) {
         struct val *root = val_copy_shallow(&a, from), *meta = val_copy_shallow(&a, obj_meta(from));
-        if (!val_del(meta, N_resourceVersion))
-            val_unput(meta, STR("resourceVersion"));
-        root_set(&a, root, N_metadata, *meta);
+        val_del(meta, N_resourceVersion);
+        val_set(&a, root, N_metadata, *meta);
         from = root;
     }
     encode_as(ret, res, from, stored_as_json(res) ? ENC_JSON : ENC_PROTO);

@@ -103,31 +103,21 @@ static void drop_off(const struct type *t, struct val *v, const struct val *old)
 
 /* ---- small changes ------------------------------------------------------------------------------------- */
 
-static void root_put(struct arena *a, struct val *v, name_id name, const struct val *m)
-{
-    if (v->kind == VAL_MAP && m)
-        val_put(a, v, name_str(name), *m);
-    else if (v->kind == VAL_MAP)
-        val_unput(v, name_str(name));
-    else
-        val_set_ref(a, v, name, m);
-}
-
 /* The metadata as something to write to. */
 static struct val *meta_of(struct arena *a, struct val *v)
 {
     struct val *meta = val_mut(v, N_metadata);
     if (meta && val_len(meta))
         return meta;
-    struct val empty = {.kind = v->kind};
-    root_put(a, v, N_metadata, &empty);
+    struct val empty = {.kind = VAL_OBJ};
+    val_set_ref(a, v, N_metadata, &empty);
     return val_mut(v, N_metadata);
 }
 
 static void set_generation(struct arena *a, struct val *v, int64_t n)
 {
     struct val g = val_of_int(n);
-    root_put(a, meta_of(a, v), N_generation, n ? &g : NULL);
+    val_set_ref(a, meta_of(a, v), N_generation, n ? &g : NULL);
 }
 
 static bool has_status(const struct resource *r)
@@ -349,10 +339,10 @@ void prepare_create(struct arena *a, const struct resource *r, struct val *v)
 {
     const struct strategy *s = resource_strategy(r);
     pthread_once(&off_once, off_make);
-    root_put(a, meta_of(a, v), N_deletionTimestamp, NULL);
-    root_put(a, meta_of(a, v), N_deletionGracePeriodSeconds, NULL);
+    val_set_ref(a, meta_of(a, v), N_deletionTimestamp, NULL);
+    val_set_ref(a, meta_of(a, v), N_deletionGracePeriodSeconds, NULL);
     if (has_status(r) && !(s->flags & STRATEGY_KEEP_STATUS))
-        root_put(a, v, N_status, NULL);
+        val_set_ref(a, v, N_status, NULL);
     if (s->flags & STRATEGY_GENERATION)
         set_generation(a, v, 1);
     if (r->type && v->kind == VAL_OBJ)
@@ -370,13 +360,13 @@ static void keep_meta(struct arena *a, struct val *v, const struct val *old)
     struct val *meta = meta_of(a, v);
     const struct val *was = obj_meta(old);
     if (!val_getstr(meta, N_uid).n)
-        root_put(a, meta, N_uid, val_get(was, N_uid));
-    root_put(a, meta, N_creationTimestamp, val_get(was, N_creationTimestamp));
-    root_put(a, meta, N_generation, val_get(was, N_generation));
+        val_set_ref(a, meta, N_uid, val_get(was, N_uid));
+    val_set_ref(a, meta, N_creationTimestamp, val_get(was, N_creationTimestamp));
+    val_set_ref(a, meta, N_generation, val_get(was, N_generation));
     if (val_get(was, N_deletionTimestamp))
-        root_put(a, meta, N_deletionTimestamp, val_get(was, N_deletionTimestamp));
+        val_set_ref(a, meta, N_deletionTimestamp, val_get(was, N_deletionTimestamp));
     if (val_get(was, N_deletionGracePeriodSeconds) && !val_get(meta, N_deletionGracePeriodSeconds))
-        root_put(a, meta, N_deletionGracePeriodSeconds, val_get(was, N_deletionGracePeriodSeconds));
+        val_set_ref(a, meta, N_deletionGracePeriodSeconds, val_get(was, N_deletionGracePeriodSeconds));
 }
 
 static bool is_body(struct str name)
@@ -392,7 +382,7 @@ static bool body_within(const struct val *one, const struct val *other)
         if (is_body(name_str(m->name)) && !val_equal(m, val_get(other, m->name)))
             return false;
     VAL_EACH_ENTRY (one, k, m)
-        if (is_body(val_str(k)) && !val_equal(m, val_key(other, val_str(k))))
+        if (is_body(val_str(k)) && !val_same(m, val_key(other, val_str(k))))
             return false;
     return true;
 }
@@ -419,9 +409,9 @@ static void update_whole(struct arena *a, const struct resource *r, struct val *
 {
     const struct strategy *s = resource_strategy(r);
     if (has_status(r))
-        root_put(a, v, N_status, val_get(old, N_status));
+        val_set_ref(a, v, N_status, val_get(old, N_status));
     if (r->index == RES_NAMESPACES || r->index == RES_CERTIFICATESIGNINGREQUESTS)
-        root_put(a, v, N_spec, val_get(old, N_spec)); /* written otherwise, or not at all */
+        val_set_ref(a, v, N_spec, val_get(old, N_spec)); /* written otherwise, or not at all */
     if (r->type && v->kind == VAL_OBJ)
         drop_off(r->type, v, old);
     if (r->index == RES_SERVICES)
@@ -439,12 +429,15 @@ static void keep_body(struct arena *a, struct val *v, const struct val *old)
 {
     VAL_EACH_MEMBER (old, m)
         if (is_body(name_str(m->name)))
-            root_put(a, v, m->name, m);
+            val_set_ref(a, v, m->name, m);
+    for (size_t i = val_is(v, VAL_MAP) ? v->n : 0; i-- > 0;)
+        if (is_body(val_str(&v->items[2 * i])))
+            val_unput(v, val_str(&v->items[2 * i]));
     VAL_EACH_ENTRY (old, k, m)
         if (is_body(val_str(k)))
             val_put(a, v, val_str(k), *m);
     if (!val_get(old, N_spec))
-        root_put(a, v, N_spec, NULL);
+        val_set_ref(a, v, N_spec, NULL);
 }
 
 static void keep_if_absent(struct arena *a, struct val *v, const struct val *old, name_id name)
@@ -460,8 +453,8 @@ static void update_pod_status(struct arena *a, struct val *v, const struct val *
     struct val *status = val_sub_obj(a, v, N_status);
     for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
         keep_if_absent(a, status, val_get(old, N_status), kept[i]);
-    root_put(a, meta_of(a, v), N_ownerReferences, val_get(obj_meta(old), N_ownerReferences));
-    root_put(a, meta_of(a, v), N_deletionTimestamp, val_get(obj_meta(old), N_deletionTimestamp));
+    val_set_ref(a, meta_of(a, v), N_ownerReferences, val_get(obj_meta(old), N_ownerReferences));
+    val_set_ref(a, meta_of(a, v), N_deletionTimestamp, val_get(obj_meta(old), N_deletionTimestamp));
 }
 
 static bool has_device(const struct val *list, const struct val *device)
@@ -503,9 +496,9 @@ static void keep_whole_meta(struct arena *a, struct val *v, const struct val *ol
     struct val meta = *val_copy_shallow(a, obj_meta(old));
     const struct val *managed = val_get(obj_meta(v), N_managedFields),
                      *rv = val_get(obj_meta(v), N_resourceVersion);
-    root_put(a, &meta, N_managedFields, managed);
-    root_put(a, &meta, N_resourceVersion, rv);
-    root_put(a, v, N_metadata, &meta);
+    val_set_ref(a, &meta, N_managedFields, managed);
+    val_set_ref(a, &meta, N_resourceVersion, rv);
+    val_set_ref(a, v, N_metadata, &meta);
 }
 
 static void update_status(struct arena *a, const struct resource *r, struct val *v, const struct val *old)
@@ -523,7 +516,7 @@ static void update_status(struct arena *a, const struct resource *r, struct val 
         keep_whole_meta(a, v, old);
         break;
     case RES_DEPLOYMENTS:
-        root_put(a, meta_of(a, v), N_labels, val_get(obj_meta(old), N_labels));
+        val_set_ref(a, meta_of(a, v), N_labels, val_get(obj_meta(old), N_labels));
         break;
     default:
         if (r->index < n_resources)
@@ -539,7 +532,7 @@ static void take_spec_member(struct arena *a, struct val *v, const struct val *o
     struct val *spec = val_copy_shallow(a, val_get(old, N_spec)) ?: val_new(a, VAL_OBJ);
     val_set_ref(a, spec, name, want);
     val_set(a, v, N_spec, *spec);
-    root_put(a, v, N_status, val_get(old, N_status));
+    val_set_ref(a, v, N_status, val_get(old, N_status));
 }
 
 /* The containers there were, with the resources that are wanted now. What is no resize at all is left to
@@ -564,7 +557,7 @@ static void update_resize(struct arena *a, struct val *v, const struct val *old)
     static const name_id lists[] = {N_containers, N_initContainers};
     const struct val *want = val_get(v, N_spec), *was = val_get(old, N_spec);
     struct val *spec = val_copy_shallow(a, was) ?: val_new(a, VAL_OBJ);
-    root_put(a, v, N_status, val_get(old, N_status));
+    val_set_ref(a, v, N_status, val_get(old, N_status));
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
         if (val_len(val_get(want, lists[i])) != val_len(val_get(was, lists[i])))
             return;

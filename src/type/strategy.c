@@ -10,7 +10,7 @@
 
 static const struct strategy common = {0, check_subdomain};
 /* Custom resources: their status is dealt with by whether they have the subresource. */
-static const struct strategy custom = {VERSIONED | UPSERT | COUNTED_BODY, check_subdomain};
+static const struct strategy custom = {VERSIONED | COUNTED_BODY, check_subdomain};
 
 static const struct {
     uint16_t resource;

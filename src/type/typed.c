@@ -4,16 +4,19 @@
 #include <stdio.h>
 
 #include "names.h"
+#include "type/structural.h"
 #include "wire/json.h"
 #include "wire/schema-internal.h"
 
 /* ---- what a place in the tree is --------------------------------------------------------------------------- */
 
-/* Of which type a value is: of a field as a whole, or of one of its items. */
+/* Of which type a value is: of a field as a whole, or of one of its items; or, within a custom resource, of which schema. */
 struct place {
     const struct type *type; /* of a struct */
     const struct field *f;   /* NULL: the root */
     bool item;
+    bool custom;                     /* then, below the root, schema says what it is */
+    const struct structural *schema; /* NULL: nothing is known of it */
 };
 
 enum shape { LEAF, STRUCT, MAP, KEYED, SET };
@@ -32,9 +35,28 @@ static enum shape shape_of_list(const struct field *f)
     return LEAF;
 }
 
+/* What nobody described is merged as what it is, lists as one. */
+static enum shape shape_of_custom(const struct structural *s, const struct val *v)
+{
+    enum structural_type is = v ? (v->kind == VAL_LIST ? STRUCTURAL_ARRAY : v->kind == VAL_MAP || v->kind == VAL_OBJ ? STRUCTURAL_OBJECT : STRUCTURAL_STRING)
+                                : s ? (enum structural_type)s->type : STRUCTURAL_ANY;
+    if (is == STRUCTURAL_OBJECT)
+        return s && s->atomic_map ? LEAF : MAP;
+    if (is != STRUCTURAL_ARRAY || !s || s->list == STRUCTURAL_ATOMIC)
+        return LEAF;
+    return s->list == STRUCTURAL_SET ? SET : KEYED;
+}
+
+static struct place place_of_root(const struct type *t)
+{
+    return (struct place){.type = t, .custom = t && t->flags & TYPE_OPEN, .schema = type_schema(t)};
+}
+
 /* v: for what has no type, the value itself decides. */
 static enum shape shape_of(struct place p, const struct val *v)
 {
+    if (p.custom)
+        return shape_of_custom(p.schema, v);
     if (p.f && !p.item && p.f->card == CARD_LIST)
         return shape_of_list(p.f);
     if (p.f && !p.item && p.f->card == CARD_MAP)
@@ -55,7 +77,33 @@ static struct place place_of_field(const struct field *f)
 
 static struct place place_of_item(struct place p)
 {
+    if (p.custom)
+        return (struct place){.custom = true, .schema = p.schema ? p.schema->items : NULL};
     return (struct place){.type = p.type, .f = p.f, .item = true};
+}
+
+/* Of the entry of a map. */
+static struct place place_of_entry(struct place p, struct str key)
+{
+    const struct field *f = p.custom && p.type ? type_field_str(p.type, key, NULL) : NULL;
+    if (f)
+        return place_of_field(f);
+    if (p.custom)
+        return (struct place){.custom = true, .schema = p.schema ? structural_member(p.schema, key) : NULL};
+    return place_of_item(p);
+}
+
+/* A declared field of a struct, or of an object of a custom resource; not any entry of a map. */
+static bool is_declared(struct place p, struct str key)
+{
+    if (p.type && type_field_str(p.type, key, NULL))
+        return true;
+    return p.custom && p.schema && structural_property(p.schema, key);
+}
+
+static struct place place_of_child(struct place p, enum shape shape, struct str elem)
+{
+    return shape == MAP ? place_of_entry(p, str_from(elem, 2)) : place_of_item(p);
 }
 
 /* ---- members of structs --------------------------------------------------------------------------------------- */
@@ -133,8 +181,33 @@ static const struct val *key_default(struct arena *a, const struct type *t, cons
     return v;
 }
 
+static struct str custom_keys_elem(struct arena *a, const struct structural *s, const struct val *item)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    size_t n = 0, had = 0;
+    struct str *keys = ARENA_ARRAY(a, struct str, val_len(s->list_keys) + 1);
+    VAL_EACH (s->list_keys, k)
+        keys[n++] = val_str(k);
+    str_sort(keys, n);
+    buf_puts(&b, "k:{");
+    for (size_t i = 0; i < n; i++) {
+        const struct structural *m = s->items ? structural_member(s->items, keys[i]) : NULL;
+        const struct val *v = val_key(item, keys[i]);
+        if (!v && (!m || !(v = m->default_value)))
+            continue;
+        buf_puts(&b, had++ ? "," : "");
+        json_encode_str(&b, keys[i], JSON_NO_HTML);
+        buf_puts(&b, ":");
+        json_encode(&b, NULL, v, JSON_NO_HTML);
+    }
+    buf_puts(&b, "}");
+    return had ? arena_str(a, buf_str(&b)) : STR_NULL;
+}
+
 static struct str keys_elem(struct arena *a, struct place p, const struct val *item)
 {
+    if (p.custom)
+        return custom_keys_elem(a, p.schema, item);
     const struct field_extra *x = field_extra(p.f);
     const char *one[] = {x ? x->patch_key : NULL, NULL}, *sorted[8];
     const char *const *keys = x && x->list_keys ? x->list_keys : one;
@@ -330,8 +403,12 @@ static int fields_of_items(struct walk *w, struct place p, enum shape shape, con
     int r = 0;
     if (!w->lenient && MIN(l.nameless, l.twice) != SIZE_MAX)
         return refuse_item(w, p, shape, &l);
-    for (size_t i = 0; i < l.n && r == 0; i++)
-        r = fields_below(w, place_of_item(p), l.sorted[i].elem, l.sorted[i].v, true);
+    for (size_t i = 0; i < l.n && r == 0; i++) {
+        const struct item *it = &l.sorted[i];
+        bool member = shape == MAP && p.custom && is_declared(p, str_from(it->elem, 2));
+        bool counts = !member || (it->v->kind != VAL_LIST && is_empty(it->v));
+        r = fields_below(w, place_of_child(p, shape, it->elem), it->elem, it->v, counts);
+    }
     return r;
 }
 
@@ -355,7 +432,7 @@ static int fields_of(struct walk *w, struct place p, const struct val *v)
 int typed_fields(struct arena *a, const struct type *t, const struct val *v, struct fieldset **ret, struct err *e)
 {
     struct walk w = {.a = a, .sets = {fieldset_new(a)}, .e = e};
-    int r = fields_of(&w, (struct place){.type = t}, v);
+    int r = fields_of(&w, place_of_root(t), v);
     if (r == 0)
         *ret = w.sets[0];
     return r;
@@ -365,7 +442,7 @@ struct fieldset *typed_fields_there(struct arena *a, const struct type *t, const
 {
     struct walk w = {.a = a, .sets = {fieldset_new(a)}, .lenient = true};
     if (v)
-        fields_of(&w, (struct place){.type = t}, v);
+        fields_of(&w, place_of_root(t), v);
     return w.sets[0];
 }
 
@@ -385,13 +462,13 @@ static void compare_below(struct walk *w, struct place p, struct str elem, const
 
 static void compare_items(struct walk *w, struct place p, enum shape shape, const struct val *l, const struct val *r)
 {
-    struct place item = place_of_item(p);
     struct items left = items_of(w->a, p, shape, l), right = items_of(w->a, p, shape, r);
     size_t i = 0, j = 0;
     while (i < left.n || j < right.n) {
         const struct item *x = left.sorted + i, *y = right.sorted + j;
         int c = i == left.n ? 1 : j == right.n ? -1 : str_cmp(x->elem, y->elem);
-        compare_below(w, item, c <= 0 ? x->elem : y->elem, c <= 0 ? x->v : NULL, c >= 0 ? y->v : NULL);
+        struct str elem = c <= 0 ? x->elem : y->elem;
+        compare_below(w, place_of_child(p, shape, elem), elem, c <= 0 ? x->v : NULL, c >= 0 ? y->v : NULL);
         i += c <= 0;
         j += c >= 0;
     }
@@ -430,7 +507,7 @@ void typed_compare(struct arena *a, const struct type *t, const struct val *from
     struct walk w = {.a = a, .sets = {fieldset_new(a), fieldset_new(a), fieldset_new(a)}};
     from = from ? from : &empty_obj;
     if (from != to)
-        compare(&w, (struct place){.type = t}, from, to);
+        compare(&w, place_of_root(t), from, to);
     *ret = (struct typed_diff){w.sets[ADDED], w.sets[MODIFIED], w.sets[REMOVED]};
 }
 
@@ -441,7 +518,7 @@ static const struct val *merge(struct arena *a, struct place p, const struct val
 static struct place place_of_key(struct place p, enum shape shape, struct str key)
 {
     if (shape == MAP)
-        return place_of_item(p);
+        return place_of_entry(p, key);
     const struct field *f = type_field_str(p.type, key, NULL);
     return f ? place_of_field(f) : (struct place){.type = NULL};
 }
@@ -548,7 +625,7 @@ static const struct val *merge(struct arena *a, struct place p, const struct val
 
 const struct val *typed_merge(struct arena *a, const struct type *t, const struct val *left, const struct val *right)
 {
-    return merge(a, (struct place){.type = t}, left, right);
+    return merge(a, place_of_root(t), left, right);
 }
 
 /* ---- removing -------------------------------------------------------------------------------------------------------------------- */
@@ -579,7 +656,7 @@ static const struct val *remove_from(struct arena *a, struct place p, const stru
 
 const struct val *typed_remove(struct arena *a, const struct type *t, const struct val *v, const struct fieldset *gone)
 {
-    return remove_from(a, (struct place){.type = t}, v, gone);
+    return remove_from(a, place_of_root(t), v, gone);
 }
 
 /* ---- sets and types ---------------------------------------------------------------------------------------------------------------- */
@@ -595,11 +672,10 @@ static struct fieldset *with_parents(struct arena *a, struct place p, const stru
     for (uint32_t i = 0; i < s->n; i++) {
         struct fieldset_item *item = &out->items[i];
         *item = s->items[i];
-        struct place sub = place_of_item(p);
-        const struct field *f = shape == STRUCT && item->elem.p[0] == 'f' ? type_field_str(p.type, str_from(item->elem, 2), NULL) : NULL;
-        if (f)
-            sub = place_of_field(f);
-        if (f && item->below)
+        bool named = (shape == STRUCT || shape == MAP) && item->elem.p[0] == 'f';
+        struct str key = str_from(item->elem, 2);
+        struct place sub = named ? place_of_key(p, shape, key) : place_of_item(p);
+        if (named && (shape == STRUCT || p.custom) && is_declared(p, key) && item->below)
             item->member = true;
         if (item->below)
             item->below = with_parents(a, sub, item->below);
@@ -609,7 +685,7 @@ static struct fieldset *with_parents(struct arena *a, struct place p, const stru
 
 struct fieldset *typed_with_parents(struct arena *a, const struct type *t, const struct fieldset *s)
 {
-    return with_parents(a, (struct place){.type = t}, s);
+    return with_parents(a, place_of_root(t), s);
 }
 
 /* ---- does a plain value fit its type? ------------------------------------------------------------------------------------------------- */
@@ -673,17 +749,21 @@ static int check_list(struct walk *w, struct place p, const struct val *v)
     return 0;
 }
 
+static int undeclared(const struct walk *w, struct str elem)
+{
+    struct buf at CLEANUP_BUF = BUF_INIT;
+    fieldset_path_text(&at, w->path, w->depth);
+    fieldset_path_text(&at, &elem, 1);
+    return err_set(w->e, -EINVAL, STR_FMT ": field not declared in schema", STR_ARG(buf_str(&at)));
+}
+
 static int check_entries(struct walk *w, struct place p, bool map, const struct val *v)
 {
     VAL_EACH_ENTRY (v, k, m) {
         struct str elem = field_elem(w->a, val_str(k));
         const struct field *f = map ? NULL : type_field_str(p.type, val_str(k), NULL);
-        struct buf at CLEANUP_BUF = BUF_INIT;
-        if (!map && !f) {
-            fieldset_path_text(&at, w->path, w->depth);
-            fieldset_path_text(&at, &elem, 1);
-            return err_set(w->e, -EINVAL, STR_FMT ": field not declared in schema", STR_ARG(buf_str(&at)));
-        }
+        if (!map && !f)
+            return undeclared(w, elem);
         int r = check_below(w, f ? place_of_field(f) : place_of_item(p), elem, m);
         if (r < 0)
             return r;
@@ -691,11 +771,51 @@ static int check_entries(struct walk *w, struct place p, bool map, const struct 
     return 0;
 }
 
+/* What a schema wants where a value stands, in the words of errors; NULL: it fits. */
+static const char *custom_misfit(const struct structural *s, const struct val *v)
+{
+    bool map = v->kind == VAL_MAP || v->kind == VAL_OBJ, list = v->kind == VAL_LIST;
+    if (s->int_or_string)
+        return list || map ? "any scalar" : NULL;
+    switch ((enum structural_type)s->type) {
+    case STRUCTURAL_OBJECT:
+        return map ? NULL : "map";
+    case STRUCTURAL_ARRAY:
+        return list ? NULL : "list";
+    case STRUCTURAL_STRING:
+        return v->kind == VAL_STR ? NULL : "string";
+    case STRUCTURAL_INTEGER:
+    case STRUCTURAL_NUMBER:
+        return v->kind == VAL_INT || v->kind == VAL_FLOAT ? NULL : "numeric (int or float)";
+    case STRUCTURAL_BOOLEAN:
+        return v->kind == VAL_BOOL ? NULL : "boolean";
+    case STRUCTURAL_ANY:
+        break;
+    }
+    return NULL;
+}
+
+static int check_custom(struct walk *w, struct place p, const struct val *v)
+{
+    const struct structural *s = p.schema;
+    const char *want = s && !p.type ? custom_misfit(s, v) : NULL;
+    int r = want ? unfit(w, want, v) : 0;
+    VAL_EACH_ENTRY (v, k, m) {
+        struct str elem = field_elem(w->a, val_str(k));
+        bool known = !s || s->keep_unknown || s->any_additional || s->embedded || s->additional || is_declared(p, val_str(k));
+        if (r == 0)
+            r = known ? check_below(w, place_of_entry(p, val_str(k)), elem, m) : undeclared(w, elem);
+    }
+    return r == 0 && v->kind == VAL_LIST ? check_list(w, p, v) : r;
+}
+
 static int check(struct walk *w, struct place p, const struct val *v)
 {
     bool whole = p.f && !p.item;
     if (v->kind == VAL_NULL)
         return 0;
+    if (p.custom)
+        return check_custom(w, p, v);
     if (whole && p.f->card == CARD_LIST)
         return v->kind == VAL_LIST ? check_list(w, p, v) : unfit(w, "list", v);
     if (whole && p.f->card == CARD_MAP)
@@ -710,5 +830,5 @@ static int check(struct walk *w, struct place p, const struct val *v)
 int typed_check(struct arena *a, const struct type *t, const struct val *v, struct err *e)
 {
     struct walk w = {.a = a, .e = e};
-    return check(&w, (struct place){.type = t}, v);
+    return check(&w, place_of_root(t), v);
 }

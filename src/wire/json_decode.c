@@ -22,7 +22,7 @@ struct want {
 };
 
 struct frame {
-    const struct type *type; /* OBJ: what it is */
+    const struct type *type; /* OBJ: what it is; MAP: NULL or a TYPE_OPEN */
     struct want self, child; /* the container, and what its items are (LIST, MAP) */
     uint32_t base;           /* its first slot */
     uint32_t n;              /* values begun */
@@ -473,7 +473,7 @@ static bool frame_object(struct frame *f, const struct want *w)
     } else {
         return false;
     }
-    if (f->type)
+    if (f->type && !(f->type->flags & TYPE_OPEN))
         f->kind = VAL_OBJ;
     return f->type || !kind || kind == K_ANY;
 }
@@ -654,8 +654,9 @@ static int pair(struct decoder *d, struct frame *f)
     int r = take_key(d, &key);
     if (r < 0)
         return r;
+    const struct field *field = f->type ? type_field_str(f->type, key, NULL) : NULL;
     push(d, val_of_str(key));
-    return begin_value(d, &f->child);
+    return begin_value(d, field ? &(struct want){.field = field} : &f->child);
 }
 
 static const char *where_after(const struct frame *f)
@@ -716,7 +717,7 @@ int json_decode(struct arena *a, const struct type *type, struct str text, unsig
         *ret = ARENA_NEW(a, struct val);
         **ret = d->slots[0];
         if (type && (*ret)->kind == VAL_NULL)
-            (*ret)->kind = VAL_OBJ;
+            (*ret)->kind = type->flags & TYPE_OPEN ? VAL_MAP : VAL_OBJ;
     }
     free(d->slots);
     free(d);

@@ -350,7 +350,8 @@ static void put_list(struct writer *w, const struct field *f, const struct val *
     close_with(w, ']', first);
 }
 
-static void put_pairs(struct writer *w, const struct field *f, const struct val *items, uint32_t n)
+/* The values are of field f, or of the fields of t that their keys name. */
+static void put_pairs(struct writer *w, const struct type *t, const struct field *f, const struct val *items, uint32_t n)
 {
     bool first = true;
     open_with(w, '{');
@@ -358,7 +359,7 @@ static void put_pairs(struct writer *w, const struct field *f, const struct val 
         next(w, &first);
         json_encode_str(w->b, val_text(&items[2 * i]), w->flags);
         colon(w);
-        put_any(w, f, &items[2 * i + 1]);
+        put_any(w, t ? type_field_str(t, val_text(&items[2 * i]), NULL) : f, &items[2 * i + 1]);
     }
     close_with(w, '}', first);
 }
@@ -371,16 +372,16 @@ static bool keys_ascend(const struct val *v)
     return true;
 }
 
-static void put_map(struct writer *w, const struct field *f, const struct val *v)
+static void put_map(struct writer *w, const struct type *t, const struct field *f, const struct val *v)
 {
     if (v->flags & VAL_ORDERED || keys_ascend(v)) {
-        put_pairs(w, f, v->items, v->n);
+        put_pairs(w, t, f, v->items, v->n);
         return;
     }
     size_t size = 2 * (size_t)v->n * sizeof(*v->items);
     struct val *items = xmalloc(size);
     memcpy(items, v->items, size);
-    put_pairs(w, f, items, val_sort_pairs(items, v->n, NULL, NULL));
+    put_pairs(w, t, f, items, val_sort_pairs(items, v->n, NULL, NULL));
     free(items);
 }
 
@@ -416,7 +417,7 @@ static void put_any(struct writer *w, const struct field *f, const struct val *v
         put_object(w, field_object_type(f), v);
         return;
     case VAL_MAP:
-        put_map(w, f, v);
+        put_map(w, NULL, f, v);
         return;
     }
 }
@@ -528,6 +529,8 @@ void json_encode(struct buf *b, const struct type *type, const struct val *v, un
         PUT(b, "null");
     else if (v->kind == VAL_OBJ)
         put_object(&w, type, v);
+    else if (v->kind == VAL_MAP && type && type->flags & TYPE_OPEN)
+        put_map(&w, type, NULL, v);
     else
         put_any(&w, NULL, v);
     *room(b, 0) = '\0';

@@ -99,6 +99,8 @@ enum type_flags {
     TYPE_ATOMIC = 1 << 3, /* x-kubernetes-map-type: atomic */
     TYPE_LIST = 1 << 4,   /* XxxList: ListMeta and items */
     TYPE_OR = 1 << 5,     /* see K_JSON_OR */
+    TYPE_OPEN = 1 << 7,   /* the root of a custom resource: a VAL_MAP with whatever it has; members that are fields are
+                             of their fields' types (metadata) */
     TYPE_LEAF = 1 << 6,   /* no struct: name, openapi and doc of a leaf such as Quantity or RawExtension */
 };
 

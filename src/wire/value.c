@@ -367,11 +367,13 @@ static struct val stored(struct val v, name_id name)
 
 struct val *val_set(struct arena *a, struct val *obj, name_id name, struct val v)
 {
-    ASSERT(obj->kind == VAL_OBJ && name);
+    ASSERT((obj->kind == VAL_OBJ || obj->kind == VAL_MAP) && name);
     if (v.kind == VAL_NULL) {
         val_del(obj, name);
         return NULL;
     }
+    if (obj->kind == VAL_MAP)
+        return val_put(a, obj, name_str(name), v);
     struct val *m = member_of(obj, name);
     if (!m)
         m = append(a, obj);
@@ -401,7 +403,7 @@ struct val *val_set_bool(struct arena *a, struct val *obj, name_id name, bool b)
 
 static struct val *sub(struct arena *a, struct val *obj, name_id name, enum val_kind kind)
 {
-    struct val *m = member_of(obj, name);
+    struct val *m = val_mut(obj, name);
     if (m && m->kind == kind)
         return m;
     return val_set(a, obj, name, (struct val){.kind = (uint8_t)kind});
@@ -424,6 +426,8 @@ struct val *val_sub_list(struct arena *a, struct val *obj, name_id name)
 
 bool val_del(struct val *obj, name_id name)
 {
+    if (val_is(obj, VAL_MAP))
+        return val_unput(obj, name_str(name));
     struct val *m = val_is(obj, VAL_OBJ) ? member_of(obj, name) : NULL;
     if (!m)
         return false;

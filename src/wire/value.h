@@ -135,7 +135,7 @@ struct val *val_copy(struct arena *a, const struct val *v);
 struct val *val_copy_shallow(struct arena *a, const struct val *v);
 
 /* Set a member (replacing it) and return where it now is. Setting a VAL_NULL removes it (returns NULL). v is taken
- * as it is: its children are shared, not copied. obj must be an OBJ you own. */
+ * as it is: its children are shared, not copied. obj must be an OBJ you own, or a MAP: its pair of that name then. */
 struct val *val_set(struct arena *a, struct val *obj, name_id name, struct val v);
 struct val *val_set_ref(struct arena *a, struct val *obj, name_id name, const struct val *v); /* NULL removes */
 struct val *val_set_str(struct arena *a, struct val *obj, name_id name, struct str s);        /* copies s */

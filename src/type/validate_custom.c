@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "type/validate_custom.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "names.h"
+#include "type/custom_format.h"
+#include "type/meta.h"
+#include "type/text.h"
+
+/* One go over a value. Alternatives (anyOf ...) are tried with a status of their own. */
+struct judge {
+    struct status *s;
+    const struct custom_checks *checks;
+    struct buf *path;
+    unsigned seen;    /* schemas visited: of alternatives that all fail the deepest one tells why */
+};
+
+static void judge(struct judge *j, const struct structural *s, const struct val *v, const struct val *old);
+
+static struct str here(const struct judge *j)
+{
+    return j->path->n ? buf_str(j->path) : STR("<nil>");
+}
+
+/* As it stands in sentences: a root has no name. */
+static struct str subject(const struct judge *j)
+{
+    return buf_str(j->path);
+}
+
+/* ---- what a value is ----------------------------------------------------------------------------------- */
+
+static const char *const type_words[] = {"", "object", "array", "string", "integer", "number", "boolean"};
+
+static enum structural_type type_of(const struct val *v)
+{
+    switch (v->kind) {
+    case VAL_BOOL:
+        return STRUCTURAL_BOOLEAN;
+    case VAL_INT:
+        return STRUCTURAL_INTEGER;
+    case VAL_FLOAT:
+        return STRUCTURAL_NUMBER;
+    case VAL_STR:
+        return STRUCTURAL_STRING;
+    case VAL_LIST:
+        return STRUCTURAL_ARRAY;
+    case VAL_MAP:
+    case VAL_OBJ:
+        return STRUCTURAL_OBJECT;
+    }
+    return STRUCTURAL_ANY;
+}
+
+static bool is_whole(const struct val *v)
+{
+    return v->kind == VAL_INT || (v->kind == VAL_FLOAT && isfinite(v->f) && v->f == trunc(v->f));
+}
+
+static bool fits_type(const struct structural *s, const struct val *v)
+{
+    enum structural_type is = type_of(v);
+    if (s->int_or_string)
+        return is == STRUCTURAL_STRING || is_whole(v);
+    if (s->type == STRUCTURAL_ANY || is == s->type)
+        return true;
+    return s->type == STRUCTURAL_NUMBER ? is == STRUCTURAL_INTEGER : s->type == STRUCTURAL_INTEGER && is_whole(v);
+}
+
+static void say_type(struct judge *j, const char *want, struct str is)
+{
+    struct str at = here(j);
+    cause_add(j->s, "FieldValueTypeInvalid", at, "Invalid value: \"" STR_FMT "\": " STR_FMT " in body must be of type %s: \"" STR_FMT "\"",
+              STR_ARG(is), STR_ARG(subject(j)), want, STR_ARG(is));
+}
+
+static bool check_type(struct judge *j, const struct structural *s, const struct val *v)
+{
+    const char *want = s->int_or_string ? "integer,string" : type_words[s->type];
+    if (v->kind == VAL_NULL) {
+        if (!s->nullable && *want)
+            say_type(j, want, STR("null"));
+        return false;
+    }
+    if (fits_type(s, v))
+        return true;
+    say_type(j, want, str_of(type_words[type_of(v)]));
+    return true;
+}
+
+/* ---- scalars ------------------------------------------------------------------------------------------- */
+
+static void say(struct judge *j, const struct val *v, const char *fmt, ...) PRINTF(3, 4);
+static void say(struct judge *j, const struct val *v, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    cause_invalid(j->s, here(j), v, arena_printf(j->s->arena, STR_FMT " in body %s", STR_ARG(subject(j)), text).p);
+}
+
+static const char *number_text(struct judge *j, double d)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    json_encode_float(&b, d);
+    return arena_cstr(j->s->arena, buf_str(&b));
+}
+
+static void check_number(struct judge *j, const struct structural_rules *r, const struct val *v)
+{
+    double d = val_float(v, 0);
+    if (r->has & RULE_MULTIPLE && r->multiple_of > 0 && fabs(remainder(d, r->multiple_of)) > 1e-9 * r->multiple_of)
+        say(j, v, "should be a multiple of %s", number_text(j, r->multiple_of));
+    if (r->has & RULE_MAXIMUM && (d > r->maximum || (r->has & RULE_BELOW && d == r->maximum)))
+        say(j, v, "should be less than %s%s", r->has & RULE_BELOW ? "" : "or equal to ", number_text(j, r->maximum));
+    if (r->has & RULE_MINIMUM && (d < r->minimum || (r->has & RULE_ABOVE && d == r->minimum)))
+        say(j, v, "should be greater than %s%s", r->has & RULE_ABOVE ? "" : "or equal to ", number_text(j, r->minimum));
+    if (str_is(r->format, "int32") && v->kind == VAL_INT && v->i != (int32_t)v->i)
+        say_type(j, "int32", STR("integer"));
+}
+
+static int64_t characters(struct str s)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < s.n; i++)
+        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static void check_string(struct judge *j, const struct structural_rules *r, const struct val *v)
+{
+    struct str text = val_str(v);
+    int64_t n = characters(text);
+    if (r->has & RULE_MAX_LENGTH && n > r->max_length)
+        cause_too_long(j->s, here(j), (size_t)r->max_length);
+    if (r->has & RULE_MIN_LENGTH && n < r->min_length)
+        say(j, v, "should be at least %lld chars long", (long long)r->min_length);
+    if (r->pattern.n && j->checks && j->checks->match && !j->checks->match(j->checks->arg, r->pattern, text))
+        cause_invalid(j->s, here(j), v,
+                      arena_printf(j->s->arena, STR_FMT " in body should match '" STR_FMT "'", STR_ARG(subject(j)), STR_ARG(r->pattern)).p);
+    if (r->format.n && !custom_format_fits(r->format, text))
+        say_type(j, arena_cstr(j->s->arena, r->format), text);
+}
+
+/* ---- enums --------------------------------------------------------------------------------------------- */
+
+static void check_enum(struct judge *j, const struct val *enums, const struct val *v)
+{
+    size_t n = 0;
+    VAL_EACH (enums, e)
+        if (val_same(e, v))
+            return;
+    const char **words = ARENA_ARRAY(j->s->arena, const char *, val_len(enums) + 1);
+    VAL_EACH (enums, e) {
+        struct buf b CLEANUP_BUF = BUF_INIT;
+        if (e->kind != VAL_STR)
+            json_encode(&b, NULL, e, 0);
+        words[n++] = arena_cstr(j->s->arena, e->kind == VAL_STR ? val_str(e) : buf_str(&b));
+    }
+    words[n] = NULL;
+    cause_not_supported(j->s, here(j), v, words);
+}
+
+/* ---- lists --------------------------------------------------------------------------------------------- */
+
+static size_t into_item(struct judge *j, size_t i)
+{
+    size_t at = j->path->n;
+    buf_printf(j->path, "[%zu]", i);
+    return at;
+}
+
+/* The keys of an item of an associative list; as one value to compare. */
+static const struct val *keys_of(struct arena *a, const struct structural *s, const struct val *item)
+{
+    struct val *keys = val_new(a, VAL_MAP);
+    VAL_EACH (s->list_keys, k) {
+        const struct val *v = val_key(item, val_str(k));
+        const struct structural *m = s->items ? structural_member(s->items, val_str(k)) : NULL;
+        if (v || (m && m->default_value))
+            val_put(a, keys, val_str(k), v ? *v : *m->default_value);
+    }
+    return keys;
+}
+
+struct keyed {
+    const struct val *v;
+    uint64_t hash;
+    size_t at;
+};
+
+static int by_hash(const void *px, const void *py)
+{
+    const struct keyed *x = px, *y = py;
+    return x->hash != y->hash ? (x->hash > y->hash) - (x->hash < y->hash) : (x->at > y->at) - (x->at < y->at);
+}
+
+static struct keyed *keyed_items(struct arena *a, const struct structural *s, const struct val *list)
+{
+    struct keyed *k = ARENA_ARRAY(a, struct keyed, val_len(list) + 1);
+    for (size_t i = 0; i < val_len(list); i++) {
+        k[i].v = s->list == STRUCTURAL_MAP ? keys_of(a, s, val_item(list, i)) : val_item(list, i);
+        k[i].hash = val_hash(k[i].v);
+        k[i].at = i;
+    }
+    qsort(k, val_len(list), sizeof(*k), by_hash);
+    return k;
+}
+
+static void check_twins(struct judge *j, const struct structural *s, const struct val *list)
+{
+    const struct keyed *k = keyed_items(j->s->arena, s, list);
+    for (size_t i = 1; i < val_len(list); i++)
+        if (k[i].hash == k[i - 1].hash && val_same(k[i].v, k[i - 1].v)) {
+            size_t at = into_item(j, k[i].at);
+            cause_duplicate(j->s, here(j), k[i].v);
+            j->path->n = at;
+        }
+}
+
+static const struct val *twin(const struct keyed *k, size_t n, const struct val *keys)
+{
+    uint64_t hash = val_hash(keys);
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (k[mid].hash < hash)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    for (; lo < n && k[lo].hash == hash; lo++)
+        if (val_same(k[lo].v, keys))
+            return &k[lo].v[0];
+    return NULL;
+}
+
+/* Items of an associative list that were there before, found by their keys; of other lists none can be told to be. */
+static const struct val **former_items(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
+{
+    struct arena *a = j->s->arena;
+    const struct val **out = ARENA_ARRAY(a, const struct val *, val_len(v) + 1);
+    if (s->list != STRUCTURAL_MAP || !val_is(old, VAL_LIST))
+        return out;
+    const struct keyed *k = keyed_items(a, s, old);
+    for (size_t i = 0; i < val_len(v); i++) {
+        const struct val *keys = twin(k, val_len(old), keys_of(a, s, val_item(v, i)));
+        for (size_t n = 0; keys && n < val_len(old); n++)
+            if (k[n].v == keys)
+                out[i] = val_item(old, k[n].at);
+    }
+    return out;
+}
+
+static void check_list(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
+{
+    const struct structural_rules *r = s->rules;
+    int64_t n = (int64_t)val_len(v);
+    if (r && r->has & RULE_MAX_ITEMS && n > r->max_items)
+        cause_too_many(j->s, here(j), (size_t)n, (size_t)r->max_items);
+    if (r && r->has & RULE_MIN_ITEMS && n < r->min_items)
+        say(j, &(struct val){.kind = VAL_INT, .i = n}, "should have at least %lld items", (long long)r->min_items);
+    if (!s->items)
+        return;
+    const struct val **before = former_items(j, s, v, old);
+    for (size_t i = 0; i < val_len(v); i++) {
+        size_t at = into_item(j, i);
+        judge(j, s->items, val_item(v, i), before[i]);
+        j->path->n = at;
+    }
+}
+
+/* ---- objects ------------------------------------------------------------------------------------------- */
+
+static size_t into_member(struct judge *j, struct str name)
+{
+    size_t at = j->path->n;
+    buf_printf(j->path, "%s" STR_FMT, at ? "." : "", STR_ARG(name));
+    return at;
+}
+
+static void check_required(struct judge *j, const struct val *required, const struct val *v)
+{
+    VAL_EACH (required, name) {
+        if (val_key(v, val_str(name)))
+            continue;
+        size_t at = into_member(j, val_str(name));
+        cause_required(j->s, here(j), NULL);
+        j->path->n = at;
+    }
+}
+
+static void check_map(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
+{
+    const struct structural_rules *r = s->rules;
+    int64_t n = (int64_t)val_len(v);
+    if (r && r->has & RULE_MAX_MEMBERS && n > r->max_members)
+        cause_too_many(j->s, here(j), (size_t)n, (size_t)r->max_members);
+    if (r && r->has & RULE_MIN_MEMBERS && n < r->min_members)
+        say(j, &(struct val){.kind = VAL_INT, .i = n}, "should have at least %lld properties", (long long)r->min_members);
+    if (r)
+        check_required(j, r->required, v);
+    VAL_EACH_ENTRY (v, k, m) {
+        const struct structural *child = structural_member(s, val_str(k));
+        if (!child || m->kind == VAL_OBJ) /* metadata has rules of its own */
+            continue;
+        size_t at = into_member(j, val_str(k));
+        judge(j, child, m, val_key(old, val_str(k)));
+        j->path->n = at;
+    }
+}
+
+/* ---- several schemas at once --------------------------------------------------------------------------- */
+
+struct attempt {
+    struct status s;
+    unsigned seen;
+};
+
+static struct attempt attempt(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
+{
+    struct attempt t = {.seen = 0};
+    struct judge one = *j;
+    status_init(&t.s, j->s->arena);
+    one.s = &t.s;
+    one.seen = 0;
+    judge(&one, s, v, old);
+    t.seen = one.seen;
+    return t;
+}
+
+static void merge(struct judge *j, const struct status *s)
+{
+    for (size_t i = 0; i < s->n_causes; i++)
+        cause_add(j->s, s->causes[i].reason, s->causes[i].field, STR_FMT, STR_ARG(s->causes[i].message));
+}
+
+static void say_general(struct judge *j, const char *text)
+{
+    cause_add(j->s, "FieldValueInvalid", STR("<nil>"), "Invalid value: \"\": \"" STR_FMT "\" %s", STR_ARG(subject(j)), text);
+}
+
+/* How many of the schemas hold; *best: of those that do not, the one that got furthest. */
+static size_t count_valid(struct judge *j, const struct structural **l, const struct val *v, const struct val *old, bool stop,
+                          struct attempt *best)
+{
+    size_t n = 0;
+    for (; *l && !(stop && n); l++) {
+        struct attempt t = attempt(j, *l, v, old);
+        if (!t.s.n_causes)
+            n++;
+        else if (!best->s.n_causes || t.seen > best->seen)
+            *best = t;
+    }
+    return n;
+}
+
+static void check_any(struct judge *j, const struct structural_rules *r, const struct val *v, const struct val *old)
+{
+    struct attempt best = {.seen = 0};
+    if (!r->any || count_valid(j, r->any, v, old, true, &best))
+        return;
+    say_general(j, "must validate at least one schema (anyOf)");
+    merge(j, &best.s);
+}
+
+static void check_one(struct judge *j, const struct structural_rules *r, const struct val *v, const struct val *old)
+{
+    struct attempt best = {.seen = 0};
+    size_t n = r->one ? count_valid(j, r->one, v, old, false, &best) : 1;
+    if (n == 1)
+        return;
+    if (n)
+        say_general(j, arena_printf(j->s->arena, "must validate one and only one schema (oneOf). Found %zu valid alternatives", n).p);
+    else
+        say_general(j, "must validate one and only one schema (oneOf). Found none valid");
+    if (!n)
+        merge(j, &best.s);
+}
+
+static void check_all(struct judge *j, const struct structural_rules *r, const struct val *v, const struct val *old)
+{
+    size_t valid = 0, n = 0;
+    for (const struct structural **l = r->all; l && *l; l++, n++) {
+        struct attempt t = attempt(j, *l, v, old);
+        valid += !t.s.n_causes;
+        merge(j, &t.s);
+    }
+    if (valid != n)
+        say_general(j, valid ? "must validate all the schemas (allOf)" : "must validate all the schemas (allOf). None validated");
+}
+
+static void check_combined(struct judge *j, const struct structural_rules *r, const struct val *v, const struct val *old)
+{
+    check_any(j, r, v, old);
+    check_one(j, r, v, old);
+    check_all(j, r, v, old);
+    if (r->not_ && !attempt(j, r->not_, v, old).s.n_causes)
+        say_general(j, "must not validate the schema (not)");
+}
+
+/* ---- the walk ------------------------------------------------------------------------------------------ */
+
+static void judge(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
+{
+    const struct structural_rules *r = s->rules;
+    j->seen++;
+    if (old && val_same(v, old))
+        return;
+    bool there = check_type(j, s, v);
+    if (there && r)
+        check_combined(j, r, v, old);
+    if (there && r && v->kind == VAL_STR)
+        check_string(j, r, v);
+    if (there && r && (v->kind == VAL_INT || v->kind == VAL_FLOAT))
+        check_number(j, r, v);
+    if (v->kind == VAL_LIST)
+        check_list(j, s, v, old);
+    if (r && r->enums && !(v->kind == VAL_NULL && s->nullable))
+        check_enum(j, r->enums, v);
+    if (v->kind == VAL_MAP)
+        check_map(j, s, v, old);
+}
+
+/* Sets and associative lists with twins. What had them before may keep them. */
+static void twins(struct judge *j, const struct structural *s, const struct val *v)
+{
+    size_t i = 0;
+    if (s->list != STRUCTURAL_ATOMIC && val_len(v) > 1 && v->kind == VAL_LIST)
+        check_twins(j, s, v);
+    VAL_EACH (v, item) {
+        size_t at = into_item(j, i++);
+        if (s->items)
+            twins(j, s->items, item);
+        j->path->n = at;
+    }
+    VAL_EACH_ENTRY (v, k, m) {
+        const struct structural *child = structural_member(s, val_str(k));
+        size_t at = into_member(j, val_str(k));
+        if (child)
+            twins(j, child, m);
+        j->path->n = at;
+    }
+}
+
+void custom_validate(const struct structural *schema, const struct val *v, const struct val *old,
+                     const struct custom_checks *checks, struct status *s)
+{
+    struct buf path CLEANUP_BUF = BUF_INIT;
+    struct judge j = {.s = s, .checks = checks, .path = &path};
+    judge(&j, schema, v, old);
+    struct status had;
+    status_init(&had, s->arena);
+    if (old) {
+        struct judge before = {.s = &had, .checks = checks, .path = &path};
+        twins(&before, schema, old);
+    }
+    if (!had.n_causes)
+        twins(&j, schema, v);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The value validations of a custom resource's schema, with upstream's sentences (kube-openapi) and ratcheting (KEP-4008): on
+ * an update what did not change is not judged. Expressions (x-kubernetes-validations) are not judged here. Pure.
+ */
+#pragma once
+
+#include "type/status.h"
+#include "type/structural.h"
+
+/* Does the text match the pattern (RE2 syntax)? A pattern that cannot be read matches everything. */
+typedef bool custom_match_fn(void *arg, struct str pattern, struct str text);
+
+struct custom_checks {
+    custom_match_fn *match; /* NULL: patterns are not judged */
+    void *arg;
+};
+
+/* v: the object, plain; old: as it was, NULL when it is new. Causes go to s. */
+void custom_validate(const struct structural *schema, const struct val *v, const struct val *old,
+                     const struct custom_checks *checks, struct status *s);
