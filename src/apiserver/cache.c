@@ -24,6 +24,8 @@ struct cache {
     struct cache_kind **kinds; /* by resource index */
     size_t n_kinds;
     struct map prefixes; /* store prefix to kind */
+    struct list removed; /* kinds that somebody may still follow */
+    unsigned loading;    /* a kind is being read as of this revision: what happens meanwhile waits */
     int64_t revision;
     struct waitq moved;
     struct group fibers;
@@ -56,6 +58,8 @@ static char *kind_prefix(const struct resource *r)
     struct buf b = BUF_INIT;
     buf_puts(&b, "/registry/");
     const char *path = r->name;
+    if (r->index >= n_resources)
+        buf_printf(&b, "%s/", r->group);
     for (size_t i = 0; i < ARRAY_SIZE(store_paths); i++)
         if (store_paths[i].res == r->index)
             path = store_paths[i].path;
@@ -64,7 +68,7 @@ static char *kind_prefix(const struct resource *r)
     return b.p;
 }
 
-static void kind_new(struct cache *c, const struct resource *r)
+static struct cache_kind *kind_new(struct cache *c, const struct resource *r)
 {
     struct cache_kind *k = NEW(struct cache_kind);
     k->cache = c;
@@ -75,6 +79,7 @@ static void kind_new(struct cache *c, const struct resource *r)
     list_init(&k->pins);
     c->kinds[r->index] = k;
     map_put(&c->prefixes, k->prefix, k);
+    return k;
 }
 
 struct cache_kind *cache_kind(struct cache *c, const struct resource *r)
@@ -239,6 +244,9 @@ static int follow_once(struct cache *c)
     int r = store_watch_next(c->watch, MONO_NEVER, &events, &n, &progress);
     if (r)
         return r;
+    while (c->loading)
+        if ((r = waitq_wait(&c->moved, MONO_NEVER)) < 0)
+            return r;
     int64_t before = c->revision;
     for (size_t i = 0; i < n; i++)
         take_event(c, &events[i]);
@@ -333,6 +341,7 @@ int cache_open(struct store *store, struct cache **ret, struct err *e)
 {
     struct cache *c = NEW(struct cache);
     c->store = store;
+    list_init(&c->removed);
     c->n_kinds = n_resources;
     c->kinds = xcalloc(c->n_kinds, sizeof(struct cache_kind *));
     for (unsigned i = 1; i < n_resources; i++)
@@ -348,21 +357,63 @@ int cache_open(struct store *store, struct cache **ret, struct err *e)
     return 0;
 }
 
+static void kind_free(struct cache_kind *k)
+{
+    kind_clear(k);
+    free(k->ring);
+    free((char *)(uintptr_t)k->prefix.p);
+    free(k);
+}
+
+int cache_add(struct cache *c, const struct resource *r, struct cache_kind **ret, struct err *e)
+{
+    if (r->index >= c->n_kinds) {
+        size_t n = r->index + 1u;
+        c->kinds = xrealloc(c->kinds, n * sizeof(*c->kinds));
+        memset(c->kinds + c->n_kinds, 0, (n - c->n_kinds) * sizeof(*c->kinds));
+        c->n_kinds = n;
+    }
+    struct cache_kind *k = kind_new(c, r);
+    c->loading++;
+    int x = load_kind(c, k, (revision){c->revision}, e);
+    c->loading--;
+    waitq_wake_all(&c->moved);
+    if (x < 0) {
+        cache_remove(c, k);
+        return x;
+    }
+    *ret = k;
+    return 0;
+}
+
+void cache_rename(struct cache_kind *k, const struct resource *r)
+{
+    k->res = r;
+}
+
+void cache_remove(struct cache *c, struct cache_kind *k)
+{
+    map_del(&c->prefixes, k->prefix);
+    c->kinds[k->res->index] = NULL;
+    kind_clear(k);
+    k->oldest = INT64_MAX; /* whoever follows has lost its place */
+    k->first = ++k->next;
+    list_push_back(&c->removed, &k->link);
+    LIST_EACH(&k->followers, l)
+        waitq_wake_all(&LIST_ENTRY(l, struct cache_follower, link)->q);
+}
+
 void cache_close(struct cache *c)
 {
     if (!c)
         return;
     group_stop(&c->fibers);
     store_watch_close(c->watch);
-    for (size_t i = 0; i < c->n_kinds; i++) {
-        struct cache_kind *k = c->kinds[i];
-        if (!k)
-            continue;
-        kind_clear(k);
-        free(k->ring);
-        free((char *)k->prefix.p);
-        free(k);
-    }
+    for (size_t i = 0; i < c->n_kinds; i++)
+        if (c->kinds[i])
+            kind_free(c->kinds[i]);
+    while (!list_empty(&c->removed))
+        kind_free(LIST_ENTRY(list_pop_front(&c->removed), struct cache_kind, link));
     free(c->kinds);
     map_done(&c->prefixes);
     free(c);

@@ -47,6 +47,7 @@ struct cache_kind {
     struct list pins;     /* old roots for continue tokens */
     size_t n_pins;
     unsigned n_followers;
+    struct list link; /* among removed kinds */
 };
 
 /* Somebody who follows the events of a kind from a position on. Who has seen everything and is not concerned
@@ -65,6 +66,12 @@ void cache_close(struct cache *c); /* NULL is fine; every watcher must have ende
 
 struct cache_kind *cache_kind(struct cache *c,
                               const struct resource *r); /* of the stored form; NULL when not stored */
+/* A kind that came up later: what there is of it is read as of the present revision. Waits. */
+int cache_add(struct cache *c, const struct resource *r, struct cache_kind **ret, struct err *e);
+/* Another version is stored from now on; the index is the same. */
+void cache_rename(struct cache_kind *k, const struct resource *r);
+/* It is no longer served: watchers lose their place. The memory stays until cache_close, since they may look at it. */
+void cache_remove(struct cache *c, struct cache_kind *k);
 int64_t cache_revision(const struct cache *c);
 /* Waits until everything up to that revision has come in. 0, -ETIMEDOUT, -ECANCELED, -EPIPE when closed. */
 int cache_wait(struct cache *c, int64_t revision, struct mono deadline);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Served versions that are stored as another: the core and events.k8s.io Event, autoscaling v1 and v2 (D3). A
  * conversion renames members of the root; autoscaling's spec has its own. */
+#include "apiserver/custom.h"
 #include "apiserver/request.h"
 
 #include "names.h"
@@ -8,7 +9,31 @@
 
 const struct resource *stored_resource(const struct resource *r)
 {
+    if (r->index >= n_resources)
+        return custom_stored(r);
     return r->storage && r->storage != r->index ? &resources[r->storage] : r;
+}
+
+bool converts_to(const struct resource *stored, const struct resource *to)
+{
+    return stored_resource(to) == stored_resource(stored);
+}
+
+/* Versions of a custom kind differ in name, and in what their schemas know (conversion strategy None). */
+static struct val *renamed(struct arena *a, const struct resource *to, const struct val *v)
+{
+    char version[512];
+    struct val *out = val_copy(a, v);
+    val_set_str(a, out, N_apiVersion, str_of(resource_api_version(to, version, sizeof(version))));
+    structural_prune(a, type_schema(to->type), out, true, NULL);
+    structural_default(a, type_schema(to->type), out);
+    return out;
+}
+
+static bool is_version(const struct resource *r, const struct val *v)
+{
+    char version[512];
+    return str_is(val_getstr(v, N_apiVersion), resource_api_version(r, version, sizeof(version)));
 }
 
 struct rename {
@@ -109,6 +134,8 @@ static struct val *hpa_to_v1(struct arena *a, const struct resource *to, const s
 
 const struct val *convert_from_stored(struct arena *a, const struct resource *to, const struct val *v)
 {
+    if (to->index >= n_resources)
+        return is_version(to, v) ? v : renamed(a, to, v);
     switch (to->index) {
     case RES_EVENTS_EVENTS_K8S_IO:
         return rename_members(a, v, event_names, ARRAY_SIZE(event_names), true, to);
@@ -124,6 +151,8 @@ struct val *convert_to_stored(struct arena *a, const struct resource *from, stru
     const struct resource *to = stored_resource(from);
     if (to == from)
         return v;
+    if (to->index >= n_resources)
+        return renamed(a, to, v);
     if (from->index == RES_EVENTS_EVENTS_K8S_IO)
         return rename_members(a, v, event_names, ARRAY_SIZE(event_names), false, to);
     return hpa_to_v2(a, to, v);

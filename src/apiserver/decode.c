@@ -4,6 +4,7 @@
 #include "apiserver/request.h"
 
 #include "names.h"
+#include "type/structural.h"
 #include "wire/json.h"
 #include "wire/proto.h"
 #include "wire/yaml.h"
@@ -68,6 +69,20 @@ static int judge(struct request *r, const struct json_report *rep)
     return 0;
 }
 
+static int unsupported(struct request *r)
+{
+    return status_set(&r->status, 415, "UnsupportedMediaType",
+                      "the body of the request was in an unknown format - accepted media types include: "
+                      "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+}
+
+/* Custom resources keep what their schema knows. */
+static void prune(struct request *r, const struct type *t, struct val *v, struct json_report *rep)
+{
+    if (type_schema(t) && val_is(v, VAL_MAP))
+        structural_prune(r->arena, type_schema(t), v, true, rep);
+}
+
 static int decode_text(struct request *r, const struct type *t, struct val **ret)
 {
     struct json_report rep = {0};
@@ -86,18 +101,19 @@ static int decode_text(struct request *r, const struct type *t, struct val **ret
         break;
     }
     case MEDIA_PROTO:
+        if (t->flags & TYPE_OPEN)
+            return unsupported(r);
         d = proto_decode_object(r->arena, t, r->body, &v, &e);
         break;
     default:
-        return status_set(&r->status, 415, "UnsupportedMediaType",
-                          "the body of the request was in an unknown format - accepted media types include: "
-                          "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+        return unsupported(r);
     }
     if (d < 0)
         return status_bad_request(&r->status, "%s", err_text(&e, d));
-    if (!val_is(v, VAL_OBJ))
+    if (!val_is(v, VAL_OBJ) && !val_is(v, VAL_MAP))
         return status_bad_request(&r->status,
                                   "couldn't get version/kind; json parse error: the body is not an object");
+    prune(r, t, v, &rep);
     int refused = judge(r, &rep);
     if (!refused)
         *ret = v;
@@ -112,8 +128,9 @@ int decode_json(struct request *r, const struct type *t, struct str text, struct
     int d = json_decode(r->arena, t, text, 0, &rep, &v, &e);
     if (d < 0)
         return status_bad_request(&r->status, "%s", err_text(&e, d));
-    if (!val_is(v, VAL_OBJ))
+    if (!val_is(v, VAL_OBJ) && !val_is(v, VAL_MAP))
         return status_bad_request(&r->status, "the result is not an object");
+    prune(r, t, v, &rep);
     int refused = judge(r, &rep);
     if (!refused)
         *ret = v;
@@ -141,7 +158,7 @@ int decode_body(struct request *r, const struct type *t, const char *api_version
     struct val *v = NULL;
     int e = 0;
     if (!r->x)
-        v = r->body_val ? val_copy(r->arena, r->body_val) : val_new(r->arena, VAL_OBJ);
+        v = r->body_val ? val_copy(r->arena, r->body_val) : val_new(r->arena, t->flags & TYPE_OPEN ? VAL_MAP : VAL_OBJ);
     else if (!(e = load(r)))
         e = decode_text(r, t, &v);
     if (!e)

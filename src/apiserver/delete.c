@@ -194,6 +194,19 @@ static void terminate_namespace(struct request *r, struct val *v)
     val_set_str(r->arena, val_sub_obj(r->arena, v, N_status), N_phase, STR("Terminating"));
 }
 
+/* Its objects have to go first; the server sees to that (custom.h). */
+static void terminate_definition(struct request *r, struct val *v)
+{
+    struct val *list = val_sub_list(r->arena, val_sub_obj(r->arena, v, N_metadata), N_finalizers);
+    if (obj_deleting(v))
+        return;
+    if (!obj_has_finalizer(v, STR(CRD_FINALIZER)))
+        val_add_str(r->arena, list, STR(CRD_FINALIZER));
+    condition_set(r->arena, val_sub_list(r->arena, val_sub_obj(r->arena, v, N_status), N_conditions), STR("Terminating"), "True",
+                  "InstanceDeletionPending",
+                  STR("CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon"), r->now);
+}
+
 /* ---- the deletion ------------------------------------------------------------------------------------ */
 
 struct str delete_precondition_fault(struct arena *a, const struct object *now, const struct delete_options *o)
@@ -244,6 +257,8 @@ static int delete_once(struct request *r, struct cache_kind *k, const struct obj
         return 0;
     }
     set_finalizers(r->arena, v, o, flags);
+    if (k->res->index == RES_CUSTOMRESOURCEDEFINITIONS)
+        terminate_definition(r, v);
     bool held = val_len(val_get(obj_meta(v), N_finalizers)) ||
                 ((flags & SPEC_FINALIZERS) && val_len(val_at(v, N_spec, N_finalizers)));
     int64_t left = val_int(val_get(obj_meta(v), N_deletionGracePeriodSeconds), 0);

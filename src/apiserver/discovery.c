@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "apiserver/custom.h"
 #include "apiserver/state.h"
 #include "auth/crypto.h"
 #include "base/base64.h"
@@ -41,16 +42,6 @@ static void set_kind(struct arena *a, struct val *v, const char *kind, const cha
 {
     val_set_str(a, v, N_kind, str_of(kind));
     val_set_str(a, v, N_apiVersion, str_of(api_version));
-}
-
-static bool in_version(const struct resource *res, struct str group, struct str version)
-{
-    return str_is(group, res->group) && str_is(version, res->version);
-}
-
-static bool is_group(unsigned i, struct str group)
-{
-    return str_is(group, group_versions[i].group);
 }
 
 /* ---- APIResourceList --------------------------------------------------------------------------------- */
@@ -99,9 +90,11 @@ static int serve_resources(struct request *r, struct str group, struct str versi
     val_set_str(r->arena, v, N_groupVersion,
                 arena_printf(r->arena, "%.*s%s%.*s", STR_ARG(group), group.n ? "/" : "", STR_ARG(version)));
     struct val *list = val_sub_list(r->arena, v, N_resources);
-    for (unsigned i = 1; i < n_resources; i++)
-        if (in_version(&resources[i], group, version))
-            list_resource(r->arena, list, &resources[i]);
+    size_t n;
+    struct group_version g = {.group = arena_cstr(r->arena, group), .version = arena_cstr(r->arena, version)};
+    const struct resource **served = served_resources(r->server, r->arena, &g, &n);
+    for (size_t i = 0; i < n; i++)
+        list_resource(r->arena, list, served[i]);
     if (!list->n) /* the group is there: upstream answers in kind, not in plain text */
         return status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
     answer_value(r, 200, &types[T_meta_v1_APIResourceList], v);
@@ -110,36 +103,28 @@ static int serve_resources(struct request *r, struct str group, struct str versi
 
 /* ---- APIGroup and its list --------------------------------------------------------------------------- */
 
-static struct val *version_of(struct arena *a, unsigned i)
+static struct val *version_of(struct arena *a, const struct group_version *g)
 {
     struct val *v = val_new(a, VAL_OBJ);
-    const struct group_version *g = &group_versions[i];
     val_set_str(a, v, N_groupVersion,
                 arena_printf(a, "%s%s%s", g->group, g->group[0] ? "/" : "", g->version));
     val_set_str(a, v, N_version, str_of(g->version));
     return v;
 }
 
-static struct val *group_of(struct arena *a, const char *group)
+static struct val *group_of(const struct apiserver *s, struct arena *a, const char *group)
 {
     struct val *v = val_new(a, VAL_OBJ);
     val_set_str(a, v, N_name, str_of(group));
-    for (unsigned i = 0; i < n_group_versions; i++) {
-        if (!is_group(i, str_of(group)))
+    for (size_t i = 0; i < served_count(s); i++) {
+        const struct group_version *g = served_at(s, i);
+        if (strcmp(g->group, group) != 0)
             continue;
-        val_add(a, val_sub_list(a, v, N_versions), *version_of(a, i));
+        val_add(a, val_sub_list(a, v, N_versions), *version_of(a, g));
         if (!val_get(v, N_preferredVersion))
-            val_set_ref(a, v, N_preferredVersion, version_of(a, i));
+            val_set_ref(a, v, N_preferredVersion, version_of(a, g));
     }
     return v;
-}
-
-static bool first_of_group(unsigned i)
-{
-    for (unsigned j = 0; j < i; j++)
-        if (strcmp(group_versions[j].group, group_versions[i].group) == 0)
-            return false;
-    return true;
 }
 
 static int serve_groups(struct request *r)
@@ -147,19 +132,19 @@ static int serve_groups(struct request *r)
     struct val *v = val_new(r->arena, VAL_OBJ);
     set_kind(r->arena, v, "APIGroupList", "v1");
     struct val *list = val_sub_list(r->arena, v, N_groups);
-    for (unsigned i = 0; i < n_group_versions; i++)
-        if (group_versions[i].group[0] && first_of_group(i))
-            val_add(r->arena, list, *group_of(r->arena, group_versions[i].group));
+    for (size_t i = 0; i < served_count(r->server); i++)
+        if (served_at(r->server, i)->group[0] && served_first_of_group(r->server, i))
+            val_add(r->arena, list, *group_of(r->server, r->arena, served_at(r->server, i)->group));
     answer_value(r, 200, &types[T_meta_v1_APIGroupList], v);
     return 0;
 }
 
 static int serve_group(struct request *r, struct str group)
 {
-    for (unsigned i = 0; group.n && i < n_group_versions; i++) {
-        if (!is_group(i, group))
+    for (size_t i = 0; group.n && i < served_count(r->server); i++) {
+        if (!str_is(group, served_at(r->server, i)->group))
             continue;
-        struct val *v = group_of(r->arena, group_versions[i].group);
+        struct val *v = group_of(r->server, r->arena, served_at(r->server, i)->group);
         set_kind(r->arena, v, "APIGroup", "v1");
         answer_value(r, 200, &types[T_meta_v1_APIGroup], v);
         break;
@@ -209,35 +194,35 @@ static void discover_resource(struct arena *a, struct val *list, const struct re
     }
 }
 
-static void discover_version(struct arena *a, struct val *group, unsigned i)
+static void discover_version(const struct apiserver *s, struct arena *a, struct val *group, const struct group_version *g)
 {
+    size_t n;
+    const struct resource **served = served_resources(s, a, g, &n);
     struct val *v = val_add_obj(a, val_sub_list(a, group, N_versions));
-    struct str g = str_of(group_versions[i].group), version = str_of(group_versions[i].version);
-    val_set_str(a, v, N_version, version);
+    val_set_str(a, v, N_version, str_of(g->version));
     struct val *list = val_sub_list(a, v, N_resources);
-    for (unsigned j = 1; j < n_resources; j++)
-        if (in_version(&resources[j], g, version))
-            discover_resource(a, list, &resources[j]);
+    for (size_t j = 0; j < n; j++)
+        discover_resource(a, list, served[j]);
     val_set_str(a, v, N_freshness, STR("Current"));
 }
 
-static struct val *discover(struct arena *a, bool core)
+static struct val *discover(const struct apiserver *s, struct arena *a, bool core)
 {
     struct val *v = val_new(a, VAL_OBJ);
     set_kind(a, v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
     val_sub_obj(a, v, N_metadata);
     struct val *items = val_sub_list(a, v, N_items);
-    for (unsigned i = 0; i < n_group_versions; i++) {
-        const char *name = group_versions[i].group;
-        if ((name[0] == '\0') != core || !first_of_group(i))
+    for (size_t i = 0; i < served_count(s); i++) {
+        const char *name = served_at(s, i)->group;
+        if ((name[0] == '\0') != core || !served_first_of_group(s, i))
             continue;
         struct val *group = val_add_obj(a, items);
         struct val *meta = val_sub_obj(a, group, N_metadata);
         if (name[0])
             val_set_str(a, meta, N_name, str_of(name));
-        for (unsigned j = i; j < n_group_versions; j++)
-            if (is_group(j, str_of(name)))
-                discover_version(a, group, j);
+        for (size_t j = i; j < served_count(s); j++)
+            if (strcmp(served_at(s, j)->group, name) == 0)
+                discover_version(s, a, group, served_at(s, j));
     }
     return v;
 }
@@ -250,7 +235,7 @@ static struct str discovery_text(struct apiserver *s, bool core)
     if (!text) {
         CLEANUP_BUF struct buf b = BUF_INIT;
         struct arena a CLEANUP_ARENA = ARENA_INIT;
-        json_encode(&b, &types[T_apidiscovery_v2_APIGroupDiscoveryList], discover(&a, core), 0);
+        json_encode(&b, &types[T_apidiscovery_v2_APIGroupDiscoveryList], discover(s, &a, core), 0);
         text = ARENA_NEW(&s->pages_arena, struct str);
         *text = arena_str(&s->pages_arena, buf_str(&b));
         map_put(&s->pages, key, text);

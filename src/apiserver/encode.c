@@ -25,7 +25,7 @@ static struct val without_kind(const struct val *v)
 struct val answer_item(struct request *r, const struct object *o, bool in_list)
 {
     const struct val *v = o->val;
-    if (r->res && o->res != r->res && stored_resource(r->res) == o->res)
+    if (r->res && o->res != r->res && converts_to(o->res, r->res))
         v = convert_from_stored(r->arena, r->res, v);
     return in_list ? without_kind(v) : *v;
 }
@@ -88,7 +88,7 @@ static void object_plain(struct request *r, struct buf *b, const struct object *
         return;
     }
     struct val v = answer_item(r, o, false);
-    encode_value(r, b, stored_resource(r->res) == o->res ? r->res->type : o->res->type, &v);
+    encode_value(r, b, converts_to(o->res, r->res) ? r->res->type : o->res->type, &v);
 }
 
 static void encode_object_form(struct request *r, struct buf *b, const struct object *o, bool columns)
@@ -182,6 +182,24 @@ static void list_table(struct request *r, struct buf *b)
                            .continue_token = a->continue_token, .remaining = a->remaining});
 }
 
+/* Members in the order of their names, as upstream's lists of custom resources. */
+static void list_custom(struct request *r, struct buf *b)
+{
+    char version[512];
+    buf_puts(b, "{\"apiVersion\":");
+    json_encode_str(b, str_of(resource_api_version(r->res, version, sizeof(version))), 0);
+    buf_puts(b, ",\"items\":[");
+    for (size_t i = 0; i < r->answer.n_items; i++) {
+        buf_puts(b, i ? "," : "");
+        object_plain(r, b, r->answer.items[i]);
+    }
+    buf_puts(b, "],\"kind\":");
+    json_encode_str(b, str_of(r->res->list_kind), 0);
+    buf_puts(b, ",\"metadata\":");
+    json_encode(b, &types[T_meta_v1_ListMeta], list_meta(r), 0);
+    buf_putc(b, '}');
+}
+
 void encode_list(struct request *r, struct buf *b)
 {
     if (r->form == FORM_TABLE)
@@ -190,6 +208,8 @@ void encode_list(struct request *r, struct buf *b)
         list_partial_proto(r, b);
     else if (r->form == FORM_PARTIAL)
         list_partial_json(r, b);
+    else if (!r->res->list_type)
+        list_custom(r, b);
     else
         encode_value(r, b, r->res->list_type, answer_list_val(r));
 }

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "apiserver/custom.h"
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -74,14 +75,29 @@ static const struct selectable *find(const struct resource *res, struct str path
 
 bool field_selectable(const struct resource *res, struct str path)
 {
-    return find(res, path) != NULL;
+    return find(res, path) != NULL || custom_selectable(res, path);
+}
+
+/* "spec.size" of a custom resource, as text. */
+static struct str custom_field(const struct val *v, struct str path, char text[static 32])
+{
+    struct str name;
+    while (str_next(&path, '.', &name))
+        v = val_key(v, name);
+    if (val_is(v, VAL_INT))
+        snprintf(text, 32, "%lld", (long long)v->i);
+    if (val_is(v, VAL_INT))
+        return str_of(text);
+    if (val_is(v, VAL_BOOL))
+        return v->b ? STR("true") : STR("false");
+    return val_str(v).p ? val_str(v) : STR("");
 }
 
 struct str field_value(const struct resource *res, const struct val *v, struct str path, char text[static 32])
 {
     const struct selectable *f = find(res, path);
     if (!f)
-        return STR_NULL;
+        return custom_selectable(res, path) ? custom_field(v, path, text) : STR_NULL;
     const struct val *m = val_path(v, f->path);
     switch ((enum field_form)f->form) {
     case TEXT:

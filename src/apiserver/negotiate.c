@@ -82,9 +82,11 @@ static bool parse_clause(struct str text, struct clause *c)
     return c->media && parse_params(rest, c);
 }
 
-static bool form_fits(const struct clause *c)
+/* Tables and custom resources have no protobuf. */
+static bool form_fits(const struct request *r, const struct clause *c)
 {
-    return c->form != FORM_TABLE || c->media != MEDIA_PROTO; /* Table has no protobuf */
+    bool custom = r->res && r->res->type && r->res->type->flags & TYPE_OPEN && (!r->sub || r->sub->type == r->res->type);
+    return c->media != MEDIA_PROTO || (c->form != FORM_TABLE && !(custom && c->form == FORM_OBJECT));
 }
 
 static bool best_clause(struct request *r, struct str accept, struct clause *ret)
@@ -92,7 +94,7 @@ static bool best_clause(struct request *r, struct str accept, struct clause *ret
     struct clause best = {.media = MEDIA_NONE}, c;
     struct str text;
     while (str_next(&accept, ',', &text))
-        if (parse_clause(str_trim(text), &c) && form_fits(&c) && c.q > 0 && (!best.media || c.q > best.q))
+        if (parse_clause(str_trim(text), &c) && form_fits(r, &c) && c.q > 0 && (!best.media || c.q > best.q))
             best = c;
     *ret = best;
     return best.media != MEDIA_NONE;

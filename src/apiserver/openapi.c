@@ -6,6 +6,7 @@
  */
 #include "apiserver/pages.h"
 
+#include "apiserver/custom.h"
 #include "apiserver/state.h"
 #include "auth/crypto.h"
 #include "type/openapi.h"
@@ -38,21 +39,34 @@ static struct str path_of(struct arena *a, const struct group_version *g)
                        : arena_printf(a, "api/%s", g->version);
 }
 
-static void make_v3(const struct group_version *g, struct buf *b)
+static struct str schema_of(void *arg UNUSED, const struct resource *r)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct openapi_group group = openapi_compiled_in(&a, g->group, g->version);
-    openapi_v3(&group, NULL, NULL, b);
+    const struct custom_version *v = custom_version(r);
+    return v ? v->schema_text : STR_NULL;
 }
 
-static void make_index(struct buf *b)
+static struct openapi_group group_of(const struct apiserver *s, struct arena *a, const struct group_version *g)
+{
+    struct openapi_group out = {.group = g->group, .version = g->version};
+    out.resources = served_resources(s, a, g, &out.n);
+    return out;
+}
+
+static void make_v3(const struct apiserver *s, const struct group_version *g, struct buf *b)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct openapi_group group = group_of(s, &a, g);
+    openapi_v3(&group, schema_of, NULL, b);
+}
+
+static void make_index(const struct apiserver *s, struct buf *b)
 {
     buf_puts(b, "{\"paths\":{");
-    for (unsigned i = 0; i < n_group_versions; i++) {
+    for (size_t i = 0; i < served_count(s); i++) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
         CLEANUP_BUF struct buf text = BUF_INIT;
-        make_v3(&group_versions[i], &text);
-        struct str path = path_of(&a, &group_versions[i]);
+        make_v3(s, served_at(s, i), &text);
+        struct str path = path_of(&a, served_at(s, i));
         buf_printf(b, "%s\"%.*s\":{\"serverRelativeURL\":\"/openapi/v3/%.*s?hash=%.*s\"}", i ? "," : "",
                    STR_ARG(path), STR_ARG(path), STR_ARG(hash_of(&a, buf_str(&text))));
     }
@@ -65,7 +79,7 @@ static int serve_index(struct request *r)
     struct str *text = map_get(&s->pages, STR("openapi/v3"));
     if (!text) {
         CLEANUP_BUF struct buf b = BUF_INIT;
-        make_index(&b);
+        make_index(s, &b);
         text = ARENA_NEW(&s->pages_arena, struct str);
         *text = arena_str(&s->pages_arena, buf_str(&b));
         map_put(&s->pages, STR("openapi/v3"), text);
@@ -81,11 +95,11 @@ int page_openapi_v3(struct request *r)
         return page_not_allowed(r);
     if (!rest.n)
         return serve_index(r);
-    for (unsigned i = 0; i < n_group_versions; i++) {
-        if (!str_eq(path_of(r->arena, &group_versions[i]), rest))
+    for (size_t i = 0; i < served_count(r->server); i++) {
+        if (!str_eq(path_of(r->arena, served_at(r->server, i)), rest))
             continue;
         CLEANUP_BUF struct buf b = BUF_INIT;
-        make_v3(&group_versions[i], &b);
+        make_v3(r->server, served_at(r->server, i), &b);
         answer_document(r, arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
         return 0;
     }
@@ -100,11 +114,12 @@ int page_openapi_v2(struct request *r)
         return page_not_allowed(r);
     if (str_starts(accept, STR(V2_PROTOBUF)) && !str_contains(accept, STR("application/json")))
         return status_set(&r->status, 406, "NotAcceptable", "OpenAPI v2 is served as application/json only");
-    struct openapi_group *groups = ARENA_ARRAY(r->arena, struct openapi_group, n_group_versions);
-    for (unsigned i = 0; i < n_group_versions; i++)
-        groups[i] = openapi_compiled_in(r->arena, group_versions[i].group, group_versions[i].version);
+    size_t n = served_count(r->server);
+    struct openapi_group *groups = ARENA_ARRAY(r->arena, struct openapi_group, n);
+    for (size_t i = 0; i < n; i++)
+        groups[i] = group_of(r->server, r->arena, served_at(r->server, i));
     CLEANUP_BUF struct buf b = BUF_INIT;
-    openapi_v2(groups, n_group_versions, NULL, NULL, &b);
+    openapi_v2(groups, n, schema_of, NULL, &b);
     answer_document(r, arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
     return 0;
 }

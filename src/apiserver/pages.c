@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/pages.h"
 
+#include "apiserver/custom.h"
+
 #include <stdio.h>
 
 #include "apiserver/state.h"
@@ -101,11 +103,11 @@ int page_index(struct request *r)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     buf_puts(&b, "{\n  \"paths\": [\n    \"/api\",\n    \"/api/v1\",\n    \"/apis\"");
-    for (unsigned i = 0; i < n_group_versions; i++) {
-        const struct group_version *g = &group_versions[i];
+    for (size_t i = 0; i < served_count(r->server); i++) {
+        const struct group_version *g = served_at(r->server, i);
         if (!g->group[0])
             continue;
-        if (!i || strcmp(group_versions[i - 1].group, g->group) != 0)
+        if (served_first_of_group(r->server, i))
             buf_printf(&b, ",\n    \"/apis/%s\"", g->group);
         buf_printf(&b, ",\n    \"/apis/%s/%s\"", g->group, g->version);
     }

@@ -209,3 +209,4 @@ int decode_json(struct request *r, const struct type *t, struct str text, struct
 const struct val *convert_from_stored(struct arena *a, const struct resource *to, const struct val *v);
 struct val *convert_to_stored(struct arena *a, const struct resource *from, struct val *v);
 const struct resource *stored_resource(const struct resource *r);
+bool converts_to(const struct resource *stored, const struct resource *to); /* versions of one kind */

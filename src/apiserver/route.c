@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a request that may be carried out to the function that does it. */
+#include "apiserver/custom.h"
 #include "apiserver/pages.h"
 #include "apiserver/usage.h"
 #include "apiserver/verbs.h"
@@ -69,17 +70,17 @@ static request_stage *find_special(const struct request *r, uint16_t bit)
     return NULL;
 }
 
-static bool group_known(struct str group)
+static bool group_known(const struct apiserver *s, struct str group)
 {
-    for (unsigned i = 0; i < n_group_versions; i++)
-        if (str_is(group, group_versions[i].group))
+    for (size_t i = 0; i < served_count(s); i++)
+        if (str_is(group, served_at(s, i)->group))
             return true;
     return false;
 }
 
 static int not_found(struct request *r)
 {
-    if (group_known(r->info.group))
+    if (group_known(r->server, r->info.group))
         return status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
     answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
     return 0;

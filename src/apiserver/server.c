@@ -6,6 +6,7 @@
 #include "apiserver/auth.h"
 #include "apiserver/backend.h"
 #include "apiserver/bootstrap.h"
+#include "apiserver/custom.h"
 #include "apiserver/expire.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
@@ -242,6 +243,7 @@ static int serve(struct apiserver *s, struct err *e)
         return r;
     s->ready = true;
     group_spawn(&s->fibers, "expire", expire_events, s);
+    group_spawn(&s->fibers, "custom-kinds", custom_follow, s);
     if (s->tls)
         group_spawn(&s->fibers, "certificates", renew, s);
     return 0;
@@ -264,6 +266,8 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
         s->rbac = rbac_index_new(s->cache);
         r = service_alloc_new(s, e);
     }
+    if (!r)
+        r = custom_open(s, e);
     if (!r)
         r = serve(s, e);
     if (r < 0) {
@@ -320,6 +324,7 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
         service_alloc_free(s);
     rbac_index_free(s->rbac);
     cache_close(s->cache);
+    custom_close(s);
     usage_free(s);
     backend_free(s);
     audit_close(s);

@@ -16,6 +16,7 @@ struct service_alloc;
 struct rbac_index;
 struct token_cache;
 struct usage_state;
+struct custom_state;
 
 enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
 
@@ -40,6 +41,8 @@ struct apiserver {
     struct token_cache *tokens;
     bool authorize_node, authorize_rbac, authorize_all;
     struct rbac_index *rbac;
+    struct custom_state *custom; /* custom.h */
+    struct client *self;         /* the server's own requests */
 
     /* towards nodes */
     struct tls_client *kubelet_tls;

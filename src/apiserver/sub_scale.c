@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* scale: the Scale view (autoscaling/v1) of kinds that have replicas. */
+#include "apiserver/custom.h"
 #include "apiserver/select.h"
 #include "apiserver/track.h"
 #include "apiserver/verbs.h"
@@ -31,10 +32,15 @@ static struct val *scale_of(struct request *r, const struct val *v)
     struct val *meta = val_sub_obj(a, scale, N_metadata);
     for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
         val_set_ref(a, meta, shared[i], val_get(obj_meta(v), shared[i]));
-    val_set_int(a, val_sub_obj(a, scale, N_spec), N_replicas, val_int(val_at(v, N_spec, N_replicas), 0));
+    const struct custom_version *custom = custom_version(r->res);
+    struct str sel;
+    int64_t now = val_int(val_at(v, N_status, N_replicas), 0);
+    int64_t wanted = custom ? custom_scale_get(custom, a, v, &now, &sel) : val_int(val_at(v, N_spec, N_replicas), 0);
+    if (!custom)
+        sel = selector_text(r, v);
+    val_set_int(a, val_sub_obj(a, scale, N_spec), N_replicas, wanted);
     struct val *status = val_sub_obj(a, scale, N_status);
-    val_set_int(a, status, N_replicas, val_int(val_at(v, N_status, N_replicas), 0));
-    struct str sel = selector_text(r, v);
+    val_set_int(a, status, N_replicas, now);
     if (sel.n)
         val_set_str(a, status, N_selector, sel);
     return scale;
@@ -73,8 +79,12 @@ static int apply_scale(struct request *r, const struct object *now, const struct
     if (e)
         return e;
     struct val *v = val_copy(r->arena, now->val);
-    val_set_int(r->arena, val_sub_obj(r->arena, v, N_spec), N_replicas,
-                val_int(val_at(scale, N_spec, N_replicas), 0));
+    const struct custom_version *custom = custom_version(r->res);
+    int64_t wanted = val_int(val_at(scale, N_spec, N_replicas), 0);
+    if (!custom)
+        val_set_int(r->arena, val_sub_obj(r->arena, v, N_spec), N_replicas, wanted);
+    else if (!custom_scale_set(custom, r->arena, v, wanted))
+        return status_internal(&r->status, "the object has no place for spec.replicas");
     struct val *meta = val_sub_obj(r->arena, v, N_metadata);
     val_set_ref(r->arena, meta, N_resourceVersion, val_get(obj_meta(scale), N_resourceVersion));
     if (obj_uid(scale).n)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/track.h"
 
+#include "apiserver/custom.h"
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -105,7 +106,7 @@ static const struct val *in_version(const struct managed_request *m, struct aren
         rest = version;
         group = STR_NULL;
     }
-    const struct resource *to = resource_find_kind(group, rest, str_of(r->res->kind));
+    const struct resource *to = served_find_kind(r->server, group, rest, str_of(r->res->kind));
     if (!to || stored_resource(to) != stored_resource(r->res))
         return NULL;
     *ret = to->type;

@@ -30,7 +30,7 @@ static int check_fields(struct request *r, const struct type *t)
 {
     struct json_report rep = {0};
     struct val *v = NULL;
-    if (str_is(r->opt.field_validation, "Ignore") || json_decode(r->arena, t, r->body, 0, &rep, &v, NULL) < 0)
+    if (str_is(r->opt.field_validation, "Ignore") || t->flags & TYPE_OPEN || json_decode(r->arena, t, r->body, 0, &rep, &v, NULL) < 0)
         return 0;
     for (unsigned i = 0; i < rep.n; i++) {
         if (is_directive(rep.problems[i]))
@@ -67,6 +67,8 @@ int patch_value(struct request *r, const struct type *t, const struct val *doc, 
         e = patch_merge(r->arena, t, doc, r->body, &v, &r->status);
         break;
     case MEDIA_STRATEGIC_PATCH:
+        if (t->flags & TYPE_OPEN)
+            return unsupported(r);
         e = patch_strategic(r->arena, t, doc, r->body, &v, &r->status);
         break;
     default:
@@ -76,7 +78,7 @@ int patch_value(struct request *r, const struct type *t, const struct val *doc, 
         return e;
     /* Through its text once more: forms become canonical, and fields nobody knows are found. */
     CLEANUP_BUF struct buf text = BUF_INIT;
-    json_encode(&text, NULL, v, 0);
+    json_encode(&text, t->flags & TYPE_OPEN ? t : NULL, v, 0);
     return decode_json(r, t, arena_str(r->arena, buf_str(&text)), ret);
 }
 

@@ -4,6 +4,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "apiserver/certificates.h"
+#include "apiserver/custom.h"
 #include "apiserver/device_checks.h"
 #include "apiserver/quota_lock.h"
 #include "apiserver/service.h"
@@ -130,6 +131,8 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
 {
     const struct resource *res = r->kind->res;
     struct admission a = admission_of(r, ADMIT_CREATE, v, NULL);
+    if (custom_terminating(res))
+        return status_set(&r->status, 405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating");
     int e = flags & WRITE_NO_ADMIT ? 0 : admit_mutate(&a);
     if (e)
         return e;
@@ -139,6 +142,7 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
         stamp_requester(r, v);
     prepare_create(r->arena, res, v);
     validate_create(rules_of(r), as_asked(r, v), &r->status);
+    custom_rules(r, rules_of(r), as_asked(r, v), NULL);
     check_certificates(r, res, v);
     check_devices(r, res, NULL, v, NULL);
     if ((e = invalid(r, v)))
@@ -298,6 +302,7 @@ static int update_checks(struct request *r, struct val *v, const struct object *
         validate_update(rules_of(r), rules_sub(r), as_asked(r, v), as_asked(r, now->val), &r->status);
         check_certificates_change(r, res, rules_sub(r), v, now->val);
         check_devices(r, res, rules_sub(r), v, now->val);
+        custom_rules(r, rules_of(r), as_asked(r, v), as_asked(r, now->val));
         if ((e = invalid(r, v)))
             return e;
         if ((e = rbac_check_escalation(r, v, now->val)))

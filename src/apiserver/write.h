@@ -18,6 +18,9 @@ enum write_flags {
     WRITE_NO_CHECKS = 1 << 2, /* neither prepare nor validate: fn did what is needed */
 };
 
+/* On definitions of custom kinds: their objects go before them. */
+#define CRD_FINALIZER "customresourcecleanup.apiextensions.k8s.io"
+
 /* What create works on. */
 int write_create(struct request *r, struct val *v, const struct object **ret);
 /* The named object (r->info); *ret_created (may be NULL). Answers nothing. */

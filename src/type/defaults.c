@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "type/defaults.h"
+#include "type/structural.h"
 
 #include <pthread.h>
 
@@ -165,6 +166,8 @@ static void apply(struct arena *a, const struct type *t, struct val *v)
 void defaults_apply(struct arena *a, const struct type *t, struct val *v)
 {
     pthread_once(&reach_once, reach_make);
-    if (t && val_is(v, VAL_OBJ))
+    if (type_schema(t) && val_is(v, VAL_MAP))
+        structural_default(a, type_schema(t), v);
+    else if (t && val_is(v, VAL_OBJ))
         apply(a, t, v);
 }

@@ -6,6 +6,7 @@
 
 #include "names.h"
 #include "type/meta.h"
+#include "type/structural.h"
 #include "types.h"
 #include "wire/json.h"
 #include "wire/proto.h"
@@ -281,6 +282,10 @@ int object_decode(const struct resource *res, struct str bytes, int64_t revision
         return r;
     if (!val_is(v, VAL_OBJ) && !val_is(v, VAL_MAP))
         return err_set(e, -EINVAL, "stored object is no JSON object");
+    if (type_schema(res->type)) { /* what the schema has come to say holds for what is old, too */
+        structural_prune(&a, type_schema(res->type), v, true, NULL);
+        structural_default(&a, type_schema(res->type), v);
+    }
     struct object *o = object_new(res, v);
     object_stamp(o, revision);
     *ret = o;

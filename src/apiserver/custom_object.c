@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a definition says of single objects: rules, scale, fields to select by. */
+#include "apiserver/custom.h"
+
+#include "names.h"
+#include "type/path.h"
+#include "type/validate_custom.h"
+
+void custom_rules(struct request *r, const struct resource *res, const struct val *v, const struct val *old)
+{
+    const struct structural *schema = type_schema(res->type);
+    if (schema && !r->status.n_causes)
+        custom_validate(schema, v, old, NULL, &r->status);
+}
+
+/* ---- scale --------------------------------------------------------------------------------------------- */
+
+static const struct val *at_path(struct arena *a, const struct val *v, struct str path)
+{
+    struct path_hits hits = {.n = 0};
+    if (path.n)
+        path_find(a, v, path, &hits);
+    return hits.n ? hits.items[0] : NULL;
+}
+
+int64_t custom_scale_get(const struct custom_version *c, struct arena *a, const struct val *v, int64_t *ret_status, struct str *ret_selector)
+{
+    *ret_status = val_int(at_path(a, v, c->scale.status_replicas), 0);
+    *ret_selector = val_str(at_path(a, v, c->scale.selector));
+    return val_int(at_path(a, v, c->scale.spec_replicas), 0);
+}
+
+/* Paths of scales are plain members, one below the other (validated with the definition). */
+bool custom_scale_set(const struct custom_version *c, struct arena *a, struct val *v, int64_t replicas)
+{
+    struct str rest = c->scale.spec_replicas, name;
+    if (rest.n && rest.p[0] == '.')
+        rest = str_from(rest, 1);
+    while (str_next(&rest, '.', &name) && val_is(v, VAL_MAP)) {
+        if (!rest.n) {
+            val_put(a, v, name, val_of_int(replicas));
+            return true;
+        }
+        struct val *below = (struct val *)(uintptr_t)val_key(v, name);
+        v = val_is(below, VAL_MAP) ? below : val_put(a, v, name, (struct val){.kind = VAL_MAP});
+    }
+    return false;
+}
+
+/* ---- fields to select by (KEP-4358) -------------------------------------------------------------------- */
+
+bool custom_selectable(const struct resource *res, struct str path)
+{
+    const struct custom_version *c = custom_version(res);
+    VAL_EACH (c ? c->selectable : NULL, f)
+        if (str_eq(str_from(val_getstr(f, N_jsonPath), 1), path))
+            return true;
+    return false;
+}
