@@ -6,11 +6,27 @@
 #include "type/path.h"
 #include "type/validate_custom.h"
 
+/* Faults that keep expressions from being evaluated. */
+static bool blocks(const struct status *s)
+{
+    static const char *const reasons[] = {"FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"};
+    for (size_t i = 0; i < s->n_causes; i++)
+        for (size_t j = 0; j < ARRAY_SIZE(reasons); j++)
+            if (strcmp(s->causes[i].reason, reasons[j]) == 0)
+                return true;
+    return false;
+}
+
 void custom_rules(struct request *r, const struct resource *res, const struct val *v, const struct val *old)
 {
     const struct structural *schema = type_schema(res->type);
-    if (schema && !r->status.n_causes)
-        custom_validate(schema, v, old, NULL, &r->status);
+    if (!schema)
+        return;
+    custom_validate(schema, v, old, NULL, &r->status);
+    if (blocks(&r->status))
+        cause_add(&r->status, "FieldValueInvalid", STR("<nil>"),
+                  "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
+                  "errors to complete validation");
 }
 
 /* ---- scale --------------------------------------------------------------------------------------------- */

@@ -140,6 +140,8 @@ int decode_json(struct request *r, const struct type *t, struct str text, struct
 static int check_kind(struct request *r, struct val *v, const char *api_version, const char *kind)
 {
     struct str has_version = val_getstr(v, N_apiVersion), has_kind = val_getstr(v, N_kind);
+    if (val_is(v, VAL_MAP) && r->x && !has_kind.n)
+        return status_bad_request(&r->status, "Object 'Kind' is missing in the object");
     if (has_version.n && !str_is(has_version, api_version))
         return status_bad_request(
             &r->status, "the API version in the data (%.*s) does not match the expected API version (%s)",

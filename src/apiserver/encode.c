@@ -196,8 +196,11 @@ static void list_custom(struct request *r, struct buf *b)
     buf_puts(b, "],\"kind\":");
     json_encode_str(b, str_of(r->res->list_kind), 0);
     buf_puts(b, ",\"metadata\":");
-    json_encode(b, &types[T_meta_v1_ListMeta], list_meta(r), 0);
-    buf_putc(b, '}');
+    buf_puts(b, "{\"continue\":"); /* always there, as upstream's unstructured lists have it */
+    json_encode_str(b, r->answer.continue_token, 0);
+    if (r->answer.remaining)
+        buf_printf(b, ",\"remainingItemCount\":%lld", (long long)r->answer.remaining);
+    buf_printf(b, ",\"resourceVersion\":\"%lld\"}}", (long long)r->answer.revision);
 }
 
 void encode_list(struct request *r, struct buf *b)

@@ -80,6 +80,8 @@ static bool group_known(const struct apiserver *s, struct str group)
 
 static int not_found(struct request *r)
 {
+    if (r->res && r->res->index >= n_resources)
+        return status_not_found(&r->status, r->res, r->info.name);
     if (group_known(r->server, r->info.group))
         return status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
     answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));

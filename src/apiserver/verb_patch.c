@@ -7,6 +7,7 @@
 #include "type/defaults.h"
 #include "type/meta.h"
 #include "type/patch.h"
+#include "type/structural.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
 
@@ -24,6 +25,23 @@ static bool is_directive(struct str problem)
     return str_contains(problem, STR("\"$")) || str_contains(problem, STR(".$"));
 }
 
+/* What field validation found in a patch, or in what came of it. */
+static int judge_patch(struct request *r, const struct json_report *rep)
+{
+    for (unsigned i = 0; i < rep->n; i++) {
+        if (is_directive(rep->problems[i]))
+            continue;
+        if (str_is(r->opt.field_validation, "Strict")) {
+            struct val bad = val_of_str(r->body);
+            cause_invalid(&r->status, STR("patch"), &bad,
+                          arena_printf(r->arena, "strict decoding error: %.*s", STR_ARG(rep->problems[i])).p);
+        } else {
+            request_warn(r, rep->problems[i]);
+        }
+    }
+    return status_invalid(&r->status, STR(""), STR(""), STR(""));
+}
+
 /* Fields of the patch itself that the type does not have (KEP-2885); a document that is no object is the
  * patch's own trouble. */
 static int check_fields(struct request *r, const struct type *t)
@@ -32,18 +50,7 @@ static int check_fields(struct request *r, const struct type *t)
     struct val *v = NULL;
     if (str_is(r->opt.field_validation, "Ignore") || t->flags & TYPE_OPEN || json_decode(r->arena, t, r->body, 0, &rep, &v, NULL) < 0)
         return 0;
-    for (unsigned i = 0; i < rep.n; i++) {
-        if (is_directive(rep.problems[i]))
-            continue;
-        if (str_is(r->opt.field_validation, "Strict")) {
-            struct val bad = val_of_str(r->body);
-            cause_invalid(&r->status, STR("patch"), &bad,
-                          arena_printf(r->arena, "strict decoding error: %.*s", STR_ARG(rep.problems[i])).p);
-        } else {
-            request_warn(r, rep.problems[i]);
-        }
-    }
-    return status_invalid(&r->status, STR(""), STR(""), STR(""));
+    return judge_patch(r, &rep);
 }
 
 static int check_patch(struct request *r, const struct type *t)
@@ -51,6 +58,16 @@ static int check_patch(struct request *r, const struct type *t)
     if (str_is(str_trim(r->body), "null"))
         r->body = r->body_media == MEDIA_JSON_PATCH ? STR("[]") : STR("{}");
     return r->body_media == MEDIA_JSON_PATCH ? 0 : check_fields(r, t);
+}
+
+/* Of a custom resource it shows only in the result what its schema does not know. */
+static int check_custom(struct request *r, const struct type *t, struct val *v)
+{
+    struct json_report rep = {0};
+    if (!type_schema(t) || !val_is(v, VAL_MAP))
+        return 0;
+    structural_prune(r->arena, type_schema(t), v, true, &rep);
+    return str_is(r->opt.field_validation, "Ignore") ? 0 : judge_patch(r, &rep);
 }
 
 int patch_value(struct request *r, const struct type *t, const struct val *doc, struct val **ret)
@@ -74,6 +91,8 @@ int patch_value(struct request *r, const struct type *t, const struct val *doc, 
     default:
         return unsupported(r);
     }
+    if (!e)
+        e = check_custom(r, t, v);
     if (e)
         return e;
     /* Through its text once more: forms become canonical, and fields nobody knows are found. */
