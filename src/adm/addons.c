@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adm/parts.h"
 
+#include "dns/dns.h"
 #include "resources.h"
 #include "wire/json.h"
 
-/* JSON with one %s for the DNS address where it is wanted. */
+/* JSON with one %s for the DNS address where it is wanted; NULL: the Corefile. */
 static const struct addon {
     unsigned res;
     const char *ns, *name, *json;
@@ -33,6 +34,15 @@ static const struct addon {
      "{\"metadata\":{\"name\":\"system:cube-policy\"},"
      "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:cube-policy\"},"
      "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:cube-policy\"}]}"},
+    /* What names mean: for administrators to edit, and read live by the DNS servers. */
+    {RES_CONFIGMAPS, "kube-system", "coredns", NULL},
+    {RES_ROLES, "kube-system", "cube:coredns-config",
+     "{\"metadata\":{\"name\":\"cube:coredns-config\",\"namespace\":\"kube-system\"},\"rules\":["
+     "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"coredns\"],\"verbs\":[\"get\",\"list\",\"watch\"]}]}"},
+    {RES_ROLEBINDINGS, "kube-system", "cube:coredns-config",
+     "{\"metadata\":{\"name\":\"cube:coredns-config\",\"namespace\":\"kube-system\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"cube:coredns-config\"},"
+     "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:coredns\"}]}"},
     /* Where DNS is. The node answers on that address itself, so the Service has no endpoints. */
     {RES_SERVICES, "kube-system", "kube-dns",
      "{\"metadata\":{\"name\":\"kube-dns\",\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","
@@ -46,19 +56,34 @@ static const struct addon {
      "\"allowVolumeExpansion\":true}"},
 };
 
+/* The lines of the default Corefile hold nothing that JSON would escape but their ends. */
+static struct str corefile_json(struct arena *a, const struct cluster_config *c)
+{
+    struct buf text CLEANUP_BUF = BUF_INIT, json CLEANUP_BUF = BUF_INIT;
+    struct str rest, line;
+    dns_default_corefile(&text, c->cluster_domain, "/etc/resolv.conf", SECONDS(30));
+    buf_puts(&json, "{\"metadata\":{\"name\":\"coredns\",\"namespace\":\"kube-system\"},\"data\":{\"Corefile\":\"");
+    rest = buf_str(&text);
+    while (str_next(&rest, '\n', &line))
+        buf_printf(&json, STR_FMT "%s", STR_ARG(line), rest.p ? "\\n" : "");
+    buf_puts(&json, "\"}}");
+    return arena_str(a, buf_str(&json));
+}
+
 static int ensure(const struct cluster_config *c, const struct addon *addon, struct client *client, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf json CLEANUP_BUF = BUF_INIT;
     struct status s;
     struct val *v;
-    struct str before, after, text = str_of(addon->json);
+    struct str before, after;
     const struct resource *res = &resources[addon->res];
     const struct call *call = CALL(.res = res, .ns = str_of(addon->ns), .name = str_of(addon->name));
     status_init(&s, &a);
     int r = client_get(client, call, &a, NULL, &s);
     if (r != 404)
         return r < 0 ? r : 0;
+    struct str text = addon->json ? str_of(addon->json) : corefile_json(&a, c);
     str_cut(text, '%', &before, &after);
     buf_putstr(&json, before);
     if (after.n) {

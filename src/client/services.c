@@ -23,8 +23,13 @@ void service_index_done(struct service_index *s)
 
 static struct service_entry *entry_at(struct service_index *s, struct str ns, struct str name, bool make)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct str key = obj_key(&a, ns, name);
+    char text[600]; /* names have at most 253 bytes: looking one up allocates nothing */
+    if (ns.n + name.n + 1 > sizeof(text))
+        return NULL;
+    memcpy(text, ns.p ? ns.p : "", ns.n);
+    text[ns.n] = '/';
+    memcpy(text + ns.n + 1, name.p ? name.p : "", name.n);
+    struct str key = str_n(text, ns.n + 1 + name.n);
     struct service_entry *e = map_get(&s->entries, key);
     if (!e && make) {
         e = NEW(struct service_entry);

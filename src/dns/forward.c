@@ -1,117 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dns/forward.h"
 
-#include "base/fiber.h"
-#include "base/map.h"
 #include "base/os.h"
+#include "dns/zone.h"
+#include "net/resolve.h"
+#include "net/tls.h"
 
 #include <stdio.h>
+#include <strings.h>
 
-enum { MAX_KEPT = 10000, KEEP_SECONDS = 30, STALE_SECONDS = 3600, TRIES = 3 };
+enum { TRIES = 3, MAX_IDLE = 8 };
 
-struct kept {
-    struct buf wire; /* as it came, id 0 */
+/* A connection that waits for the next question. */
+struct idle {
+    struct stream *stream;
     struct mono since;
-    int64_t fresh_seconds;
+};
+
+struct upstream {
+    const struct forward_server *server;
+    struct idle idle[MAX_IDLE];
+    unsigned n_idle, fails;
+    bool checking;
+    struct forward_figures figures;
 };
 
 struct forwarder {
-    char **upstreams;
-    size_t n, next; /* next: the one that answered last is asked first */
-    struct map cache; /* question (type, class, DO, name) -> struct kept */
+    struct forward_options o;
+    struct upstream *upstreams;
+    struct tls_client *tls;
+    size_t turn; /* of round_robin */
+    unsigned under_way;
+    uint64_t rejected;
+    struct group checks;
 };
 
-struct forwarder *forwarder_new(const char *const *upstreams, size_t n)
+int forwarder_new(const struct forward_options *o, struct forwarder **ret, struct err *e)
 {
     struct forwarder *f = NEW(struct forwarder);
-    f->upstreams = xcalloc(n, sizeof(*f->upstreams));
-    for (; f->n < n; f->n++)
-        f->upstreams[f->n] = xstrdup(upstreams[f->n]);
-    return f;
-}
-
-static void kept_free(void *p)
-{
-    struct kept *k = p;
-    buf_done(&k->wire);
-    free(k);
+    struct tls_client_config tls = {.ca = o->tls_ca, .key = {o->tls_cert, o->tls_key}, .no_h2 = true};
+    bool wants_tls = false;
+    int r = 0;
+    f->o = *o;
+    f->upstreams = xcalloc(MAX(o->n, (size_t)1), sizeof(*f->upstreams));
+    for (size_t i = 0; i < o->n; i++) {
+        f->upstreams[i].server = &o->servers[i];
+        f->upstreams[i].figures.server = o->servers[i].address;
+        wants_tls = wants_tls || o->servers[i].tls;
+    }
+    if (wants_tls)
+        r = tls_client_new(&tls, &f->tls, e);
+    if (r < 0) {
+        forwarder_free(f);
+        return r;
+    }
+    *ret = f;
+    return 0;
 }
 
 void forwarder_free(struct forwarder *f)
 {
     if (!f)
         return;
-    for (size_t i = 0; i < f->n; i++)
-        free(f->upstreams[i]);
+    group_stop(&f->checks);
+    for (size_t i = 0; i < f->o.n; i++)
+        while (f->upstreams[i].n_idle)
+            stream_free(f->upstreams[i].idle[--f->upstreams[i].n_idle].stream);
+    if (f->tls)
+        tls_client_unref(f->tls);
     free(f->upstreams);
-    map_done_with(&f->cache, kept_free);
     free(f);
 }
 
-/* ---- what is kept --------------------------------------------------------------------------------------- */
-
-static struct str cache_key(const struct dns_query *q, char buf[static DNS_NAME_MAX + 16])
+bool forwarder_takes(const struct forwarder *f, const char *name)
 {
-    int n = snprintf(buf, DNS_NAME_MAX + 16, "%04x%04x%d%s", q->type, q->class_, q->dnssec_ok, q->name);
-    return str_n(buf, (size_t)n);
+    return dns_within(str_of(name), str_of(f->o.from)) && !dns_zone_of(f->o.except, f->o.n_except, str_of(name));
 }
 
-static void smallest_ttl(void *arg, size_t at UNUSED, uint16_t type UNUSED, uint32_t ttl)
+bool forwarder_goes_on(const struct forwarder *f, unsigned code)
 {
-    int64_t *least = arg;
-    *least = MIN(*least, (int64_t)ttl);
+    return f->o.n_next && memchr(f->o.next, (int)code, f->o.n_next) != NULL;
 }
 
-struct aging {
-    char *wire;
-    uint32_t seconds, least;
-};
-
-static void age_ttl(void *arg, size_t at, uint16_t type UNUSED, uint32_t ttl)
-{
-    struct aging *a = arg;
-    dns_set32(a->wire + at, ttl > a->seconds + a->least ? ttl - a->seconds : a->least);
-}
-
-static void keep(struct forwarder *f, const struct dns_query *q, struct str wire, struct mono now)
-{
-    char key[DNS_NAME_MAX + 16];
-    unsigned code = (uint8_t)wire.p[3] & 15;
-    int64_t ttl = KEEP_SECONDS;
-    bool truncated = wire.p[2] & 2;
-    if (truncated || (code != DNS_NOERROR && code != DNS_NXDOMAIN) || !dns_each_ttl(wire, smallest_ttl, &ttl) || ttl == 0)
-        return;
-    struct kept *k = NEW(struct kept);
-    buf_putstr(&k->wire, wire);
-    k->since = now;
-    k->fresh_seconds = ttl;
-    struct kept *old = map_put(&f->cache, cache_key(q, key), k);
-    if (old)
-        kept_free(old);
-    if (f->cache.n > MAX_KEPT) { /* the oldest goes: insertion order is age */
-        MAP_EACH(&f->cache, e)
-        {
-            kept_free(map_del(&f->cache, e->key));
-            break;
-        }
-    }
-}
-
-/* Copies a kept answer with its TTLs aged; false when there is none that is fresh enough. */
-static bool recall(struct forwarder *f, const struct dns_query *q, struct mono now, bool stale, struct buf *ret)
-{
-    char key[DNS_NAME_MAX + 16];
-    struct kept *k = map_get(&f->cache, cache_key(q, key));
-    int64_t age = k ? (now.ns - k->since.ns) / NSEC_PER_SEC : 0;
-    if (!k || age > (stale ? STALE_SECONDS : k->fresh_seconds))
-        return false;
-    buf_putstr(ret, buf_str(&k->wire));
-    struct aging a = {ret->p, (uint32_t)age, stale ? KEEP_SECONDS : 0};
-    dns_each_ttl(buf_str(ret), age_ttl, &a);
-    return true;
-}
-
-/* ---- asking --------------------------------------------------------------------------------------------- */
+/* ---- one question to one server ----------------------------------------------------------------------------- */
 
 static void write_question(const struct dns_query *q, uint16_t id, struct buf *b)
 {
@@ -134,19 +105,20 @@ static bool answers(const struct dns_query *q, uint16_t id, struct str wire)
            strncasecmp(wire.p + DNS_HEADER, q->question.p, q->question.n) == 0;
 }
 
-static int ask_udp(const char *upstream, const struct dns_query *q, uint16_t id, struct buf *ret)
+static int ask_udp(const struct forwarder *f, struct upstream *u, const struct dns_query *q, uint16_t id, struct buf *ret)
 {
     struct buf question CLEANUP_BUF = BUF_INIT;
     char data[4096], peer[128];
-    struct mono deadline = mono_add(os_mono(), SECONDS(2));
-    int fd = os_udp_bind(upstream[0] == '[' ? "[::]:0" : "0.0.0.0:0", NULL); /* a new port each time: hard to guess */
+    const char *address = u->server->address;
+    struct mono deadline = mono_add(os_mono(), f->o.read_timeout);
+    int fd = os_udp_bind(address[0] == '[' ? "[::]:0" : "0.0.0.0:0", NULL); /* a new port each time: hard to guess */
     if (fd < 0)
         return fd;
     write_question(q, id, &question);
-    ssize_t n = os_sendto(fd, question.p, question.n, upstream);
+    ssize_t n = os_sendto(fd, question.p, question.n, address);
     while (n >= 0) {
         n = os_recvfrom(fd, data, sizeof(data), peer, sizeof(peer), deadline);
-        if (n < 0 || (!strcmp(peer, upstream) && answers(q, id, str_n(data, (size_t)n))))
+        if (n < 0 || (!strcmp(peer, address) && answers(q, id, str_n(data, (size_t)n))))
             break;
     }
     os_close(fd);
@@ -156,104 +128,219 @@ static int ask_udp(const char *upstream, const struct dns_query *q, uint16_t id,
     return 0;
 }
 
-static int recv_all(int fd, char *p, size_t n, struct mono deadline)
+static int connect_to(const struct forwarder *f, const struct upstream *u, struct mono deadline, struct stream **ret)
 {
-    for (size_t at = 0; at < n;) {
-        ssize_t r = os_recv(fd, p + at, n - at, deadline);
-        if (r <= 0)
-            return r < 0 ? (int)r : -EPIPE;
-        at += (size_t)r;
-    }
-    return 0;
+    if (!u->server->tls)
+        return stream_connect(u->server->address, deadline, ret);
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char *host;
+    uint16_t port;
+    int fd = os_connect(u->server->address, deadline);
+    if (fd < 0)
+        return fd;
+    const char *name = u->server->server_name;
+    if (!name && net_split(&a, str_of(u->server->address), &host, &port) == 0)
+        name = host;
+    return tls_connect(f->tls, fd, name, true, deadline, ret, NULL);
 }
 
-static int exchange_tcp(int fd, const struct dns_query *q, uint16_t id, struct mono deadline, struct buf *ret)
+static struct stream *take_idle(const struct forwarder *f, struct upstream *u, struct mono now)
+{
+    while (u->n_idle) {
+        struct idle i = u->idle[--u->n_idle];
+        if (now.ns - i.since.ns < f->o.expire)
+            return i.stream;
+        stream_free(i.stream);
+    }
+    return NULL;
+}
+
+static void give_idle(struct upstream *u, struct stream *s, struct mono now)
+{
+    if (u->n_idle == MAX_IDLE) {
+        stream_free(u->idle[0].stream);
+        memmove(u->idle, u->idle + 1, --u->n_idle * sizeof(*u->idle));
+    }
+    u->idle[u->n_idle++] = (struct idle){s, now};
+}
+
+static int exchange(struct stream *s, const struct dns_query *q, uint16_t id, struct mono deadline, struct buf *ret)
 {
     struct buf question CLEANUP_BUF = BUF_INIT;
     char length[2];
     buf_put(&question, "\0\0", 2);
     write_question(q, id, &question);
     dns_set16(question.p, (uint16_t)(question.n - 2));
-    ssize_t r = os_send(fd, question.p, question.n, deadline);
-    if (r < 0 || (r = recv_all(fd, length, 2, deadline)) < 0)
-        return (int)r;
+    int r = stream_write(s, question.p, question.n, deadline);
+    if (r < 0 || (r = stream_read_full(s, length, 2, deadline)) < 0)
+        return r;
     size_t n = dns_get16(length);
-    r = recv_all(fd, buf_grow(ret, n), n, deadline);
+    r = stream_read_full(s, buf_grow(ret, n), n, deadline);
     if (r < 0)
-        return (int)r;
+        return r;
     ret->n += n;
     return answers(q, id, buf_str(ret)) ? 0 : -EBADMSG;
 }
 
-static int ask_tcp(const char *upstream, const struct dns_query *q, uint16_t id, struct buf *ret)
+/* A kept connection may be gone at the other end: then a new one gets the question. */
+static int ask_stream(const struct forwarder *f, struct upstream *u, const struct dns_query *q, uint16_t id, struct buf *ret)
 {
-    struct mono deadline = mono_add(os_mono(), SECONDS(3));
-    int fd = os_connect(upstream, deadline);
-    if (fd < 0)
-        return fd;
-    int r = exchange_tcp(fd, q, id, deadline, ret);
-    os_close(fd);
-    return r;
-}
-
-static int ask_upstreams(struct forwarder *f, const struct dns_query *q, bool tcp, struct buf *ret)
-{
-    int r = -EHOSTUNREACH;
-    for (size_t i = 0; i < TRIES && f->n; i++) {
-        size_t which = (f->next + i) % f->n;
-        uint16_t id = (uint16_t)os_random_u64();
+    struct mono deadline = mono_add(os_mono(), f->o.read_timeout + SECONDS(1));
+    struct stream *s = take_idle(f, u, os_mono());
+    int r = s ? exchange(s, q, id, deadline, ret) : -EPIPE;
+    if (r < 0 && r != -ECANCELED && r != -ETIMEDOUT) {
+        stream_free(s);
+        s = NULL;
         buf_clear(ret);
-        r = tcp ? ask_tcp(f->upstreams[which], q, id, ret) : ask_udp(f->upstreams[which], q, id, ret);
+        r = connect_to(f, u, deadline, &s);
         if (r == 0)
-            f->next = which;
-        if (r == 0 || r == -ECANCELED)
-            return r;
+            r = exchange(s, q, id, deadline, ret);
+    }
+    if (r == 0)
+        give_idle(u, s, os_mono());
+    else
+        stream_free(s);
+    return r;
+}
+
+/* ret holds nothing but this answer. */
+static int ask(const struct forwarder *f, struct upstream *u, const struct dns_query *q, bool tcp, struct buf *ret)
+{
+    uint16_t id = (uint16_t)os_random_u64();
+    bool stream = u->server->tls || f->o.force_tcp || (tcp && !f->o.prefer_udp);
+    int r = stream ? ask_stream(f, u, q, id, ret) : ask_udp(f, u, q, id, ret);
+    if (r == 0 && !stream && tcp && ret->p[2] & 2) { /* cut short, and the client can take it whole */
+        buf_clear(ret);
+        r = ask_stream(f, u, q, id, ret);
     }
     return r;
 }
 
-/* A UDP client gets no more than it takes: then only the header and the question, with TC set. */
-static void fit(const struct dns_query *q, size_t limit, struct buf *b)
+/* ---- which server ----------------------------------------------------------------------------------------------- */
+
+static bool is_down(const struct forwarder *f, const struct upstream *u)
 {
-    if (b->n <= limit)
-        return;
-    b->n = DNS_HEADER + q->question.n;
-    b->p[2] = (char)(b->p[2] | 2);
-    memset(b->p + 6, 0, 6);
+    return f->o.max_fails && u->fails >= f->o.max_fails;
 }
 
-int forwarder_ask(struct forwarder *f, const struct dns_query *q, size_t limit, bool tcp, struct buf *ret)
+/* Any answer counts: a server that refuses is alive. */
+static void check_until_well(struct forwarder *f, struct upstream *u)
 {
-    struct mono now = os_mono();
-    int r = 0;
-    if (!recall(f, q, now, false, ret)) {
-        r = ask_upstreams(f, q, tcp, ret);
-        if (r == 0)
-            keep(f, q, buf_str(ret), now);
-        else if (r != -ECANCELED && (buf_clear(ret), recall(f, q, now, true, ret)))
-            r = 0;
+    struct buf question CLEANUP_BUF = BUF_INIT;
+    struct dns_query q = {.type = DNS_NS, .class_ = DNS_IN, .recursion_desired = true};
+    snprintf(q.name, sizeof(q.name), "%s", f->o.health_domain);
+    dns_write_question(&question, q.name, DNS_NS, DNS_IN);
+    q.question = buf_str(&question);
+    while (u->fails) {
+        struct buf answer CLEANUP_BUF = BUF_INIT;
+        int r = ask(f, u, &q, false, &answer);
+        if (r == 0) {
+            u->fails = 0;
+            break;
+        }
+        if (r != -ECANCELED)
+            u->figures.failed_checks++;
+        u->fails++;
+        if (fiber_sleep(f->o.health_check) < 0)
+            break;
     }
-    if (r < 0)
-        return r;
-    dns_set16(ret->p, q->id);
-    fit(q, limit, ret);
+}
+
+struct check {
+    struct forwarder *f;
+    struct upstream *u;
+};
+
+static void check_main(void *arg)
+{
+    struct check c = *(struct check *)arg;
+    free(arg);
+    check_until_well(c.f, c.u);
+    c.u->checking = false;
+}
+
+static void start_check(struct forwarder *f, struct upstream *u)
+{
+    if (u->checking || !f->o.max_fails)
+        return;
+    struct check *c = NEW(struct check);
+    *c = (struct check){f, u};
+    u->checking = true;
+    group_spawn(&f->checks, "dns-health", check_main, c);
+}
+
+static size_t first_server(struct forwarder *f)
+{
+    switch (f->o.policy) {
+    case FORWARD_RANDOM: return (size_t)os_random_below(f->o.n);
+    case FORWARD_ROUND_ROBIN: return f->turn++ % f->o.n;
+    case FORWARD_SEQUENTIAL: return 0;
+    }
     return 0;
 }
 
-int forwarder_resolve(struct forwarder *f, const char *name, uint16_t type, struct buf *ret)
+static void count(struct upstream *u, int r, const struct buf *b, struct mono since)
 {
-    struct dns_query q = {.type = type, .class_ = 1, .udp_size = DNS_UDP_SIZE, .recursion_desired = true};
-    struct buf question CLEANUP_BUF = BUF_INIT;
-    struct str rest = str_of(name), label;
-    snprintf(q.name, sizeof(q.name), "%s", name);
-    while (rest.n && str_next(&rest, '.', &label)) {
-        if (!label.n || label.n > 63)
-            return -EINVAL;
-        buf_putc(&question, (char)label.n);
-        buf_putstr(&question, label);
+    u->figures.requests[r < 0 ? 16 : (uint8_t)b->p[3] & 15]++;
+    u->figures.nanoseconds += (uint64_t)(os_mono().ns - since.ns);
+}
+
+/* Servers that are well in their order; when none is, any (CoreDNS does so, too, unless it shall fail fast). */
+static int ask_servers(struct forwarder *f, const struct dns_query *q, bool tcp, struct buf *ret)
+{
+    size_t first = first_server(f), asked = 0;
+    int r = -EHOSTUNREACH;
+    for (int round = 0; round < (f->o.fail_fast ? 1 : 2) && !asked; round++)
+        for (size_t i = 0; i < f->o.n && asked < TRIES; i++) {
+            struct upstream *u = &f->upstreams[(first + i) % f->o.n];
+            struct mono since = os_mono();
+            if (round == 0 && is_down(f, u))
+                continue;
+            asked++;
+            buf_clear(ret);
+            r = ask(f, u, q, tcp, ret);
+            if (r == -ECANCELED)
+                return r;
+            count(u, r, ret, since);
+            if (r == 0)
+                return 0;
+            u->fails++;
+            start_check(f, u);
+        }
+    return r;
+}
+
+int forwarder_ask(struct forwarder *f, const struct dns_query *q, bool tcp, struct buf *ret)
+{
+    struct buf answer CLEANUP_BUF = BUF_INIT;
+    if (!f->o.n)
+        return -EHOSTUNREACH;
+    if (f->o.max_concurrent && f->under_way >= f->o.max_concurrent) {
+        f->rejected++;
+        return FORWARD_BUSY;
     }
-    const char end[5] = {0, (char)(type >> 8), (char)type, 0, 1};
-    buf_put(&question, end, sizeof(end));
-    q.question = buf_str(&question);
-    return forwarder_ask(f, &q, DNS_TCP_SIZE, false, ret);
+    f->under_way++;
+    int r = ask_servers(f, q, tcp, &answer);
+    f->under_way--;
+    if (r < 0)
+        return r;
+    dns_set16(answer.p, q->id);
+    memcpy(answer.p + DNS_HEADER, q->question.p, q->question.n);
+    buf_putstr(ret, buf_str(&answer));
+    return 0;
+}
+
+size_t forwarder_figures(const struct forwarder *f, struct forward_figures *ret, size_t max)
+{
+    size_t n = MIN(f->o.n, max);
+    for (size_t i = 0; i < n; i++) {
+        ret[i] = f->upstreams[i].figures;
+        ret[i].healthy = !is_down(f, &f->upstreams[i]);
+    }
+    return n;
+}
+
+uint64_t forwarder_rejected(const struct forwarder *f)
+{
+    return f->rejected;
 }

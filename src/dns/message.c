@@ -2,6 +2,7 @@
 #include "dns/message.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 enum { FLAG_QR = 0x8000, FLAG_AA = 0x0400, FLAG_TC = 0x0200, FLAG_RD = 0x0100, FLAG_RA = 0x0080, FLAG_CD = 0x0010 };
 enum { OPCODE_MASK = 0x7800, EDNS_DO = 0x8000 };
@@ -51,6 +52,36 @@ bool dns_skip_name(struct str wire, size_t *at)
     }
 }
 
+bool dns_read_name(struct str wire, size_t *at, char ret[static DNS_NAME_MAX])
+{
+    size_t n = 0, after = 0, here = *at;
+    for (unsigned jumps = 0;;) {
+        if (here >= wire.n)
+            return false;
+        uint8_t len = (uint8_t)wire.p[here];
+        if (len >= 0xc0) {
+            if (here + 2 > wire.n || ++jumps > 64)
+                return false;
+            after = after ? after : here + 2;
+            here = dns_get16(wire.p + here) & 0x3fff;
+            continue;
+        }
+        if (len > 63 || here + 1 + len > wire.n || n + len + 2 > DNS_NAME_MAX)
+            return false;
+        here++;
+        if (len == 0)
+            break;
+        if (n)
+            ret[n++] = '.';
+        for (size_t i = 0; i < len; i++, n++)
+            ret[n] = wire.p[here + i] == '.' || !wire.p[here + i] ? '?' : wire.p[here + i];
+        here += len;
+    }
+    ret[n] = '\0';
+    *at = after ? after : here;
+    return true;
+}
+
 struct record {
     uint16_t type, class_;
     size_t ttl_at;
@@ -77,6 +108,8 @@ static int read_edns(struct str wire, size_t at, struct dns_query *q)
         if (r.type != DNS_OPT)
             continue;
         q->edns = true;
+        if ((r.ttl >> 16 & 0xff) != 0) /* RFC 6891 section 6.1.3: a version that we do not speak */
+            return DNS_BADVERS;
         q->udp_size = r.class_ < 512 ? 512 : r.class_;
         q->dnssec_ok = r.ttl & EDNS_DO;
     }
@@ -92,6 +125,7 @@ int dns_parse(struct str wire, struct dns_query *ret)
     if (flags & FLAG_QR)
         return -EBADMSG;
     ret->id = dns_get16(wire.p);
+    ret->flags = flags;
     ret->recursion_desired = flags & FLAG_RD;
     ret->checking_disabled = flags & FLAG_CD;
     if (flags & OPCODE_MASK)
@@ -127,11 +161,85 @@ bool dns_each_ttl(struct str wire, void (*fn)(void *arg, size_t at, uint16_t typ
     return true;
 }
 
+bool dns_each_record(struct str wire, bool (*fn)(void *arg, const struct dns_record *r), void *arg)
+{
+    size_t at = DNS_HEADER;
+    if (wire.n < DNS_HEADER)
+        return false;
+    for (unsigned i = dns_get16(wire.p + 4); i; i--)
+        if (!dns_skip_name(wire, &at) || (at += 4) > wire.n)
+            return false;
+    for (int section = 1; section <= 3; section++)
+        for (unsigned i = dns_get16(wire.p + 4 + 2 * section); i; i--) {
+            struct dns_record r = {.section = (enum dns_section)section};
+            struct record raw;
+            size_t name_at = at;
+            if (!read_record(wire, &at, &raw) || !dns_read_name(wire, &name_at, r.name))
+                return false;
+            r.type = raw.type;
+            r.class_ = raw.class_;
+            r.ttl = raw.ttl;
+            r.ttl_at = raw.ttl_at;
+            r.data = str_slice(wire, raw.ttl_at + 6, at - raw.ttl_at - 6);
+            if (raw.type != DNS_OPT && !fn(arg, &r))
+                return false;
+        }
+    return true;
+}
+
+/* ---- names of types and codes --------------------------------------------------------------------------- */
+
+static const struct {
+    uint16_t type;
+    const char *text;
+} type_names[] = {
+    {DNS_A, "A"},       {DNS_NS, "NS"},   {DNS_CNAME, "CNAME"}, {DNS_SOA, "SOA"},     {DNS_PTR, "PTR"},
+    {DNS_HINFO, "HINFO"}, {DNS_MX, "MX"}, {DNS_TXT, "TXT"},     {DNS_AAAA, "AAAA"},   {DNS_SRV, "SRV"},
+    {35, "NAPTR"},      {DNS_DNAME, "DNAME"}, {43, "DS"},       {46, "RRSIG"},        {47, "NSEC"},
+    {48, "DNSKEY"},     {52, "TLSA"},     {64, "SVCB"},         {65, "HTTPS"},        {99, "SPF"},
+    {DNS_IXFR, "IXFR"}, {DNS_AXFR, "AXFR"}, {DNS_ANY, "ANY"},   {257, "CAA"},
+};
+
+const char *dns_type_text(uint16_t type, char buf[static 16])
+{
+    for (size_t i = 0; i < ARRAY_SIZE(type_names); i++)
+        if (type_names[i].type == type)
+            return type_names[i].text;
+    snprintf(buf, 16, "TYPE%u", type);
+    return buf;
+}
+
+int dns_type_find(struct str text)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(type_names); i++)
+        if (strlen(type_names[i].text) == text.n && !strncasecmp(type_names[i].text, text.p, text.n))
+            return type_names[i].type;
+    return -1;
+}
+
+static const char *const code_names[] = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP",  "REFUSED",
+                                         "YXDOMAIN", "YXRRSET", "NXRRSET",  "NOTAUTH",  "NOTZONE"};
+
+const char *dns_code_text(unsigned code)
+{
+    return code < ARRAY_SIZE(code_names) ? code_names[code] : code == DNS_BADVERS ? "BADVERS" : "OTHER";
+}
+
+int dns_code_find(struct str text)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(code_names); i++)
+        if (strlen(code_names[i]) == text.n && !strncasecmp(code_names[i], text.p, text.n))
+            return (int)i;
+    return -1;
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
 void dns_reply_start(struct dns_reply *r, const struct dns_query *q, size_t limit)
 {
-    *r = (struct dns_reply){.limit = limit, .query = q};
+    struct buf memory = r->out;
+    *r = (struct dns_reply){.limit = limit, .query = q, .out = memory};
+    r->out.n = 0;
     memset(buf_grow(&r->out, DNS_HEADER), 0, DNS_HEADER);
     r->out.n = DNS_HEADER;
     buf_putstr(&r->out, q->question);
@@ -156,16 +264,33 @@ static void put32(struct buf *b, uint32_t v)
     buf_put(b, p, 4);
 }
 
-static void put_name(struct buf *b, const char *name)
+bool dns_write_name(struct buf *b, const char *name)
 {
     struct str rest = str_of(name), label;
+    size_t start = b->n;
+    bool fits = true;
     while (rest.n && str_next(&rest, '.', &label)) {
         if (!label.n)
             continue;
+        fits = fits && label.n <= 63;
         buf_putc(b, (char)MIN(label.n, (size_t)63));
         buf_put(b, label.p, MIN(label.n, (size_t)63));
     }
     buf_putc(b, '\0');
+    return fits && b->n - start <= 255;
+}
+
+static void put_name(struct buf *b, const char *name)
+{
+    dns_write_name(b, name); /* what is too long is cut at 63: our own names never are */
+}
+
+bool dns_write_question(struct buf *b, const char *name, uint16_t type, uint16_t class_)
+{
+    bool fits = dns_write_name(b, name);
+    put16(b, type);
+    put16(b, class_);
+    return fits;
 }
 
 /* Begins a record and returns where it starts; end_record fills its length or takes it back when it is too much. */
@@ -245,28 +370,74 @@ void dns_put_txt(struct dns_reply *r, enum dns_section s, const char *name, uint
     end_record(r, s, start, length_at);
 }
 
-void dns_put_soa(struct dns_reply *r, enum dns_section s, const char *zone, uint32_t ttl, uint32_t serial)
+void dns_put_soa(struct dns_reply *r, enum dns_section s, const char *zone, uint32_t ttl, uint32_t minimum, uint32_t serial)
 {
     size_t length_at, start = start_record(r, zone, DNS_SOA, ttl, &length_at);
+    const char *dot = *zone ? "." : "";
     char name[DNS_NAME_MAX + 16];
-    snprintf(name, sizeof(name), "ns.dns.%s", zone);
+    snprintf(name, sizeof(name), "ns.dns%s%s", dot, zone);
     put_name(&r->out, name);
-    snprintf(name, sizeof(name), "hostmaster.%s", zone);
+    snprintf(name, sizeof(name), "hostmaster%s%s", dot, zone);
     put_name(&r->out, name);
     put32(&r->out, serial);
-    put32(&r->out, 7200);  /* refresh */
-    put32(&r->out, 1800);  /* retry */
-    put32(&r->out, 86400); /* expire */
-    put32(&r->out, ttl);   /* how long a "no" may be kept (RFC 2308) */
+    put32(&r->out, 7200);    /* refresh */
+    put32(&r->out, 1800);    /* retry */
+    put32(&r->out, 86400);   /* expire */
+    put32(&r->out, minimum); /* RFC 2308 */
     end_record(r, s, start, length_at);
 }
 
-static void put_opt(struct dns_reply *r)
+void dns_put_data(struct dns_reply *r, enum dns_section s, const char *name, uint16_t type, uint32_t ttl, struct str data)
+{
+    put_bytes(r, s, name, type, ttl, data.p, data.n);
+}
+
+/* How many bytes stand before the names in the data of a record, and how many names there are. */
+static unsigned names_in(uint16_t type, size_t *ret_before)
+{
+    *ret_before = type == DNS_MX ? 2 : type == DNS_SRV ? 6 : 0;
+    switch (type) {
+    case DNS_NS:
+    case DNS_CNAME:
+    case DNS_PTR:
+    case DNS_DNAME:
+    case DNS_MX:
+    case DNS_SRV: return 1;
+    case DNS_SOA: return 2;
+    default: return 0;
+    }
+}
+
+void dns_put_record(struct dns_reply *r, enum dns_section s, const char *owner, const struct dns_record *from, struct str wire)
+{
+    size_t before, length_at, start = start_record(r, owner, from->type, from->ttl, &length_at);
+    size_t at = (size_t)(from->data.p - wire.p), end = at + from->data.n;
+    unsigned names = names_in(from->type, &before);
+    bool whole = names == 0 || from->data.n >= before;
+    if (names && whole) {
+        buf_put(&r->out, wire.p + at, before);
+        at += before;
+    }
+    for (; names && whole; names--) {
+        char name[DNS_NAME_MAX];
+        whole = dns_read_name(str_slice(wire, 0, end), &at, name);
+        if (whole)
+            put_name(&r->out, name);
+    }
+    if (!whole) { /* broken: it is left out */
+        r->out.n = start;
+        return;
+    }
+    buf_put(&r->out, wire.p + at, end - at);
+    end_record(r, s, start, length_at);
+}
+
+static void put_opt(struct dns_reply *r, unsigned code)
 {
     buf_putc(&r->out, '\0');
     put16(&r->out, DNS_OPT);
     put16(&r->out, DNS_UDP_SIZE);
-    put32(&r->out, 0);
+    put32(&r->out, (uint32_t)(code >> 4) << 24 | (r->query->dnssec_ok ? EDNS_DO : 0u));
     put16(&r->out, 0);
     r->counts[DNS_ADDITIONAL]++;
 }
@@ -275,8 +446,8 @@ void dns_reply_end(struct dns_reply *r, enum dns_code code, bool authoritative)
 {
     const struct dns_query *q = r->query;
     if (q->edns)
-        put_opt(r);
-    unsigned flags = FLAG_QR | FLAG_RA | (unsigned)code;
+        put_opt(r, code);
+    unsigned flags = FLAG_QR | FLAG_RA | ((unsigned)code & 15) | (q->flags & OPCODE_MASK);
     flags |= (authoritative ? FLAG_AA : 0u) | (r->truncated ? FLAG_TC : 0u) | (q->recursion_desired ? FLAG_RD : 0u) |
              (q->checking_disabled ? FLAG_CD : 0u);
     char *h = r->out.p;

@@ -8,6 +8,7 @@ struct options {
     struct daemon_flags common;
     struct dns_config config;
     struct flag_list listen, forward;
+    int64_t threads;
 };
 
 /* The lists of the flags as the NULL-terminated arrays that the configuration wants. */
@@ -27,6 +28,8 @@ static int run(void *arg, struct client *c, struct err *e)
     o->config.client = c;
     o->config.listen = o->listen.n ? terminated(&a, &o->listen) : everywhere;
     o->config.forward = o->forward.n ? terminated(&a, &o->forward) : NULL;
+    o->config.threads = (unsigned)o->threads;
+    o->config.lame_duck = true;
     return dns_run(&o->config, e);
 }
 
@@ -35,14 +38,19 @@ int dns_main(int argc, char **argv)
     struct options o = {0};
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
+        {"conf", 0, FLAG_STRING, &o.config.corefile, "Corefile (the ConfigMap kube-system/coredns)"},
         {"listen", 0, FLAG_STRINGS, &o.listen, "addresses to answer on (0.0.0.0:53)"},
-        {"cluster-domain", 0, FLAG_STRING, &o.config.cluster_domain, "the cluster's domain (cluster.local)"},
-        {"forward", 0, FLAG_STRINGS, &o.forward, "servers for all other names (those of resolv.conf)"},
+        {"threads", 0, FLAG_INT, &o.threads, "threads that answer (as many as processors, four at most)"},
+        {"cluster-domain", 0, FLAG_STRING, &o.config.cluster_domain, "the cluster's domain, without a Corefile (cluster.local)"},
+        {"forward", 0, FLAG_STRINGS, &o.forward, "servers for all other names, without a Corefile (those of resolv.conf)"},
         {"resolv-conf", 0, FLAG_STRING, &o.config.resolv_conf, "where they stand (/etc/resolv.conf)"},
-        {"ttl", 0, FLAG_DURATION, &o.config.ttl, "how long answers may be kept (30s)"},
+        {"ttl", 0, FLAG_DURATION, &o.config.ttl, "how long answers may be kept, without a Corefile (30s)"},
         {0},
     };
     struct daemon d = {"cube-dns", "The DNS server of a cluster.", flags, &o.common, run, &o};
+    for (int i = 1; i < argc; i++) /* CoreDNS' own way to write it */
+        if (!strcmp(argv[i], "-conf"))
+            argv[i] = (char *)"--conf";
     int r = daemon_main(&d, argc, argv);
     flag_list_done(&o.listen);
     flag_list_done(&o.forward);

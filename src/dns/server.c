@@ -1,313 +1,447 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "dns/dns.h"
-
+/* Threads that answer what they can at once, fibers that answer what must wait, and what starts and ends them. */
 #include "base/fiber.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "client/replica.h"
-#include "dns/forward.h"
-#include "dns/zone.h"
+#include "dns/serving.h"
 #include "resources.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
-enum { MAX_FORWARDED = 1000, MAX_TCP = 500, MAX_LISTEN = 8, MAX_UPSTREAMS = 8 };
+enum { MAX_REFRESHES = 100, ZONE_PATIENCE = 5 };
 
-struct server {
-    struct zone *zone;
-    struct forwarder *forwarder;
-    struct group fibers;
-    unsigned forwarded, tcp; /* under way */
-};
+/* ---- one question --------------------------------------------------------------------------------------------------- */
 
-/* ---- one question ----------------------------------------------------------------------------------------- */
-
-static void put_failure(const struct dns_query *q, size_t limit, enum dns_code code, struct buf *ret)
+static size_t udp_limit(const struct config *c, uint16_t port, const struct dns_query *q)
 {
-    struct dns_reply reply;
-    dns_reply_start(&reply, q, limit);
-    dns_reply_end(&reply, code, false);
-    buf_putstr(ret, buf_str(&reply.out));
-    dns_reply_done(&reply);
+    const struct block *b = config_block(c, port, str_of(q->name));
+    size_t most = b && b->bufsize ? b->bufsize : DNS_UDP_SIZE; /* larger datagrams are lost in pieces */
+    return MIN((size_t)q->udp_size, most);
 }
 
-/* The records of an answer from the world that follow the question, as they are when nothing in them points before
- * itself: they are read again record by record, A and AAAA only. */
-struct addresses {
-    struct dns_reply *reply;
-    struct str wire;
-    const char *owner;
-};
-
-static void copy_address(void *arg, size_t ttl_at, uint16_t type, uint32_t ttl)
+/* In a thread: nothing here may wait, allocate for long, or touch what only the loop may. */
+static enum udp_verdict answer_in_thread(void *ctx, const struct udp_question *u, struct dns_reply *reply)
 {
-    struct addresses *a = arg;
-    const uint8_t *data = (const uint8_t *)a->wire.p + ttl_at + 6;
-    if (type == DNS_A)
-        dns_put_a(a->reply, DNS_ANSWER, a->owner, ttl, data);
-    else if (type == DNS_AAAA)
-        dns_put_aaaa(a->reply, DNS_ANSWER, a->owner, ttl, data);
-}
-
-/* An ExternalName: the addresses of its target follow the CNAME. */
-static void follow_alias(struct server *s, const struct dns_query *q, const char *alias, struct dns_reply *reply)
-{
-    struct buf world CLEANUP_BUF = BUF_INIT;
-    if (forwarder_resolve(s->forwarder, alias, q->type, &world) < 0)
-        return;
-    struct addresses a = {reply, buf_str(&world), alias};
-    dns_each_ttl(a.wire, copy_address, &a);
-}
-
-/* Answers from the zone at once; true when the world must be asked (then *ret is empty). */
-static bool answer_now(struct server *s, const struct dns_query *q, size_t limit, bool may_wait, struct buf *ret)
-{
-    struct dns_reply reply;
-    enum dns_code code;
-    char alias[DNS_NAME_MAX];
-    dns_reply_start(&reply, q, limit);
-    int r = zone_answer(s->zone, q, os_random_u64(), &reply, &code, alias);
-    if (r == ZONE_NOT_OURS || (r == ZONE_ALIAS && !may_wait)) {
-        dns_reply_done(&reply);
-        return true;
-    }
-    if (r == ZONE_ALIAS)
-        follow_alias(s, q, alias, &reply);
-    dns_reply_end(&reply, code, true);
-    buf_putstr(ret, buf_str(&reply.out));
-    dns_reply_done(&reply);
-    return false;
-}
-
-static void answer_waiting(struct server *s, const struct dns_query *q, size_t limit, bool tcp, struct buf *ret)
-{
-    if (!answer_now(s, q, limit, true, ret))
-        return;
-    if (forwarder_ask(s->forwarder, q, limit, tcp, ret) < 0) {
-        buf_clear(ret);
-        put_failure(q, limit, DNS_SERVFAIL, ret);
-    }
-}
-
-/* ---- UDP ---------------------------------------------------------------------------------------------------- */
-
-struct udp_ask {
-    struct server *server;
-    struct dns_query query;
-    char *question; /* query.question points here */
-    char peer[80];
-    int fd;
-};
-
-static void answer_udp_later(void *arg)
-{
-    struct udp_ask *u = arg;
-    struct buf out CLEANUP_BUF = BUF_INIT;
-    answer_waiting(u->server, &u->query, u->query.udp_size, false, &out);
-    os_sendto(u->fd, out.p, out.n, u->peer);
-    u->server->forwarded--;
-    free(u->question);
-    free(u);
-}
-
-static void defer_udp(struct server *s, int fd, const struct dns_query *q, const char *peer)
-{
-    struct udp_ask *u = NEW(struct udp_ask);
-    *u = (struct udp_ask){.server = s, .query = *q, .question = str_dup(q->question), .fd = fd};
-    u->query.question.p = u->question;
-    snprintf(u->peer, sizeof(u->peer), "%s", peer);
-    s->forwarded++;
-    group_spawn(&s->fibers, "dns-forward", answer_udp_later, u);
-}
-
-static void handle_udp(struct server *s, int fd, struct str wire, const char *peer, struct buf *out)
-{
+    struct server *s = ctx;
     struct dns_query q;
-    int r = dns_parse(wire, &q);
-    buf_clear(out);
+    int r = dns_parse(u->wire, &q);
     if (r < 0)
-        return;
-    q.udp_size = MIN(q.udp_size, (uint16_t)DNS_UDP_SIZE);
-    if (r > 0) {
-        put_failure(&q, q.udp_size, (enum dns_code)r, out);
-    } else if (answer_now(s, &q, q.udp_size, false, out)) {
-        if (s->forwarded < MAX_FORWARDED) {
-            defer_udp(s, fd, &q, peer);
-            return;
-        }
-        put_failure(&q, q.udp_size, DNS_SERVFAIL, out);
-    }
-    os_sendto(fd, out->p, out->n, peer);
-}
-
-struct listener {
-    struct server *server;
-    int fd;
-};
-
-static void serve_udp(void *arg)
-{
-    struct listener *l = arg;
-    struct buf out CLEANUP_BUF = BUF_INIT;
-    char data[4096], peer[80];
-    for (unsigned n = 0;; n++) {
-        ssize_t got = os_recvfrom(l->fd, data, sizeof(data), peer, sizeof(peer), MONO_NEVER);
-        if (got == -ECANCELED || got == -EBADF)
-            return;
-        if (got > 0) /* errors of earlier sends (ICMP) come back here and mean nothing */
-            handle_udp(l->server, l->fd, str_n(data, (size_t)got), peer, &out);
-        if (n % 64 == 63)
-            fiber_yield();
-    }
-}
-
-/* ---- TCP ---------------------------------------------------------------------------------------------------- */
-
-static int recv_exact(int fd, char *p, size_t n, struct mono deadline)
-{
-    for (size_t at = 0; at < n;) {
-        ssize_t r = os_recv(fd, p + at, n - at, deadline);
-        if (r <= 0)
-            return -EPIPE;
-        at += (size_t)r;
-    }
-    return 0;
-}
-
-static int serve_tcp_question(struct server *s, int fd)
-{
-    struct buf in CLEANUP_BUF = BUF_INIT, out CLEANUP_BUF = BUF_INIT;
-    struct mono deadline = mono_add(os_mono(), SECONDS(10)); /* RFC 7766: idle connections go after a while */
-    struct dns_query q;
-    char length[2];
-    if (recv_exact(fd, length, 2, deadline) < 0)
-        return -EPIPE;
-    in.n = dns_get16(length);
-    size_t n = in.n;
-    in.n = 0;
-    if (recv_exact(fd, buf_grow(&in, n), n, deadline) < 0)
-        return -EPIPE;
-    in.n = n;
-    int r = dns_parse(buf_str(&in), &q);
-    if (r < 0)
-        return r;
+        return UDP_DROP;
+    struct chain_ask a = {.q = &q, .port = u->port, .limit = udp_limit(s->chain.config, u->port, &q), .random = u->random, .now = u->now};
     if (r > 0)
-        put_failure(&q, DNS_TCP_SIZE, (enum dns_code)r, &out);
-    else
-        answer_waiting(s, &q, DNS_TCP_SIZE, true, &out);
-    dns_set16(length, (uint16_t)out.n);
-    deadline = mono_add(os_mono(), SECONDS(10));
-    return os_send(fd, length, 2, deadline) < 0 || os_send(fd, out.p, out.n, deadline) < 0 ? -EPIPE : 0;
+        chain_fail(&q, a.limit, (enum dns_code)r, reply);
+    else if ((r = chain_answer(&s->chain, &a, reply)) != CHAIN_ANSWERED)
+        return r == CHAIN_WAIT ? UDP_DEFER : UDP_DROP;
+    struct answered done = {.q = &q, .port = u->port, .v6 = u->v6, .answer = buf_str(&reply->out)};
+    tally_answer(s, &s->tallies[u->worker], &done);
+    return UDP_SEND;
 }
 
-static void serve_tcp_connection(void *arg)
+bool answer_on_loop(struct server *s, const struct chain_ask *a, size_t question_bytes, struct dns_reply *ret)
 {
-    struct listener *l = arg;
-    while (serve_tcp_question(l->server, l->fd) == 0)
-        ;
-    os_close(l->fd);
-    l->server->tcp--;
-    free(l);
+    struct config *held = config_ref(s->chain.config); /* it may be replaced while we wait */
+    int r = chain_answer(&s->chain, a, ret);
+    struct answered done = {.q = a->q, .port = a->port, .tcp = a->tcp, .v6 = strchr(a->peer, ':') != NULL,
+                            .question_bytes = question_bytes, .nanoseconds = os_mono().ns - a->now.ns, .peer = a->peer,
+                            .peer_port = a->peer_port, .answer = r == CHAIN_ANSWERED ? buf_str(&ret->out) : STR_NULL};
+    tally_answer(s, &s->tallies[MAX_THREADS], &done);
+    log_answer(s, &done);
+    config_unref(held);
+    return r == CHAIN_ANSWERED;
 }
 
-static void serve_tcp(void *arg)
+struct deferred_job {
+    struct server *s;
+    struct udp_deferred *d;
+};
+
+static void answer_deferred(void *arg)
 {
-    struct listener *l = arg;
-    for (;;) {
-        int fd = os_accept(l->fd, NULL, 0, MONO_NEVER);
-        if (fd == -ECANCELED || fd == -EBADF)
-            return;
-        if (fd < 0) {
-            fiber_sleep(MILLISECONDS(50)); /* out of descriptors: it passes */
-            continue;
-        }
-        if (l->server->tcp >= MAX_TCP) {
-            os_close(fd);
-            continue;
-        }
-        struct listener *c = NEW(struct listener);
-        *c = (struct listener){l->server, fd};
-        l->server->tcp++;
-        group_spawn(&l->server->fibers, "dns-tcp", serve_tcp_connection, c);
+    struct deferred_job j = *(struct deferred_job *)arg;
+    struct dns_reply reply = {0};
+    struct dns_query q;
+    free(arg);
+    if (dns_parse(buf_str(&j.d->wire), &q) == 0) {
+        struct chain_ask a = {.q = &q, .port = j.d->port, .peer = j.d->peer, .peer_port = j.d->peer_port, .may_wait = true,
+                              .limit = udp_limit(j.s->chain.config, j.d->port, &q), .random = os_random_u64(), .now = os_mono()};
+        if (answer_on_loop(j.s, &a, j.d->wire.n, &reply))
+            udp_send(j.d, buf_str(&reply.out));
+    }
+    dns_reply_done(&reply);
+    udp_deferred_free(j.d);
+}
+
+static void take_deferred(void *arg)
+{
+    struct server *s = arg;
+    struct udp_server *udp = s->udp;
+    struct udp_deferred *d;
+    while (udp_next_deferred(udp, &d) == 0) {
+        struct deferred_job *j = NEW(struct deferred_job);
+        *j = (struct deferred_job){s, d};
+        group_spawn(&s->fibers, "dns-wait", answer_deferred, j);
     }
 }
 
-/* ---- putting it together ------------------------------------------------------------------------------------ */
+/* ---- what the cache wants anew ---------------------------------------------------------------------------------------- */
 
-/* "nameserver" lines as addresses with port; those that are ourselves would loop. */
-static size_t read_resolv_conf(struct arena *a, const struct dns_config *c, const char **ret, size_t max)
+struct refresh_job {
+    struct server *s;
+    struct config *held;
+    const struct block *b;
+    struct dns_query q;
+    struct buf question;
+};
+
+static void refresh_main(void *arg)
 {
-    struct str text, line;
+    struct refresh_job *j = arg;
+    chain_fetch(&j->s->chain, j->b, &j->q);
+    j->s->refreshes--;
+    config_unref(j->held);
+    buf_done(&j->question);
+    free(j);
+}
+
+static void refresh(void *ctx, const struct block *b, const struct dns_query *q)
+{
+    struct server *s = ctx;
+    bool ours = b >= s->chain.config->blocks && b < s->chain.config->blocks + s->chain.config->n;
+    if (s->refreshes >= MAX_REFRESHES || !ours)
+        return;
+    struct refresh_job *j = NEW(struct refresh_job);
+    *j = (struct refresh_job){.s = s, .held = config_ref(s->chain.config), .b = b, .q = *q};
+    buf_putstr(&j->question, q->question);
+    j->q.question = buf_str(&j->question);
+    s->refreshes++;
+    group_spawn(&s->fibers, "dns-refresh", refresh_main, j);
+}
+
+/* ---- listening --------------------------------------------------------------------------------------------------------- */
+
+static void add_address(struct arena *a, struct str host, uint16_t port, const char **list, size_t *n)
+{
+    bool v6 = str_find(host, ':') >= 0;
+    const char *at = arena_printf(a, v6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(host), port).p;
+    for (size_t i = 0; i < *n; i++)
+        if (!strcmp(list[i], at))
+            return;
+    if (*n < MAX_LISTEN)
+        list[(*n)++] = at;
+}
+
+/* Where a configuration wants to be: its blocks' ports at their own addresses, or at ours. */
+static size_t addresses_of(const struct server *s, const struct config *c, struct arena *a, const char **list)
+{
     size_t n = 0;
-    if (os_read_file(a, c->resolv_conf ? c->resolv_conf : "/etc/resolv.conf", 1 << 20, &text) < 0)
-        return 0;
-    while (n < max && str_next(&text, '\n', &line)) {
-        struct str word, rest;
-        if (!str_cut(str_trim(line), ' ', &word, &rest) || !str_is(word, "nameserver"))
-            continue;
-        struct str ip = str_trim(rest);
-        const char *at = arena_printf(a, str_find(ip, ':') < 0 ? STR_FMT ":53" : "[" STR_FMT "]:53", STR_ARG(ip)).p;
-        bool own = false;
-        for (const char *const *l = c->listen; *l; l++)
-            own = own || !strcmp(*l, at);
-        if (!own)
-            ret[n++] = at;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct block *b = &c->blocks[i];
+        for (size_t j = 0; j < (b->n_binds ? b->n_binds : s->n_hosts); j++)
+            add_address(a, b->n_binds ? b->binds[j] : s->hosts[j], b->port, list, &n);
     }
     return n;
 }
 
-static struct forwarder *make_forwarder(struct arena *a, const struct dns_config *c)
+static void stop_listening_tcp(struct server *s)
 {
-    const char *upstreams[MAX_UPSTREAMS];
-    size_t n = 0;
-    for (; c->forward && c->forward[n] && n < MAX_UPSTREAMS; n++)
-        upstreams[n] = c->forward[n];
-    if (!c->forward)
-        n = read_resolv_conf(a, c, upstreams, MAX_UPSTREAMS);
-    return forwarder_new(upstreams, n);
+    group_stop(&s->accepting);
+    for (size_t i = 0; i < s->n_tcp; i++)
+        os_close(s->tcp[i].fd);
+    s->n_tcp = 0;
 }
 
-static int listen_all(struct server *s, const struct dns_config *c, struct listener *udp, struct listener *tcp,
-                      struct err *e)
+static int start_tcp(struct server *s, const char *const *list, size_t n, struct err *e)
 {
-    for (size_t i = 0; c->listen[i] && i < MAX_LISTEN; i++) {
-        udp[i] = (struct listener){s, os_udp_bind(c->listen[i], e)};
-        if (udp[i].fd < 0)
-            return udp[i].fd;
-        tcp[i] = (struct listener){s, os_listen(c->listen[i], e)};
-        if (tcp[i].fd < 0)
-            return tcp[i].fd;
-        group_spawn(&s->fibers, "dns-udp", serve_udp, &udp[i]);
-        group_spawn(&s->fibers, "dns-accept", serve_tcp, &tcp[i]);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = tcp_start(s, list[i], (uint16_t)atoi(strrchr(list[i], ':') + 1), e);
+    if (r < 0)
+        stop_listening_tcp(s);
+    return r;
+}
+
+static unsigned thread_count(const struct server *s)
+{
+    long n = s->conf->threads ? (long)s->conf->threads : sysconf(_SC_NPROCESSORS_ONLN);
+    return (unsigned)MIN(MAX(n, 1L), (long)MAX_THREADS);
+}
+
+static void replace_udp(struct server *s, struct udp_server *fresh)
+{
+    struct udp_server *old = s->udp;
+    group_stop(&s->deferred);
+    s->udp = fresh;
+    if (fresh)
+        group_spawn(&s->deferred, "dns-defer", take_deferred, s);
+    if (old) {
+        udp_stop(old);
+        udp_unref(old);
     }
+}
+
+/* TCP first: unlike our datagram sockets it does not share an address with another server, and so tells of one. */
+static int listen_at(struct server *s, const char *const *list, size_t n, struct err *e)
+{
+    struct udp_config u = {.addresses = list, .n = n, .threads = thread_count(s), .answer = answer_in_thread, .ctx = s};
+    struct udp_server *fresh;
+    stop_listening_tcp(s);
+    int r = start_tcp(s, list, n, e);
+    if (r == 0 && (r = udp_start(&u, &fresh, e)) < 0)
+        stop_listening_tcp(s);
+    if (r == 0)
+        replace_udp(s, fresh);
+    return r;
+}
+
+static void set_config(struct server *s, struct config *c)
+{
+    struct config *old = s->chain.config;
+    udp_lock(s->udp);
+    s->chain.config = c;
+    udp_unlock(s->udp);
+    config_unref(old);
+}
+
+/* Moves to where c wants to be; back to where we were when that cannot be had. */
+static int move_to(struct server *s, struct config *c, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *list[MAX_LISTEN], *before[MAX_LISTEN];
+    size_t n = addresses_of(s, c, &a, list), n_before = s->listening ? addresses_of(s, s->chain.config, &a, before) : 0;
+    struct buf text CLEANUP_BUF = BUF_INIT;
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&text, "%s ", list[i]);
+    buf_putc(&text, '\0');
+    if (s->listening && !strcmp(s->listening, text.p))
+        return 0;
+    if (!s->chain.config) { /* the threads need one from their first question on; set_config drops this reference */
+        s->chain.config = config_ref(c);
+        int r = listen_at(s, list, n, e);
+        if (r < 0) {
+            s->chain.config = NULL;
+            config_unref(c);
+            return r;
+        }
+    } else {
+        int r = listen_at(s, list, n, e);
+        if (r < 0) {
+            start_tcp(s, before, n_before, NULL);
+            return r;
+        }
+    }
+    free(s->listening);
+    s->listening = xstrdup(text.p);
     return 0;
+}
+
+/* ---- configurations ------------------------------------------------------------------------------------------------------ */
+
+/* The environment and the files of a node are not for whoever may write a ConfigMap: only a Corefile that is a file itself
+ * reaches them. */
+static struct str variable(void *ctx, struct arena *a, struct str name)
+{
+    const struct server *s = ctx;
+    return s->conf->corefile ? str_of(getenv(arena_cstr(a, name))) : STR_NULL;
+}
+
+static struct str read_file(void *ctx, struct arena *a, const char *path)
+{
+    const struct server *s = ctx;
+    struct str text;
+    if (!s->conf->corefile && strcmp(path, "/etc/resolv.conf") != 0 && strcmp(path, "/etc/hosts") != 0)
+        return STR_NULL;
+    if (!strcmp(path, "/etc/resolv.conf") && s->conf->resolv_conf)
+        path = s->conf->resolv_conf;
+    return os_read_file(a, path, 16 << 20, &text) < 0 ? STR_NULL : text.p ? text : STR("");
+}
+
+/* Files that `import` names. */
+static int import_files(void *ctx, struct arena *a, const char *pattern, struct str **ret, size_t *ret_n)
+{
+    const struct server *s = ctx;
+    struct str *one = ARENA_NEW(a, struct str);
+    if (!s->conf->corefile)
+        return -EPERM;
+    int r = os_read_file(a, pattern, 1 << 20, one);
+    if (r < 0)
+        return r;
+    *ret = one;
+    *ret_n = 1;
+    return 0;
+}
+
+/* Whether questions to the world come back: one is sent that nobody else asks. */
+static void look_for_loop(void *arg)
+{
+    struct server *s = arg;
+    struct config *held = config_ref(s->chain.config);
+    struct buf question CLEANUP_BUF = BUF_INIT;
+    struct dns_query q = {.type = DNS_HINFO, .class_ = DNS_IN, .recursion_desired = true, .udp_size = 512};
+    memcpy(q.name, s->chain.loop_name, sizeof(s->chain.loop_name));
+    dns_write_question(&question, q.name, q.type, q.class_);
+    q.question = buf_str(&question);
+    for (size_t i = 0; i < held->n; i++)
+        if (held->blocks[i].loop && held->blocks[i].n_forwards)
+            chain_fetch(&s->chain, &held->blocks[i], &q);
+    if (s->chain.looped)
+        log_error("dns", "questions for names of the world come back to this server: none are forwarded until its configuration changes");
+    config_unref(held);
+}
+
+static void start_loop_check(struct server *s)
+{
+    s->chain.loop_seen = 0;
+    s->chain.looped = false;
+    snprintf(s->chain.loop_name, sizeof(s->chain.loop_name), "%llu.%llu", (unsigned long long)(os_random_u64() >> 4),
+             (unsigned long long)(os_random_u64() >> 4));
+    group_spawn(&s->fibers, "dns-loop", look_for_loop, s);
+}
+
+static void follow_pods(struct server *s);
+
+int config_load(struct server *s, const char *name, struct str text, struct err *e)
+{
+    struct config_world w = {.corefile = {variable, import_files, s}, .file = read_file, .ctx = s, .own = s->own,
+                             .n_own = s->n_own, .port = s->port};
+    struct config *c;
+    int r = config_parse(name, text, &w, &c, e);
+    if (r < 0)
+        return r;
+    if (c->pods_verified)
+        follow_pods(s);
+    r = move_to(s, c, e);
+    if (r < 0) {
+        config_unref(c);
+        return r;
+    }
+    http_services_stop(s);
+    set_config(s, c);
+    http_services_start(s);
+    start_loop_check(s);
+    return 0;
+}
+
+/* ---- the cluster's objects -------------------------------------------------------------------------------------------------- */
+
+static void follow_change(void *arg, const struct resource *res, const struct object *old, const struct object *new_)
+{
+    struct server *s = arg;
+    udp_lock(s->udp);
+    zone_changed(s->zone, res, old, new_);
+    udp_unlock(s->udp);
+}
+
+static struct replica *follow(struct server *s, const struct replica_kind *kinds, size_t n)
+{
+    struct replica *r = replica_new(s->conf->client, kinds, n);
+    replica_on_change(r, follow_change, s);
+    replica_start(r);
+    return r;
+}
+
+static void follow_pods(struct server *s)
+{
+    const struct replica_kind kinds[] = {{.res = &resources[RES_PODS]}};
+    if (s->pods || !s->conf->client)
+        return;
+    s->pods = follow(s, kinds, ARRAY_SIZE(kinds));
+    replica_wait_synced(s->pods, mono_add(os_mono(), SECONDS(ZONE_PATIENCE)));
+}
+
+static void watch_ready(void *arg)
+{
+    struct server *s = arg;
+    if (replica_wait_synced(s->objects, MONO_NEVER) < 0)
+        return;
+    udp_lock(s->udp);
+    s->chain.ready = true;
+    udp_unlock(s->udp);
+}
+
+/* Names of the world can be answered without the API server, so it is not waited for for long. */
+static int follow_objects(struct server *s)
+{
+    const struct replica_kind kinds[] = {
+        {.res = &resources[RES_NAMESPACES]}, {.res = &resources[RES_SERVICES]}, {.res = &resources[RES_ENDPOINTSLICES]}};
+    if (!s->conf->client)
+        return 0;
+    s->objects = follow(s, kinds, ARRAY_SIZE(kinds));
+    int r = replica_wait_synced(s->objects, mono_add(os_mono(), SECONDS(ZONE_PATIENCE)));
+    s->chain.ready = r == 0;
+    if (r == -ETIMEDOUT)
+        group_spawn(&s->fibers, "dns-ready", watch_ready, s);
+    return r == -ETIMEDOUT ? 0 : r;
+}
+
+/* ---- putting it together --------------------------------------------------------------------------------------------------- */
+
+static void read_listen(struct server *s)
+{
+    for (size_t i = 0; s->conf->listen[i] && i < MAX_LISTEN; i++) {
+        struct str text = str_of(s->conf->listen[i]), host = text;
+        ssize_t colon = str_rfind(text, ':'), bracket = str_find(text, ']');
+        bool v6 = text.n && text.p[0] == '[', port = colon >= 0 && (v6 ? colon > bracket : str_find(text, ':') == colon);
+        int64_t n = 0;
+        if (port && str_to_i64(str_from(text, (size_t)colon + 1), &n) == 0 && i == 0 && n > 0 && n < 65536)
+            s->port = (uint16_t)n;
+        if (port)
+            host.n = (size_t)colon;
+        if (v6)
+            host = str_slice(host, 1, (size_t)bracket - 1);
+        s->hosts[s->n_hosts++] = host;
+        if (!str_is(host, "0.0.0.0") && !str_is(host, "::") && host.n)
+            s->own[s->n_own++] = host;
+    }
+}
+
+static void lame_duck(struct server *s)
+{
+    int64_t ns = s->conf->lame_duck && s->chain.config ? s->chain.config->lameduck : 0;
+    s->stopping = true;
+    if (!ns)
+        return;
+    fiber_shield(true);
+    fiber_sleep(ns);
+    fiber_shield(false);
+}
+
+static void stop_all(struct server *s)
+{
+    fiber_shield(true);
+    http_services_stop(s);
+    stop_listening_tcp(s);
+    replace_udp(s, NULL);
+    group_stop(&s->fibers);
+    if (s->objects)
+        replica_free(s->objects);
+    if (s->pods)
+        replica_free(s->pods);
+    if (s->maps)
+        replica_free(s->maps);
+    config_unref(s->chain.config);
+    zone_free(s->zone);
+    free(s->listening);
+    arena_done(&s->arena);
+    free(s);
+    fiber_shield(false);
 }
 
 int dns_run(const struct dns_config *c, struct err *e)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const struct replica_kind kinds[] = {
-        {.res = &resources[RES_NAMESPACES]}, {.res = &resources[RES_SERVICES]}, {.res = &resources[RES_ENDPOINTSLICES]}};
-    struct server s = {.zone = zone_new(c->cluster_domain ? c->cluster_domain : "cluster.local",
-                                        (uint32_t)(c->ttl ? c->ttl / NSEC_PER_SEC : 30))};
-    struct listener udp[MAX_LISTEN] = {0}, tcp[MAX_LISTEN] = {0};
-    struct replica *replica = replica_new(c->client, kinds, ARRAY_SIZE(kinds));
-    s.forwarder = make_forwarder(&a, c);
-    replica_on_change(replica, zone_changed, s.zone);
-    replica_start(replica);
-    int r = replica_wait_synced(replica, MONO_NEVER); /* a "no" from a half-filled zone would be a lie */
+    struct server *s = NEW(struct server);
+    s->conf = c;
+    s->zone = zone_new();
+    s->chain = (struct chain){.zone = s->zone, .refresh = refresh, .ctx = s};
+    read_listen(s);
+    int r = follow_objects(s);
     if (r == 0)
-        r = listen_all(&s, c, udp, tcp, e);
+        r = config_first(s, e);
     if (r == 0)
-        while ((r = fiber_sleep(SECONDS(3600))) == 0)
-            ;
-    group_stop(&s.fibers);
-    for (size_t i = 0; i < MAX_LISTEN; i++) {
-        os_close(udp[i].server ? udp[i].fd : -1);
-        os_close(tcp[i].server ? tcp[i].fd : -1);
-    }
-    replica_free(replica);
-    zone_free(s.zone);
-    forwarder_free(s.forwarder);
+        r = config_follow(s, e);
+    if (r == -ECANCELED)
+        lame_duck(s);
+    stop_all(s);
     return r;
 }

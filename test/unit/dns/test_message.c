@@ -34,7 +34,7 @@ static void replies_are_cut_with_tc(void **state UNUSED)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf b CLEANUP_BUF = BUF_INIT;
     struct dns_query q;
-    struct dns_reply r;
+    struct dns_reply r = {0};
     make_question("many.example.com", DNS_A, false, &b);
     dns_parse(buf_str(&b), &q);
     dns_reply_start(&r, &q, 512);
@@ -57,14 +57,14 @@ static void ttls_are_found(void **state UNUSED)
 {
     struct buf b CLEANUP_BUF = BUF_INIT;
     struct dns_query q;
-    struct dns_reply r;
+    struct dns_reply r = {0};
     unsigned sum = 0;
     make_question("x.example.com", DNS_A, true, &b);
     dns_parse(buf_str(&b), &q);
     dns_reply_start(&r, &q, 512);
     dns_put_name(&r, DNS_ANSWER, NULL, DNS_CNAME, 100, "y.example.com");
     dns_put_a(&r, DNS_ANSWER, "y.example.com", 20, (uint8_t[]){1, 2, 3, 4});
-    dns_put_soa(&r, DNS_AUTHORITY, "example.com", 3, 1);
+    dns_put_soa(&r, DNS_AUTHORITY, "example.com", 3, 3, 1);
     dns_reply_end(&r, DNS_NOERROR, false);
     assert_true(dns_each_ttl(buf_str(&r.out), sum_ttls, &sum));
     assert_int_equal(sum, 123);
