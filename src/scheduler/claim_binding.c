@@ -5,7 +5,9 @@
 #include "client/replica.h"
 #include "names.h"
 #include "resources.h"
+#include "scheduler/extended.h"
 #include "type/resourceclaim.h"
+#include "wire/json.h"
 
 enum { FAILED = 1, TRIES = 5 };
 
@@ -29,6 +31,7 @@ struct binding {
     struct arena *a;
     struct err *e;
     const struct claim_bind *what;
+    const struct object *claim; /* of it, or the one that was made for it */
     int64_t revision; /* that the replica must have seen */
 };
 
@@ -37,7 +40,7 @@ static int update(const struct binding *b, const struct val *v, const char *subr
 {
     status_init(s, b->a);
     return client_update(b->w->client,
-                         CALL(.res = claims_res(), .ns = b->what->claim->namespace_, .name = b->what->claim->name,
+                         CALL(.res = claims_res(), .ns = b->claim->namespace_, .name = b->claim->name,
                               .subresource = subresource),
                          v, b->a, ret, s);
 }
@@ -79,7 +82,7 @@ static int write_status(struct binding *b, const struct val *claim, struct statu
 static int refused(const struct binding *b, const char *why)
 {
     return err_set(b->e, FAILED, "claim " STR_FMT "/" STR_FMT " %s in the meantime",
-                   STR_ARG(b->what->claim->namespace_), STR_ARG(b->what->claim->name), why);
+                   STR_ARG(b->claim->namespace_), STR_ARG(b->claim->name), why);
 }
 
 /* 409 in s: somebody was faster, look again. */
@@ -87,7 +90,7 @@ static int bind_version(struct binding *b, const struct val *claim, struct statu
 {
     const struct val *allocation = val_at(claim, N_status, N_allocation);
     s->code = 0;
-    if (obj_deleting(claim) || !str_eq(obj_uid(claim), b->what->claim->uid))
+    if (obj_deleting(claim) || !str_eq(obj_uid(claim), b->claim->uid))
         return refused(b, "got deleted");
     if (claim_reserved_for(claim, b->w->pod->uid) && allocation)
         return 0;
@@ -97,13 +100,13 @@ static int bind_version(struct binding *b, const struct val *claim, struct statu
         return refused(b, "got deallocated elsewhere");
     int r = b->what->allocation ? add_finalizer(b, &claim, s) : 0;
     r = r ? r : write_status(b, claim, s);
-    return answered(r, s, b->what->allocation ? "add allocation and reservation to" : "add reservation to", b->what->claim,
+    return answered(r, s, b->what->allocation ? "add allocation and reservation to" : "add reservation to", b->claim,
                     b->e);
 }
 
 static int bind_one(struct binding *b)
 {
-    const struct val *claim = b->what->claim->val;
+    const struct val *claim = b->claim->val;
     struct status s;
     for (int i = 0;; i++) {
         status_init(&s, b->a);
@@ -112,19 +115,71 @@ static int bind_one(struct binding *b)
             return r;
         status_init(&s, b->a);
         r = client_get(b->w->client,
-                       CALL(.res = claims_res(), .ns = b->what->claim->namespace_, .name = b->what->claim->name), b->a, &claim,
+                       CALL(.res = claims_res(), .ns = b->claim->namespace_, .name = b->claim->name), b->a, &claim,
                        &s);
         if (r)
-            return answered(r, &s, "get", b->what->claim, b->e);
+            return answered(r, &s, "get", b->claim, b->e);
     }
 }
 
-int claims_bind(const struct claim_work *w, const struct claim_plan *plan, struct arena *a, struct err *e)
+/* ---- claims for extended resources ------------------------------------------------------------------------- */
+
+static int make_claim(const struct binding *b, struct claim_bind *what)
+{
+    const struct object *o = what->claim;
+    struct val *v = val_copy(b->a, o->val);
+    const struct val *got = NULL;
+    struct status s;
+    status_init(&s, b->a);
+    val_del(val_sub_obj(b->a, v, N_metadata), N_uid);
+    int r = client_create(b->w->client, CALL(.res = claims_res(), .ns = o->namespace_), v, b->a, &got, &s);
+    if (r)
+        return answered(r, &s, "create", o, b->e);
+    what->made = object_new(claims_res(), got);
+    return 0;
+}
+
+/* The kubelet finds there which devices are for which container. */
+static int tell_pod(const struct binding *b)
+{
+    const struct object *pod = b->w->pod;
+    struct buf text CLEANUP_BUF = BUF_INIT;
+    struct status s;
+    status_init(&s, b->a);
+    buf_puts(&text, "{\"status\":{\"extendedResourceClaimStatus\":{\"resourceClaimName\":");
+    json_encode_str(&text, b->claim->name, 0);
+    buf_puts(&text, ",\"requestMappings\":");
+    json_encode(&text, NULL, b->what->mappings, 0);
+    buf_puts(&text, "}}}");
+    int r = client_patch(b->w->client,
+                         CALL(.res = &resources[RES_PODS], .ns = pod->namespace_, .name = pod->name, .uid = pod->uid,
+                              .subresource = "status"),
+                         PATCH_MERGE, buf_str(&text), b->a, NULL, &s);
+    if (r > 0)
+        return err_set(b->e, FAILED, "update pod " STR_FMT "/" STR_FMT " ExtendedResourceClaimStatus: " STR_FMT,
+                       STR_ARG(pod->namespace_), STR_ARG(pod->name), STR_ARG(s.message));
+    return r < 0 && r != -ECANCELED ? err_set(b->e, FAILED, "%s", strerror(-r)) : r;
+}
+
+static void delete_claim(struct client *client, const struct object *claim, struct arena *a)
+{
+    struct status s;
+    status_init(&s, a);
+    client_patch(client, CALL(.res = claims_res(), .ns = claim->namespace_, .name = claim->name, .uid = claim->uid),
+                 PATCH_MERGE, STR("{\"metadata\":{\"finalizers\":null}}"), a, NULL, &s);
+    client_delete(client, CALL(.res = claims_res(), .ns = claim->namespace_, .name = claim->name, .uid = claim->uid), a, NULL, &s);
+}
+
+int claims_bind(const struct claim_work *w, struct claim_plan *plan, struct arena *a, struct err *e)
 {
     int64_t revision = 0;
     for (size_t i = 0; i < plan->n; i++) {
-        struct binding b = {.w = w, .a = a, .e = e, .what = &plan->list[i]};
-        int r = bind_one(&b);
+        struct claim_bind *what = &plan->list[i];
+        struct binding b = {.w = w, .a = a, .e = e, .what = what};
+        int r = what->mappings && !what->made ? make_claim(&b, what) : 0;
+        b.claim = what->made ? what->made : what->claim;
+        r = r ? r : bind_one(&b);
+        r = r || !what->mappings ? r : tell_pod(&b);
         if (r)
             return r;
         revision = MAX(revision, b.revision);
@@ -139,6 +194,11 @@ void claims_unreserve(const struct claim_work *w, const struct claim_plan *plan,
         const struct object *c = plan->list[i].claim;
         struct status s;
         status_init(&s, a);
+        if (plan->list[i].mappings) {
+            if (plan->list[i].made)
+                delete_claim(w->client, plan->list[i].made, a);
+            continue;
+        }
         struct str patch = arena_printf(a, "{\"metadata\":{\"uid\":\"" STR_FMT "\"},\"status\":{\"reservedFor\":[{\"$patch\":"
                                            "\"delete\",\"uid\":\"" STR_FMT "\"}]}}",
                                         STR_ARG(c->uid), STR_ARG(w->pod->uid));
@@ -153,6 +213,10 @@ int claim_deallocate(struct client *client, const struct object *claim, struct a
 {
     static const name_id gone[] = {N_reservedFor, N_allocation, N_devices};
     struct val *v = val_copy(a, claim->val);
+    if (str_is(obj_annotation(claim->val, STR(ANN_EXTENDED_CLAIM)), "true")) {
+        delete_claim(client, claim, a);
+        return 0;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(gone); i++)
         val_del(val_sub_obj(a, v, N_status), gone[i]);
     return client_update(client, CALL(.res = claim->res, .ns = claim->namespace_, .name = claim->name, .subresource = "status"),
@@ -165,7 +229,7 @@ static enum claim_binding look_at_claims(const struct claim_work *w, const struc
 {
     enum claim_binding all = CLAIM_READY;
     for (size_t i = 0; i < plan->n; i++) {
-        const struct object *was = plan->list[i].claim;
+        const struct object *was = plan->list[i].made ? plan->list[i].made : plan->list[i].claim;
         const struct object *c = replica_get(w->replica, claims_res(), was->namespace_, was->name);
         const struct val *failed = NULL;
         enum claim_binding b = c ? claim_binding(c->val, &failed) : CLAIM_FAILED;

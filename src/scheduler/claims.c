@@ -4,6 +4,7 @@
 #include "client/replica.h"
 #include "names.h"
 #include "resources.h"
+#include "scheduler/extended.h"
 #include "type/resourceclaim.h"
 
 enum { BINDING_TIMEOUT_SECONDS = 600, FIRST_AVAILABLE_MAX = 8 };
@@ -54,10 +55,16 @@ struct claims {
     const struct object **list; /* each once */
     bool *unavailable;          /* allocated, and of no use on a node that was looked at */
     size_t n;
-    const struct val **open; /* those without devices, in the order of the list */
+    const struct val **open; /* those without devices, in the order of the list; room for one more */
     size_t n_open;
     struct inventory *inv; /* NULL: nothing is to be allocated */
-    struct allocator *allocator;
+    const struct extended *extended;
+    struct variant {
+        uint32_t which; /* of the extended resources are devices */
+        const struct val *claim, *mappings;
+        struct allocator *allocator;
+    } * variants; /* nodes differ in what device plug-ins offer: few */
+    size_t n_variants;
     bool prioritized;
     const struct val ***found; /* by node: what would be allocated there, for the score */
 };
@@ -157,15 +164,33 @@ static void take_all(struct claims *c)
         }
 }
 
-static void prepare_allocator(struct claims *c)
+enum { VARIANTS_MAX = 8 };
+
+/* The allocator for a node that lacks these extended resources. NULL: with c->refusal. */
+static struct variant *variant_of(struct claims *c, uint32_t which)
 {
     struct err e = {0};
-    c->inv = inventory_new(c->a, snapshot_tree(c->w->objects, &resources[RES_RESOURCESLICES]));
-    take_all(c);
+    for (size_t i = 0; i < c->n_variants; i++)
+        if (c->variants[i].which == which)
+            return &c->variants[i];
+    struct variant *v = &c->variants[c->n_variants < VARIANTS_MAX ? c->n_variants++ : VARIANTS_MAX - 1];
+    *v = (struct variant){.which = which};
+    if (which)
+        c->open[c->n_open] = v->claim = extended_claim(c->extended, which, c->pod, c->a, &v->mappings);
     int r = allocator_new(c->a, c->inv, snapshot_tree(c->w->objects, &resources[RES_DEVICECLASSES]), c->w->judge, c->open,
-                          c->n_open, &c->allocator, &e);
+                          c->n_open + (which ? 1 : 0), &v->allocator, &e);
     if (r < 0)
         c->refusal = arena_str(c->a, str_of(err_text(&e, r)));
+    return r < 0 ? NULL : v;
+}
+
+static void prepare_allocator(struct claims *c)
+{
+    c->inv = inventory_new(c->a, snapshot_tree(c->w->objects, &resources[RES_RESOURCESLICES]));
+    take_all(c);
+    c->variants = ARENA_ARRAY(c->a, struct variant, VARIANTS_MAX);
+    if (c->n_open)
+        variant_of(c, 0); /* to say at once when something is wrong with the claims */
     if (c->prioritized)
         c->found = ARENA_ARRAY(c->a, const struct val **, c->w->table->n);
 }
@@ -183,24 +208,39 @@ static void read_open(struct claims *c)
             c->refusal = missing_class(c, claim);
         c->open[c->n_open++] = claim->val;
     }
-    if (c->n_open && !c->refusal.p)
+    if ((c->n_open || c->extended) && !c->refusal.p)
         prepare_allocator(c);
 }
 
-struct claims *claims_new(const struct world *w, struct needs *pod, struct arena *a)
+/* One that was made for the pod's extended resources before, when it did not get to its node after all. */
+static void read_leftover(struct claims *c)
+{
+    TREE_EACH (snapshot_tree(c->w->objects, &resources[RES_RESOURCECLAIMS]), c->pod->pod->namespace_, it)
+        if (str_is(obj_annotation(it.object->val, STR(ANN_EXTENDED_CLAIM)), "true") &&
+            obj_controlled_by(it.object->val, c->pod->pod->uid) && !obj_deleting(it.object->val)) {
+            c->refusal = STR("cannot schedule extended resource claim");
+            c->unavailable[c->n] = true;
+            c->list[c->n++] = it.object;
+            return;
+        }
+}
+
+struct claims *claims_new(const struct world *w, struct needs *pod, const struct extended *extended, struct arena *a)
 {
     const struct val *entries = val_get(pod->spec, N_resourceClaims);
     size_t n = val_len(entries);
-    if (!n)
+    if (!n && !extended)
         return NULL;
     struct claims *c = ARENA_NEW(a, struct claims);
-    *c = (struct claims){.w = w, .pod = pod, .a = a};
-    c->list = ARENA_ARRAY(a, const struct object *, n);
-    c->open = ARENA_ARRAY(a, const struct val *, n);
-    c->unavailable = ARENA_ARRAY(a, bool, n);
+    *c = (struct claims){.w = w, .pod = pod, .a = a, .extended = extended};
+    c->list = ARENA_ARRAY(a, const struct object *, n + 1);
+    c->open = ARENA_ARRAY(a, const struct val *, n + 1);
+    c->unavailable = ARENA_ARRAY(a, bool, n + 1);
     VAL_EACH (entries, entry)
         if (!c->refusal.p)
             read_entry(c, entry);
+    if (!c->refusal.p && extended)
+        read_leftover(c);
     if (!c->refusal.p)
         read_open(c);
     return c;
@@ -239,10 +279,14 @@ static bool is_usable(const struct claims *c, const struct object *claim, const 
 static struct str try_allocating(struct claims *c, int node, bool *ret_failed)
 {
     const struct node *n = &c->w->table->nodes[node];
-    const struct val **found = ARENA_ARRAY(c->a, const struct val *, c->n_open);
+    const struct val **found = ARENA_ARRAY(c->a, const struct val *, c->n_open + 1);
     struct arena scratch CLEANUP_ARENA = ARENA_INIT;
     struct err e = {0};
-    int r = allocate(c->allocator, n->object->name, n->labels, 0, c->prioritized ? c->a : &scratch, found, &e);
+    struct variant *v = variant_of(c, extended_on(c->extended, n));
+    *ret_failed = !v;
+    if (!v)
+        return c->refusal;
+    int r = allocate(v->allocator, n->object->name, n->labels, 0, c->prioritized ? c->a : &scratch, found, &e);
     *ret_failed = r < 0;
     if (r == 0 && c->prioritized)
         c->found[node] = found;
@@ -266,7 +310,8 @@ struct str claims_filter(struct claims *c, int node, bool *ret_failed)
         }
     if (!usable)
         return STR("resourceclaim not available on the node");
-    return c->n_open ? try_allocating(c, node, ret_failed) : STR_NULL;
+    bool any = c->n_open || extended_on(c->extended, &c->w->table->nodes[node]);
+    return any ? try_allocating(c, node, ret_failed) : STR_NULL;
 }
 
 /* The sooner an alternative stands in its list, the more it counts. */
@@ -313,20 +358,34 @@ const struct object *claims_obstacle(const struct claims *c)
 
 /* ---- the plan -------------------------------------------------------------------------------------------- */
 
+/* Until it is made it goes by a uid of our own, which nothing else has. */
+static struct object *new_claim(struct claims *c, const struct val *claim)
+{
+    struct val *v = val_copy(c->a, claim);
+    val_set_str(c->a, val_sub_obj(c->a, v, N_metadata), N_uid,
+                arena_printf(c->a, "extended-resources-of-" STR_FMT, STR_ARG(c->pod->pod->uid)));
+    return object_new(&resources[RES_RESOURCECLAIMS], v);
+}
+
 static bool plan(struct claims *c, int node, uint64_t random, struct arena *a, struct claim_plan *ret)
 {
     const struct node *n = &c->w->table->nodes[node];
-    const struct val **found = ARENA_ARRAY(c->a, const struct val *, c->n_open);
+    const struct val **found = ARENA_ARRAY(c->a, const struct val *, c->n_open + 1);
+    uint32_t which = extended_on(c->extended, n);
+    struct variant *v = c->n_open || which ? variant_of(c, which) : NULL;
     size_t open = 0;
     struct err e;
-    if (c->n_open && allocate(c->allocator, n->object->name, n->labels, random, a, found, &e))
+    if ((c->n_open || which) && (!v || allocate(v->allocator, n->object->name, n->labels, random, a, found, &e)))
         return false;
-    ret->list = ARENA_ARRAY(a, struct claim_bind, c->n);
+    ret->list = ARENA_ARRAY(a, struct claim_bind, c->n + 1);
     for (size_t i = 0; i < c->n; i++) {
         const struct val *allocation = allocation_of(c->list[i]) ? NULL : found[open++];
-        ret->list[ret->n++] = (struct claim_bind){c->list[i], allocation};
+        ret->list[ret->n++] = (struct claim_bind){.claim = c->list[i], .allocation = allocation};
         VAL_EACH (val_at(allocation ?: allocation_of(c->list[i]), N_devices, N_results), r)
             ret->conditions |= val_len(val_get(r, N_bindingConditions)) > 0;
+    }
+    if (which) {
+        ret->list[ret->n++] = (struct claim_bind){.claim = new_claim(c, v->claim), .allocation = found[open], .mappings = val_copy(a, v->mappings)};
     }
     return true;
 }
@@ -335,7 +394,7 @@ bool claims_plan_for(const struct world *w, struct needs *pod, int node, uint64_
                      struct claim_plan *ret)
 {
     struct arena own CLEANUP_ARENA = ARENA_INIT;
-    struct claims *c = claims_new(w, pod, &own);
+    struct claims *c = claims_new(w, pod, extended_new(w, pod, &own), &own);
     *ret = (struct claim_plan){0};
     bool ok = !c || (!c->refusal.p && plan(c, node, random, a, ret));
     claims_done(c);

@@ -21,6 +21,8 @@ struct claim_plan {
     struct claim_bind {
         const struct object *claim;
         const struct val *allocation; /* NULL: it has one, and is only to be reserved */
+        const struct val *mappings;   /* of a claim for extended resources, which is to be made first; else NULL */
+        const struct object *made;    /* that claim, once it is */
     } * list;
     size_t n;
     bool conditions; /* devices have conditions that must come true first */
@@ -34,8 +36,9 @@ void claim_unpromise(struct claim_promises *p, const struct claim_plan *plan);
 bool claims_made(const struct val *pod);
 
 struct claims;
-/* NULL: the pod has none. */
-struct claims *claims_new(const struct world *w, struct needs *pod, struct arena *a);
+struct extended;
+/* extended: resources of the pod that are to be had as devices, too; may be NULL. NULL: the pod has none of both. */
+struct claims *claims_new(const struct world *w, struct needs *pod, const struct extended *extended, struct arena *a);
 void claims_done(struct claims *c); /* NULL is fine */
 /* Why the pod can go nowhere; STR_NULL: it depends on the node. *ret_silent: it is to be waited for. */
 struct str claims_refusal(const struct claims *c, bool *ret_silent);
@@ -43,8 +46,9 @@ struct str claims_refusal(const struct claims *c, bool *ret_silent);
 struct str claims_filter(struct claims *c, int node, bool *ret_failed);
 /* The better the alternatives that a node has (firstAvailable), the more. False: there are none. */
 bool claims_score(const struct claims *c, int node, int64_t *ret);
-/* An allocated claim that keeps the pod from all nodes and is nobody else's: to be deallocated. NULL: none. */
+/* An allocated claim that keeps the pod from all nodes and is nobody else's: to be deallocated (or deleted, when it was
+ * made for extended resources). NULL: none. */
 const struct object *claims_obstacle(const struct claims *c);
-/* For a pod that was given a node. False: there is no plan after all. */
+/* For a pod that was given a node. False: there is no plan after all. Claims that are to be made are the caller's to unref. */
 bool claims_plan_for(const struct world *w, struct needs *pod, int node, uint64_t random, struct arena *a,
                      struct claim_plan *ret);

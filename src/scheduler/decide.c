@@ -3,9 +3,11 @@
 
 #include "names.h"
 #include "scheduler/claims.h"
+#include "scheduler/extended.h"
 #include "scheduler/spread.h"
 #include "scheduler/volumes.h"
 #include "type/meta.h"
+#include "wire/quantity.h"
 
 #include <math.h>
 
@@ -25,6 +27,7 @@ struct look {
     struct affinity *affinity;
     struct volumes *volumes;       /* NULL: none that matter */
     struct claims *claims;         /* NULL: none */
+    struct extended *extended;     /* extended resources that may be had as devices; NULL: none */
     bool *failed;                  /* deciding itself did */
 };
 
@@ -51,7 +54,10 @@ struct look *look_new(const struct world *w, struct needs *pod, struct arena *a)
     l->spread = spread_new(w, pod, a);
     l->affinity = affinity_new(w, pod, a);
     l->volumes = volumes_new(w, pod, a);
-    l->claims = profile_filters(l->profile, PLUGIN_DYNAMIC_RESOURCES) ? claims_new(w, pod, a) : NULL;
+    if (profile_filters(l->profile, PLUGIN_DYNAMIC_RESOURCES)) {
+        l->extended = extended_new(w, pod, a);
+        l->claims = claims_new(w, pod, l->extended, a);
+    }
     l->failed = ARENA_NEW(a, bool);
     return l;
 }
@@ -94,6 +100,13 @@ static bool ports_taken(const struct look *l, const struct node *n)
     return false;
 }
 
+/* Is it to be had as devices there? Then the claim made for it decides. */
+static bool is_device(const struct look *l, const struct node *n, struct str resource)
+{
+    return extended_has(l->extended, resource) &&
+           quantity_is_zero(quantity_or_zero(val_str(val_key(val_at(n->object->val, N_status, N_allocatable), resource))));
+}
+
 /* The at-th resource that is short, in upstream's order. A pod that asks for nothing of a resource never lacks it. */
 static struct str short_of(const struct look *l, int node, size_t at)
 {
@@ -112,9 +125,10 @@ static struct str short_of(const struct look *l, int node, size_t at)
         if (checks[i].is_short && at-- == 0)
             return checks[i].text;
     for (size_t i = 0; p->any_extended && i < l->w->table->n_extended; i++)
-        if (p->extended[i] > l->w->table->nodes[node].extended_free[i] && p->extended[i] > 0 && at-- == 0)
+        if (p->extended[i] > l->w->table->nodes[node].extended_free[i] && p->extended[i] > 0 &&
+            !is_device(l, &l->w->table->nodes[node], l->w->table->extended[i]) && at-- == 0)
             return arena_printf(l->a, "Insufficient " STR_FMT, STR_ARG(l->w->table->extended[i]));
-    if (p->unknown_extended && at == 0)
+    if (p->unknown_extended && at == 0 && !extended_has(l->extended, p->unknown_name))
         return arena_printf(l->a, "Insufficient " STR_FMT, STR_ARG(p->unknown_name));
     return STR_NULL;
 }

@@ -9,6 +9,7 @@
 #include "resources.h"
 #include "scheduler/binding.h"
 #include "scheduler/claim_binding.h"
+#include "scheduler/extended.h"
 #include "scheduler/judge.h"
 #include "scheduler/preempt.h"
 #include "scheduler/queue.h"
@@ -157,7 +158,7 @@ static bool has_claim(void *arg, const struct object *pod)
 
 static bool has_resource_claims(void *arg UNUSED, const struct object *pod)
 {
-    return val_len(val_at(pod->val, N_spec, N_resourceClaims)) > 0;
+    return val_len(val_at(pod->val, N_spec, N_resourceClaims)) > 0 || extended_possible(val_get(pod->val, N_spec));
 }
 
 static bool has_resource_claim(void *arg, const struct object *pod)
@@ -293,8 +294,10 @@ static void tell_free(struct tell *t)
         object_unref((struct object *)(uintptr_t)t->plan.list[i].claim);
         object_unref((struct object *)(uintptr_t)t->plan.list[i].volume);
     }
-    for (size_t i = 0; i < t->claims.n; i++)
+    for (size_t i = 0; i < t->claims.n; i++) {
         object_unref((struct object *)(uintptr_t)t->claims.list[i].claim);
+        object_unref((struct object *)(uintptr_t)t->claims.list[i].made);
+    }
     object_unref((struct object *)(uintptr_t)t->obstacle);
     arena_done(&t->arena);
     t->s->binding--;
@@ -546,7 +549,8 @@ static bool plan_claims(struct scheduler *s, struct needs *n, int node, struct t
         return false;
     for (size_t i = 0; i < t->claims.n; i++) {
         struct claim_bind *b = &t->claims.list[i];
-        object_ref(b->claim);
+        if (!b->mappings)
+            object_ref(b->claim); /* one that is to be made is ours already */
         b->allocation = val_copy(&t->arena, b->allocation); /* it shares parts with slices and classes */
     }
     claim_promise(&s->claim_promises, &t->claims);

@@ -214,6 +214,43 @@ static void test_better_alternatives_attract(void **state)
     setup_done(&s);
 }
 
+/* ---- extended resources ---------------------------------------------------------------------------------------- */
+
+#define ASKS "{metadata: {namespace: ns, name: p, uid: u-p}, spec: {initContainers: [{name: i, resources: {requests: {x.y/gpu: '1'}}}], containers: [{name: c, resources: "     \
+             "{requests: {cpu: 1m, x.y/gpu: '1'}}}, {name: e, resources: {requests: {cpu: 1m}}}]}}"
+
+static void test_extended_resources(void **state)
+{
+    (void)state;
+    struct setup s;
+    struct claim_plan plan;
+    setup_init(&s);
+    two_nodes(&s);
+    assert_string_equal(where(&s, ASKS), "0/2 nodes are available: 2 Insufficient x.y/gpu.");
+    add(&s, RES_DEVICECLASSES, "{metadata: {name: gpu}, spec: {extendedResourceName: x.y/gpu}}");
+    add(&s, RES_RESOURCECLAIMS, CLAIM_OF("taken", ANY, ON("a")));
+    assert_string_equal(where(&s, ASKS), "b"); /* what a has is taken */
+    add(&s, RES_NODES, "{metadata: {name: c, uid: c}, status: {allocatable: {cpu: '2', memory: 4Gi, pods: '10', x.y/gpu: '1'}}}");
+    struct needs *n = pod_of(&s, ASKS);
+    assert_true(claims_plan_for(&s.world, n, table_find(&s.table, STR("c")), 1, &s.arena, &plan));
+    assert_int_equal(plan.n, 0); /* a device plug-in offers it there */
+    assert_true(claims_plan_for(&s.world, n, table_find(&s.table, STR("b")), 1, &s.arena, &plan));
+    assert_int_equal(plan.n, 1);
+    const struct val *claim = plan.list[0].claim->val, *q = val_item(val_at(claim, N_spec, N_devices, N_requests), 0);
+    assert_str(val_getstr(q, N_name), "container-1-request-1"); /* which the init container used before */
+    assert_str(val_str(val_at(q, N_exactly, N_deviceClassName)), "gpu");
+    assert_int_equal(val_len(plan.list[0].mappings), 2);
+    assert_str(val_getstr(val_item(plan.list[0].mappings, 1), N_containerName), "i");
+    assert_str(val_getstr(val_item(plan.list[0].mappings, 1), N_requestName), "container-1-request-1");
+    claim_promise(&s.promises, &plan);
+    assert_string_equal(where(&s, "{metadata: {namespace: ns, name: q, uid: u-q}, spec: {containers: [{name: c, resources: {requests: {x.y/gpu: '2'}}}]}}"),
+                        "0/3 nodes are available: 1 Insufficient x.y/gpu, 2 cannot allocate all claims.");
+    claim_unpromise(&s.promises, &plan);
+    object_unref((struct object *)(uintptr_t)plan.list[0].claim);
+    needs_free(n);
+    setup_done(&s);
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
 static const struct val *stored(struct fake_client *f, struct arena *a, const char *name)
@@ -238,7 +275,7 @@ FIBER_TEST(test_binding_writes)
     struct object *claim = object_ref(replica_get(r, &resources[RES_RESOURCECLAIMS], STR("ns"), STR("c")));
     struct val *allocation = val_new(&a, VAL_OBJ);
     val_set_str(&a, val_add_obj(&a, val_sub_list(&a, val_sub_obj(&a, allocation, N_devices), N_results)), N_device, STR("x"));
-    struct claim_bind one = {claim, allocation};
+    struct claim_bind one = {.claim = claim, .allocation = allocation};
     struct claim_plan plan = {&one, 1, false};
     struct waitq moved = {0};
     struct claim_work work = {.client = fake_client_as(f), .replica = r, .moved = &moved, .pod = pod};
@@ -250,7 +287,7 @@ FIBER_TEST(test_binding_writes)
     assert_str(val_getstr(val_item(val_at(v, N_status, N_allocation, N_devices, N_results), 0), N_device), "x");
     assert_true(val_at(v, N_status, N_allocation, N_allocationTimestamp) != NULL);
     assert_int_equal(claims_bind(&work, &plan, &a, &e), 0); /* once more: it is done already */
-    struct claim_plan other = {&(struct claim_bind){claim, allocation}, 1, false};
+    struct claim_plan other = {&(struct claim_bind){.claim = claim, .allocation = allocation}, 1, false};
     struct object *second = object_relaxed(RES_PODS, "{metadata: {namespace: ns, name: q, uid: u-q}}");
     struct claim_work late = work;
     late.pod = second;
@@ -270,7 +307,7 @@ int main(void)
         cmocka_unit_test(test_allocated_where_it_can_be), cmocka_unit_test(test_what_is_to_come_is_waited_for),
         cmocka_unit_test(test_a_selector_that_fails),     cmocka_unit_test(test_promises),
         cmocka_unit_test(test_obstacles),                 cmocka_unit_test(test_conditions),
-        cmocka_unit_test(test_better_alternatives_attract), cmocka_unit_test(test_binding_writes),
+        cmocka_unit_test(test_better_alternatives_attract), cmocka_unit_test(test_extended_resources), cmocka_unit_test(test_binding_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
