@@ -5,6 +5,9 @@
 #include "base/fiber.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "client/https.h"
+#include "client/kubeconfig.h"
+#include "net/http.h"
 #include "node/host.h"
 
 #include <fcntl.h>
@@ -14,6 +17,7 @@
 #include <unistd.h>
 
 enum { MAX_NODES = 250 };
+#define SHUTDOWN_MOST SECONDS(120) /* for a kubelet to end its pods; its own limit is 30 s unless it is told otherwise */
 
 /* ---- records -------------------------------------------------------------------------------------- */
 
@@ -515,6 +519,28 @@ static int pull_plug(const struct node *n, struct err *e)
     return linux_cgroup_remove(NULL, n->cluster.cgroup_root, e);
 }
 
+/* Its kubelet ends the pods as for any shutdown: by priority, with their hooks, and the API hears of it (KEP-2000). */
+static int shut_down(const struct cluster_config *c, const struct node *n, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct client *client = NULL;
+    struct http_call *call = NULL;
+    struct str body = STR("");
+    struct mono deadline = mono_add(os_mono(), SHUTDOWN_MOST);
+    struct https_raw raw = {.method = "POST", .path = arena_printf(&a, "/api/v1/nodes/%s/proxy/shutdown", n->name).p};
+    int r = kubeconfig_client(arena_printf(&a, "%s/admin.conf", c->conf_dir).p, "cube-node", &client, e);
+    if (r == 0)
+        r = https_raw(client, &raw, deadline, &call, e);
+    if (r >= 0 && http_call_read_all(call, 1 << 16, deadline, &body) < 0)
+        body = STR("");
+    if (r >= 0)
+        r = call->status == 200 && str_is(str_trim(body), "ok") ? 0 : err_set(e, -EIO, "its kubelet: " STR_FMT, STR_ARG(str_trim(body)));
+    http_call_free(call);
+    if (client)
+        client_free(client);
+    return r;
+}
+
 static int stop_locked(const struct node *n, bool graceful, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -537,6 +563,9 @@ int node_stop(const struct cluster_config *c, struct node *n, bool graceful, str
         return r;
     n->stopped = true;
     r = node_save(n, e);
+    struct err why = {0};
+    if (r == 0 && graceful && state_is(n, NODE_STATE_ON) && shut_down(c, n, &why) < 0)
+        log_warn("node", "%s: %s; what runs is ended without it", n->name, why.text);
     if (r == 0)
         r = stop_locked(n, graceful, e);
     os_close(lock);

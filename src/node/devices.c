@@ -321,6 +321,70 @@ const char *devices_admit(struct kubelet *k, const struct worker *w, const struc
     return NULL;
 }
 
+/* ---- by NUMA nodes ------------------------------------------------------------------------------------------------------- */
+
+static numa_mask node_mask(const struct numa_machine *m, const struct device *d)
+{
+    for (size_t i = 0; d->numa >= 0 && i < m->n; i++)
+        if (m->nodes[i].id == d->numa)
+            return (numa_mask)1 << i;
+    return 0;
+}
+
+static bool has_topology(const struct device_resource *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (r->devices[i].numa >= 0)
+            return true;
+    return false;
+}
+
+static bool was_init_s(const struct devices *d, const char *resource, const char *uid, const char *id)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (d->grants[i].reusable && !strcmp(d->grants[i].uid, uid) && !strcmp(d->grants[i].resource, resource) &&
+            has_id(d->grants[i].ids, d->grants[i].n, str_of(id)))
+            return true;
+    return false;
+}
+
+static struct numa_hints hints_of(const struct devices *d, const struct device_resource *r, const struct numa_machine *m, const char *uid, int64_t wanted,
+                                  struct arena *a)
+{
+    struct numa_hints h = numa_hints_new(a, m);
+    int least = (int)m->n;
+    for (numa_mask set = 1; set <= numa_all(m); set++) {
+        int64_t all = 0, here = 0;
+        bool leaves_one = false;
+        for (size_t i = 0; i < r->n; i++) {
+            const struct device *one = &r->devices[i];
+            bool inside = node_mask(m, one) & set, again = was_init_s(d, r->name, uid, one->id);
+            all += inside;
+            here += inside && (again || (one->healthy && is_free(d, r->name, str_of(one->id))));
+            leaves_one = leaves_one || (again && !inside && one->numa >= 0);
+        }
+        if (all >= wanted)
+            least = MIN(least, numa_count(set));
+        if (here >= wanted && !leaves_one)
+            numa_hints_add(&h, set);
+    }
+    numa_hints_prefer(&h, least);
+    return h;
+}
+
+size_t devices_hints(struct worker *w, const struct val *pod, const struct val *container, struct arena *a, struct numa_hints *ret, size_t most)
+{
+    struct devices *d = &w->k->devices;
+    size_t n = 0;
+    MAP_EACH (&d->resources, e) {
+        const struct device_resource *r = e->value;
+        int64_t wanted = container ? wanted_by(container, r->name) : quantity_units(pod_amount(pod, N_limits, r->name));
+        if (wanted > 0 && n < most && has_topology(r))
+            ret[n++] = hints_of(d, r, w->k->machine, w->uid, wanted, a);
+    }
+    return n;
+}
+
 /* ---- granting --------------------------------------------------------------------------------------------------------- */
 
 static struct device_grant *find_grant(struct devices *d, const char *uid, struct str container, const char *resource)
@@ -432,6 +496,33 @@ static int prepare_one(struct worker *w, const struct val *pod, struct str conta
     if (rc != 0 || !g)
         return rc != 0 ? rc : err_set(e, -ECANCELED, "the pod is gone");
     return pre_start(r, g, a, e);
+}
+
+/* Devices of these nodes first. The plug-in's preference is not asked for: who admits Pods does not wait. */
+int devices_allocate(struct worker *w, const struct val *pod, const struct val *container, numa_mask nodes, struct err *e)
+{
+    struct devices *d = &w->k->devices;
+    struct arena a = ARENA_INIT;
+    struct str name = val_getstr(container, N_name);
+    int rc = 0;
+    MAP_EACH (&d->resources, m) {
+        const struct device_resource *r = m->value;
+        int64_t wanted = wanted_by(container, r->name);
+        if (rc != 0 || wanted <= 0 || find_grant(d, w->uid, name, r->name))
+            continue;
+        struct val *near = val_new(&a, VAL_LIST);
+        for (size_t i = 0; i < r->n; i++)
+            if (node_mask(w->k->machine, &r->devices[i]) & nodes)
+                val_add_str(&a, near, str_of(r->devices[i].id));
+        struct str *ids = ARENA_ARRAY(&a, struct str, (size_t)wanted + 1);
+        size_t n = devices_pick(&a, r, d, str_of(w->uid), (size_t)wanted, near, ids);
+        if (n < (size_t)wanted)
+            rc = err_set(e, -ENODEV, "requested number of devices unavailable for %s. Requested: %lld, Available: %zu", r->name, (long long)wanted, n);
+        else
+            add_grant(d, w->uid, name, r->name, ids, n)->reusable = runs_once(pod, name);
+    }
+    arena_done(&a);
+    return rc;
 }
 
 /* ---- what a container is given -------------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "base/fiber.h"
 #include "base/map.h"
 #include "node/criconfig.h"
+#include "node/numa.h"
 #include "node/plugins.h"
 
 struct worker;
@@ -63,6 +64,10 @@ int devices_start(struct kubelet *k, struct err *e);
 void devices_stop(struct kubelet *k);
 /* May the Pod have the devices it asks for, beside those others have asked for? NULL, or upstream's reason. */
 const char *devices_admit(struct kubelet *k, const struct worker *w, const struct val *pod, struct arena *a, struct str *ret_message);
+/* What the topology manager asks (align.c): lists, at most so many, of a container's resources (NULL: the Pod's), and devices
+ * for one, from these nodes as far as they have some. */
+size_t devices_hints(struct worker *w, const struct val *pod, const struct val *container, struct arena *a, struct numa_hints *ret, size_t most);
+int devices_allocate(struct worker *w, const struct val *pod, const struct val *container, numa_mask nodes, struct err *e);
 /* Asks plug-ins for what a container needs; waits. What must be given to it goes into c and env (in the arena). */
 int devices_prepare(struct worker *w, const struct val *pod, const struct val *container, struct arena *a, struct cri_container *c,
                     struct env_list *env, struct err *e);

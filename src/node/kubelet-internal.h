@@ -81,7 +81,12 @@ struct kubelet {
 
     struct devices devices;
     struct dra dra;
+    struct numa_machine *machine; /* NULL: nobody needs to know it */
+    struct topology_options topology;
     struct cpu_manager *cpus; /* NULL: policy "none" */
+    struct memory_manager *memory; /* NULL: policy "None" */
+    bool checkpoint_dirty;
+    struct waitq checkpoint_wanted;
     struct http_server *pod_resources;
     struct map pulls; /* "uid_image" -> struct pull */
     unsigned pulling;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "node/checkpoint.h"
+#include "node/memory.h"
 #include "node/csi.h"
 #include "node/metrics.h"
 #include "node/plugins.h"
@@ -56,6 +58,12 @@ static void complete_texts(struct arena *a, struct kubelet_config *c)
     c->provider_id = text_or(a, c->provider_id, NULL);
     c->cpu_policy = text_or(a, c->cpu_policy, "none");
     c->reserved_cpus = text_or(a, c->reserved_cpus, NULL);
+    c->cpu_options = text_or(a, c->cpu_options, "");
+    c->memory_policy = text_or(a, c->memory_policy, "None");
+    c->reserved_memory = text_or(a, c->reserved_memory, "");
+    c->topology_policy = text_or(a, c->topology_policy, "none");
+    c->topology_scope = text_or(a, c->topology_scope, "container");
+    c->topology_options = text_or(a, c->topology_options, "");
     c->listen = text_or(a, c->listen, "0.0.0.0:10250");
     c->healthz_listen = text_or(a, c->healthz_listen, NULL);
     c->tls_cert = arena_str(a, c->tls_cert);
@@ -286,6 +294,22 @@ int qos_update(struct kubelet *k, struct err *e)
     return r;
 }
 
+/* Who hands out CPUs, memory and devices by NUMA node; the machine is looked at only where somebody does. */
+static int managers_start(struct kubelet *k, struct err *e)
+{
+    int r = topology_parse(k->cfg.topology_policy, k->cfg.topology_scope, k->cfg.topology_options, &k->topology, e);
+    bool needed = k->topology.policy != TOPOLOGY_NONE || strcmp(k->cfg.cpu_policy, "none") != 0 || strcmp(k->cfg.memory_policy, "None") != 0;
+    if (r < 0 || !needed)
+        return r;
+    k->machine = NEW(struct numa_machine);
+    r = numa_read(k->host, k->machine, e);
+    if (r == 0 && k->topology.policy != TOPOLOGY_NONE && (int64_t)k->machine->n > k->topology.most_nodes)
+        r = err_set(e, -E2BIG, "unsupported on machines with more than %lld NUMA Nodes", (long long)k->topology.most_nodes);
+    if (r == 0)
+        r = cpus_start(k, e);
+    return r == 0 ? memory_start(k, e) : r;
+}
+
 static int set_up(struct kubelet *k, const struct kubelet_config *config, struct err *e)
 {
     k->cfg = *config;
@@ -312,7 +336,7 @@ static int set_up(struct kubelet *k, const struct kubelet_config *config, struct
         r = set_http(k, e);
     if (r < 0)
         return r;
-    r = cpus_start(k, e);
+    r = managers_start(k, e);
     if (r < 0)
         return r;
     set_addresses(k);
@@ -351,6 +375,9 @@ static void tear_down(struct kubelet *k)
     devices_stop(k);
     dra_stop(k);
     cpus_stop(k);
+    memory_stop(k);
+    free(k->machine);
+    k->machine = NULL;
     pleg_forget_all(k);
     free_workers(k);
     pod_certs_stop(k);
@@ -380,6 +407,8 @@ static void start_fibers(struct kubelet *k)
     group_spawn(&k->fibers, "grants", grants_run, k);
     if (cpus_static(k))
         group_spawn(&k->fibers, "cpus", cpus_run, k);
+    if (k->cpus || k->memory)
+        group_spawn(&k->fibers, "checkpoints", checkpoints_run, k);
     group_spawn(&k->fibers, "garbage", gc_run, k);
     group_spawn(&k->fibers, "log-rotation", logrotate_run, k);
     group_spawn(&k->fibers, "eviction", eviction_run, k);

@@ -46,6 +46,12 @@ struct kubelet_config {
     const char *const *kube_reserved, *const *system_reserved, *const *eviction_hard; /* "memory=100Mi"; "nodefs.available=10%" */
     const char *const *eviction_soft, *const *eviction_soft_grace, *const *eviction_reclaim; /* "memory.available=1m30s"; minimum */
     const char *cpu_policy;    /* "static": CPUs of their own for Guaranteed Pods that ask for whole ones [none] */
+    const char *cpu_options;   /* of that policy: "full-pcpus-only=true,..." (cpus.h) */
+    const char *memory_policy; /* "Static": memory of NUMA nodes for Guaranteed Pods [None] */
+    const char *reserved_memory; /* of each node: "0:memory=1Gi,1:memory=1Gi" */
+    const char *topology_policy; /* none, best-effort, restricted, single-numa-node [none] */
+    const char *topology_scope;  /* container, pod [container] */
+    const char *topology_options; /* "prefer-closest-numa-nodes=true,..." (numa.h) */
     const char *reserved_cpus; /* that no Pod gets for itself: "0-1" [as many as is reserved of cpu] */
     int64_t shutdown_grace, shutdown_critical; /* of the node, and the part for critical Pods; ns [30 s, 10 s] */
     const char *const *shutdown_by_priority;   /* "priority=seconds", instead */

@@ -31,7 +31,8 @@ struct settings {
     struct flag_list dns, labels, taints, kube_reserved, system_reserved, eviction_hard, sysctls;
     struct flag_list eviction_soft, soft_grace, eviction_reclaim, shutdown_priorities;
     int64_t shutdown_grace, shutdown_critical;
-    const char *cpu_policy, *reserved_cpus;
+    const char *cpu_policy, *reserved_cpus, *memory_policy, *topology_policy, *topology_scope;
+    struct flag_list cpu_options, reserved_memory, topology_options;
     bool rotate_client, rotate_server;
     bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, version;
     int64_t evict_grace, evict_transition;
@@ -126,6 +127,12 @@ static const struct settings defaults = {
         {"system-reserved", 0, FLAG_STRINGS, &(s)->system_reserved, "resource=quantity kept for the system"}, \
         {"eviction-hard", 0, FLAG_STRINGS, &(s)->eviction_hard, "signal<quantity at which pods are evicted"}, \
         {"cpu-manager-policy", 0, FLAG_STRING, &(s)->cpu_policy, "none, or static: whole CPUs for guaranteed pods that ask for them"}, \
+        {"cpu-manager-policy-options", 0, FLAG_STRINGS, &(s)->cpu_options, "option=true of that policy"}, \
+        {"memory-manager-policy", 0, FLAG_STRING, &(s)->memory_policy, "None, or Static: guaranteed pods get memory of as few NUMA nodes as can be"}, \
+        {"reserved-memory", 0, FLAG_STRINGS, &(s)->reserved_memory, "node:memory=quantity kept from pods, of each NUMA node"}, \
+        {"topology-manager-policy", 0, FLAG_STRING, &(s)->topology_policy, "none, best-effort, restricted or single-numa-node"}, \
+        {"topology-manager-scope", 0, FLAG_STRING, &(s)->topology_scope, "container, or pod: all containers of a pod together"}, \
+        {"topology-manager-policy-options", 0, FLAG_STRINGS, &(s)->topology_options, "option=value of that policy"}, \
         {"reserved-cpus", 0, FLAG_STRING, &(s)->reserved_cpus, "CPUs that no pod gets for itself"},             \
         {"shutdown-grace-period", 0, FLAG_DURATION, &(s)->shutdown_grace, "time pods have when the node is told to shut down"}, \
         {"shutdown-grace-period-critical-pods", 0, FLAG_DURATION, &(s)->shutdown_critical, "part of it for critical pods"}, \
@@ -167,7 +174,7 @@ static const struct settings defaults = {
 
 /* ---- the file --------------------------------------------------------------------------------------------------- */
 
-enum file_kind { FILE_TEXT, FILE_INT, FILE_BOOL, FILE_DURATION, FILE_LIST, FILE_MAP, FILE_TAINTS, FILE_PRIORITIES };
+enum file_kind { FILE_TEXT, FILE_INT, FILE_BOOL, FILE_DURATION, FILE_LIST, FILE_MAP, FILE_TAINTS, FILE_PRIORITIES, FILE_MEMORY };
 
 struct file_entry {
     name_id path[4]; /* ends with 0 */
@@ -216,6 +223,12 @@ static const struct file_entry entries[] = {
     {{N_maxParallelImagePulls}, FILE_INT, TO(parallel_pulls), NULL},
     {{N_evictionHard}, FILE_MAP, TO(eviction_hard), "eviction-hard"},
     {{N_cpuManagerPolicy}, FILE_TEXT, TO(cpu_policy), "cpu-manager-policy"},
+    {{N_cpuManagerPolicyOptions}, FILE_MAP, TO(cpu_options), "cpu-manager-policy-options"},
+    {{N_memoryManagerPolicy}, FILE_TEXT, TO(memory_policy), "memory-manager-policy"},
+    {{N_reservedMemory}, FILE_MEMORY, TO(reserved_memory), "reserved-memory"},
+    {{N_topologyManagerPolicy}, FILE_TEXT, TO(topology_policy), "topology-manager-policy"},
+    {{N_topologyManagerScope}, FILE_TEXT, TO(topology_scope), "topology-manager-scope"},
+    {{N_topologyManagerPolicyOptions}, FILE_MAP, TO(topology_options), "topology-manager-policy-options"},
     {{N_reservedSystemCPUs}, FILE_TEXT, TO(reserved_cpus), "reserved-cpus"},
     {{N_rotateCertificates}, FILE_BOOL, TO(rotate_client), "rotate-certificates"},
     {{N_serverTLSBootstrap}, FILE_BOOL, TO(rotate_server), "rotate-server-certificates"},
@@ -261,6 +274,17 @@ static void take_taints(struct arena *a, const struct val *v, struct flag_list *
                                   STR_ARG(val_getstr(t, N_effect))));
 }
 
+/* In the flag's form: "0:memory=1Gi,hugepages-2Mi=64Mi". */
+static void take_reservations(struct arena *a, const struct val *v, struct flag_list *to)
+{
+    VAL_EACH (v, node) {
+        struct buf b CLEANUP_BUF = BUF_INIT;
+        VAL_EACH_ENTRY (val_get(node, N_limits), key, value)
+            buf_printf(&b, "%s" STR_FMT "=" STR_FMT, b.n ? "," : "", STR_ARG(val_str(key)), STR_ARG(val_str(value)));
+        list_add(to, arena_printf(a, "%lld:" STR_FMT, (long long)val_int(val_get(node, N_numaNode), 0), STR_ARG(buf_str(&b))));
+    }
+}
+
 static void take_entry(struct arena *a, const struct file_entry *f, const struct val *v, struct settings *s)
 {
     void *to = (char *)s + f->to;
@@ -286,6 +310,9 @@ static void take_entry(struct arena *a, const struct file_entry *f, const struct
         break;
     case FILE_TAINTS:
         take_taints(a, v, to);
+        break;
+    case FILE_MEMORY:
+        take_reservations(a, v, to);
         break;
     case FILE_PRIORITIES:
         VAL_EACH (v, item)
@@ -347,6 +374,14 @@ static int take_file(struct arena *a, const char *path, struct flag *flags, stru
 }
 
 /* ---- from settings to the configuration ------------------------------------------------------------------------- */
+
+static const char *joined(struct arena *a, const struct flag_list *l)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    for (size_t i = 0; i < l->n; i++)
+        buf_printf(&b, "%s%s", i ? "," : "", l->items[i]);
+    return arena_cstr(a, buf_str(&b));
+}
 
 static const char *const *list_of(struct arena *a, const struct flag_list *l)
 {
@@ -413,6 +448,9 @@ static void set_texts(struct arena *a, const struct settings *s, struct kubelet_
     c->node_labels = list_of(a, &s->labels);
     c->taints = list_of(a, &s->taints);
     c->allowed_sysctls = list_of(a, &s->sysctls);
+    c->cpu_options = joined(a, &s->cpu_options);
+    c->reserved_memory = joined(a, &s->reserved_memory);
+    c->topology_options = joined(a, &s->topology_options);
     c->kube_reserved = list_of(a, &s->kube_reserved);
     c->system_reserved = list_of(a, &s->system_reserved);
     c->eviction_hard = s->eviction_hard.n ? list_of(a, &s->eviction_hard) : NULL;
@@ -440,6 +478,9 @@ static void set_rest(const struct settings *s, struct kubelet_config *c)
     c->log_max_files = (int)s->log_files;
     c->cpu_policy = s->cpu_policy;
     c->reserved_cpus = s->reserved_cpus;
+    c->memory_policy = s->memory_policy;
+    c->topology_policy = s->topology_policy;
+    c->topology_scope = s->topology_scope;
     c->shutdown_grace = s->shutdown_grace;
     c->shutdown_critical = s->shutdown_critical;
     c->eviction_max_grace = s->evict_grace;
@@ -493,7 +534,8 @@ static int apply(struct kubelet_options *o, const struct settings *s, struct err
 static void settings_done(struct settings *s)
 {
     struct flag_list *lists[] = {&s->dns, &s->labels, &s->taints, &s->kube_reserved, &s->system_reserved, &s->eviction_hard,
-                                 &s->sysctls, &s->eviction_soft, &s->soft_grace, &s->eviction_reclaim, &s->shutdown_priorities};
+                                 &s->sysctls, &s->eviction_soft, &s->soft_grace, &s->eviction_reclaim, &s->shutdown_priorities,
+                                 &s->cpu_options, &s->reserved_memory, &s->topology_options};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         flag_list_done(lists[i]);
 }

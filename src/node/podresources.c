@@ -5,6 +5,7 @@
 #include "grpc.h"
 #include "net/grpc.h"
 #include "node/kubelet-internal.h"
+#include "node/memory.h"
 
 static void add_devices(struct arena *a, const struct kubelet *k, struct val *container, const char *uid, const char *name)
 {
@@ -48,6 +49,7 @@ static void add_pod(struct arena *a, const struct kubelet *k, const struct worke
             struct cpuset own;
             if (cpus_of(k, w->uid, val_getstr(c, N_name), &own))
                 add_cpus(a, one, &own);
+            memory_report(k, a, w->uid, val_getstr(c, N_name), val_sub_list(a, one, N_memory));
         }
 }
 
@@ -101,6 +103,7 @@ static int on_allocatable(void *ctx, struct grpc_exchange *g, struct err *e UNUS
         return rc;
     struct cpuset cpus = cpus_allocatable(k);
     add_cpus(a, answer, &cpus);
+    memory_report(k, a, NULL, STR_NULL, val_sub_list(a, answer, N_memory));
     MAP_EACH (&k->devices.resources, m) {
         const struct device_resource *r = m->value;
         for (size_t i = 0; r->client && i < r->n; i++) {

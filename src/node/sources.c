@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which Pods are wanted here: those the API binds to this node, and those in files. */
+#include "node/align.h"
 #include "node/kubelet-internal.h"
+#include "node/memory.h"
 #include "type/defaults.h"
 #include "types.h"
 #include "wire/json.h"
@@ -37,9 +39,7 @@ static void admit(struct kubelet *k, struct worker *w)
     admit_world_of(k, w, &a, &world);
     const char *why = k->shutting_down ? "NodeShutdown" : admit_pod(&a, pod, &world, &message);
     if (!why)
-        why = devices_admit(k, w, pod, &a, &message);
-    if (!why)
-        why = cpus_admit(k, w, pod, &a, &message);
+        why = align_admit(k, w, pod, &a, &message);
     if (k->shutting_down)
         message = STR("Pod was rejected as the node is shutting down.");
     if (why) {
@@ -82,6 +82,7 @@ static void start_if_ready(struct kubelet *k, struct worker *w)
     if (w->pod && s) {
         devices_recall(w);
         cpus_recall(w);
+        memory_recall(w);
     }
     if (w->pod && s)
         grant_recall(w);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From nothing to a running container: image, configuration, creation, start, postStart. */
 #include "node/kubelet-internal.h"
+#include "node/memory.h"
 
 #include <stdio.h>
 
@@ -219,6 +220,9 @@ static int configure(struct attempt *t, const struct image_info *image, const st
     join_mounts(t, &c, &v);
     struct cri_node node = userns_node(t->s->w, pod);
     struct val *config = cri_container_config(t->arena, pod, &c, &node);
+    struct str mems = memory_nodes_of(k, t->s->w->uid, t->name, t->arena);
+    if (mems.n)
+        val_set_str(t->arena, val_sub_obj(t->arena, val_sub_obj(t->arena, config, N_linux), N_resources), N_cpuset_mems, mems);
     if (cpus.n)
         val_set_str(t->arena, val_sub_obj(t->arena, val_sub_obj(t->arena, config, N_linux), N_resources), N_cpuset_cpus, cpus);
     *ret = config;

@@ -6,6 +6,7 @@
  *   SYNCING -> TERMINATING -> TERMINATED -> FINISHED, never back: a Pod does not live twice.
  */
 #include "node/kubelet-internal.h"
+#include "node/memory.h"
 
 #define CLEANUP_RETRY SECONDS(2)
 #define DISPOSE_PATIENCE 5u /* failures in a row before an event tells of them */
@@ -199,6 +200,7 @@ static void decide_stage(struct worker *w)
         w->retry_at.ns = 0;
         devices_release(w);
         cpus_release(w);
+        memory_release(w);
         pod_certs_free(w);
     }
     if (w->stage == WORKER_TERMINATED && w->cleaned)

@@ -434,11 +434,11 @@ static void own_cpus(void **state)
         {"1-7", 3, "1-3"},   {"2,5,7", 2, "2,5"}, {"2", 2, NULL},     {"", 1, NULL},
     };
     for (int i = 0; i < 8; i++)
-        places[i] = (struct cpu_place){i, i / 4 * CPUS_MAX + i / 2, i / 4};
+        places[i] = (struct cpu_place){i, i / 4 * CPUS_MAX + i / 2, i / 4, i / 4, i / 4 * 4};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct cpuset free_, got = {{0}};
         assert_int_equal(cpuset_parse(str_of(cases[i].free_), &free_), 0);
-        bool enough = cpus_take(&t, &free_, cases[i].n, &got);
+        bool enough = cpus_take(&t, &free_, cases[i].n, 0, &got);
         struct str text = cpuset_text(&arena, &got);
         if (enough != (cases[i].want != NULL) || (enough && !str_is(text, cases[i].want)))
             fail_msg("%zu of %s: " STR_FMT ", not %s", cases[i].n, cases[i].free_, STR_ARG(text), cases[i].want ? cases[i].want : "too few");
