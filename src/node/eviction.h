@@ -71,5 +71,9 @@ struct eviction_candidate {
  * and use alone. Whose use nobody knows goes first. */
 void eviction_rank(struct eviction_candidate *c, size_t n, enum eviction_signal signal);
 
+/* May the Pod come to a node that is short of these? NULL, or the reason with a message. Short of memory alone, a node takes
+ * those that ask for something, or tolerate it. */
+const char *eviction_admit(struct arena *a, const struct val *pod, const bool pressure[PRESSURES], struct str *ret_message);
+
 /* A threshold "100Mi" or "10%" of a whole; 0 when there is none. */
 int64_t eviction_threshold(const char *const *settings, const char *signal, int64_t whole);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "node/eviction.h"
 
+#include "node/qos.h"
+#include "type/fit.h"
 #include "wire/quantity.h"
 
 static const struct {
@@ -208,4 +210,31 @@ void eviction_rank(struct eviction_candidate *c, size_t n, enum eviction_signal 
 {
     if (n)
         qsort(c, n, sizeof(*c), signal == EVICT_PIDS ? order_pids : order);
+}
+
+/* ---- who comes in ---------------------------------------------------------------------------------------- */
+
+static bool tolerates_memory_pressure(const struct val *pod)
+{
+    struct arena a = ARENA_INIT;
+    struct val *taint = val_new(&a, VAL_OBJ);
+    val_set_str(&a, taint, N_key, STR("node.kubernetes.io/memory-pressure"));
+    val_set_str(&a, taint, N_effect, STR("NoSchedule"));
+    bool r = match_tolerates(val_at(pod, N_spec, N_tolerations), taint);
+    arena_done(&a);
+    return r;
+}
+
+const char *eviction_admit(struct arena *a, const struct val *pod, const bool pressure[PRESSURES], struct str *ret_message)
+{
+    static const char *const names[PRESSURES] = {[PRESSURE_MEMORY] = "MemoryPressure", [PRESSURE_DISK] = "DiskPressure", [PRESSURE_PIDS] = "PIDPressure"};
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    bool only_memory = pressure[PRESSURE_MEMORY] && !pressure[PRESSURE_DISK] && !pressure[PRESSURE_PIDS];
+    for (int p = 0; p < PRESSURES; p++)
+        if (pressure[p])
+            buf_printf(&b, "%s%s", b.n ? " " : "", names[p]);
+    if (!b.n || pod_critical(pod) || (only_memory && (pod_qos(pod) != QOS_BEST_EFFORT || tolerates_memory_pressure(pod))))
+        return NULL;
+    *ret_message = arena_printf(a, "The node had condition: [" STR_FMT "]. ", STR_ARG(buf_str(&b)));
+    return "Evicted";
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which Pods are wanted here: those the API binds to this node, and those in files. */
 #include "node/align.h"
+#include "node/eviction.h"
 #include "node/kubelet-internal.h"
 #include "node/memory.h"
 #include "type/defaults.h"
@@ -37,7 +38,10 @@ static void admit(struct kubelet *k, struct worker *w)
     struct admit_world world;
     const struct val *pod = worker_pod(w);
     admit_world_of(k, w, &a, &world);
-    const char *why = k->shutting_down ? "NodeShutdown" : admit_pod(&a, pod, &world, &message);
+    const bool pressure[PRESSURES] = {k->memory_pressure, k->disk_pressure, k->pid_pressure};
+    const char *why = k->shutting_down ? "NodeShutdown" : eviction_admit(&a, pod, pressure, &message);
+    if (!why)
+        why = admit_pod(&a, pod, &world, &message);
     if (!why)
         why = align_admit(k, w, pod, &a, &message);
     if (k->shutting_down)

@@ -340,6 +340,35 @@ static void eviction_order(void **state)
 }
 
 /* Seconds since the start, what is available of 1000, and what comes of it: "m" pressure, "M" to be acted on. */
+static void who_comes_in_when_it_is_tight(void **state)
+{
+#define ASKS "containers: [{name: c, resources: {requests: {cpu: 1m}}}]"
+#define NOTHING "containers: [{name: c}]"
+#define TOLERATES(key) NOTHING ", tolerations: [{key: 'node.kubernetes.io/" key "', operator: Exists, effect: NoSchedule}]"
+    static const struct {
+        const char *spec;
+        bool pressure[PRESSURES];
+        const char *message; /* NULL: it may */
+    } cases[] = {
+        {NOTHING, {false, false, false}, NULL},
+        {NOTHING, {true, false, false}, "The node had condition: [MemoryPressure]. "},
+        {ASKS, {true, false, false}, NULL},
+        {TOLERATES("memory-pressure"), {true, false, false}, NULL},
+        {TOLERATES("disk-pressure"), {false, true, false}, "The node had condition: [DiskPressure]. "},
+        {ASKS, {true, true, false}, "The node had condition: [MemoryPressure DiskPressure]. "},
+        {ASKS, {false, false, true}, "The node had condition: [PIDPressure]. "},
+        {NOTHING ", priority: 2000001000", {true, true, true}, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        struct str message = STR("");
+        const struct val *pod = val_relaxed(&a, type_at(T_core_v1_Pod), arena_printf(&a, "{metadata: {name: p}, spec: {%s}}", cases[i].spec).p);
+        const char *why = eviction_admit(&a, pod, cases[i].pressure, &message);
+        if (!why != !cases[i].message || (why && (strcmp(why, "Evicted") != 0 || !str_is(message, cases[i].message))))
+            fail_msg("case %zu: %s " STR_FMT, i, why ? why : "may", STR_ARG(message));
+    }
+}
+
 static void eviction_over_time(void **state)
 {
     static const char *const hard[] = {"memory.available=100", "nodefs.available<10%", "pid.available=0", NULL};
@@ -589,7 +618,7 @@ int main(void)
         cmocka_unit_test(actions_table), cmocka_unit_test(a_changed_image_replaces_the_container),
         cmocka_unit_test(backing_off),   cmocka_unit_test(qos_and_sums),
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
-        cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_over_time),
+        cmocka_unit_test(eviction_order), cmocka_unit_test(who_comes_in_when_it_is_tight), cmocka_unit_test(eviction_over_time),
         cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus), cmocka_unit_test(all_over_again),
         cmocka_unit_test(spent), cmocka_unit_test(next_number), cmocka_unit_test(starts_cut_short),
     };
