@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "apiserver/custom_cel.h"
 #include "apiserver/local.h"
 #include "apiserver/state.h"
 #include "apiserver/write.h"
@@ -23,6 +24,7 @@ struct custom_kind {
     struct custom_version *stored;
     struct cache_kind *cache;         /* NULL: not served */
     struct arena *arena;              /* what the definition says; replaced when it changes */
+    struct custom_programs *programs;
     int64_t revision;                 /* of the definition that was taken up */
     bool terminating;
     struct list link;
@@ -31,6 +33,7 @@ struct custom_kind {
 /* Memory that a request may still look at. */
 struct retired {
     struct arena *arena;
+    struct custom_programs *programs; /* may be NULL */
     struct mono since;
     struct list link;
 };
@@ -61,15 +64,23 @@ static struct arena *arena_make(void)
     return a;
 }
 
+static void programs_free(struct custom_programs *p)
+{
+    if (p)
+        custom_programs_done(p);
+    free(p);
+}
+
 static void retired_free(struct retired *r)
 {
     list_remove(&r->link);
     arena_done(r->arena);
     free(r->arena);
+    programs_free(r->programs);
     free(r);
 }
 
-static void retire(struct custom_state *c, struct arena *a)
+static void retire(struct custom_state *c, struct arena *a, struct custom_programs *programs)
 {
     struct mono now = os_mono();
     LIST_EACH_SAFE(&c->retired, l) {
@@ -80,7 +91,7 @@ static void retire(struct custom_state *c, struct arena *a)
     if (!a)
         return;
     struct retired *r = NEW(struct retired);
-    *r = (struct retired){.arena = a, .since = now};
+    *r = (struct retired){.arena = a, .programs = programs, .since = now};
     list_push_back(&c->retired, &r->link);
 }
 
@@ -260,7 +271,7 @@ static void reindex(struct apiserver *s)
     for (size_t i = 0; i < n; i++)
         if (!kept || by_group(&g[kept - 1], &g[i]) != 0)
             g[kept++] = g[i];
-    retire(c, c->served_arena);
+    retire(c, c->served_arena, NULL);
     c->served_arena = a;
     c->served = g;
     c->n_served = kept;
@@ -269,7 +280,7 @@ static void reindex(struct apiserver *s)
     s->pages_arena = (struct arena)ARENA_INIT;
     map_done(&s->pages);
     s->pages = (struct map){0};
-    retire(c, pages);
+    retire(c, pages, NULL);
 }
 
 /* ---- from a definition to resources -------------------------------------------------------------------- */
@@ -370,6 +381,7 @@ static void describe(struct arena *a, struct custom_version *v, const struct val
     set_subresources(a, v, val_get(version, N_subresources));
     v->selectable = val_get(version, N_selectableFields);
     v->warning = deprecation(a, v, version);
+    v->programs = v->kind->programs;
     v->served = val_bool(val_get(version, N_served), false);
 }
 
@@ -428,8 +440,10 @@ static int take_up(struct apiserver *s, const struct object *crd, struct err *e)
     if (k->revision == crd->revision && k->cache)
         return 0;
     struct arena *a = arena_make();
+    struct custom_programs *had = k->programs;
+    k->programs = NEW(struct custom_programs);
     take_up_versions(k, a, val_copy(a, crd->val));
-    retire(s->custom, k->arena);
+    retire(s->custom, k->arena, had);
     k->arena = a;
     k->revision = crd->revision;
     k->terminating = obj_deleting(crd->val);
@@ -552,6 +566,41 @@ static void look_at_name(struct apiserver *s, struct str name)
     object_unref(crd);
 }
 
+/* ---- namespaces ---------------------------------------------------------------------------------------- */
+
+static size_t end_in_namespace(struct apiserver *s, struct custom_kind *k, struct arena *a, struct str ns)
+{
+    struct status st;
+    size_t n = 0;
+    struct tree_iter it = tree_begin_ns(k->cache->root, ns);
+    if (!tree_in_ns(&it, ns))
+        return 0;
+    status_init(&st, a);
+    client_delete_collection(s->self, CALL(.res = &k->stored->res, .ns = ns), a, NULL, &st);
+    if (cache_fresh(s->cache) < 0 || !k->cache)
+        return 1;
+    for (it = tree_begin_ns(k->cache->root, ns); tree_in_ns(&it, ns); tree_next(&it))
+        n++;
+    return n;
+}
+
+int custom_end_namespace(struct request *r)
+{
+    struct apiserver *s = r->server;
+    const struct object *ns = cache_get(r->kind, STR(""), r->info.name);
+    size_t left = 0;
+    if (!ns || !obj_deleting(ns->val))
+        return 0;
+    LIST_EACH(&s->custom->kinds, l) { /* kinds are never freed before the server */
+        struct custom_kind *k = LIST_ENTRY(l, struct custom_kind, link);
+        if (k->cache && k->stored->res.namespaced)
+            left += end_in_namespace(s, k, r->arena, r->info.name);
+    }
+    return left ? status_conflict(&r->status, r->kind->res, r->info.name,
+                                  arena_printf(r->arena, "%zu custom resources remain in the namespace", left).p)
+                : 0;
+}
+
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
 static void changed(void *arg, const struct object *old, const struct object *now)
@@ -624,6 +673,7 @@ static void kind_free(struct custom_kind *k)
         arena_done(k->arena);
         free(k->arena);
     }
+    programs_free(k->programs);
     free((char *)(uintptr_t)k->name.p);
     free(k);
 }
@@ -634,7 +684,7 @@ void custom_close(struct apiserver *s)
     struct custom_state *c = s->custom;
     if (!c)
         return;
-    retire(c, TAKE_PTR(c->served_arena));
+    retire(c, TAKE_PTR(c->served_arena), NULL);
     while (!list_empty(&c->retired))
         retired_free(LIST_ENTRY(c->retired.next, struct retired, link));
     while (!list_empty(&c->kinds))

@@ -15,6 +15,8 @@ struct custom_scale {
     struct str spec_replicas, status_replicas, selector; /* simple JSON paths (".spec.replicas"); empty: none */
 };
 
+struct custom_programs;
+
 struct custom_version {
     struct resource res;
     struct custom_type type;
@@ -24,6 +26,7 @@ struct custom_version {
     struct custom_scale scale;
     struct str warning;               /* a deprecated version says this; empty: nothing */
     bool served;
+    struct custom_programs *programs; /* of the definition as it stands */
 };
 
 /* The version behind a resource; NULL for one that is compiled in. */
@@ -61,6 +64,11 @@ struct custom_names {
 bool custom_judge(struct arena *a, struct val *crd, const struct custom_names *taken, struct wall now);
 
 /* custom_object.c: value rules of the schema, in place of the tables'; causes go to r->status. */
+/* Ends the custom objects of the namespace that is about to be finalized: the controllers know compiled-in kinds only. 409 while
+ * there are some. Waits. */
+int custom_end_namespace(struct request *r);
+/* Of a definition itself: do its expressions compile? */
+void custom_check_definition(struct request *r, const struct resource *res, const struct val *crd);
 void custom_rules(struct request *r, const struct resource *res, const struct val *v, const struct val *old);
 /* The Scale of a custom resource by the paths of its definition: the number wanted, the number there is, the selector. */
 int64_t custom_scale_get(const struct custom_version *c, struct arena *a, const struct val *v, int64_t *ret_status, struct str *ret_selector);

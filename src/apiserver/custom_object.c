@@ -2,7 +2,10 @@
 /* What a definition says of single objects: rules, scale, fields to select by. */
 #include "apiserver/custom.h"
 
+#include "apiserver/custom_cel.h"
+#include "apiserver/state.h"
 #include "names.h"
+#include "resources.h"
 #include "type/path.h"
 #include "type/validate_custom.h"
 
@@ -22,11 +25,31 @@ void custom_rules(struct request *r, const struct resource *res, const struct va
     const struct structural *schema = type_schema(res->type);
     if (!schema)
         return;
-    custom_validate(schema, v, old, NULL, &r->status);
-    if (blocks(&r->status))
+    const struct custom_version *c = custom_version(res);
+    struct custom_checks checks = {custom_match, c->programs};
+    custom_validate(schema, v, old, &checks, &r->status);
+    if (!blocks(&r->status))
+        custom_expressions(c->programs, schema, v, old, &r->status);
+    else
         cause_add(&r->status, "FieldValueInvalid", STR("<nil>"),
                   "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing "
                   "errors to complete validation");
+}
+
+void custom_check_definition(struct request *r, const struct resource *res, const struct val *crd)
+{
+    const struct val *versions = val_at(crd, N_spec, N_versions);
+    size_t i = 0;
+    if (res->index != RES_CUSTOMRESOURCEDEFINITIONS || r->status.n_causes)
+        return;
+    VAL_EACH (versions, v) {
+        const struct val *props = val_at(v, N_schema, N_openAPIV3Schema);
+        struct str at = val_len(versions) == 1 ? STR("spec.validation.openAPIV3Schema")
+                                               : arena_printf(r->arena, "spec.versions[%zu].schema.openAPIV3Schema", i);
+        if (props)
+            custom_expressions_check(structural_compile(r->arena, props), at, &r->status);
+        i++;
+    }
 }
 
 /* ---- scale --------------------------------------------------------------------------------------------- */

@@ -143,6 +143,7 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
     prepare_create(r->arena, res, v);
     validate_create(rules_of(r), as_asked(r, v), &r->status);
     custom_rules(r, rules_of(r), as_asked(r, v), NULL);
+    custom_check_definition(r, res, v);
     check_certificates(r, res, v);
     check_devices(r, res, NULL, v, NULL);
     if ((e = invalid(r, v)))
@@ -303,6 +304,8 @@ static int update_checks(struct request *r, struct val *v, const struct object *
         check_certificates_change(r, res, rules_sub(r), v, now->val);
         check_devices(r, res, rules_sub(r), v, now->val);
         custom_rules(r, rules_of(r), as_asked(r, v), as_asked(r, now->val));
+        if (!r->sub && !val_equal(val_get(v, N_spec), val_get(now->val, N_spec)))
+            custom_check_definition(r, res, v);
         if ((e = invalid(r, v)))
             return e;
         if ((e = rbac_check_escalation(r, v, now->val)))

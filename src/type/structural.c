@@ -108,7 +108,7 @@ static void read_bounds(struct structural_rules *r, const struct val *props)
         r->has |= RULE_UNIQUE;
 }
 
-static const struct structural_rules *compile_rules(struct arena *a, const struct val *props)
+static struct structural_rules *compile_rules(struct arena *a, const struct val *props)
 {
     struct structural_rules r = {.pattern = val_getstr(props, N_pattern), .format = val_getstr(props, N_format)};
     read_bounds(&r, props);

@@ -37,7 +37,7 @@ struct structural {
     const struct structural *additional, *items; /* NULL: none */
     const struct val *list_keys;                 /* LIST of names; NULL: none */
     const struct val *default_value;             /* plain; NULL: none */
-    const struct structural_rules *rules;        /* what values may be; NULL: anything */
+    struct structural_rules *rules;              /* what values may be; NULL: anything */
 };
 
 /* Value validations; which is said is in `has`. */
@@ -65,6 +65,7 @@ struct structural_rules {
     const struct structural **all, **any, **one; /* NULL-terminated; NULL: none */
     const struct structural *not_;
     const struct val *expressions;    /* x-kubernetes-validations as they stand in the definition */
+    void *compiled;                   /* of whoever evaluates expressions and patterns (apiserver/custom_cel.h) */
 };
 
 /* From a JSONSchemaProps of the API tables, which must outlive it; in the arena. NULL props: a schema that keeps anything. */

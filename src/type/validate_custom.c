@@ -131,7 +131,7 @@ static int64_t characters(struct str s)
     return n;
 }
 
-static void check_string(struct judge *j, const struct structural_rules *r, const struct val *v)
+static void check_string(struct judge *j, struct structural_rules *r, const struct val *v)
 {
     struct str text = val_str(v);
     int64_t n = characters(text);
@@ -139,7 +139,7 @@ static void check_string(struct judge *j, const struct structural_rules *r, cons
         cause_too_long(j->s, here(j), (size_t)r->max_length);
     if (r->has & RULE_MIN_LENGTH && n < r->min_length)
         say(j, v, "should be at least %lld chars long", (long long)r->min_length);
-    if (r->pattern.n && j->checks && j->checks->match && !j->checks->match(j->checks->arg, r->pattern, text))
+    if (r->pattern.n && j->checks && j->checks->match && !j->checks->match(j->checks->arg, r, text))
         cause_invalid(j->s, here(j), v,
                       arena_printf(j->s->arena, STR_FMT " in body should match '" STR_FMT "'", STR_ARG(subject(j)), STR_ARG(r->pattern)).p);
     if (r->format.n && !custom_format_fits(r->format, text))
@@ -407,7 +407,7 @@ static void check_combined(struct judge *j, const struct structural_rules *r, co
 
 static void judge(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
 {
-    const struct structural_rules *r = s->rules;
+    struct structural_rules *r = s->rules;
     j->seen++;
     if (old && val_same(v, old))
         return;

@@ -8,8 +8,8 @@
 #include "type/status.h"
 #include "type/structural.h"
 
-/* Does the text match the pattern (RE2 syntax)? A pattern that cannot be read matches everything. */
-typedef bool custom_match_fn(void *arg, struct str pattern, struct str text);
+/* Does the text match rules->pattern (RE2 syntax)? A pattern that cannot be read matches everything. */
+typedef bool custom_match_fn(void *arg, struct structural_rules *rules, struct str text);
 
 struct custom_checks {
     custom_match_fn *match; /* NULL: patterns are not judged */

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "apiserver/custom_cel.h"
+
+#include <limits.h>
+
+#include "names.h"
+
+/* One rule, compiled. */
+struct expression {
+    struct cel_program *program, *message; /* NULL: does not compile; says none */
+    struct str fault;                      /* of a rule that does not compile */
+    const struct val *rule;                /* ValidationRule */
+    unsigned self, old;                    /* numbers of the variables */
+    bool transition, optional_old;
+};
+
+struct compiled {
+    const struct cel_type *type, *optional;
+    struct expression *items;
+    size_t n;
+    struct cel_program *pattern;
+    bool pattern_tried;
+};
+
+/* ---- types of schemas ---------------------------------------------------------------------------------- */
+
+static const struct cel_type *type_of(struct arena *a, const struct structural *s, bool root);
+
+static const struct cel_type *list_type(struct arena *a, const struct structural *s)
+{
+    const struct cel_type *item = s->items ? type_of(a, s->items, s->items->embedded) : NULL;
+    size_t n = 0;
+    if (!item)
+        return NULL;
+    struct cel_type *t = ARENA_NEW(a, struct cel_type);
+    *t = *cel_list_of(a, item);
+    t->flags |= s->list == STRUCTURAL_SET ? CEL_LIST_SET : s->list == STRUCTURAL_MAP ? CEL_LIST_MAP : 0;
+    t->max = s->rules && s->rules->has & RULE_MAX_ITEMS ? (uint64_t)MAX(s->rules->max_items, (int64_t)0) : 0;
+    const char **keys = ARENA_ARRAY(a, const char *, val_len(s->list_keys) + 1);
+    VAL_EACH (s->list_keys, k)
+        keys[n++] = val_cstr(k);
+    keys[n] = NULL;
+    t->keys = n ? keys : NULL;
+    return t;
+}
+
+static void add_field(struct arena *a, struct cel_field *fields, size_t *n, struct str json, const struct cel_type *t)
+{
+    struct str name;
+    if (t && cel_escape_name(a, json, &name))
+        fields[(*n)++] = (struct cel_field){.name = name, .json = json, .type = t};
+}
+
+static const struct cel_type *meta_type(struct arena *a)
+{
+    struct cel_field *f = ARENA_ARRAY(a, struct cel_field, 2);
+    size_t n = 0;
+    add_field(a, f, &n, STR("name"), &cel_string);
+    add_field(a, f, &n, STR("generateName"), &cel_string);
+    return cel_object_of(a, STR("object"), f, n);
+}
+
+static const struct cel_type *object_type(struct arena *a, const struct structural *s, bool root)
+{
+    const struct cel_type *more = s->additional ? type_of(a, s->additional, s->additional->embedded) : NULL;
+    size_t n = 0;
+    if (s->additional)
+        return more ? cel_map_of(a, &cel_string, more) : NULL;
+    struct cel_field *f = ARENA_ARRAY(a, struct cel_field, s->n_members + 3);
+    if (root) {
+        add_field(a, f, &n, STR("apiVersion"), &cel_string);
+        add_field(a, f, &n, STR("kind"), &cel_string);
+        add_field(a, f, &n, STR("metadata"), meta_type(a));
+    }
+    for (size_t i = 0; i < s->n_members; i++) {
+        const struct structural_member *m = &s->members[i];
+        if (!root || (!str_is(m->name, "apiVersion") && !str_is(m->name, "kind") && !str_is(m->name, "metadata")))
+            add_field(a, f, &n, m->name, type_of(a, m->schema, m->schema->embedded));
+    }
+    return cel_object_of(a, STR("object"), f, n);
+}
+
+static const struct cel_type *text_type(const struct structural *s)
+{
+    static const struct {
+        const char *format;
+        const struct cel_type *type;
+    } formats[] = {{"byte", &cel_bytes}, {"duration", &cel_duration}, {"date", &cel_timestamp}, {"date-time", &cel_timestamp}};
+    for (size_t i = 0; s->rules && i < ARRAY_SIZE(formats); i++)
+        if (str_is(s->rules->format, formats[i].format))
+            return formats[i].type;
+    return &cel_string;
+}
+
+/* NULL: what has no type cannot be seen by expressions. */
+static const struct cel_type *type_of(struct arena *a, const struct structural *s, bool root)
+{
+    static const struct cel_type int_or_string = {.kind = CEL_DYN, .flags = CEL_INT_OR_STRING};
+    if (s->int_or_string)
+        return &int_or_string;
+    switch (root ? STRUCTURAL_OBJECT : (enum structural_type)s->type) {
+    case STRUCTURAL_OBJECT:
+        return object_type(a, s, root);
+    case STRUCTURAL_ARRAY:
+        return list_type(a, s);
+    case STRUCTURAL_STRING:
+        return text_type(s);
+    case STRUCTURAL_INTEGER:
+        return &cel_int;
+    case STRUCTURAL_NUMBER:
+        return &cel_double;
+    case STRUCTURAL_BOOLEAN:
+        return &cel_bool;
+    case STRUCTURAL_ANY:
+        break;
+    }
+    return NULL;
+}
+
+/* ---- compiling ----------------------------------------------------------------------------------------- */
+
+void custom_programs_done(struct custom_programs *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        cel_program_unref(p->items[i]);
+    free(p->items);
+    arena_done(&p->arena);
+    *p = (struct custom_programs){.n = 0};
+}
+
+static struct cel_program *keep(struct custom_programs *p, struct cel_program *program)
+{
+    p->items = xrealloc(p->items, (p->n + 1) * sizeof(*p->items));
+    p->items[p->n++] = program;
+    return program;
+}
+
+/* NULL with the issues in *ret_fault when it does not compile, or not to that type. */
+static struct cel_program *compile(struct custom_programs *p, struct cel_env *env, struct str source, const struct cel_type *want,
+                                   struct str *ret_fault)
+{
+    struct arena *a = &p->arena;
+    struct cel_program *program = NULL;
+    struct cel_issues issues = {.n = 0};
+    if (cel_compile(env, source, a, &program, &issues) < 0) {
+        *ret_fault = arena_printf(a, "compilation failed: " STR_FMT, STR_ARG(issues.text));
+        return NULL;
+    }
+    keep(p, program);
+    if (cel_program_type(program)->kind != want->kind && cel_program_type(program)->kind != CEL_DYN) {
+        *ret_fault = arena_printf(a, "must evaluate to a %s", want->kind == CEL_BOOL ? "bool" : "string");
+        return NULL;
+    }
+    return program;
+}
+
+static struct compiled *compiled_of(struct custom_programs *p, struct structural_rules *r)
+{
+    if (!r->compiled)
+        r->compiled = ARENA_NEW(&p->arena, struct compiled);
+    return r->compiled;
+}
+
+static void compile_rule(struct custom_programs *p, const struct cel_type *type, struct expression *x)
+{
+    struct cel_env *env = cel_env_new(CEL_LIB_KUBERNETES, UINT_MAX);
+    struct str message = val_getstr(x->rule, N_messageExpression), ignored = STR_NULL;
+    x->optional_old = val_bool(val_get(x->rule, N_optionalOldSelf), false);
+    x->self = cel_env_var(env, "self", type);
+    x->old = cel_env_var(env, "oldSelf", x->optional_old ? cel_optional_of(cel_env_arena(env), type) : type);
+    x->program = compile(p, env, val_getstr(x->rule, N_rule), &cel_bool, &x->fault);
+    if (x->program)
+        x->transition = cel_program_uses(x->program, x->old);
+    if (x->program && message.n)
+        x->message = compile(p, env, message, &cel_string, &ignored);
+    cel_env_unref(env);
+}
+
+static struct compiled *compile_all(struct custom_programs *p, const struct structural *s, bool root)
+{
+    struct arena *a = &p->arena;
+    struct structural_rules *r = s->rules;
+    struct compiled *c = compiled_of(p, r);
+    if (c->items)
+        return c;
+    c->type = type_of(a, s, root);
+    c->optional = c->type ? cel_optional_of(a, c->type) : NULL;
+    c->items = ARENA_ARRAY(a, struct expression, val_len(r->expressions) + 1);
+    VAL_EACH (r->expressions, rule) {
+        struct expression *x = &c->items[c->n++];
+        *x = (struct expression){.rule = rule};
+        if (c->type)
+            compile_rule(p, c->type, x);
+    }
+    return c;
+}
+
+/* ---- patterns ------------------------------------------------------------------------------------------ */
+
+static struct cel_val the_text(void *user, unsigned variable UNUSED, struct arena *a UNUSED)
+{
+    return cel_of_str(*(const struct str *)user);
+}
+
+/* A pattern is a program, too: text.matches("..."). */
+static struct cel_program *pattern_of(struct custom_programs *p, struct structural_rules *r)
+{
+    struct compiled *c = compiled_of(p, r);
+    struct str ignored;
+    if (c->pattern_tried)
+        return c->pattern;
+    c->pattern_tried = true;
+    struct cel_env *env = cel_env_new(CEL_LIB_KUBERNETES, UINT_MAX);
+    cel_env_var(env, "text", &cel_string);
+    struct str literal = cel_text(&p->arena, cel_of_str(r->pattern));
+    c->pattern = compile(p, env, arena_printf(&p->arena, "text.matches(" STR_FMT ")", STR_ARG(literal)), &cel_bool, &ignored);
+    cel_env_unref(env);
+    return c->pattern;
+}
+
+bool custom_match(void *programs, struct structural_rules *rules, struct str text)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct cel_program *program = pattern_of(programs, rules);
+    struct cel_eval ev = {.variable = the_text, .user = &text, .arena = &a};
+    struct cel_val v;
+    return !program || cel_eval(program, &ev, &v, NULL) != 0 || v.kind != CEL_BOOL || v.b;
+}
+
+/* ---- evaluating ---------------------------------------------------------------------------------------- */
+
+struct go {
+    struct custom_programs *programs;
+    struct status *s;
+    struct buf path;
+    uint64_t budget;
+    bool over; /* no further rules */
+    /* of the rule at hand */
+    const struct expression *x;
+    const struct cel_type *type;
+    const struct val *v, *old;
+};
+
+static struct cel_val variable(void *user, unsigned number, struct arena *a)
+{
+    const struct go *g = user;
+    if (number == g->x->self)
+        return cel_view(a, g->v, g->type);
+    if (!g->x->optional_old)
+        return cel_view(a, g->old, g->type);
+    struct cel_val *inner = g->old ? ARENA_NEW(a, struct cel_val) : NULL;
+    if (inner)
+        *inner = cel_view(a, g->old, g->type);
+    return (struct cel_val){.kind = CEL_OPTIONAL, .inner = inner};
+}
+
+static struct str rule_text(const struct expression *x)
+{
+    return str_trim(val_getstr(x->rule, N_rule));
+}
+
+static struct str place(struct go *g, const struct expression *x)
+{
+    struct str more = val_getstr(x->rule, N_fieldPath);
+    struct str at = buf_str(&g->path);
+    if (!more.n)
+        return at.n ? arena_str(g->s->arena, at) : STR("<nil>");
+    if (!at.n && more.p[0] == '.')
+        more = str_from(more, 1);
+    return arena_printf(g->s->arena, STR_FMT STR_FMT, STR_ARG(at), STR_ARG(more));
+}
+
+static void say(struct go *g, const struct expression *x, const char *reason, struct str detail)
+{
+    struct str at = place(g, x);
+    bool whole = g->v->kind == VAL_MAP || g->v->kind == VAL_LIST || g->v->kind == VAL_OBJ;
+    if (strcmp(reason, "FieldValueForbidden") == 0)
+        cause_forbidden(g->s, at, detail.p);
+    else if (strcmp(reason, "FieldValueRequired") == 0)
+        cause_required(g->s, at, detail.p);
+    else if (strcmp(reason, "FieldValueDuplicate") == 0)
+        cause_duplicate(g->s, at, g->v);
+    else if (whole)
+        cause_add(g->s, "FieldValueInvalid", at, "Invalid value: " STR_FMT, STR_ARG(detail));
+    else
+        cause_invalid(g->s, at, g->v, detail.p);
+}
+
+static void say_trouble(struct go *g, const struct expression *x, struct str text)
+{
+    struct str at = buf_str(&g->path);
+    cause_add(g->s, "FieldValueInvalid", at.n ? arena_str(g->s->arena, at) : STR("<nil>"), "Invalid value: \"%s\": " STR_FMT,
+              g->v->kind == VAL_LIST ? "array" : "object", STR_ARG(text));
+    (void)x;
+}
+
+static int evaluate(struct go *g, const struct cel_program *p, struct arena *a, struct cel_val *ret, struct err *e)
+{
+    struct cel_eval ev = {.variable = variable, .user = g, .arena = a, .limit = MIN(g->budget, (uint64_t)CEL_COST_PER_CALL)};
+    int r = cel_eval(p, &ev, ret, e);
+    g->budget -= MIN(ev.ret_cost, g->budget);
+    return r;
+}
+
+/* What is wrong, in the words of the definition's author. */
+static struct str message(struct go *g, const struct expression *x, struct arena *a)
+{
+    struct str own = str_trim(val_getstr(x->rule, N_message)), said;
+    struct err e = {0};
+    struct cel_val v;
+    if (x->message && evaluate(g, x->message, a, &v, &e) == 0 && v.kind == CEL_STRING) {
+        said = str_trim(cel_str(v));
+        if (said.n && str_find(said, '\n') < 0)
+            return arena_str(g->s->arena, said);
+    }
+    return own.n ? arena_str(g->s->arena, own) : arena_printf(g->s->arena, "failed rule: " STR_FMT, STR_ARG(rule_text(x)));
+}
+
+static void judge_rule(struct go *g, const struct expression *x)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct arena *sa = g->s->arena;
+    struct err e = {0};
+    struct cel_val v;
+    if (!x->program) {
+        say_trouble(g, x, arena_printf(sa, "rule compile error: " STR_FMT, STR_ARG(x->fault)));
+        return;
+    }
+    bool same = g->old && val_same(g->v, g->old);
+    if ((x->transition && !g->old && !x->optional_old) || (same && !x->transition))
+        return;
+    int r = evaluate(g, x->program, &a, &v, &e);
+    if (r == CEL_COST_EXCEEDED || !g->budget) {
+        say_trouble(g, x, r == CEL_COST_EXCEEDED && g->budget
+                              ? arena_printf(sa, "'operation cancelled: actual cost limit exceeded': no further validation rules will be run "
+                                                 "due to call cost exceeds limit for rule: " STR_FMT, STR_ARG(rule_text(x)))
+                              : STR("validation failed due to running out of cost budget, no further validation rules will be run"));
+        g->over = true;
+    } else if (r < 0) {
+        say_trouble(g, x, arena_printf(sa, "%s evaluating rule: " STR_FMT, err_text(&e, r), STR_ARG(rule_text(x))));
+    } else if (v.kind != CEL_BOOL || !v.b) {
+        struct str reason = val_getstr(x->rule, N_reason);
+        say(g, x, reason.n ? arena_cstr(sa, reason) : "FieldValueInvalid", message(g, x, &a));
+    }
+}
+
+static void walk(struct go *g, const struct structural *s, const struct val *v, const struct val *old, bool root);
+
+static void walk_member(struct go *g, const struct structural *s, struct str name, const struct val *v, const struct val *old)
+{
+    size_t at = g->path.n;
+    buf_printf(&g->path, "%s" STR_FMT, at ? "." : "", STR_ARG(name));
+    walk(g, s, v, old, s->embedded);
+    g->path.n = at;
+}
+
+/* The item of an associative list with the same keys. */
+static const struct val *former(const struct structural *s, const struct val *item, const struct val *old)
+{
+    VAL_EACH (s->list == STRUCTURAL_MAP ? old : NULL, o) {
+        bool same = true;
+        VAL_EACH (s->list_keys, k)
+            same = same && val_equal(val_key(item, val_str(k)), val_key(o, val_str(k)));
+        if (same)
+            return o;
+    }
+    return NULL;
+}
+
+static void walk_below(struct go *g, const struct structural *s, const struct val *v, const struct val *old)
+{
+    size_t i = 0;
+    VAL_EACH_ENTRY (v, k, m) {
+        const struct structural *below = structural_member(s, val_str(k));
+        if (below && m->kind != VAL_OBJ && !g->over)
+            walk_member(g, below, val_str(k), m, val_key(old, val_str(k)));
+    }
+    VAL_EACH (s->items ? v : NULL, item) {
+        size_t at = g->path.n;
+        buf_printf(&g->path, "[%zu]", i++);
+        if (!g->over)
+            walk(g, s->items, item, former(s, item, old), s->items->embedded);
+        g->path.n = at;
+    }
+}
+
+static void walk(struct go *g, const struct structural *s, const struct val *v, const struct val *old, bool root)
+{
+    if (v->kind == VAL_NULL)
+        return;
+    if (s->rules && s->rules->expressions) {
+        const struct compiled *c = compile_all(g->programs, s, root);
+        for (size_t i = 0; i < c->n && !g->over; i++) {
+            g->x = &c->items[i];
+            g->type = c->type;
+            g->v = v;
+            g->old = old;
+            judge_rule(g, g->x);
+        }
+    }
+    walk_below(g, s, v, old);
+}
+
+static bool has_expressions(const struct structural *s)
+{
+    if (s->rules && s->rules->expressions)
+        return true;
+    for (size_t i = 0; i < s->n_members; i++)
+        if (has_expressions(s->members[i].schema))
+            return true;
+    return (s->items && has_expressions(s->items)) || (s->additional && has_expressions(s->additional));
+}
+
+void custom_expressions(struct custom_programs *programs, const struct structural *schema, const struct val *v, const struct val *old,
+                        struct status *s)
+{
+    struct go g = {.programs = programs, .s = s, .path = BUF_INIT, .budget = CEL_COST_BUDGET};
+    if (has_expressions(schema))
+        walk(&g, schema, v, old, true);
+    buf_done(&g.path);
+}
+
+/* ---- definitions --------------------------------------------------------------------------------------- */
+
+static void check(struct custom_programs *p, const struct structural *s, struct str at, bool root, struct status *st)
+{
+    struct arena *a = st->arena;
+    const struct compiled *c = s->rules && s->rules->expressions ? compile_all(p, s, root) : NULL;
+    for (size_t i = 0; c && i < c->n; i++)
+        if (c->items[i].fault.n)
+            cause_invalid(st, arena_printf(a, STR_FMT ".x-kubernetes-validations[%zu].rule", STR_ARG(at), i),
+                          val_get(c->items[i].rule, N_rule), arena_cstr(a, c->items[i].fault));
+    for (size_t i = 0; i < s->n_members; i++)
+        check(p, s->members[i].schema, arena_printf(a, STR_FMT ".properties[" STR_FMT "]", STR_ARG(at), STR_ARG(s->members[i].name)),
+              s->members[i].schema->embedded, st);
+    if (s->items)
+        check(p, s->items, arena_printf(a, STR_FMT ".items", STR_ARG(at)), s->items->embedded, st);
+    if (s->additional)
+        check(p, s->additional, arena_printf(a, STR_FMT ".additionalProperties", STR_ARG(at)), s->additional->embedded, st);
+}
+
+void custom_expressions_check(const struct structural *schema, struct str at, struct status *s)
+{
+    struct custom_programs p = {.n = 0};
+    if (has_expressions(schema))
+        check(&p, schema, at, true, s);
+    custom_programs_done(&p);
+}
