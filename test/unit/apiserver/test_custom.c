@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CustomResourceDefinitions: from the definition to objects of the kind, and to the end of both. */
+#include "fixture.h"
+
+#define CRDS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+#define WIDGETS "/apis/x.example.com/v1/namespaces/default/widgets"
+
+#define SPEC_SCHEMA \
+    "{\"type\":\"object\",\"required\":[\"size\"],\"properties\":{" \
+    "\"size\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9}," \
+    "\"color\":{\"type\":\"string\",\"default\":\"red\",\"enum\":[\"red\",\"blue\"]}," \
+    "\"name\":{\"type\":\"string\",\"pattern\":\"^[a-z]+$\",\"maxLength\":5}," \
+    "\"free\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true}," \
+    "\"port\":{\"x-kubernetes-int-or-string\":true}," \
+    "\"maybe\":{\"type\":\"string\",\"nullable\":true}," \
+    "\"any\":{\"anyOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}],\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"string\"}}}," \
+    "\"items\":{\"type\":\"array\",\"maxItems\":3,\"x-kubernetes-list-type\":\"map\",\"x-kubernetes-list-map-keys\":[\"k\"]," \
+    "\"items\":{\"type\":\"object\",\"required\":[\"k\"],\"properties\":{\"k\":{\"type\":\"string\"},\"v\":{\"type\":\"string\",\"default\":\"dv\"}}}}," \
+    "\"replicas\":{\"type\":\"integer\"},\"fixed\":{\"type\":\"string\",\"x-kubernetes-validations\":[{\"rule\":\"self == oldSelf\",\"message\":\"is fixed\"}]}}," \
+    "\"x-kubernetes-validations\":[{\"rule\":\"!has(self.replicas) || self.replicas <= self.size\",\"messageExpression\":\"'at most ' + string(self.size)\"}]}"
+
+#define STATUS_SCHEMA "{\"type\":\"object\",\"properties\":{\"replicas\":{\"type\":\"integer\"},\"sel\":{\"type\":\"string\"}}}"
+
+static const char definition[] =
+    "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":{\"name\":\"widgets.x.example.com\"},"
+    "\"spec\":{\"group\":\"x.example.com\",\"scope\":\"Namespaced\",\"names\":{\"plural\":\"widgets\",\"singular\":\"widget\",\"kind\":\"Widget\","
+    "\"shortNames\":[\"wd\"]},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,\"subresources\":{\"status\":{},"
+    "\"scale\":{\"specReplicasPath\":\".spec.replicas\",\"statusReplicasPath\":\".status.replicas\",\"labelSelectorPath\":\".status.sel\"}},"
+    "\"additionalPrinterColumns\":[{\"name\":\"Size\",\"type\":\"integer\",\"jsonPath\":\".spec.size\"}],"
+    "\"selectableFields\":[{\"jsonPath\":\".spec.color\"}],"
+    "\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":" SPEC_SCHEMA ",\"status\":" STATUS_SCHEMA "}}}},"
+    "{\"name\":\"v2beta1\",\"served\":true,\"storage\":false,\"deprecated\":true,"
+    "\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{"
+    "\"size\":{\"type\":\"integer\"}}}}}}}]}}";
+
+/* Until the path answers with that code: definitions are taken up a moment after they were made. */
+static struct reply wait_for(struct fixture *f, const char *path, int code)
+{
+    struct reply r = get(f, path);
+    for (int i = 0; i < 200 && r.code != code; i++) {
+        fiber_sleep(MILLISECONDS(10));
+        r = get(f, path);
+    }
+    assert_code(r, code);
+    return r;
+}
+
+static void start(struct fixture *f)
+{
+    fixture_start(f, NULL);
+    assert_code(get(f, WIDGETS), 404);
+    assert_code(post(f, CRDS, definition), 201);
+    wait_for(f, WIDGETS, 200);
+}
+
+static const char *widget(struct fixture *f, const char *name, const char *spec)
+{
+    return arena_printf(&f->arena, "{\"apiVersion\":\"x.example.com/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"%s\"},\"spec\":%s}",
+                        name, spec).p;
+}
+
+static struct reply make(struct fixture *f, const char *name, const char *spec)
+{
+    return post(f, WIDGETS, widget(f, name, spec));
+}
+
+FIBER_TEST(a_definition_is_served)
+{
+    struct fixture f;
+    start(&f);
+    struct reply r = get(&f, CRDS "/widgets.x.example.com");
+    assert_at(&f, r, "status.acceptedNames.listKind", "WidgetList");
+    assert_at(&f, r, "status.conditions.0.type", "NamesAccepted");
+    assert_at(&f, r, "status.conditions.1.reason", "InitialNamesAccepted");
+    r = get(&f, "/apis/x.example.com/v1");
+    assert_at(&f, r, "resources.0.shortNames.0", "wd");
+    assert_at(&f, r, "resources.1.name", "widgets/status");
+    r = get(&f, "/apis/x.example.com");
+    assert_at(&f, r, "preferredVersion.version", "v1");
+    assert_at(&f, r, "versions.1.version", "v2beta1");
+    r = get(&f, "/openapi/v3/apis/x.example.com/v1");
+    assert_code(r, 200);
+    assert_true(str_contains(r.text, STR("\"maximum\":9")));
+    assert_code(get(&f, "/apis/x.example.com/v3"), 404);
+    r = get(&f, WIDGETS);
+    assert_at(&f, r, "kind", "WidgetList");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(objects_are_pruned_and_defaulted)
+{
+    struct fixture f;
+    start(&f);
+    struct reply r = make(&f, "a", "{\"size\":2,\"pruned\":1,\"free\":{\"x\":[1,{\"y\":null}]},\"items\":[{\"k\":\"x\"}],\"maybe\":null,\"name\":null}");
+    assert_code(r, 201);
+    assert_at(&f, r, "spec.pruned", "");
+    assert_at(&f, r, "spec.color", "red");
+    assert_at(&f, r, "spec.items.0.v", "dv");
+    assert_at(&f, r, "metadata.generation", "1");
+    assert_true(str_contains(r.text, STR("\"free\":{\"x\":[1,{\"y\":null}]}")));
+    assert_true(str_contains(r.text, STR("\"maybe\":null")));
+    assert_false(str_contains(r.text, STR("\"name\":null")));
+    r = post(&f, WIDGETS "?fieldValidation=Strict", widget(&f, "b", "{\"size\":2,\"pruned\":1}"));
+    assert_code(r, 400);
+    assert_true(str_contains(r.text, STR("unknown field \\\"spec.pruned\\\"")));
+    fixture_restart(&f, NULL);
+    r = get(&f, WIDGETS "/a");
+    assert_at(&f, r, "spec.items.0.v", "dv");
+    fixture_stop(&f);
+}
+
+FIBER_TEST(values_are_judged)
+{
+    static const struct {
+        const char *spec, *field, *reason;
+    } cases[] = {
+        {"{}", "spec.size", "FieldValueRequired"},
+        {"{\"size\":0}", "spec.size", "FieldValueInvalid"},
+        {"{\"size\":10}", "spec.size", "FieldValueInvalid"},
+        {"{\"size\":\"x\"}", "spec.size", "FieldValueTypeInvalid"},
+        {"{\"size\":1.5}", "spec.size", "FieldValueTypeInvalid"},
+        {"{\"size\":1,\"color\":\"green\"}", "spec.color", "FieldValueNotSupported"},
+        {"{\"size\":1,\"name\":\"A\"}", "spec.name", "FieldValueInvalid"},
+        {"{\"size\":1,\"name\":\"abcdef\"}", "spec.name", "FieldValueTooLong"},
+        {"{\"size\":1,\"port\":true}", "spec.port", "FieldValueTypeInvalid"},
+        {"{\"size\":1,\"any\":{}}", "<nil>", "FieldValueInvalid"},
+        {"{\"size\":1,\"items\":[{\"k\":\"a\"},{\"k\":\"a\"}]}", "spec.items[1]", "FieldValueDuplicate"},
+        {"{\"size\":1,\"items\":[{\"k\":\"a\"},{\"k\":\"b\"},{\"k\":\"c\"},{\"k\":\"d\"}]}", "spec.items", "FieldValueTooMany"},
+        {"{\"size\":1,\"items\":[{}]}", "spec.items[0].k", "FieldValueRequired"},
+        {"{\"size\":1,\"replicas\":2}", "spec", "FieldValueInvalid"},
+    };
+    struct fixture f;
+    start(&f);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct reply r = make(&f, "w", cases[i].spec);
+        assert_code(r, 422);
+        assert_at(&f, r, "details.causes.0.field", cases[i].field);
+        assert_at(&f, r, "details.causes.0.reason", cases[i].reason);
+    }
+    struct reply r = make(&f, "w", "{\"size\":1,\"replicas\":2}");
+    assert_at(&f, r, "details.causes.0.message", "Invalid value: at most 1");
+    assert_code(make(&f, "w", "{\"size\":9,\"port\":\"http\",\"any\":{\"b\":\"\"},\"name\":\"abc\",\"fixed\":\"x\"}"), 201);
+    r = patch(&f, WIDGETS "/w", "merge-patch+json", "{\"spec\":{\"fixed\":\"y\"}}");
+    assert_code(r, 422);
+    assert_at(&f, r, "details.causes.0.message", "Invalid value: \"y\": is fixed");
+    assert_code(patch(&f, WIDGETS "/w", "merge-patch+json", "{\"spec\":{\"fixed\":\"x\",\"size\":8}}"), 200);
+    fixture_stop(&f);
+}
+
+/* What was right when it was made may stay when the definition becomes stricter (KEP-4008). */
+FIBER_TEST(what_does_not_change_is_not_judged)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(make(&f, "w", "{\"size\":9}"), 201);
+    const char *at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/size/maximum";
+    assert_code(patch(&f, CRDS "/widgets.x.example.com", "json-patch+json",
+                      arena_printf(&f.arena, "[{\"op\":\"replace\",\"path\":\"%s\",\"value\":5}]", at).p), 200);
+    struct reply r = make(&f, "other", "{\"size\":9}");
+    for (int i = 0; i < 200 && r.code == 201; i++) {
+        fiber_sleep(MILLISECONDS(10));
+        ask(&f, "DELETE", WIDGETS "/other", NULL, NULL);
+        r = make(&f, "other", "{\"size\":9}");
+    }
+    assert_code(r, 422);
+    assert_code(patch(&f, WIDGETS "/w", "merge-patch+json", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"), 200);
+    assert_code(patch(&f, WIDGETS "/w", "merge-patch+json", "{\"spec\":{\"size\":8}}"), 422);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(status_scale_and_selection)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(make(&f, "a", "{\"size\":5,\"replicas\":1}"), 201);
+    assert_code(make(&f, "b", "{\"size\":5,\"color\":\"blue\"}"), 201);
+    struct reply r = patch(&f, WIDGETS "/a/status", "merge-patch+json", "{\"status\":{\"replicas\":3,\"sel\":\"x=y\"},\"spec\":{\"size\":1}}");
+    assert_code(r, 200);
+    assert_at(&f, r, "spec.size", "5");
+    assert_at(&f, r, "metadata.generation", "1");
+    r = get(&f, WIDGETS "/a/scale");
+    assert_at(&f, r, "spec.replicas", "1");
+    assert_at(&f, r, "status.replicas", "3");
+    assert_at(&f, r, "status.selector", "x=y");
+    assert_code(patch(&f, WIDGETS "/a/scale", "merge-patch+json", "{\"spec\":{\"replicas\":4}}"), 200);
+    r = get(&f, WIDGETS "/a");
+    assert_at(&f, r, "spec.replicas", "4");
+    assert_at(&f, r, "metadata.generation", "2");
+    r = get(&f, WIDGETS "?fieldSelector=spec.color%3Dblue");
+    assert_at(&f, r, "items.0.metadata.name", "b");
+    assert_at(&f, r, "items.1.metadata.name", "");
+    assert_code(get(&f, WIDGETS "?fieldSelector=spec.size%3D5"), 400);
+    r = ask(&f, "GET", WIDGETS, NULL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\n");
+    assert_at(&f, r, "columnDefinitions.1.name", "Size");
+    assert_at(&f, r, "rows.0.cells.1", "5");
+    assert_code(patch(&f, WIDGETS "/a", "strategic-merge-patch+json", "{}"), 415);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(versions_are_one_object)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(make(&f, "a", "{\"size\":5}"), 201);
+    struct reply r = get(&f, "/apis/x.example.com/v2beta1/namespaces/default/widgets/a");
+    assert_at(&f, r, "apiVersion", "x.example.com/v2beta1");
+    assert_at(&f, r, "spec.size", "5");
+    assert_at(&f, r, "spec.color", "");
+    assert_true(str_contains(http_header(&r.headers, "warning"), STR("v2beta1 Widget is deprecated")));
+    fixture_stop(&f);
+}
+
+FIBER_TEST(apply_merges_by_the_schema)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(patch(&f, WIDGETS "/a?fieldManager=m1", "apply-patch+yaml", widget(&f, "a", "{\"size\":1,\"items\":[{\"k\":\"x\",\"v\":\"1\"}]}")), 201);
+    struct reply r = patch(&f, WIDGETS "/a?fieldManager=m2", "apply-patch+yaml", widget(&f, "a", "{\"items\":[{\"k\":\"y\",\"v\":\"2\"}]}"));
+    assert_code(r, 200);
+    assert_at(&f, r, "spec.items.1.v", "2");
+    r = patch(&f, WIDGETS "/a?fieldManager=m2", "apply-patch+yaml", widget(&f, "a", "{\"size\":2}"));
+    assert_code(r, 409);
+    assert_at(&f, r, "details.causes.0.field", ".spec.size");
+    r = patch(&f, WIDGETS "/a?fieldManager=m1", "apply-patch+yaml", widget(&f, "a", "{\"size\":1}"));
+    assert_at(&f, r, "spec.items.0.k", "y");
+    r = patch(&f, WIDGETS "/a?fieldManager=m1", "apply-patch+yaml", widget(&f, "a", "{\"size\":1,\"nope\":1}"));
+    assert_code(r, 500);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(names_that_are_taken_wait)
+{
+    struct fixture f;
+    start(&f);
+    static const char second[] =
+        "{\"metadata\":{\"name\":\"gadgets.x.example.com\"},\"spec\":{\"group\":\"x.example.com\",\"scope\":\"Cluster\",\"names\":{"
+        "\"plural\":\"gadgets\",\"kind\":\"Widget\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,"
+        "\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}";
+    assert_code(post(&f, CRDS, second), 201);
+    struct reply r = get(&f, CRDS "/gadgets.x.example.com");
+    for (int i = 0; i < 200 && strcmp(at(&f, r.v, "status.conditions.0.reason"), "ListKindConflict") != 0; i++) {
+        fiber_sleep(MILLISECONDS(10));
+        r = get(&f, CRDS "/gadgets.x.example.com");
+    }
+    assert_at(&f, r, "status.conditions.0.status", "False");
+    assert_code(get(&f, "/apis/x.example.com/v1/gadgets"), 404);
+    assert_code(ask(&f, "DELETE", CRDS "/widgets.x.example.com", NULL, NULL), 200);
+    wait_for(&f, "/apis/x.example.com/v1/gadgets", 200);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(objects_go_before_their_definition)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, WIDGETS, "{\"apiVersion\":\"x.example.com/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.example.com/f\"]},\"spec\":{\"size\":1}}"), 201);
+    assert_code(make(&f, "b", "{\"size\":1}"), 201);
+    struct reply r = ask(&f, "DELETE", CRDS "/widgets.x.example.com", NULL, NULL);
+    assert_code(r, 200);
+    wait_for(&f, WIDGETS "/b", 404);
+    assert_code(get(&f, WIDGETS "/a"), 200);
+    assert_code(make(&f, "c", "{\"size\":1}"), 405);
+    assert_code(patch(&f, WIDGETS "/a", "merge-patch+json", "{\"metadata\":{\"finalizers\":null}}"), 200);
+    wait_for(&f, CRDS "/widgets.x.example.com", 404);
+    wait_for(&f, WIDGETS, 404);
+    assert_code(post(&f, CRDS, definition), 201); /* and once more */
+    wait_for(&f, WIDGETS, 200);
+    assert_code(make(&f, "a", "{\"size\":1}"), 201);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(a_watch_sees_them)
+{
+    struct fixture f;
+    struct watching w;
+    const char *type;
+    const struct val *v;
+    start(&f);
+    assert_int_equal(watch_begin(&f, &w, WIDGETS "?watch=1"), 200);
+    assert_code(make(&f, "a", "{\"size\":1}"), 201);
+    assert_true(watch_event(&w, 2000, &type, &v));
+    assert_string_equal(type, "ADDED");
+    assert_string_equal(at(&f, v, "spec.color"), "red");
+    watch_end(&w);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(a_namespace_waits_for_its_objects)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}"), 201);
+    assert_code(post(&f, "/apis/x.example.com/v1/namespaces/n/widgets",
+                     "{\"apiVersion\":\"x.example.com/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.example.com/f\"]},\"spec\":{\"size\":1}}"), 201);
+    assert_code(ask(&f, "DELETE", "/api/v1/namespaces/n", NULL, NULL), 200);
+    static const char body[] = "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"n\"},\"spec\":{\"finalizers\":[]}}";
+    assert_code(ask(&f, "PUT", "/api/v1/namespaces/n/finalize", body, NULL), 409);
+    assert_code(patch(&f, "/apis/x.example.com/v1/namespaces/n/widgets/a", "merge-patch+json", "{\"metadata\":{\"finalizers\":null}}"), 200);
+    assert_code(ask(&f, "PUT", "/api/v1/namespaces/n/finalize", body, NULL), 200);
+    assert_code(get(&f, "/api/v1/namespaces/n"), 404);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(rules_that_do_not_compile_are_refused)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    struct reply r = post(&f, CRDS,
+        "{\"metadata\":{\"name\":\"bads.x.example.com\"},\"spec\":{\"group\":\"x.example.com\",\"scope\":\"Cluster\",\"names\":{"
+        "\"plural\":\"bads\",\"kind\":\"Bad\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,"
+        "\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"x-kubernetes-validations\":[{\"rule\":\"self.nope == 1\"}]}}}]}}");
+    assert_code(r, 422);
+    assert_at(&f, r, "details.causes.0.field", "spec.validation.openAPIV3Schema.x-kubernetes-validations[0].rule");
+    fixture_stop(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_definition_is_served),
+        cmocka_unit_test(objects_are_pruned_and_defaulted),
+        cmocka_unit_test(values_are_judged),
+        cmocka_unit_test(what_does_not_change_is_not_judged),
+        cmocka_unit_test(status_scale_and_selection),
+        cmocka_unit_test(versions_are_one_object),
+        cmocka_unit_test(apply_merges_by_the_schema),
+        cmocka_unit_test(names_that_are_taken_wait),
+        cmocka_unit_test(objects_go_before_their_definition),
+        cmocka_unit_test(a_watch_sees_them),
+        cmocka_unit_test(a_namespace_waits_for_its_objects),
+        cmocka_unit_test(rules_that_do_not_compile_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
