@@ -250,6 +250,16 @@ static int restrict_pod_certificate(struct admission *a, struct str node)
                         STR_ARG(pod_name), STR_ARG(signer));
 }
 
+/* What the Node authorizer cannot know: what is in a slice that is made, or in each of a collection that is deleted. */
+static int restrict_slice(struct admission *a, struct str node)
+{
+    const struct val *slice = a->op == ADMIT_CREATE ? a->v : a->op == ADMIT_DELETE ? a->old : NULL;
+    if (!slice || str_eq(val_str(val_at(slice, N_spec, N_nodeName)), node))
+        return 0;
+    return admit_forbid(a, "can only %s ResourceSlice with the same NodeName as the requesting node",
+                        a->op == ADMIT_CREATE ? "create" : "delete");
+}
+
 int admit_node_restriction(struct admission *a)
 {
     struct str node = node_of_user(&a->r->user);
@@ -271,6 +281,8 @@ int admit_node_restriction(struct admission *a)
         return restrict_volume(a, node);
     case RES_PODCERTIFICATEREQUESTS:
         return restrict_pod_certificate(a, node);
+    case RES_RESOURCESLICES:
+        return restrict_slice(a, node);
     case RES_CSINODES:
         return str_eq(a->name, node)
                    ? 0

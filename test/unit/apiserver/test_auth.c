@@ -415,6 +415,29 @@ FIBER_TEST(admin_access_is_the_namespaces)
     cluster_stop(&c);
 }
 
+FIBER_TEST(kubelets_have_their_own_slices)
+{
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    static const char slices[] = "/apis/resource.k8s.io/v1/resourceslices";
+    static const char slice[] = "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"driver\":\"d.x\",\"pool\":{\"name\":\"p\",\"resourceSliceCount\":1},"
+                                "\"nodeName\":\"%s\",\"devices\":[{\"name\":\"g\",\"taints\":[{\"key\":\"k\",\"effect\":\"NoExecute\"}]}]}}";
+    assert_code(post(f, slices, arena_printf(&f->arena, slice, "b", "n2").p), 201);
+    assert_non_null(val_get(val_item(val_get(val_item(val_at(get(f, "/apis/resource.k8s.io/v1/resourceslices/b").v, N_spec, N_devices), 0), N_taints), 0),
+                            N_timeAdded)); /* a taint is there since now */
+    become(&c, "system:node:n1", "system:nodes");
+    assert_code(post(f, slices, arena_printf(&f->arena, slice, "a", "n2").p), 403);
+    assert_code(post(f, slices, arena_printf(&f->arena, slice, "a", "n1").p), 201);
+    assert_code(get(f, slices), 403);
+    assert_code(get(f, "/apis/resource.k8s.io/v1/resourceslices?fieldSelector=spec.nodeName%3Dn1"), 200);
+    assert_code(ask(f, "DELETE", "/apis/resource.k8s.io/v1/resourceslices/b", NULL, NULL), 403);
+    assert_code(ask(f, "DELETE", "/apis/resource.k8s.io/v1/resourceslices?fieldSelector=spec.nodeName%3Dn2", NULL, NULL), 403);
+    assert_code(ask(f, "DELETE", "/apis/resource.k8s.io/v1/resourceslices?fieldSelector=spec.nodeName%3Dn1,spec.driver%3Dd.x", NULL, NULL), 200);
+    assert_code(get(f, "/apis/resource.k8s.io/v1/resourceslices/a"), 403); /* gone: whose it was is not known */
+    cluster_stop(&c);
+}
+
 /* Status alone is not enough: devices are given by who may bind, told of by who may for their driver. */
 FIBER_TEST(parts_of_a_claims_status_have_their_own_rights)
 {
@@ -676,6 +699,7 @@ int main(void)
         cmocka_unit_test(impersonation_is_a_right),
         cmocka_unit_test(kubelets_see_what_their_pods_need),
         cmocka_unit_test(admin_access_is_the_namespaces),
+        cmocka_unit_test(kubelets_have_their_own_slices),
         cmocka_unit_test(selectors_of_devices_are_compiled),
         cmocka_unit_test(parts_of_a_claims_status_have_their_own_rights),
         cmocka_unit_test(nodes_have_their_volumes), cmocka_unit_test(pods_get_certificates),
