@@ -55,6 +55,7 @@ struct cel_node {
     const struct cel_type *type;
     struct cel_node *target; /* operand of a select; receiver of a call */
     struct cel_node **args;  /* arguments, items, keys and values (2n), values of fields; range, init, cond, step, result */
+    void *note;              /* of the estimate, while it is made */
     bool *optional;          /* of items, pairs, fields; NULL: none is */
     union {
         struct cel_val literal;
@@ -187,6 +188,7 @@ struct cel_program {
     struct str source;
     struct cel_node *root;
     const struct cel_type *type;
+    struct cel_cost estimate;
     unsigned n_slots;
     struct cel_regex **regexes;
     unsigned n_regexes;
@@ -226,11 +228,16 @@ struct cel_node *cel_parse(struct cel_maker *m, struct str source);
 struct cel_node *cel_macro(struct cel_maker *m, struct cel_node *x);
 /* Types, references and overloads of the whole tree; false after issues. */
 bool cel_check(struct cel_maker *m, struct cel_program *p);
+/* What it may cost at least and at most. Before cel_plan, which changes the tree. */
+void cel_estimate_program(struct cel_program *p);
 /* Constant parts, costs of nodes, constant patterns; -EINVAL with why. */
 int cel_plan(struct cel_maker *m, struct cel_program *p);
 
 /* Bytes of a string or bytes literal without its quotes and prefix: false when an escape is wrong. */
 bool cel_unescape(struct arena *a, struct str body, bool bytes, struct str *ret);
+
+/* string.format() with a constant text and a list literal: what is wrong with its clauses. */
+void cel_format_check(struct cel_report *report, const struct cel_node *x);
 
 /* ---- types ------------------------------------------------------------------------------------------------ */
 
@@ -298,6 +305,8 @@ bool cel_next(struct arena *a, struct cel_val v, size_t *pos, struct cel_val *re
 struct cel_val cel_list_append(struct arena *a, struct cel_val list, struct cel_val item);
 struct cel_val cel_list_concat(struct arena *a, struct cel_val x, struct cel_val y);
 struct cel_val cel_map_insert(struct arena *a, struct cel_val map, struct cel_val key, struct cel_val value);
+/* Into a map that only the caller has: a key that is there gets the new value (a literal's later entry wins). */
+struct cel_val cel_map_put(struct arena *a, struct cel_val map, struct cel_val key, struct cel_val value);
 bool cel_contains(struct arena *a, struct cel_val list, struct cel_val item);
 /* -1, 0, 1; 2 when they have no order. */
 int cel_compare(struct cel_val x, struct cel_val y);
@@ -313,6 +322,9 @@ struct str cel_double_text(struct arena *a, double d);
 size_t cel_rune(struct str s, uint32_t *ret);
 size_t cel_runes(struct str s);
 size_t cel_put_rune(char *to, uint32_t c); /* up to 4 bytes */
+
+/* As url.ParseRequestURI; else what is wrong. */
+bool cel_is_url(struct arena *a, struct str s, const char **ret_wrong);
 
 /* ---- evaluation --------------------------------------------------------------------------------------------- */
 

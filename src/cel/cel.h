@@ -48,6 +48,7 @@ enum cel_type_flags {
     CEL_LIST_SET = 1 << 0,     /* x-kubernetes-list-type: set: equal whatever the order, + is a union */
     CEL_LIST_MAP = 1 << 1,     /* x-kubernetes-list-type: map: items are matched by keys */
     CEL_INT_OR_STRING = 1 << 2, /* a dyn that is an int or a string */
+    CEL_SIZED = 1 << 4,        /* max counts although it is 0 */
     CEL_OPEN = 1 << 3,         /* an object whose fields are not all known: others are dyn */
 };
 
@@ -67,7 +68,7 @@ struct cel_type {
     const struct cel_type *const *params;
     const struct cel_field *fields;  /* of an object */
     const char *const *keys;         /* of a CEL_LIST_MAP, NULL-terminated */
-    uint64_t max; /* items, pairs, bytes of text at most, as far as cost estimation knows; 0: not known */
+    uint64_t max; /* items, pairs, bytes of text at most, as far as cost estimation knows; 0 without CEL_SIZED: not known */
 };
 
 extern const struct cel_type cel_dyn, cel_null, cel_bool, cel_int, cel_uint, cel_double, cel_string, cel_bytes,
@@ -111,7 +112,7 @@ struct cel_val {
         const struct cel_val *inner;     /* CEL_OPTIONAL; NULL is none */
         const struct cel_opaque *opaque; /* CEL_OPAQUE: of->name tells which */
     };
-    const void *of; /* private: the type of a view, of an object or of an opaque value */
+    const void *of; /* private: the type of a view, of an object or of an opaque value; a timestamp's zone */
 };
 
 static inline struct str cel_str(struct cel_val v) /* of a string, bytes or error */
@@ -208,7 +209,7 @@ bool cel_program_uses(const struct cel_program *p, unsigned variable); /* does i
 size_t cel_program_bytes(const struct cel_program *p); /* memory that it holds */
 
 /* The least and most that an evaluation may cost, from the sizes that types declare (cel_type.max); UINT64_MAX: no
- * bound. `size` (may be NULL) may know more of a variable's or field's size: path as "self.items.@items". */
+ * bound. */
 struct cel_cost {
     uint64_t min, max;
 };

@@ -584,10 +584,7 @@ static const struct cel_type *join(struct checker *c, struct cel_node *x, const 
         return now;
     if (assignable(c, before, now))
         return most_general(before, now);
-    if (c->m->env->mixed)
-        return &cel_dyn;
-    mismatch(c, x, substitute(c, before, true), substitute(c, now, true));
-    return &cel_error_type;
+    return &cel_dyn; /* Kubernetes refuses it afterwards: validate() */
 }
 
 static const struct cel_type *entry_type(struct checker *c, struct cel_node *x, bool optional)
@@ -823,6 +820,8 @@ static void validate(struct checker *c, struct cel_node *x, bool exempt)
     exempt |= x->kind == X_CALL && str_is(x->name, "format");
     if (x->kind == X_CALL && bad_literal_arg(c, x, &what))
         cel_issue_add(c->m->report, x->args[x->n - 1]->pos, "invalid %s argument", what);
+    if (x->kind == X_CALL && str_is(x->name, "format") && x->target)
+        cel_format_check(c->m->report, x);
     if (x->kind == X_LIST && !exempt)
         same_types(c, x, 1, 0, x->n);
     if (x->kind == X_MAP && !exempt) {

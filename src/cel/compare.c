@@ -23,28 +23,15 @@ static int cmp_double(double x, double y)
     return isnan(x) || isnan(y) ? 2 : (x > y) - (x < y);
 }
 
+/* As doubles, like cel-go: beyond 2^53 neighbours are the same. */
 static int cmp_int_double(int64_t i, double d)
 {
-    if (isnan(d))
-        return 2;
-    if (d >= 9223372036854775808.0)
-        return -1;
-    if (d < -9223372036854775808.0)
-        return 1;
-    int64_t whole = (int64_t)d;
-    return i != whole ? (i > whole) - (i < whole) : cmp_double((double)whole, d);
+    return cmp_double((double)i, d);
 }
 
 static int cmp_uint_double(uint64_t u, double d)
 {
-    if (isnan(d))
-        return 2;
-    if (d >= 18446744073709551616.0)
-        return -1;
-    if (d < 0)
-        return 1;
-    uint64_t whole = (uint64_t)d;
-    return u != whole ? (u > whole) - (u < whole) : cmp_double((double)whole, d);
+    return cmp_double((double)u, d);
 }
 
 static int cmp_int_uint(int64_t i, uint64_t u)

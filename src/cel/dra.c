@@ -26,6 +26,7 @@ static const struct cel_type *sized(struct arena *a, const struct cel_type *t, u
     struct cel_type *copy = ARENA_NEW(a, struct cel_type);
     *copy = *t;
     copy->max = max;
+    copy->flags |= CEL_SIZED;
     return copy;
 }
 
@@ -44,7 +45,7 @@ static void make_env(void)
     f[FIELD_MULTI] = (struct cel_field){.name = STR("allowMultipleAllocations"), .type = sized(a, &cel_bool, 1)};
     f[FIELD_ATTRIBUTES] =
         (struct cel_field){.name = STR("attributes"), .type = by_domain(a, sized(a, &cel_dyn, MAX_VALUE))};
-    f[FIELD_CAPACITY] = (struct cel_field){.name = STR("capacity"), .type = by_domain(a, &cel_quantity)};
+    f[FIELD_CAPACITY] = (struct cel_field){.name = STR("capacity"), .type = by_domain(a, sized(a, &cel_quantity, 0))};
     for (int i = 0; i < N_FIELDS; i++)
         f[i].json = f[i].name;
     shared.device = cel_object_of(a, STR("kubernetes.DRADevice"), f, N_FIELDS);

@@ -216,8 +216,25 @@ static void put_issue(struct buf *b, struct str source, const struct cel_issue *
     buf_puts(b, at < line.n && cel_rune(str_from(line, at), &rune) > 1 ? "＾" : "^");
 }
 
+static bool before(const struct cel_issue *x, const struct cel_issue *y)
+{
+    return x->line != y->line ? x->line < y->line : x->column < y->column;
+}
+
+/* By place; at one place, in the order they were found. */
+static void sort_issues(struct cel_report *r)
+{
+    for (size_t i = 1; i < r->n; i++)
+        for (size_t k = i; k > 0 && before(&r->items[k], &r->items[k - 1]); k--) {
+            struct cel_issue t = r->items[k];
+            r->items[k] = r->items[k - 1];
+            r->items[k - 1] = t;
+        }
+}
+
 static void issues_text(struct cel_report *r, struct cel_issues *ret)
 {
+    sort_issues(r);
     CLEANUP_BUF struct buf b = BUF_INIT;
     for (size_t i = 0; i < r->n; i++)
         put_issue(&b, r->source, &r->items[i]);
@@ -236,7 +253,10 @@ int cel_compile(struct cel_env *env, struct str source, struct arena *a, struct 
     struct cel_report report = {.arena = a, .source = arena_str(a, source)};
     struct cel_maker m = {.arena = &p->arena, .report = &report, .env = env};
     p->root = cel_parse(&m, p->source);
-    if (!p->root || !cel_check(&m, p) || cel_plan(&m, p) < 0) {
+    bool ok = p->root && cel_check(&m, p);
+    if (ok)
+        cel_estimate_program(p);
+    if (!ok || cel_plan(&m, p) < 0) {
         issues_text(&report, ret_issues);
         cel_program_unref(p);
         return -EINVAL;

@@ -213,7 +213,9 @@ static struct cel_val index_if(struct cel_run *r, struct cel_val v, struct cel_v
     int64_t at;
     if (v.kind == CEL_LIST) {
         if (!list_index(i, &at))
-            return cel_fail(r->arena, "unsupported index type '" STR_FMT "' in list", STR_ARG(cel_type_of(i)->name));
+            return i.kind == CEL_DOUBLE
+                       ? cel_fail(r->arena, "unsupported index value " STR_FMT " in list", STR_ARG(cel_double_text(r->arena, i.d)))
+                       : cel_fail(r->arena, "unsupported index type '" STR_FMT "' in list", STR_ARG(cel_type_of(i)->name));
         return at < 0 || at >= v.n ? CEL_ABSENT : cel_item(r->arena, v, (size_t)at);
     }
     if (v.kind == CEL_MAP) {
@@ -222,9 +224,7 @@ static struct cel_val index_if(struct cel_run *r, struct cel_val v, struct cel_v
         return key ? cel_lookup(r->arena, v, i)
                    : cel_fail(r->arena, "unsupported key type: " STR_FMT, STR_ARG(cel_type_of(i)->name));
     }
-    if (v.kind == CEL_OBJECT && i.kind == CEL_STRING)
-        return field_if(r, v, cel_str(i));
-    return cel_no_overload();
+    return v.kind == CEL_OBJECT && i.kind == CEL_STRING ? field_if(r, v, cel_str(i)) : CEL_ABSENT;
 }
 
 static struct cel_val no_such(struct cel_run *r, struct cel_val v, struct cel_val i)
@@ -290,11 +290,10 @@ static struct cel_val exec_if(struct cel_run *r, const struct cel_node *x)
 
 static struct cel_val exec_equal(struct cel_run *r, const struct cel_node *x, bool wanted)
 {
-    struct cel_val a = cel_exec(r, x->args[0]);
-    struct cel_val b = cel_failed(a) ? a : cel_exec(r, x->args[1]);
-    if (cel_failed(b))
-        return b;
+    struct cel_val a = cel_exec(r, x->args[0]), b = cel_exec(r, x->args[1]);
     cel_charge(r, cel_equal_cost(a, b));
+    if (cel_failed(a) || cel_failed(b))
+        return cel_failed(a) ? a : b;
     return cel_of_bool(cel_equal(r->arena, a, b) == wanted);
 }
 
@@ -337,13 +336,21 @@ static struct cel_val exec_function(struct cel_run *r, const struct cel_node *x)
     unsigned n = 0;
     if (x->target)
         args[n++] = cel_exec(r, x->target);
+    const struct cel_val *failed = n && cel_failed(args[0]) ? args : NULL;
+    unsigned all = n + x->n;
     for (unsigned i = 0; i < x->n; i++) {
-        if (n && cel_failed(args[n - 1]))
-            return args[n - 1];
-        args[n++] = cel_exec(r, x->args[i]);
+        if (failed && all > 2) /* cel-go: three and more stop at the first error and are not charged */
+            return *failed;
+        args[n] = cel_exec(r, x->args[i]);
+        if (!failed && cel_failed(args[n]))
+            failed = &args[n];
+        n++;
     }
-    if (n && cel_failed(args[n - 1]))
-        return args[n - 1];
+    if (failed) {
+        if (x->n_overloads && all <= 2)
+            cel_charge(r, cel_call_cost(r, x->overloads[0], x->n_overloads == 1, args, n, *failed));
+        return *failed;
+    }
     for (uint32_t i = 0; i < x->n_overloads; i++) {
         const struct cel_overload *o = x->overloads[i];
         if (!o->fn->call || !accepts(o, args, n))
@@ -356,7 +363,11 @@ static struct cel_val exec_function(struct cel_run *r, const struct cel_node *x)
             cel_charge(r, cel_call_cost(r, o, x->n_overloads == 1, args, n, v));
         return v;
     }
-    return cel_no_overload();
+    struct cel_val none = cel_no_overload();
+    bool is_operator = x->name.p[0] == '_' || x->name.p[0] == '@' || x->name.p[0] == '!' || x->name.p[0] == '-';
+    if (x->n_overloads)
+        cel_charge(r, cel_call_cost(r, x->overloads[0], x->n_overloads == 1, args, n, none));
+    return is_operator || x->n_overloads == 1 ? none : cel_fail(r->arena, "no such overload: " STR_FMT, STR_ARG(x->name));
 }
 
 static struct cel_val exec_call(struct cel_run *r, const struct cel_node *x)
@@ -434,9 +445,7 @@ static struct cel_val exec_map(struct cel_run *r, const struct cel_node *x)
             if (cel_failed(v))
                 return v;
         }
-        map = cel_map_insert(r->arena, map, k, v);
-        if (cel_failed(map))
-            return map;
+        map = cel_map_put(r->arena, map, k, v);
     }
     return map;
 }
@@ -459,6 +468,17 @@ static struct cel_val exec_struct(struct cel_run *r, const struct cel_node *x)
     return cel_new_object(r->arena, t, values);
 }
 
+/* cel-go names its own type there. */
+static struct cel_val not_iterable(struct cel_run *r, struct cel_val v)
+{
+    static const char *const names[] = {[CEL_NULL] = "Null", [CEL_BOOL] = "Bool", [CEL_INT] = "Int", [CEL_UINT] = "Uint",
+                                        [CEL_DOUBLE] = "Double", [CEL_STRING] = "String", [CEL_BYTES] = "Bytes",
+                                        [CEL_TIMESTAMP] = "Timestamp", [CEL_DURATION] = "Duration"};
+    const char *name = v.kind < ARRAY_SIZE(names) ? names[v.kind] : NULL;
+    return name ? cel_fail(r->arena, "got 'types.%s', expected iterable type", name)
+                : cel_fail(r->arena, "got '" STR_FMT "', expected iterable type", STR_ARG(cel_type_of(v)->name));
+}
+
 /* ---- folds -------------------------------------------------------------------------------------------------------------- */
 
 static struct cel_val exec_fold(struct cel_run *r, const struct cel_node *x)
@@ -467,7 +487,7 @@ static struct cel_val exec_fold(struct cel_run *r, const struct cel_node *x)
     if (cel_failed(range))
         return range;
     if (range.kind != CEL_LIST && range.kind != CEL_MAP)
-        return cel_fail(r->arena, "got '" STR_FMT "', expected iterable type", STR_ARG(cel_type_of(range)->name));
+        return not_iterable(r, range);
     r->locals[x->accu_slot] = cel_exec(r, x->args[FOLD_INIT]);
     for (size_t pos = 0; !r->over && cel_next(r->arena, range, &pos, &k, &v);) {
         r->locals[x->iter_slot] = x->iter2.n || range.kind == CEL_MAP ? k : v;
@@ -479,6 +499,12 @@ static struct cel_val exec_fold(struct cel_run *r, const struct cel_node *x)
         r->locals[x->accu_slot] = cel_exec(r, x->args[FOLD_STEP]);
     }
     return cel_exec(r, x->args[FOLD_RESULT]);
+}
+
+/* A step that an absent optional leaves out is not charged. */
+static bool is_step(const struct cel_node *x)
+{
+    return x->kind == X_SELECT || (x->kind == X_CALL && (x->op == OP_INDEX || x->op == OP_OPT_INDEX || x->op == OP_OPT_SELECT));
 }
 
 /* ---- all of it ------------------------------------------------------------------------------------------------------------ */
@@ -514,7 +540,7 @@ struct cel_val cel_exec(struct cel_run *r, const struct cel_node *x)
         break;
     }
     if (x->cost)
-        cel_charge(r, x->cost);
+        cel_charge(r, x->cost - (v.kind == CEL_OPTIONAL && !v.inner && is_step(x)));
     return v;
 }
 

@@ -182,6 +182,9 @@ static bool semver_parse(struct str s, struct semver_val *ret, struct err *e)
     for (int i = 0; i < 3; i++) {
         if (!next_part(&rest, i == 2, &part))
             return err_set(e, 0, "No Major.Minor.Patch elements found"), false;
+        if (is_number(part) && part.n > 1 && part.p[0] == '0')
+            return err_set(e, 0, "%c%s number must not contain leading zeroes \"" STR_FMT "\"", names[i][0] - 32, names[i] + 1,
+                           STR_ARG(part)), false;
         if (!semver_number(part, &ret->part[i]))
             return err_set(e, 0, "Invalid character(s) found in %s number \"" STR_FMT "\"", names[i], STR_ARG(part)), false;
     }
@@ -259,8 +262,10 @@ static bool semver_normalize(struct arena *a, struct str s, struct str *ret)
 {
     struct str parts[3], head, rest = str_starts(s, STR("v")) ? str_from(s, 1) : s;
     int n = 0;
-    while (n < 2 && str_cut(rest, '.', &head, &rest))
+    while (n < 2 && str_find(rest, '.') >= 0) {
+        str_cut(rest, '.', &head, &rest);
         parts[n++] = head;
+    }
     parts[n++] = rest;
     if (n < 3 && (str_find(parts[n - 1], '+') >= 0 || str_find(parts[n - 1], '-') >= 0))
         return false;

@@ -131,7 +131,10 @@ FN(sub_duration)
 
 static struct cel_val move(struct cel_val t, int64_t ns, int sign)
 {
-    return cel_timestamp_of(t.i + sign * (ns / NSEC_PER_SEC), (int64_t)t.n + sign * (ns % NSEC_PER_SEC));
+    struct cel_val moved = cel_timestamp_of(t.i + sign * (ns / NSEC_PER_SEC), (int64_t)t.n + sign * (ns % NSEC_PER_SEC));
+    if (!cel_failed(moved))
+        moved.of = t.of;
+    return moved;
 }
 
 FN(add_timestamp)
@@ -226,11 +229,7 @@ FN(int_of_string)
     struct str s = cel_str(v[0]);
     if (s.n > 1 && s.p[0] == '+' && s.p[1] != '-' && s.p[1] != '+')
         s = str_from(s, 1);
-    int err = str_to_i64(s, &i);
-    if (!err)
-        return cel_of_int(i);
-    return cel_fail(r->arena, "strconv.ParseInt: parsing \"" STR_FMT "\": %s", STR_ARG(cel_str(v[0])),
-                    err == -ERANGE ? "value out of range" : "invalid syntax");
+    return str_to_i64(s, &i) ? constant_error("type conversion error from 'string' to 'int'") : cel_of_int(i);
 }
 
 FN(int_of_duration)
@@ -256,11 +255,7 @@ FN(uint_of_double)
 FN(uint_of_string)
 {
     uint64_t u;
-    int err = str_to_u64(cel_str(v[0]), &u);
-    if (!err)
-        return of_uint(u);
-    return cel_fail(r->arena, "strconv.ParseUint: parsing \"" STR_FMT "\": %s", STR_ARG(cel_str(v[0])),
-                    err == -ERANGE ? "value out of range" : "invalid syntax");
+    return str_to_u64(cel_str(v[0]), &u) ? constant_error("type conversion error from 'string' to 'uint'") : of_uint(u);
 }
 
 FN(double_of_int)
@@ -279,7 +274,7 @@ FN(double_of_string)
     bool start = *text && (strchr("+-.", *text) || (*text >= '0' && *text <= '9') || strchr("iInN", *text));
     double d = start ? strtod(text, &end) : 0;
     if (!start || *end || end == text || strlen(text) != v[0].n)
-        return cel_fail(r->arena, "strconv.ParseFloat: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(cel_str(v[0])));
+        return constant_error("type conversion error from 'string' to 'double'");
     return of_double(d);
 }
 
@@ -355,7 +350,7 @@ FN(duration_of_string)
     int64_t ns;
     return cel_duration_parse(cel_str(v[0]), &ns)
                ? of_duration(ns)
-               : cel_fail(r->arena, "time: invalid duration \"" STR_FMT "\"", STR_ARG(cel_str(v[0])));
+               : constant_error("type conversion error from 'string' to 'google.protobuf.Duration'");
 }
 
 FN(timestamp_of_string)
@@ -363,7 +358,7 @@ FN(timestamp_of_string)
     struct cel_val t;
     return cel_timestamp_parse(cel_str(v[0]), &t)
                ? t
-               : cel_fail(r->arena, "parsing time \"" STR_FMT "\": not an RFC 3339 time", STR_ARG(cel_str(v[0])));
+               : constant_error("type conversion error from 'string' to 'google.protobuf.Timestamp'");
 }
 
 FN(timestamp_of_int)

@@ -66,7 +66,7 @@ PART(millis, v[0].n / 1000000)
 OF_DURATION(duration_hours, v[0].i / SECONDS(3600))
 OF_DURATION(duration_minutes, v[0].i / SECONDS(60))
 OF_DURATION(duration_seconds, v[0].i / NSEC_PER_SEC)
-OF_DURATION(duration_millis, v[0].i / NSEC_PER_MSEC % 1000)
+OF_DURATION(duration_millis, v[0].i / NSEC_PER_MSEC)
 
 #define IN_ZONE(name, id, fn)                                                                                \
     {name, id, "timestamp.() int", fn, COST_ONE, 0, 0}, {name, id "_with_tz", "timestamp.(string) int", fn, COST_ONE, 0, 0}

@@ -281,7 +281,7 @@ static const struct macro {
     {"all", "", 2, 2, false, 0, 0, expand_all},
     {"exists", "", 2, 2, false, 0, 0, expand_exists},
     {"exists_one", "", 2, 2, false, 0, 0, expand_exists_one},
-    {"existsOne", "", 2, 2, false, 0, 0, expand_exists_one},
+    {"existsOne", "", 2, 2, false, CEL_LIB_EXTENSIONS, 0, expand_exists_one},
     {"map", "", 2, 3, false, 0, 0, expand_map},
     {"filter", "", 2, 2, false, 0, 0, expand_filter},
     {"bind", "cel", 3, 3, false, CEL_LIB_BIND, 0, expand_bind},

@@ -107,7 +107,7 @@ static void set_step_cost(struct cel_node *x)
 
 static bool is_conversion(const struct cel_node *x)
 {
-    static const char *const names[] = {"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "uint"};
+    static const char *const names[] = {"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         if (!x->target && x->n == 1 && str_is(x->name, names[i]))
             return true;
@@ -135,8 +135,11 @@ static void keep_regex(struct planner *k, struct cel_node *x)
     if (!uses || !pattern || !is_literal(pattern) || pattern->literal.kind != CEL_STRING)
         return;
     x->regex = cel_regex_new(cel_str(pattern->literal));
-    if (!x->regex)
-        return; /* evaluating it says why */
+    if (!x->regex) {
+        cel_issue_add(k->m->report, pattern->pos, "error parsing regexp: `" STR_FMT "`", STR_ARG(cel_str(pattern->literal)));
+        k->error = -EINVAL;
+        return;
+    }
     k->p->regexes = xrealloc(k->p->regexes, (k->p->n_regexes + 1) * sizeof(*k->p->regexes));
     k->p->regexes[k->p->n_regexes++] = x->regex;
 }
@@ -155,8 +158,14 @@ static void plan_call(struct planner *k, struct cel_node *x)
             make_literal(k, x);
             return;
         }
-        if (str_is(x->name, "@in") && is_constant_set(x))
+        if (str_is(x->name, "@in") && is_constant_set(x)) {
             x->flags |= X_SET;
+            if (!x->args[1]->literal.n) { /* nothing is in an empty list: its left side is not even looked at */
+                x->kind = X_LITERAL;
+                x->literal = cel_of_bool(false);
+                return;
+            }
+        }
         keep_regex(k, x);
     }
 }

@@ -54,6 +54,16 @@ size_t cel_put_rune(char *to, uint32_t c)
 
 /* ---- times --------------------------------------------------------------------------------------------------- */
 
+/* Minutes east of UTC at the end of an RFC 3339 time. */
+static intptr_t zone_minutes(struct str s)
+{
+    const char *z = s.p + s.n - 6; /* +hh:mm */
+    if (s.n < 6 || (z[0] != '+' && z[0] != '-'))
+        return 0;
+    intptr_t n = ((z[1] - '0') * 10 + z[2] - '0') * 60 + (z[4] - '0') * 10 + z[5] - '0';
+    return z[0] == '-' ? -n : n;
+}
+
 bool cel_timestamp_parse(struct str s, struct cel_val *ret)
 {
     struct moment m;
@@ -62,6 +72,7 @@ bool cel_timestamp_parse(struct str s, struct cel_val *ret)
     struct cel_val v = cel_timestamp_of(m.seconds, m.nanos);
     if (cel_failed(v))
         return false;
+    v.of = (const void *)zone_minutes(s);
     *ret = v;
     return true;
 }
@@ -94,10 +105,13 @@ struct str cel_duration_text(struct arena *a, int64_t ns)
 
 struct str cel_timestamp_text(struct arena *a, struct cel_val v)
 {
-    char head[64];
-    struct civil c = tz_civil(NULL, v.i);
+    char head[64], zone[16] = "Z";
+    int minutes = (int)(intptr_t)v.of; /* Go's times keep the zone they were written in */
+    struct civil c = tz_civil(NULL, v.i + minutes * 60);
+    if (minutes)
+        snprintf(zone, sizeof(zone), "%c%02d:%02d", minutes < 0 ? '-' : '+', abs(minutes) / 60, abs(minutes) % 60);
     snprintf(head, sizeof(head), "%04d-%02d-%02dT%02d:%02d:%02d", (int)c.year, c.month, c.day, c.hour, c.minute, c.second);
-    return put_fraction(a, head, v.n, "Z");
+    return put_fraction(a, head, v.n, zone);
 }
 
 struct str cel_double_text(struct arena *a, double d)

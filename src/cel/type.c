@@ -157,7 +157,7 @@ const struct cel_type *cel_type_parse(struct arena *a, struct str *s)
     struct str name = str_n(s->p, n);
     *s = str_from(*s, n);
     for (size_t i = 0; i < ARRAY_SIZE(simple_types); i++)
-        if (str_eq(name, simple_types[i].name))
+        if (str_eq(name, simple_types[i].name) && !str_starts(*s, STR("(")))
             return simple_types[i].type;
     const struct cel_type *params[2];
     unsigned n_params = 0;
@@ -171,6 +171,7 @@ const struct cel_type *cel_type_parse(struct arena *a, struct str *s)
                          : str_is(name, "list")        ? CEL_LIST
                          : str_is(name, "map")         ? CEL_MAP
                          : str_is(name, "optional_type") ? CEL_OPTIONAL
+                         : str_is(name, "type")          ? CEL_TYPE
                                                        : CEL_OPAQUE;
     return cel_type_new(a, kind, name, params, n_params);
 }

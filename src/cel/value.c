@@ -459,14 +459,8 @@ static struct cel_val copy_map(struct arena *a, struct cel_val v, size_t more)
     return own_map(m, m->used);
 }
 
-struct cel_val cel_map_insert(struct arena *a, struct cel_val map, struct cel_val key, struct cel_val value)
+static struct cel_val append_pair(struct arena *a, struct cel_val map, struct cel_val key, struct cel_val value)
 {
-    if (key.kind != CEL_STRING && key.kind != CEL_BOOL && key.kind != CEL_INT && key.kind != CEL_UINT)
-        return cel_fail(a, "unsupported key type: " STR_FMT, STR_ARG(cel_type_of(key)->name));
-    if (!cel_absent(cel_lookup(a, map, key))) {
-        struct str k = cel_text(a, key);
-        return cel_fail(a, "insert failed: key " STR_FMT " already exists", STR_ARG(k));
-    }
     if (map.form != FORM_OWN || map.n != map.map->used || map.map->used == map.map->cap)
         map = copy_map(a, map, cel_size(map) + 4);
     struct cel_map *m = map.map;
@@ -476,6 +470,27 @@ struct cel_val cel_map_insert(struct arena *a, struct cel_val map, struct cel_va
         index_pair(m, m->used - 1);
     map.n++;
     return map;
+}
+
+struct cel_val cel_map_put(struct arena *a, struct cel_val map, struct cel_val key, struct cel_val value)
+{
+    ssize_t i = find_pair(map.map, map.n, key);
+    if (i < 0)
+        return append_pair(a, map, key, value);
+    map.map->pairs[2 * i] = key;
+    map.map->pairs[2 * i + 1] = value;
+    return map;
+}
+
+struct cel_val cel_map_insert(struct arena *a, struct cel_val map, struct cel_val key, struct cel_val value)
+{
+    if (key.kind != CEL_STRING && key.kind != CEL_BOOL && key.kind != CEL_INT && key.kind != CEL_UINT)
+        return cel_fail(a, "unsupported key type: " STR_FMT, STR_ARG(cel_type_of(key)->name));
+    if (!cel_absent(cel_lookup(a, map, key))) {
+        struct str k = cel_text(a, key);
+        return cel_fail(a, "insert failed: key " STR_FMT " already exists", STR_ARG(k));
+    }
+    return append_pair(a, map, key, value);
 }
 
 static struct cel_val table_lookup(struct arena *a, struct cel_val map, struct str key)
@@ -534,8 +549,10 @@ struct cel_val cel_field_of(struct arena *a, struct cel_val v, struct str name)
         struct cel_val r = cel_lookup(a, v, cel_of_str(name));
         return cel_absent(r) ? cel_fail(a, "no such key: " STR_FMT, STR_ARG(name)) : r;
     }
+    if (v.kind == CEL_LIST)
+        return cel_fail(a, "unsupported index type 'string' in list");
     if (v.kind != CEL_OBJECT)
-        return cel_no_overload();
+        return cel_fail(a, "no such key: " STR_FMT, STR_ARG(name));
     const struct cel_field *f;
     struct cel_val r = object_field(a, v, name, &f);
     if (!cel_absent(r))
@@ -551,10 +568,8 @@ bool cel_has_field(struct arena *a, struct cel_val v, struct str name, struct ce
     *ret_error = CEL_ABSENT;
     if (v.kind == CEL_MAP)
         return !cel_absent(cel_lookup(a, v, cel_of_str(name)));
-    if (v.kind != CEL_OBJECT) {
-        *ret_error = cel_no_overload();
+    if (v.kind != CEL_OBJECT)
         return false;
-    }
     struct cel_val r = object_field(a, v, name, &f);
     if (cel_absent(r) && !f && !(((const struct cel_type *)v.of)->flags & CEL_OPEN))
         *ret_error = cel_fail(a, "no such field '" STR_FMT "'", STR_ARG(name));
