@@ -565,7 +565,7 @@ static void check_call(struct checker *c, struct cel_node *x)
         x->target = NULL;
     } else if (x->target) {
         check(c, x->target);
-        f = cel_functions(name);
+        f = find_function(c, name, &name);
     }
     if (!f) {
         undeclared(c, x, x->name);
