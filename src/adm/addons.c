@@ -43,6 +43,22 @@ static const struct addon {
      "{\"metadata\":{\"name\":\"cube:coredns-config\",\"namespace\":\"kube-system\"},"
      "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"cube:coredns-config\"},"
      "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:coredns\"}]}"},
+    /* Who serves Ingresses. It reads Secrets by name only, those that Ingresses name. */
+    {RES_CLUSTERROLES, "", "system:cube-ingress",
+     "{\"metadata\":{\"name\":\"system:cube-ingress\"},\"rules\":["
+     "{\"apiGroups\":[\"\"],\"resources\":[\"services\"],\"verbs\":[\"list\",\"watch\"]},"
+     "{\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"verbs\":[\"get\",\"list\",\"watch\"]},"
+     "{\"apiGroups\":[\"\",\"events.k8s.io\"],\"resources\":[\"events\"],\"verbs\":[\"create\",\"patch\",\"update\"]},"
+     "{\"apiGroups\":[\"discovery.k8s.io\"],\"resources\":[\"endpointslices\"],\"verbs\":[\"list\",\"watch\"]},"
+     "{\"apiGroups\":[\"networking.k8s.io\"],\"resources\":[\"ingresses\",\"ingressclasses\"],\"verbs\":[\"list\",\"watch\"]},"
+     "{\"apiGroups\":[\"networking.k8s.io\"],\"resources\":[\"ingresses/status\"],\"verbs\":[\"patch\",\"update\"]}]}"},
+    {RES_CLUSTERROLEBINDINGS, "", "system:cube-ingress",
+     "{\"metadata\":{\"name\":\"system:cube-ingress\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:cube-ingress\"},"
+     "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:cube-ingress\"}]}"},
+    /* The class of the built-in Ingress controller; not the default, since others' Ingresses without a class are none of its business. */
+    {RES_INGRESSCLASSES, "", "cube",
+     "{\"metadata\":{\"name\":\"cube\"},\"spec\":{\"controller\":\"cube.dev/ingress\"}}"},
     /* Where DNS is. The node answers on that address itself, so the Service has no endpoints. */
     {RES_SERVICES, "kube-system", "kube-dns",
      "{\"metadata\":{\"name\":\"kube-dns\",\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","

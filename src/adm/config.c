@@ -76,6 +76,8 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
                                                  : arena_printf(a, "cn%08xn", (unsigned)str_hash(str_of(c->bridge))).p;
     c->port = c->port ? c->port : 6443;
     c->kubelet_port = c->kubelet_port ? c->kubelet_port : 10250;
+    c->ingress_http = c->ingress_http ? c->ingress_http : 80;
+    c->ingress_https = c->ingress_https ? c->ingress_https : 443;
     c->node_name = c->node_name ? c->node_name : host_name(a);
     c->advertise = c->advertise ? c->advertise : find_address(a);
     if (!c->advertise)
@@ -134,6 +136,8 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
         return err_set(e, -EINVAL, "--advertise-address %s: expected an IPv4 address of this machine", c->advertise);
     if (c->port < 1 || c->port > 65535)
         return err_set(e, -EINVAL, "--port %lld: expected 1 to 65535", (long long)c->port);
+    if (c->ingress_http < 1 || c->ingress_http > 65535 || c->ingress_https < 1 || c->ingress_https > 65535)
+        return err_set(e, -EINVAL, "--ingress-http-port and --ingress-https-port: expected 1 to 65535");
     if (c->kubelet_port < 1 || c->kubelet_port > 65535)
         return err_set(e, -EINVAL, "--kubelet-port %lld: expected 1 to 65535", (long long)c->kubelet_port);
     if (c->node_grace && c->node_grace < SECONDS(2))

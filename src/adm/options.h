@@ -24,6 +24,9 @@
         {"cluster-domain", 0, FLAG_STRING, &(c)->cluster_domain, "DNS domain of the cluster (cluster.local)"}, \
         {"kubelet-port", 0, FLAG_INT, &(c)->kubelet_port, "Port of the node agent (10250)"},                 \
         {"service-node-port-range", 0, FLAG_STRING, &(c)->node_ports, "Ports of NodePort Services (30000-32767)"}, \
+        {"ingress-http-port", 0, FLAG_INT, &(c)->ingress_http, "Port for Ingresses, bound while there are any (80)"}, \
+        {"ingress-https-port", 0, FLAG_INT, &(c)->ingress_https, "The same for HTTPS (443)"},                 \
+        {"ingress-access-log", 0, FLAG_STRING, &(c)->ingress_log, "File for a line a request to Ingresses (none)"}, \
         {"containerd", 0, FLAG_STRING, &(c)->containerd, "containerd's program (found in PATH)"},            \
         {"runc", 0, FLAG_STRING, &(c)->runc, "runc's, or crun's (found in PATH)"},                           \
         {"cni-bin-dir", 0, FLAG_STRING, &(c)->cni_bin_dir, "CNI plugins (/opt/cni/bin or /usr/lib/cni)"},    \

@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "controllers/engine.h"
 #include "dns/dns.h"
+#include "ingress/ingress.h"
 #include "names.h"
 #include "node/kubelet.h"
 #include "overlay/overlay.h"
@@ -220,6 +221,24 @@ static int run_policy(const struct parts_input *in, struct client *client, struc
     return policy_run(&p, e);
 }
 
+static const char *user_ingress(const struct parts_input *in UNUSED)
+{
+    return "system:cube-ingress";
+}
+
+static int run_ingress(const struct parts_input *in, struct client *client, struct err *e)
+{
+    const struct cluster_config *c = in->config;
+    const char *publish[] = {c->advertise, NULL};
+    struct ingress_config g = {.client = client,
+                               .http = arena_printf(in->arena, ":%lld", (long long)c->ingress_http).p,
+                               .https = arena_printf(in->arena, ":%lld", (long long)c->ingress_https).p,
+                               .publish = publish,
+                               .access_log = c->ingress_log,
+                               .node_name = c->node_name};
+    return ingress_run(&g, e);
+}
+
 static const char *user_dns(const struct parts_input *in UNUSED)
 {
     return "system:coredns";
@@ -240,6 +259,7 @@ const struct part parts[] = {
     {"dns", true, user_dns, no_groups, run_dns},
     {"overlay", true, user_proxy, no_groups, run_overlay},
     {"policy", true, user_policy, no_groups, run_policy},
+    {"ingress", false, user_ingress, no_groups, run_ingress},
     {0},
 };
 
@@ -313,7 +333,7 @@ int parts_check(const struct cluster_config *c, struct err *e)
     struct str rest = str_of(c->without), word;
     while (c->without && str_next(&rest, ',', &word))
         if (!is_part(word))
-            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay, policy",
+            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay, policy, ingress",
                            STR_ARG(word));
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "cli/kubectl.h"
 #include "controllers/engine.h"
 #include "dns/dns.h"
+#include "ingress/ingress.h"
 #include "node/kubelet.h"
 #include "overlay/overlay.h"
 #include "policy/policy.h"
@@ -42,6 +43,7 @@ static const struct command {
     {"proxy", "kube-proxy", proxy_main, "The service proxy alone"},
     {"dns", "coredns", dns_main, "The cluster DNS server alone"},
     {"overlay", NULL, overlay_main, "The network between pods of different nodes alone"},
+    {"ingress", NULL, ingress_main, "The Ingress controller alone"},
     {"policy", NULL, policy_main, "Network policies of a node alone"},
     {"version", NULL, version_main, "Print the version"},
 };

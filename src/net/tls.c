@@ -18,6 +18,13 @@ struct tls_set {
     SSL_CTX **ctx;
     size_t n;
     bool require;
+    struct tls_certificate *(*choose)(void *ctx, const char *name);
+    void *choose_ctx;
+};
+
+struct tls_certificate {
+    atomic_uint refs;
+    SSL_CTX *ctx;
 };
 
 struct tls_server {
@@ -261,6 +268,13 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
 {
     struct tls_stream *t = stream_of_ssl(ssl);
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    if (name && t->set && t->set->choose) {
+        struct tls_certificate *c = t->set->choose(t->set->choose_ctx, name);
+        if (c)
+            SSL_set_SSL_CTX(ssl, c->ctx); /* which takes a reference of its own */
+        tls_certificate_unref(c);
+        return SSL_TLSEXT_ERR_OK;
+    }
     for (size_t i = 0; name && t->set && i < t->set->n; i++) {
         if (ctx_serves(t->set->ctx[i], name)) {
             SSL_set_SSL_CTX(ssl, t->set->ctx[i]);
@@ -300,6 +314,34 @@ static int server_ctx(const struct tls_server_config *c, const struct tls_keypai
     return 0;
 }
 
+int tls_certificate_new(const struct tls_keypair *key, struct tls_certificate **ret, struct err *e)
+{
+    const struct tls_server_config plain = {0};
+    SSL_CTX *ctx;
+    int r = server_ctx(&plain, key, &ctx, e);
+    if (r < 0)
+        return r;
+    *ret = NEW(struct tls_certificate);
+    (*ret)->refs = 1;
+    (*ret)->ctx = ctx;
+    return 0;
+}
+
+struct tls_certificate *tls_certificate_ref(struct tls_certificate *c)
+{
+    c->refs++;
+    return c;
+}
+
+struct tls_certificate *tls_certificate_unref(struct tls_certificate *c)
+{
+    if (c && --c->refs == 0) {
+        SSL_CTX_free(c->ctx);
+        free(c);
+    }
+    return NULL;
+}
+
 static int set_new(const struct tls_server_config *c, struct tls_set **ret, struct err *e)
 {
     if (c->n_keys == 0)
@@ -307,6 +349,8 @@ static int set_new(const struct tls_server_config *c, struct tls_set **ret, stru
     struct tls_set *set = NEW(struct tls_set);
     set->refs = 1;
     set->require = c->client_auth == TLS_CLIENT_REQUIRE;
+    set->choose = c->choose;
+    set->choose_ctx = c->choose_ctx;
     set->ctx = xcalloc(c->n_keys, sizeof(SSL_CTX *));
     for (; set->n < c->n_keys; set->n++) {
         int r = server_ctx(c, &c->keys[set->n], &set->ctx[set->n], e);

@@ -26,6 +26,12 @@ struct tls_keypair {
     struct str cert_pem, key_pem;
 };
 
+/* A certificate by itself, for servers that choose by rules of their own. References may be given to other threads. */
+struct tls_certificate;
+int tls_certificate_new(const struct tls_keypair *key, struct tls_certificate **ret, struct err *e);
+struct tls_certificate *tls_certificate_ref(struct tls_certificate *c);
+struct tls_certificate *tls_certificate_unref(struct tls_certificate *c); /* NULL is fine; returns NULL */
+
 struct tls_server_config {
     const struct tls_keypair *keys; /* copied */
     size_t n_keys;
@@ -35,6 +41,10 @@ struct tls_server_config {
     bool h2_only;        /* gRPC */
     int min_version;     /* 0 or 0x0303 (1.2), 0x0304 (1.3) */
     const char *ciphers; /* OpenSSL names of TLS 1.2 suites; NULL: the safe default */
+    /* Who serves the SNI name, whatever stands in the certificates: a reference, or NULL for the first of keys. NULL: by
+     * the names in the certificates of keys. */
+    struct tls_certificate *(*choose)(void *ctx, const char *name);
+    void *choose_ctx;
 };
 
 struct tls_client_config {
