@@ -121,18 +121,18 @@ static void conflicts_and_defaults(void **state UNUSED)
     char long_path[PATH_RULE_MAX + 2];
     memset(long_path, 'a', sizeof(long_path));
     long_path[0] = '/';
-    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("/api"), "x"), -EEXIST);
-    assert_int_equal(router_add(r, STR("foo.example"), PATH_EXACT, STR("/%61pi"), "x"), -EEXIST);
-    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("/api/v1"), "x"), 0); /* the longer one wins */
+    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("/api"), (void *)"x"), -EEXIST);
+    assert_int_equal(router_add(r, STR("foo.example"), PATH_EXACT, STR("/%61pi"), (void *)"x"), -EEXIST);
+    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("/api/v1"), (void *)"x"), 0); /* the longer one wins */
     assert_string_equal(find(r, "foo.example", "/api/v1"), "foo v1");
-    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("/a/../b"), "x"), -EINVAL);
-    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("no"), "x"), -EINVAL);
-    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, str_n(long_path, sizeof(long_path)), "x"), -EINVAL);
-    assert_int_equal(router_add(r, bad, PATH_PREFIX, STR("/"), "x"), -EINVAL);
-    assert_int_equal(router_add_default(r, &bar, "bar default"), 0);
-    assert_int_equal(router_add_default(r, &bar, "x"), -EEXIST);
-    assert_int_equal(router_add_default(r, &bad, "x"), -EINVAL);
-    assert_int_equal(router_add_default(r, NULL, "default"), 0);
+    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("/a/../b"), (void *)"x"), -EINVAL);
+    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, STR("no"), (void *)"x"), -EINVAL);
+    assert_int_equal(router_add(r, STR("foo.example"), PATH_PREFIX, str_n(long_path, sizeof(long_path)), (void *)"x"), -EINVAL);
+    assert_int_equal(router_add(r, bad, PATH_PREFIX, STR("/"), (void *)"x"), -EINVAL);
+    assert_int_equal(router_add_default(r, &bar, (void *)"bar default"), 0);
+    assert_int_equal(router_add_default(r, &bar, (void *)"x"), -EEXIST);
+    assert_int_equal(router_add_default(r, &bad, (void *)"x"), -EINVAL);
+    assert_int_equal(router_add_default(r, NULL, (void *)"default"), 0);
     assert_string_equal(find(r, "bar.example", "/other"), "bar default");
     assert_string_equal(find(r, "nobody.example", "/other"), "default");
     assert_string_equal(find(r, "exact.wild.example", "/y"), "default");

