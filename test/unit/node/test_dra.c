@@ -3,9 +3,15 @@
 #include "node/dra.h"
 
 #include "client/fake_client.h"
+#include "grpc.h"
+#include "net/grpc.h"
+#include "node/kubelet-internal.h"
 #include "testing.h"
 #include "type/meta.h"
 #include "types.h"
+
+#include <stdio.h>
+#include <unistd.h>
 
 static struct arena arena;
 
@@ -92,10 +98,207 @@ static void test_upstreams_file(void **state)
     dra_state_done(&s);
 }
 
+/* ---- a driver ------------------------------------------------------------------------------------------------------ */
+
+static char dir[64];
+static int preparations, unpreparations;
+static const char *trouble; /* what the driver says instead */
+
+static int answer_claims(struct grpc_exchange *g, bool prepare)
+{
+    const struct val *q;
+    struct arena *a = grpc_arena(g);
+    int rc = grpc_recv_request(g, &q);
+    struct val *answer = val_new(a, VAL_OBJ), *claims = val_sub_map(a, answer, N_claims);
+    if (rc != 0)
+        return rc;
+    VAL_EACH (val_get(q, N_claims), c) {
+        struct val *one = val_new(a, VAL_OBJ);
+        *(prepare ? &preparations : &unpreparations) += 1;
+        if (trouble) {
+            val_set_str(a, one, N_error, str_of(trouble));
+        } else if (prepare) {
+            struct val *d = val_add_obj(a, val_sub_list(a, one, N_devices));
+            val_set_str(a, d, N_pool_name, STR("p"));
+            val_set_str(a, d, N_device_name, STR("x"));
+            val_add_str(a, val_sub_list(a, d, N_request_names), STR("r"));
+            val_add_str(a, val_sub_list(a, d, N_cdi_device_ids), arena_printf(a, "v/k=" STR_FMT, STR_ARG(val_getstr(c, N_name))));
+        }
+        val_put(a, claims, val_getstr(c, N_uid), *one);
+    }
+    return grpc_send(g, answer);
+}
+
+static int on_prepare(void *ctx, struct grpc_exchange *g, struct err *e)
+{
+    (void)ctx, (void)e;
+    return answer_claims(g, true);
+}
+
+static int on_unprepare(void *ctx, struct grpc_exchange *g, struct err *e)
+{
+    (void)ctx, (void)e;
+    return answer_claims(g, false);
+}
+
+static const struct grpc_service driver_services[] = {
+    {&grpc_methods[G_dra_v1_DRAPlugin_NodePrepareResources], on_prepare},
+    {&grpc_methods[G_dra_v1_DRAPlugin_NodeUnprepareResources], on_unprepare},
+    {&grpc_methods[G_dra_v1beta1_DRAPlugin_NodePrepareResources], on_prepare},
+    {&grpc_methods[G_dra_v1beta1_DRAPlugin_NodeUnprepareResources], on_unprepare},
+    {NULL, NULL},
+};
+
+#define SHARED(users)                                                                                        \
+    "{metadata: {namespace: ns, name: c, uid: u-c}, status: {allocation: {devices: {results: [{request: r, driver: d.x, pool: p, device: x}]}}, "    \
+    "reservedFor: [" users "]}}"
+#define USER(name) "{resource: pods, name: " name ", uid: u-" name "}"
+
+static struct worker *worker_of(struct kubelet *k, const char *name)
+{
+    struct object *pod = object_relaxed(
+        RES_PODS, arena_printf(&arena, "{metadata: {namespace: ns, name: %s, uid: u-%s}, spec: {resourceClaims: [{name: g, resourceClaimName: c}], containers: "
+                                       "[{name: c, resources: {claims: [{name: g}]}}, {name: other}]}}", name, name).p);
+    struct worker *w = worker_new(k, pod->uid, pod->namespace_, pod->name);
+    w->pod = pod;
+    w->started = true;
+    return w;
+}
+
+static const char *devices_of(struct worker *w, const char *container)
+{
+    struct cri_container c = {0};
+    struct err e = {{0}};
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    if (dra_give(w, w->pod->val, pod_find_container(w->pod->val, str_of(container), NULL), &arena, &c, &e))
+        return arena_cstr(&arena, str_of(e.text));
+    buf_puts(&b, "");
+    VAL_EACH (c.cdi_devices, d)
+        buf_putstr(&b, val_getstr(d, N_name));
+    return arena_cstr(&arena, buf_str(&b));
+}
+
+static bool file_has(struct kubelet *k, const char *text)
+{
+    struct str file;
+    return k->host->ops->read_file(k->host, &arena, arena_printf(&arena, "%s/dra_manager_state", dir).p, 1 << 20, &file, NULL) == 0 &&
+           str_contains(file, str_of(text));
+}
+
+static void speak(struct kubelet *k, const char *service)
+{
+    struct err e = {{0}};
+    struct val *versions = val_new(&arena, VAL_LIST);
+    struct str endpoint = arena_printf(&arena, "%s/d.sock", dir);
+    val_add_str(&arena, versions, str_of(service));
+    assert_int_equal(dra_plugin_handler.registered(k, STR("d.x"), endpoint, versions, &e), 0);
+    assert_int_equal(dra_plugin_handler.registered(k, STR("d.x"), endpoint, versions, &e), -EEXIST);
+}
+
+static void use_driver(struct kubelet *k, struct fake_client *f, const char *service)
+{
+    struct err e = {{0}};
+    struct worker *one = worker_of(k, "one"), *two = worker_of(k, "two");
+    struct val *report = val_new(&arena, VAL_OBJ);
+    preparations = unpreparations = 0;
+    fake_put_text(f, RES_RESOURCECLAIMS, SHARED(USER("one")));
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), -ENOENT); /* no driver */
+    assert_non_null(strstr(e.text, "DRA driver d.x is not registered"));
+    assert_false(file_has(k, "u-one")); /* nothing was begun */
+    speak(k, service);
+    assert_int_equal(dra_prepare(two, two->pod->val, &e), -EPERM); /* not its claim */
+    trouble = "out of order";
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), -EIO);
+    assert_non_null(strstr(e.text, "NodePrepareResources failed for ResourceClaim c: out of order"));
+    assert_true(file_has(k, "u-one")); /* the driver may have done half of it */
+    trouble = NULL;
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), 0);
+    assert_int_equal(preparations, 2);
+    fake_put_text(f, RES_RESOURCECLAIMS, SHARED(USER("one") ", " USER("two")));
+    assert_int_equal(dra_prepare(two, two->pod->val, &e), 0);
+    assert_int_equal(preparations, 2); /* prepared already */
+    assert_string_equal(devices_of(two, "c"), "v/k=c");
+    assert_string_equal(devices_of(two, "other"), "");
+    dra_report(k, two->pod->val, pod_find_container(two->pod->val, STR("c"), NULL), &arena, report);
+    const struct val *told = val_item(val_get(val_item(val_get(report, N_dynamic_resources), 0), N_claim_resources), 0);
+    assert_str(val_getstr(told, N_driver_name), "d.x");
+    assert_str(val_getstr(told, N_device_name), "x");
+    const struct val *health = dra_health_of(k, two->pod->val, pod_find_container(two->pod->val, STR("c"), NULL), &arena);
+    assert_str(val_getstr(val_item(health, 0), N_name), "claim:g");
+    assert_str(val_getstr(val_item(val_get(val_item(health, 0), N_resources), 0), N_health), "Unknown");
+    /* The last one ends it. */
+    assert_int_equal(dra_unprepare(k, STR("u-one"), &e), 0);
+    assert_int_equal(unpreparations, 0);
+    trouble = "busy";
+    assert_int_equal(dra_unprepare(k, STR("u-two"), &e), -EIO);
+    trouble = NULL;
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), -EAGAIN); /* on its way out */
+    assert_int_equal(dra_unprepare(k, STR("u-two"), &e), 0);
+    assert_int_equal(unpreparations, 2);
+    assert_false(file_has(k, "u-c"));
+    assert_int_equal(dra_unprepare(k, STR("u-two"), &e), 0);
+    /* A Pod that went while nobody looked. */
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), 0);
+    dra_unprepare_stale(k);
+    assert_int_equal(unpreparations, 2); /* it is here */
+    one->stage = WORKER_FINISHED;
+    dra_unprepare_stale(k);
+    assert_int_equal(unpreparations, 3);
+    dra_plugin_handler.gone(k, STR("d.x"), arena_printf(&arena, "%s/d.sock", dir));
+    assert_int_equal(dra_check_driver(k, STR("d.x"), &e), -ENOENT);
+    map_del(&k->workers, STR("u-one"));
+    map_del(&k->workers, STR("u-two"));
+    worker_free(one);
+    worker_free(two);
+}
+
+FIBER_TEST(test_driver)
+{
+    struct kubelet *k = NEW(struct kubelet);
+    struct runtime rt = {.name = "containerd", .version = "v2.4.2"};
+    struct fake_client *f = fake_client_new();
+    static struct grpc_server driver = {driver_services, NULL, 0};
+    struct err e = {{0}};
+    snprintf(dir, sizeof(dir), "/tmp/cube-dra-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    k->cfg.root_dir = dir;
+    k->host = host_linux_new(dir);
+    k->client = fake_client_as(f);
+    k->rt = &rt;
+    k->relisted = k->statics_seen = true;
+    k->events = event_recorder_new(k->client, "kubelet", "n");
+    struct http_server *s = http_server_new(&(const struct http_server_config){.handler = grpc_serve, .ctx = &driver});
+    assert_int_equal(http_server_listen(s, arena_printf(&arena, "unix:%s/d.sock", dir).p, &e), 0);
+    use_driver(k, f, "v1.DRAPlugin");
+    use_driver(k, f, "v1beta1.DRAPlugin");
+    /* Over a restart the file tells. */
+    struct worker *one = worker_of(k, "one");
+    speak(k, "v1.DRAPlugin");
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), 0);
+    dra_stop(k);
+    k->dra = (struct dra){0};
+    dra_start(k);
+    assert_string_equal(devices_of(one, "c"), "v/k=c");
+    rt.version = "1.6.20~ds1";
+    assert_non_null(strstr(devices_of(one, "c"), "does not know CDI devices"));
+    map_del(&k->workers, STR("u-one"));
+    worker_free(one);
+    dra_stop(k);
+    http_server_stop(s, os_mono());
+    http_server_free(s);
+    event_recorder_free(k->events);
+    fake_client_free(f);
+    linux_remove_tree(k->host, dir, NULL);
+    host_free(k->host);
+    map_done(&k->workers);
+    arena_done(&k->arena);
+    free(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_devices_of_requests), cmocka_unit_test(test_file),
-                                       cmocka_unit_test(test_upstreams_file)};
+                                       cmocka_unit_test(test_upstreams_file), cmocka_unit_test(test_driver)};
     int r = cmocka_run_group_tests(tests, NULL, NULL);
     arena_done(&arena);
     return r;
