@@ -29,8 +29,14 @@ void nft_batch_init_part(struct nft_batch *b, uint8_t family, const char *table,
 void nft_batch_done(struct nft_batch *b);
 /* Puts src's messages behind those of b and empties src; both of one table. */
 void nft_batch_append(struct nft_batch *b, struct nft_batch *src);
-/* Waits (helper thread). 0, or -errno of the first message that the kernel refused, with its sentence. */
-int nft_batch_send(struct nft_batch *b, struct err *e);
+/* A socket for many batches: when one is closed, the kernel first destroys what transactions have removed, and that takes
+ * longer than a small transaction. Zero-initialised is ready; opened when it is needed. */
+struct nft_link {
+    struct mnl_socket *socket;
+};
+void nft_link_done(struct nft_link *l);
+/* Waits (helper thread). 0, or -errno of the first message that the kernel refused, with its sentence. link may be NULL. */
+int nft_batch_send(struct nft_batch *b, struct nft_link *link, struct err *e);
 
 void nft_table_add(struct nft_batch *b, const char *comment);
 void nft_table_delete(struct nft_batch *b); /* refused when it is not there: add it first */

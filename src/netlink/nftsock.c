@@ -9,21 +9,31 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
 
-static struct mnl_socket *open_socket(size_t send)
+static void set_room(struct mnl_socket *s, size_t send)
 {
-    struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-    if (!s || mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) < 0) {
-        int r = errno;
-        if (s)
-            mnl_socket_close(s);
-        errno = r;
-        return NULL;
-    }
     int size = (int)MIN(send + send / 4 + 65536, (size_t)INT32_MAX / 2), receive = 4 << 20;
     if (setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
         setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     setsockopt(mnl_socket_get_fd(s), SOL_SOCKET, SO_RCVBUFFORCE, &receive, sizeof(receive));
-    return s;
+}
+
+static struct mnl_socket *open_socket(void)
+{
+    struct mnl_socket *s = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+    if (s && mnl_socket_bind(s, 0, MNL_SOCKET_AUTOPID) >= 0)
+        return s;
+    int r = errno;
+    if (s)
+        mnl_socket_close(s);
+    errno = r;
+    return NULL;
+}
+
+void nft_link_done(struct nft_link *l)
+{
+    if (l->socket)
+        mnl_socket_close(l->socket);
+    l->socket = NULL;
 }
 
 /* ---- a batch -------------------------------------------------------------------------------------------- */
@@ -76,6 +86,7 @@ static int read_errors(struct mnl_socket *s, const struct nft_batch *b, struct e
 
 struct send_call {
     struct nft_batch *batch;
+    struct nft_link *link;
     struct err *err;
     int r;
 };
@@ -83,21 +94,23 @@ struct send_call {
 static void run_send(void *arg)
 {
     struct send_call *c = arg;
-    struct mnl_socket *s = open_socket(c->batch->b.n);
-    if (!s) {
+    struct nft_link own = {0}, *l = c->link ? c->link : &own;
+    if (!l->socket && !(l->socket = open_socket())) {
         c->r = err_set(c->err, -errno, "nftables: no socket: %s", strerror(errno));
         return;
     }
-    if (mnl_socket_sendto(s, c->batch->b.p, c->batch->b.n) < 0)
+    set_room(l->socket, c->batch->b.n);
+    if (mnl_socket_sendto(l->socket, c->batch->b.p, c->batch->b.n) < 0)
         c->r = err_set(c->err, -errno, "nftables: cannot send %zu bytes: %s", c->batch->b.n, strerror(errno));
     else
-        c->r = read_errors(s, c->batch, c->err);
-    mnl_socket_close(s);
+        c->r = read_errors(l->socket, c->batch, c->err);
+    if (c->r < 0 || !c->link) /* more refusals may come: nobody waits for them */
+        nft_link_done(l);
 }
 
-int nft_batch_send(struct nft_batch *b, struct err *e)
+int nft_batch_send(struct nft_batch *b, struct nft_link *link, struct err *e)
 {
-    struct send_call c = {b, e, 0};
+    struct send_call c = {b, link, e, 0};
     struct nlmsghdr h = {.nlmsg_len = sizeof(h) + sizeof(struct nfgenmsg), .nlmsg_type = NFNL_MSG_BATCH_END, .nlmsg_flags = NLM_F_REQUEST};
     struct nfgenmsg g = {.version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES)};
     if (!b->n)
@@ -156,7 +169,9 @@ static int dump_once(struct dump *d, struct mnl_socket *s)
 static void run_dump(void *arg)
 {
     struct dump *d = arg;
-    struct mnl_socket *s = open_socket(0);
+    struct mnl_socket *s = open_socket();
+    if (s)
+        set_room(s, 0);
     d->r = s ? dump_once(d, s) : -errno;
     if (s)
         mnl_socket_close(s);

@@ -25,6 +25,7 @@ struct kept_item {
 struct nftables {
     struct backend base;
     const char *table;
+    struct nft_link link;
     struct map services; /* "ns/name" -> struct kept * */
     struct map owners;   /* element's name -> struct kept * : two Services cannot share one, the first has it */
     struct map contested; /* element's name that another Service asked for, too */
@@ -287,7 +288,7 @@ static void delete_stale(struct nftables *t)
         if (((struct mono *)e->value)->ns < before.ns)
             nft_chain_delete(&b, e->key);
     }
-    if (b.n && nft_batch_send(&b, &ignored) < 0)
+    if (b.n && nft_batch_send(&b, &t->link, &ignored) < 0)
         t->cleanup_failures++;
     else if (b.n)
         MAP_EACH(&t->stale, e)
@@ -321,7 +322,7 @@ static int nftables_commit(struct backend *base, struct err *e)
     put_elements(t);
     for (size_t i = 0; i < PARTS; i++)
         nft_batch_append(&b, &t->parts[i]);
-    int r = nft_batch_send(&b, e);
+    int r = nft_batch_send(&b, &t->link, e);
     nft_batch_done(&b);
     drop_parts(t);
     t->failures += r < 0;
@@ -363,6 +364,7 @@ static void nftables_free(struct backend *b)
     struct nftables *t = (struct nftables *)b;
     forget(t);
     drop_parts(t);
+    nft_link_done(&t->link);
     free(t);
 }
 
@@ -387,7 +389,7 @@ int nftables_cleanup(const char *table, struct err *e)
         nft_batch_init(&b, families[i], table);
         nft_table_add(&b, NULL); /* deleting what is not there is an error */
         nft_table_delete(&b);
-        int r = nft_batch_send(&b, first ? NULL : e);
+        int r = nft_batch_send(&b, NULL, first ? NULL : e);
         nft_batch_done(&b);
         if (r < 0 && !first)
             first = r;
