@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What balancers are told, with the clock as a parameter; and the page of figures. */
+#include "../testing.h"
+
+#include "proxy/health.h"
+#include "wire/prom.h"
+
+static struct str answer(const struct health *h, bool whole, int64_t now, int want, struct buf *b)
+{
+    buf_clear(b);
+    assert_int_equal(health_answer(h, whole, (struct mono){now}, (struct wall){SECONDS(1800000000)}, b), want);
+    return buf_str(b);
+}
+
+static void late_changes_are_a_fault(void **state UNUSED)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct health h = {.timeout_ns = SECONDS(60), .node_known = true};
+    h.sides[0] = (struct health_side){.family = "IPv4", .updated = {SECONDS(1700000000)}};
+    h.sides[1] = (struct health_side){.family = "IPv6", .updated = {SECONDS(1700000001)}};
+    assert_str(answer(&h, true, 0, 200, &b),
+               "{\"lastUpdated\":\"2027-01-15T08:00:00Z\",\"currentTime\":\"2027-01-15T08:00:00Z\",\"nodeEligible\":true,\"healthy\":true,\"status\":{"
+               "\"IPv4\":{\"lastUpdated\":\"2023-11-14T22:13:20Z\",\"healthy\":true},\"IPv6\":{\"lastUpdated\":\"2023-11-14T22:13:21Z\",\"healthy\":true}}}");
+    health_queued(&h, 0, (struct mono){SECONDS(100)});
+    health_queued(&h, 0, (struct mono){SECONDS(150)}); /* the oldest counts */
+    answer(&h, false, SECONDS(159), 200, &b);
+    struct str late = answer(&h, false, SECONDS(160), 503, &b);
+    assert_true(str_contains(late, STR("\"lastUpdated\":\"2023-11-14T22:13:21Z\""))); /* no longer "now" */
+    assert_true(str_contains(late, STR("\"healthy\":false,\"status\"")));
+    assert_false(str_contains(late, STR("nodeEligible")));
+    health_updated(&h, 0, (struct wall){SECONDS(1700000002)});
+    answer(&h, false, SECONDS(160), 200, &b);
+}
+
+static void a_node_that_goes_takes_no_traffic(void **state UNUSED)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct health h = {.timeout_ns = SECONDS(60), .node_known = true, .node_going = true};
+    h.sides[0].family = "IPv4";
+    assert_true(str_contains(answer(&h, true, 0, 503, &b), STR("\"nodeEligible\":false,\"healthy\":true")));
+    answer(&h, false, 0, 200, &b); /* but lives */
+    h.node_going = h.node_known = false;
+    answer(&h, true, 0, 503, &b);
+}
+
+static void ports_tell_of_endpoints(void **state UNUSED)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    assert_int_equal(health_port_answer(STR("ns"), STR("web"), 2, true, &b), 200);
+    assert_str(buf_str(&b), "{\n\t\"service\": {\n\t\t\"namespace\": \"ns\",\n\t\t\"name\": \"web\"\n\t},\n\t\"localEndpoints\": 2,\n\t\"serviceProxyHealthy\": true\n}");
+    assert_int_equal(health_port_answer(STR("ns"), STR("web"), 0, true, &b), 503);
+    assert_int_equal(health_port_answer(STR("ns"), STR("web"), 2, false, &b), 503);
+}
+
+static double figure(struct str page, const char *name, const char *le)
+{
+    struct prom_sample s;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    while (prom_next(&page, &s))
+        if (str_is(s.name, name) && (!le || str_is(prom_label(&s, "le", &a), le)))
+            return s.value;
+    return -1;
+}
+
+static void figures_are_written(void **state UNUSED)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct metrics m = {.mode = "nftables"};
+    m.sides[0].family = "IPv4";
+    proxy_metrics_sync(&m.sides[0].sync, MILLISECONDS(1));
+    proxy_metrics_sync(&m.sides[0].sync, MILLISECONDS(3));
+    proxy_metrics_sync(&m.sides[0].sync, SECONDS(100));
+    proxy_metrics_programming(&m.sides[0].programming, SECONDS(4));
+    proxy_metrics_write(&m, &b);
+    assert_true(figure(buf_str(&b), "kubeproxy_sync_proxy_rules_duration_seconds_bucket", "0.001") == 1);
+    assert_true(figure(buf_str(&b), "kubeproxy_sync_proxy_rules_duration_seconds_bucket", "0.004") == 2);
+    assert_true(figure(buf_str(&b), "kubeproxy_sync_proxy_rules_duration_seconds_bucket", "16.384") == 2);
+    assert_true(figure(buf_str(&b), "kubeproxy_sync_proxy_rules_duration_seconds_bucket", "+Inf") == 3);
+    assert_true(figure(buf_str(&b), "kubeproxy_network_programming_duration_seconds_bucket", "3") == 0);
+    assert_true(figure(buf_str(&b), "kubeproxy_network_programming_duration_seconds_bucket", "4") == 1);
+    assert_true(figure(buf_str(&b), "kubeproxy_network_programming_duration_seconds_bucket", "300") == 1);
+    assert_true(figure(buf_str(&b), "kubeproxy_sync_proxy_rules_nftables_sync_failures_total", NULL) == 0);
+    assert_true(figure(buf_str(&b), "kubeproxy_sync_proxy_rules_iptables_restore_failures_total", NULL) == -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(late_changes_are_a_fault), cmocka_unit_test(a_node_that_goes_takes_no_traffic),
+                                       cmocka_unit_test(ports_tell_of_endpoints), cmocka_unit_test(figures_are_written)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

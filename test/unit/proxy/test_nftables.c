@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nftables mode against the kernel, in a network namespace of the test's own (needs root, else skipped): what is written reads
+ * back as it was meant, changes leave no trace, and what somebody else changes is noticed. */
+#include "services.h"
+
+#include "base/os.h"
+#include "proxy/backend.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+static struct node_side node = {.node_name = "here", .zone = "", .nodeports_all = true, .mark = 0x4000};
+static const struct backend_settings settings = {.table = "cube-test"};
+
+static void write_it(struct backend *b, struct few *w, bool full, int want)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct service_ports ports;
+    struct err e = {0};
+    ports_of(w, &node, &a, &ports);
+    b->ops->begin(b, full);
+    b->ops->service(b, STR("ns1/svc1"), &ports);
+    int r = b->ops->commit(b, &e);
+    if (r != want)
+        fail_msg("%d: %s", r, e.text);
+}
+
+static struct str kernel(struct arena *a)
+{
+    const char *argv[] = {"nft", "-y", "list", "table", "ip", "cube-test", NULL};
+    struct str out;
+    assert_int_equal(os_run(a, argv, &out, NULL, MONO_NEVER), 0);
+    return out;
+}
+
+static void has(const char *text)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str all = kernel(&a);
+    if (!str_contains(all, str_of(text)))
+        fail_msg("no \"%s\" in\n" STR_FMT, text, STR_ARG(all));
+}
+
+static void check_there(struct backend *b, int want)
+{
+    struct err e = {0};
+    assert_int_equal(b->ops->verify(b, true, &e), want);
+}
+
+static void run_nft(const char *text)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *argv[] = {"nft", text, NULL};
+    assert_int_equal(os_run(&a, argv, NULL, NULL, MONO_NEVER), 0);
+}
+
+static void reads_back(struct few *w, struct backend *b)
+{
+    put_service(w, ",\"type\":\"NodePort\"", "");
+    put_slice(w, 0, "H1 T2");
+    write_it(b, w, true, 0);
+    has("172.30.0.41 . tcp . 80 : goto service-");
+    has("tcp . 30001 : goto external-");
+    has("dnat ip to numgen random mod 2 map { 0 : 10.180.0.1 . 80, 1 : 10.180.0.2 . 80 }");
+    has("elements = { 10.180.0.1 . 10.180.0.1 . tcp . 80 }");
+    check_there(b, 0);
+    put_slice(w, 0, "T2");
+    write_it(b, w, false, 0);
+    has("dnat to 10.180.0.2:80");
+    put_slice(w, 0, "");
+    write_it(b, w, false, 0);
+    has("172.30.0.41 . tcp . 80 : goto reject-chain");
+    has("tcp . 30001 : goto reject-chain");
+    check_there(b, 0);
+    put_slice(w, 0, "T2");
+    put_service(w, ",\"internalTrafficPolicy\":\"Local\"", "");
+    write_it(b, w, false, 0);
+    has("172.30.0.41 . tcp . 80 : drop");
+    put_slice(w, 0, "H1 H2");
+    put_service(w, ",\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":{\"timeoutSeconds\":60}}", "");
+    write_it(b, w, false, 0);
+    has("map affinity-");
+    check_there(b, 0);
+}
+
+static void changes_are_noticed(struct few *w, struct backend *b)
+{
+    static const char *const harm[] = {"flush chain ip cube-test services", "flush map ip cube-test service-ips", "delete table ip cube-test",
+                                       "add chain ip cube-test x", "flush set ip cube-test cluster-ips"};
+    for (size_t i = 0; i < ARRAY_SIZE(harm); i++) {
+        run_nft(harm[i]);
+        check_there(b, 1);
+        write_it(b, w, true, 0);
+        check_there(b, 0);
+    }
+}
+
+/* A change that the kernel refuses is told, and a full write mends everything. */
+static void refusals_are_told(struct few *w, struct backend *b)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct service_ports ports;
+    struct err e = {0};
+    run_nft("delete table ip cube-test");
+    put_slice(w, 0, "T7");
+    ports_of(w, &node, &a, &ports);
+    b->ops->begin(b, false);
+    b->ops->service(b, STR("ns1/svc1"), &ports);
+    assert_int_equal(b->ops->commit(b, &e), -ENOENT);
+    assert_true(str_starts(str_of(e.text), STR("nftables: ")));
+    write_it(b, w, true, 0);
+    check_there(b, 0);
+}
+
+static void nothing_stays(struct few *w, struct backend *b)
+{
+    struct err e = {0};
+    put_object(w, &w->service, RES_SERVICES, NULL);
+    write_it(b, w, false, 0);
+    fiber_sleep(MILLISECONDS(1100)); /* chains go a second later */
+    check_there(b, 0);
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    assert_false(str_contains(kernel(&a), STR("svc1")));
+    assert_int_equal(nftables_cleanup("cube-test", &e), 0);
+    assert_int_equal(nftables_cleanup("cube-test", &e), 0);
+}
+
+/* Two Services with one external address: the first has it; when that one goes, everything is written anew for the other. */
+static void the_first_has_an_address(void)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct few w = {0};
+    struct service_ports ports, none = {0};
+    struct err e = {0};
+    struct backend *b = backend_nftables(&node, &settings);
+    put_service(&w, ",\"externalIPs\":[\"192.0.2.1\"]", "");
+    put_slice(&w, 0, "H1");
+    ports_of(&w, &node, &a, &ports);
+    b->ops->begin(b, true);
+    b->ops->service(b, STR("ns1/svc1"), &ports);
+    b->ops->service(b, STR("ns2/other"), &ports);
+    assert_int_equal(b->ops->commit(b, &e), 0);
+    check_there(b, 0);
+    b->ops->begin(b, false);
+    b->ops->service(b, STR("ns1/svc1"), &none);
+    assert_int_equal(b->ops->commit(b, &e), 1);
+    b->ops->free(b);
+    few_done(&w);
+}
+
+static void with_the_kernel_body(void *arg UNUSED)
+{
+    struct few w = {0};
+    struct backend *b = backend_nftables(&node, &settings);
+    node.detect = (struct detect_local){.kind = DETECT_CIDR};
+    prefix_parse(STR("10.0.0.0/8"), &node.detect.prefix);
+    reads_back(&w, b);
+    changes_are_noticed(&w, b);
+    refusals_are_told(&w, b);
+    nothing_stays(&w, b);
+    the_first_has_an_address();
+    b->ops->free(b);
+    few_done(&w);
+}
+
+static void with_the_kernel(void **state UNUSED)
+{
+    if (geteuid() || unshare(CLONE_NEWNET) < 0)
+        skip();
+    loop_run(with_the_kernel_body, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(with_the_kernel)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
