@@ -9,7 +9,7 @@
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 
-enum { AFFINITY_MAX = 65535, SAME_ADDRESS = 12 /* words: registers that nothing else uses */ };
+enum { AFFINITY_MAX = 65535 };
 
 const char *const nft_table_set_names[SET_MAX] = {
     [SET_CLUSTER_IPS] = "cluster-ips",
@@ -188,14 +188,18 @@ static void add_rule_set(struct port *p, struct nft_rule *r, size_t id_at, struc
     buf_done(elements);
 }
 
-static struct str finish_chain(struct port *p, const char *kind)
+static struct str finish_chain_as(struct port *p, struct str name)
 {
-    struct str name = arena_printf(p->items->arena, "%s-" STR_FMT, kind, STR_ARG(p->base));
     struct nft_item *i = add_item(p->items, ITEM_CHAIN, name);
     i->rules = p->chain.rules;
     i->n_rules = p->chain.n_rules;
     memcpy(i->content, p->chain.content, sizeof(i->content));
     return name;
+}
+
+static struct str finish_chain(struct port *p, const char *kind)
+{
+    return finish_chain_as(p, arena_printf(p->items->arena, "%s-" STR_FMT, kind, STR_ARG(p->base)));
 }
 
 static void goto_rule(struct port *p, struct buf *x, struct str chain)
@@ -313,21 +317,7 @@ static uint32_t endpoint_type(const struct node_side *node)
     return address_type(node) << 6 | NFT_TYPE_PORT;
 }
 
-/* A random endpoint's address and port into the registers from `to` on; numgen's map is returned to be given a rule. */
-static size_t choose_random(const struct port *p, struct buf *x, size_t n, bool local, unsigned to, struct buf *elements)
-{
-    uint32_t number = 0;
-    nftx_numgen(x, (uint32_t)n, 0);
-    for (size_t i = 0; i < p->p->n_endpoints; i++)
-        if (takes(&p->p->endpoints[i], local)) {
-            struct key k = endpoint_key(p, &p->p->endpoints[i]);
-            nft_element_put(elements, &number, sizeof(number), k.b, k.n);
-            number++;
-        }
-    return nftx_lookup(x, STR_NULL, 0, (int)to, false);
-}
-
-static struct nft_set random_map(const struct port *p, size_t n)
+static struct nft_set number_map(const struct port *p, size_t n)
 {
     return (struct nft_set){.flags = NFT_SET_MAP,
                             .key_type = NFT_TYPE_INTEGER,
@@ -343,85 +333,108 @@ static void dnat(const struct port *p, struct buf *x, unsigned reg)
     nftx_dnat(x, family_of(p->node), reg, reg + address_words(p->node));
 }
 
-static void only_endpoint(struct port *p, struct buf *x, bool local, unsigned to)
+static void dnat_rule(struct port *p, const struct endpoint *ep)
 {
+    struct buf x = BUF_INIT;
+    struct key k = endpoint_key(p, ep);
+    match_protocol(&x, p->p->l4);
+    nftx_immediate(&x, 0, k.b, address_size(p->node->six));
+    nftx_immediate(&x, address_words(p->node), k.b + address_size(p->node->six), 2);
+    dnat(p, &x, 0);
+    add_rule(p, &x);
+}
+
+/* To a random endpoint. */
+static void random_rule(struct port *p, size_t n, bool local)
+{
+    struct buf x = BUF_INIT, elements = BUF_INIT;
+    uint32_t number = 0;
+    match_protocol(&x, p->p->l4);
     for (size_t i = 0; i < p->p->n_endpoints; i++)
         if (takes(&p->p->endpoints[i], local)) {
             struct key k = endpoint_key(p, &p->p->endpoints[i]);
-            nftx_immediate(x, to, k.b, address_size(p->node->six));
-            nftx_immediate(x, to + address_words(p->node), k.b + address_size(p->node->six), 2);
+            nft_element_put(&elements, &number, sizeof(number), k.b, k.n);
+            number++;
         }
+    nftx_numgen(&x, (uint32_t)n, 0);
+    size_t id_at = nftx_lookup(&x, STR_NULL, 0, 0, false);
+    dnat(p, &x, 0);
+    add_rule_set(p, add_rule(p, &x), id_at, number_map(p, n), &elements);
 }
 
-/* To a random endpoint; affinity: and remember it. */
-static void random_rule(struct port *p, size_t n, bool local, struct str affinity)
+/* ---- session affinity: who was here lately goes where he went ------------------------------------------- */
+
+static struct str endpoint_name(const struct port *p, const char *kind, const struct endpoint *ep)
 {
-    struct buf x = BUF_INIT, elements = BUF_INIT;
-    unsigned words = address_words(p->node), chosen = affinity.n ? words : 0;
-    size_t id_at = 0;
-    match_protocol(&x, p->p->l4);
-    if (n == 1)
-        only_endpoint(p, &x, local, chosen);
-    else
-        id_at = choose_random(p, &x, n, local, chosen, &elements);
-    if (affinity.n) {
-        load_source(p->node, &x, 0);
-        /* Adding does not overwrite. */
-        nftx_dynset(&x, NFT_DYNSET_OP_DELETE, affinity, 0, (int)chosen, 0);
-        nftx_dynset(&x, NFT_DYNSET_OP_ADD, affinity, 0, (int)chosen, (uint64_t)p->p->affinity_seconds * 1000);
-    }
-    dnat(p, &x, chosen);
-    struct nft_rule *r = add_rule(p, &x);
-    if (n > 1)
-        add_rule_set(p, r, id_at, random_map(p, n), &elements);
+    char text[IP_TEXT_MAX];
+    return arena_printf(p->items->arena, "%s-" STR_FMT "/%s/%u", kind, STR_ARG(str_slice(p->base, 0, 60)), ip_format(&ep->ip, text), ep->port);
 }
 
-/* Who was here lately goes where he went, if that endpoint still takes traffic. */
-static void affinity_rule(struct port *p, size_t n, bool local, struct str affinity)
+/* A set of clients for each endpoint, and a chain that puts them in. It goes with the endpoint, and so does what was
+ * remembered. */
+static void endpoint_items(struct port *p, const struct endpoint *ep)
 {
-    struct buf x = BUF_INIT, elements = BUF_INIT;
-    unsigned words = address_words(p->node);
-    for (size_t i = 0; i < p->p->n_endpoints; i++)
-        if (takes(&p->p->endpoints[i], local)) {
-            struct key k = endpoint_key(p, &p->p->endpoints[i]);
-            nft_element_put(&elements, k.b, k.n, NULL, 0);
-        }
-    match_protocol(&x, p->p->l4);
+    struct str clients = endpoint_name(p, "affinity", ep), chain = endpoint_name(p, "endpoint", ep);
+    struct nft_item *i = add_item(p->items, ITEM_SET, clients);
+    struct buf x = BUF_INIT;
+    i->set = (struct nft_set){.name = clients,
+                              .flags = NFT_SET_TIMEOUT | NFT_SET_EVAL,
+                              .key_type = address_type(p->node),
+                              .key_len = (uint32_t)address_size(p->node->six),
+                              .size = AFFINITY_MAX};
+    begin_chain(p, 2);
     load_source(p->node, &x, 0);
-    nftx_lookup(&x, affinity, 0, (int)words, false);
-    size_t id_at = nftx_lookup(&x, STR_NULL, words, -1, false);
-    nftx_dynset(&x, NFT_DYNSET_OP_UPDATE, affinity, 0, (int)words, (uint64_t)p->p->affinity_seconds * 1000);
-    dnat(p, &x, words);
-    struct nft_set valid = {.key_type = endpoint_type(p->node), .key_len = words * 4 + 4, .size = (uint32_t)n};
-    add_rule_set(p, add_rule(p, &x), id_at, valid, &elements);
+    nftx_dynset(&x, NFT_DYNSET_OP_UPDATE, clients, 0, -1, (uint64_t)p->p->affinity_seconds * 1000);
+    add_rule(p, &x); /* when the set is full, the next rule still counts */
+    dnat_rule(p, ep);
+    finish_chain_as(p, chain);
 }
 
-static struct str policy_chain(struct port *p, bool local, struct str affinity)
+static void remembered_rule(struct port *p, const struct endpoint *ep)
+{
+    struct buf x = BUF_INIT;
+    load_source(p->node, &x, 0);
+    nftx_lookup(&x, endpoint_name(p, "affinity", ep), 0, -1, false);
+    goto_rule(p, &x, endpoint_name(p, "endpoint", ep));
+}
+
+static void random_chain_rule(struct port *p, size_t n, bool local)
+{
+    struct buf x = BUF_INIT, elements = BUF_INIT;
+    uint32_t number = 0;
+    for (size_t i = 0; i < p->p->n_endpoints; i++)
+        if (takes(&p->p->endpoints[i], local)) {
+            nft_element_put_verdict(&elements, &number, sizeof(number), NFT_GOTO, endpoint_name(p, "endpoint", &p->p->endpoints[i]));
+            number++;
+        }
+    nftx_numgen(&x, (uint32_t)n, 0);
+    size_t id_at = nftx_lookup(&x, STR_NULL, 0, -2, false);
+    struct nft_set map = {.flags = NFT_SET_MAP, .key_type = NFT_TYPE_INTEGER, .key_len = 4, .data_type = (uint32_t)NFT_TYPE_TO_VERDICT, .size = (uint32_t)n, .host_order = true};
+    add_rule_set(p, add_rule(p, &x), id_at, map, &elements);
+}
+
+static void affinity_rules(struct port *p, size_t n, bool local)
+{
+    for (size_t i = 0; i < p->p->n_endpoints; i++)
+        if (takes(&p->p->endpoints[i], local))
+            remembered_rule(p, &p->p->endpoints[i]);
+    random_chain_rule(p, n, local);
+}
+
+static struct str policy_chain(struct port *p, bool local)
 {
     size_t n = local ? p->p->n_local : p->p->n_cluster;
     if (!n)
         return STR_NULL;
-    begin_chain(p, 3);
-    if (affinity.n) {
-        affinity_rule(p, n, local, affinity);
-        random_rule(p, n, local, affinity);
-    }
-    random_rule(p, n, local, STR_NULL); /* with affinity: when the memory is full */
+    begin_chain(p, p->p->affinity_seconds ? n + 1 : 1);
+    if (p->p->affinity_seconds)
+        affinity_rules(p, n, local);
+    else if (n > 1)
+        random_rule(p, n, local);
+    for (size_t i = 0; n == 1 && !p->p->affinity_seconds && i < p->p->n_endpoints; i++)
+        if (takes(&p->p->endpoints[i], local))
+            dnat_rule(p, &p->p->endpoints[i]);
     return finish_chain(p, local ? "local" : "service");
-}
-
-static struct str affinity_map(struct port *p)
-{
-    struct str name = arena_printf(p->items->arena, "affinity-" STR_FMT, STR_ARG(p->base));
-    struct nft_item *i = add_item(p->items, ITEM_SET, name);
-    i->set = (struct nft_set){.name = name,
-                              .flags = NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL,
-                              .key_type = address_type(p->node),
-                              .key_len = (uint32_t)address_size(p->node->six),
-                              .data_type = endpoint_type(p->node),
-                              .data_len = address_words(p->node) * 4 + 4,
-                              .size = AFFINITY_MAX};
-    return name;
 }
 
 /* What comes from outside the cluster. With policy Cluster it is masqueraded; with Local only this node's endpoints take
@@ -518,8 +531,10 @@ static struct str base_name(const struct service_port *s, struct arena *a)
 static void items_of_port(const struct node_side *node, const struct service_port *s, struct nft_items *items)
 {
     struct port p = {.node = node, .p = s, .items = items, .base = base_name(s, items->arena)};
-    struct str affinity = s->affinity_seconds && s->n_reachable ? affinity_map(&p) : STR_NULL;
-    struct str all = policy_chain(&p, false, affinity), own = policy_chain(&p, true, affinity);
+    for (size_t i = 0; s->affinity_seconds && i < s->n_endpoints; i++)
+        if (s->endpoints[i].in_cluster || s->endpoints[i].in_local)
+            endpoint_items(&p, &s->endpoints[i]);
+    struct str all = policy_chain(&p, false), own = policy_chain(&p, true);
     if (!s->cluster_ip_skipped) {
         if (s->inside)
             add_address(&p, SET_SERVICE_IPS, &s->cluster_ip, NFT_GOTO, s->internal_local ? own : all);

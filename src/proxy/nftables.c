@@ -9,7 +9,7 @@
 #include <linux/netfilter.h>
 
 /* A batch is put together of parts, in this order: what is named must stand before who names it. */
-enum part { PART_MAKE, PART_RULES, PART_ELEMENTS, PART_UNMAKE, PARTS };
+enum part { PART_MAKE, PART_RULES, PART_ELEMENTS, PART_EMPTY, PART_UNMAKE, PARTS };
 
 /* What one Service has in the kernel, packed: 10,000 of them are kept. */
 struct kept {
@@ -210,7 +210,7 @@ static void drop_item(struct nftables *t, const struct kept *k, const struct kep
         /* Kernels before 6.2 learn late that an element no longer leads here: the chain itself goes a little later. */
         struct mono *since = NEW(struct mono);
         *since = os_mono();
-        nft_chain_flush(&t->parts[PART_UNMAKE], name);
+        nft_chain_flush(&t->parts[PART_EMPTY], name);
         free(map_put(&t->stale, name, since));
         t->counts.chains--;
         t->counts.rules -= i->rules;

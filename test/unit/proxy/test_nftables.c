@@ -79,7 +79,7 @@ static void reads_back(struct few *w, struct backend *b)
     put_slice(w, 0, "H1 H2");
     put_service(w, ",\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":{\"timeoutSeconds\":60}}", "");
     write_it(b, w, false, 0);
-    has("map affinity-");
+    has("10.180.0.1/80 goto endpoint-");
     check_there(b, 0);
 }
 
