@@ -28,8 +28,10 @@ static void write_it(struct backend *b, struct few *w, bool full, int want)
 static struct str kernel(struct arena *a)
 {
     const char *argv[] = {"nft", "-y", "list", "table", "ip", "cube-test", NULL};
-    struct str out;
-    assert_int_equal(os_run(a, argv, &out, NULL, MONO_NEVER), 0);
+    struct str out, said;
+    int r = os_run(a, argv, &out, &said, MONO_NEVER);
+    if (r)
+        fail_msg("nft: %d: " STR_FMT, r, STR_ARG(said));
     return out;
 }
 
@@ -41,11 +43,14 @@ static void has(const char *text)
         fail_msg("no \"%s\" in\n" STR_FMT, text, STR_ARG(all));
 }
 
-static void check_there(struct backend *b, int want)
+static void check_there_at(struct backend *b, int want, int line)
 {
     struct err e = {0};
-    assert_int_equal(b->ops->verify(b, true, &e), want);
+    int r = b->ops->verify(b, true, &e);
+    if (r != want)
+        fail_msg("line %d: verify says %d: %s", line, r, e.text);
 }
+#define check_there(b, want) check_there_at(b, want, __LINE__)
 
 static void run_nft(const char *text)
 {
@@ -138,7 +143,9 @@ static void the_first_has_an_address(void)
     ports_of(&w, &node, &a, &ports);
     b->ops->begin(b, true);
     b->ops->service(b, STR("ns1/svc1"), &ports);
-    b->ops->service(b, STR("ns2/other"), &ports);
+    ports.list[0].service = STR("other");
+    ports.list[0].name = STR("ns1/other:p80");
+    b->ops->service(b, STR("ns1/other"), &ports);
     assert_int_equal(b->ops->commit(b, &e), 0);
     check_there(b, 0);
     b->ops->begin(b, false);
