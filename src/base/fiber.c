@@ -162,6 +162,34 @@ static void stack_put(char *p)
         munmap(p, GUARD_SIZE + STACK_SIZE);
 }
 
+/* Where a fiber that waits has its stack's end; NULL: not known on this machine. */
+static char *stack_end(const struct fiber *f)
+{
+#if defined(FIBER_ASAN)
+    return NULL;
+#elif defined(__x86_64__)
+    return (char *)(uintptr_t)f->context.uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+    return (char *)(uintptr_t)f->context.uc_mcontext.sp;
+#else
+    return NULL;
+#endif
+}
+
+void fiber_trim_stacks(void)
+{
+    enum { RED_ZONE = 512, PAGE = 4096 };
+    for (size_t i = 0; i < loop->n_stacks; i++)
+        madvise(loop->stacks[i] + GUARD_SIZE, STACK_SIZE, MADV_DONTNEED);
+    LIST_EACH(&loop->all, l)
+    {
+        struct fiber *f = LIST_ENTRY(l, struct fiber, all);
+        char *from = f->stack + GUARD_SIZE, *end = f == loop->current ? NULL : stack_end(f);
+        if (end && end - RED_ZONE > from)
+            madvise(from, (size_t)(end - RED_ZONE - from) / PAGE * PAGE, MADV_DONTNEED);
+    }
+}
+
 static void fiber_end(struct fiber *f)
 {
     struct group *g = f->group;

@@ -77,6 +77,10 @@ void queue_close(struct queue *q);
  * world it runs at once on this thread. */
 void fiber_offload(void (*fn)(void *arg), void *arg);
 
+/* Gives to the kernel what stacks held once and hold no longer: of fibers that have ended, and below what those that
+ * wait have in use. */
+void fiber_trim_stacks(void);
+
 /* For doors (os_real.c, sim): park the current fiber until fiber_ready() or the deadline. */
 int fiber_park(struct mono deadline);
 void fiber_ready(struct fiber *f);

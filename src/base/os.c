@@ -5,8 +5,10 @@
 #include "base/fiber.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,6 +53,33 @@ uint64_t os_random_below(uint64_t n)
         v = os_random_u64();
     } while (v >= limit);
     return v % n;
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------- */
+
+/* Files that are mapped as they are: code and constants. What was relocated (Anonymous) would be lost. */
+static void drop_code(void)
+{
+    FILE *f = fopen("/proc/self/smaps", "re");
+    char line[4352], perms[8];
+    unsigned long from = 0, to = 0, inode, kib, a, b;
+    while (f && fgets(line, sizeof(line), f))
+        if (sscanf(line, "%lx-%lx %4s %*s %*s %lu", &a, &b, perms, &inode) == 4) {
+            from = inode && perms[1] == '-' ? a : 0;
+            to = b;
+        } else if (from && sscanf(line, "Anonymous: %lu kB", &kib) == 1 && kib == 0) {
+            madvise((void *)from, to - from, MADV_DONTNEED);
+        }
+    if (f)
+        fclose(f);
+}
+
+void os_give_back(bool starting)
+{
+    fiber_trim_stacks();
+    malloc_trim(0);
+    if (starting)
+        drop_code();
 }
 
 /* ---- disk --------------------------------------------------------------------------------------------- */

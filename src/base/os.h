@@ -30,6 +30,9 @@ struct wall os_wall(void);
 void os_random(void *p, size_t n); /* cryptographically strong in the real world, seeded in the simulated one */
 uint64_t os_random_u64(void);
 uint64_t os_random_below(uint64_t n); /* uniform in [0, n); n > 0 */
+/* Gives to the kernel what this process does not need now: free heap, stacks of fibers; starting: also code that was
+ * needed to start (it comes back from the page cache when it runs again). */
+void os_give_back(bool starting);
 
 /* ---- disk -------------------------------------------------------------------------------------------- */
 

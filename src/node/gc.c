@@ -206,7 +206,12 @@ static void clear_images(struct kubelet *k)
 void gc_run(void *arg)
 {
     struct kubelet *k = arg;
+    size_t workers = SIZE_MAX; /* at the last time that memory was given back */
     while (fiber_sleep(PERIOD) == 0) {
+        if (!k->cfg.runtime && workers != k->workers.n) { /* not of the mind: the process is mostly ours */
+            os_give_back(workers == SIZE_MAX);
+            workers = k->workers.n;
+        }
         if (!ready(k))
             continue;
         clear_pod_dirs(k);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../testing.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static struct buf trace;
@@ -183,6 +185,67 @@ static void the_end_of_main_ends_all(void **state UNUSED)
     assert_int_equal(ended, 1000);
 }
 
+/* Uses a large part of the stack for a while. */
+static unsigned deep(unsigned n)
+{
+    volatile char here[1024];
+    memset((char *)(uintptr_t)here, (int)n, sizeof(here));
+    return n ? deep(n - 1) + (unsigned)here[n % sizeof(here)] : 0;
+}
+
+static struct waitq trimmed;
+
+static void keep_through(void *arg)
+{
+    unsigned mine[64], *ret = arg;
+    deep(60);
+    for (unsigned i = 0; i < ARRAY_SIZE(mine); i++)
+        mine[i] = i * 7 + *ret;
+    waitq_wait(&trimmed, MONO_NEVER);
+    for (unsigned i = 0; i < ARRAY_SIZE(mine); i++)
+        if (mine[i] != i * 7 + *ret)
+            return;
+    deep(60);
+    *ret = 0;
+}
+
+static long resident_kib(void)
+{
+    long pages = 0, unused;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f || fscanf(f, "%ld %ld", &unused, &pages) != 2)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* What stacks held is given back, what they hold stays. */
+FIBER_TEST(stacks_are_trimmed)
+{
+    enum { FIBERS = 100 };
+    unsigned results[FIBERS];
+    struct group g = {0};
+    for (unsigned i = 0; i < FIBERS; i++) {
+        results[i] = i + 1;
+        group_spawn(&g, "keep", keep_through, &results[i]);
+    }
+    fiber_yield();
+    long before = resident_kib();
+    fiber_trim_stacks();
+#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(__SANITIZE_ADDRESS__)
+    assert_true(resident_kib() < before - FIBERS * 32); /* of 60 KiB each */
+#else
+    (void)before;
+#endif
+    waitq_wake_all(&trimmed);
+    assert_int_equal(group_wait(&g, mono_add(os_mono(), SECONDS(10))), 0);
+    for (unsigned i = 0; i < FIBERS; i++)
+        assert_int_equal(results[i], 0);
+    os_give_back(true); /* code is still there */
+    assert_int_equal(deep(3) != UINT_MAX, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,7 +253,7 @@ int main(void)
         cmocka_unit_test(cancelled_before_it_ran_too),    cmocka_unit_test(group_wait_times_out),
         cmocka_unit_test(queues_bound_and_close),         cmocka_unit_test(a_mutex_admits_one),
         cmocka_unit_test(offloaded_calls_come_back), cmocka_unit_test(a_sync_waits_for_no_other_call),
-             cmocka_unit_test(the_end_of_main_ends_all),
+        cmocka_unit_test(stacks_are_trimmed), cmocka_unit_test(the_end_of_main_ends_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
