@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define PERIOD SECONDS(60)
+#define SETTLED SECONDS(15) /* all that is done once is done */
 
 static bool known(struct kubelet *k, struct str uid)
 {
@@ -206,10 +207,13 @@ static void clear_images(struct kubelet *k)
 void gc_run(void *arg)
 {
     struct kubelet *k = arg;
-    size_t workers = SIZE_MAX; /* at the last time that memory was given back */
+    bool real = !k->cfg.runtime; /* then the process is mostly ours */
+    size_t workers = 0;          /* at the last time that memory was given back */
+    if (real && fiber_sleep(SETTLED) == 0)
+        os_give_back(true);
     while (fiber_sleep(PERIOD) == 0) {
-        if (!k->cfg.runtime && workers != k->workers.n) { /* not of the mind: the process is mostly ours */
-            os_give_back(workers == SIZE_MAX);
+        if (real && workers != k->workers.n) {
+            os_give_back(false);
             workers = k->workers.n;
         }
         if (!ready(k))
