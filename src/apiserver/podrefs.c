@@ -117,6 +117,8 @@ static bool refers_resource_claim(const struct val *pod, struct str name)
     VAL_EACH(val_at(pod, N_spec, N_resourceClaims), c)
         if (same(val_getstr(c, N_resourceClaimName), name))
             return true;
+    if (same(val_str(val_at(pod, N_status, N_extendedResourceClaimStatus, N_resourceClaimName)), name))
+        return true;
     VAL_EACH(val_at(pod, N_status, N_resourceClaimStatuses), c)
         if (same(val_getstr(c, N_resourceClaimName), name))
             return true;

@@ -144,6 +144,12 @@ static void references_of_pods(void **state)
               "\"cm\"}}]}},{\"name\":\"w\",\"secret\":{\"secretName\":\"sec\"}}],\"containers\":[{\"name\":"
               "\"c\",\"env\":[{\"name\":"
               "\"E\",\"valueFrom\":{\"secretKeyRef\":{\"name\":\"env\",\"key\":\"k\"}}}]}]}}");
+    const struct val *with_claims = parse(&a, &types[T_core_v1_Pod], "{\"spec\":{\"resourceClaims\":[{\"name\":\"g\",\"resourceClaimName\":\"own\"}]},\"status\":{\"resourceClaimStatuses\":["
+                                                   "{\"name\":\"t\",\"resourceClaimName\":\"made\"}],\"extendedResourceClaimStatus\":{\"resourceClaimName\":\"for-gpu\"}}}");
+    assert_true(pod_refers(with_claims, RES_RESOURCECLAIMS, STR("own")));
+    assert_true(pod_refers(with_claims, RES_RESOURCECLAIMS, STR("made")));
+    assert_true(pod_refers(with_claims, RES_RESOURCECLAIMS, STR("for-gpu")));
+    assert_false(pod_refers(with_claims, RES_RESOURCECLAIMS, STR("other")));
     assert_true(pod_refers(pod, RES_SECRETS, STR("pull")));
     assert_true(pod_refers(pod, RES_SECRETS, STR("sec")));
     assert_true(pod_refers(pod, RES_SECRETS, STR("env")));
