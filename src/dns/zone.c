@@ -347,10 +347,12 @@ static void visit_srv(const struct ask *k, const struct val *slice, const struct
                         (uint16_t)val_int(val_get(port, N_port), 0), target);
 }
 
-static void visit_srv_address(const struct ask *k, const struct val *slice UNUSED, const struct val *ep, struct str ip,
+static void visit_srv_address(const struct ask *k, const struct val *slice, const struct val *ep, struct str ip,
                               const struct wanted *w)
 {
     char target[DNS_NAME_MAX];
+    if (!val_len(val_get(slice, N_ports))) /* it has no SRV record that this would belong to */
+        return;
     endpoint_name(k, w, ep, ip, k->zone, target);
     put_address(k, DNS_ADDITIONAL, target, ip, true);
 }
