@@ -62,7 +62,8 @@ void forwarder_free(struct forwarder *f)
 {
     if (!f)
         return;
-    group_stop(&f->checks);
+    if (f->checks.n) /* also freed where there are no fibers, by whoever reads a configuration only to check it */
+        group_stop(&f->checks);
     for (size_t i = 0; i < f->o.n; i++)
         while (f->upstreams[i].n_idle)
             stream_free(f->upstreams[i].idle[--f->upstreams[i].n_idle].stream);
