@@ -409,6 +409,28 @@ static void put_volumes(struct kubelet *k, struct http_exchange *x, struct buf *
         put_volume_family(b, all, n, &of_volumes[i]);
 }
 
+/* Signer and state as the labels that they become, and how many there are of each. */
+static void count_certificate(void *arg, const char *signer, const char *state)
+{
+    struct arena a = ARENA_INIT;
+    struct str labels = arena_printf(&a, "signer_name=\"%s\",state=\"%s\"", signer, state);
+    map_put(arg, labels, (void *)((uintptr_t)map_get(arg, labels) + 1));
+    arena_done(&a);
+}
+
+static void put_certificates(struct kubelet *k, struct buf *b)
+{
+    struct map counts = MAP_INIT;
+    MAP_EACH (&k->workers, m)
+        pod_certs_each(m->value, os_wall(), count_certificate, &counts);
+    if (counts.n)
+        metric_head(b, "kubelet_podcertificate_states", "gauge",
+                    "Gauge vector reporting the number of pod certificate projected volume sources, faceted by signer_name and state.");
+    MAP_EACH (&counts, c)
+        buf_printf(b, "kubelet_podcertificate_states{" STR_FMT "} %llu\n", STR_ARG(c->key), (unsigned long long)(uintptr_t)c->value);
+    map_done(&counts);
+}
+
 /* Client libraries' process_* families. */
 static void put_process(struct kubelet *k, struct buf *b)
 {
@@ -455,6 +477,7 @@ static void page_own(struct kubelet *k, struct http_exchange *x, struct buf *b)
                (double)(os_wall().ns - (os_mono().ns - k->relisted_at.ns)) / 1e9);
     metrics_write_runtime(k->metrics, b);
     put_volumes(k, x, b);
+    put_certificates(k, b);
     put_process(k, b);
     metric_head(b, "kubernetes_build_info", "gauge", "Version of the API and of the program.");
     buf_puts(b, "kubernetes_build_info{major=\"1\",minor=\"37\",git_version=\"v1.37.2+cube\"} 1\n");
