@@ -9,7 +9,7 @@
 
 static int64_t tmpfs_size(const struct volume_job *j)
 {
-    int64_t size = node_allocatable_of(j->k, "memory") / 1000;
+    int64_t size = node_allocatable_of(j->k, "memory");
     int64_t own = quantity_units(quantity_or_zero(val_getstr(j->v->source, N_sizeLimit)));
     int64_t limit =
         pod_limits_declared(j->pod, "memory") ? quantity_units(pod_amount(j->pod, N_limits, "memory")) : 0;
