@@ -5,12 +5,15 @@
 #include "base/map.h"
 #include "cel/cel.h"
 
+/* What recursion runs through keeps small frames: the locals of what it calls on the way are not to be in them. */
+#define NOINLINE __attribute__((noinline))
+
 /* ---- limits (of the source; run time is bounded by cost) ------------------------------------------------- */
 
 enum {
     CEL_MAX_SOURCE = 100000, /* code points, as cel-go */
-    CEL_MAX_NESTING = 120,   /* of brackets and conditions in the source: the parser runs on a fiber's stack */
-    CEL_MAX_HEIGHT = 250,    /* of the tree after macros */
+    CEL_MAX_NESTING = 100,   /* of brackets and conditions in the source: the parser runs on a fiber's stack */
+    CEL_MAX_HEIGHT = 200,    /* of the tree after macros */
     CEL_MAX_NODES = 400000,  /* of the tree after macros */
     CEL_MAX_ISSUES = 100,
 };

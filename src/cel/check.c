@@ -229,13 +229,13 @@ static struct str text(struct checker *c, const struct cel_type *t)
     return cel_type_text(c->m->report->arena, t);
 }
 
-static void mismatch(struct checker *c, const struct cel_node *x, const struct cel_type *want, const struct cel_type *got)
+static NOINLINE void mismatch(struct checker *c, const struct cel_node *x, const struct cel_type *want, const struct cel_type *got)
 {
     cel_issue_add(c->m->report, x->pos, "expected type '" STR_FMT "' but found '" STR_FMT "'", STR_ARG(text(c, want)),
                   STR_ARG(text(c, got)));
 }
 
-static void undeclared(struct checker *c, struct cel_node *x, struct str name)
+static NOINLINE void undeclared(struct checker *c, struct cel_node *x, struct str name)
 {
     cel_issue_add(c->m->report, x->pos, "undeclared reference to '" STR_FMT "' (in container '" STR_FMT "')",
                   STR_ARG(name), STR_ARG(c->m->env->container));
@@ -302,7 +302,7 @@ static bool resolve_global(struct checker *c, struct cel_node *x, struct str nam
     return false;
 }
 
-static void check_ident(struct checker *c, struct cel_node *x)
+static NOINLINE void check_ident(struct checker *c, struct cel_node *x)
 {
     const struct binding *b = x->flags & X_ROOTED ? NULL : find_local(c, x->name);
     if (b) {
@@ -335,7 +335,7 @@ static bool dotted(struct checker *c, const struct cel_node *x, struct buf *b)
     return true;
 }
 
-static bool resolve_dotted(struct checker *c, struct cel_node *x)
+static NOINLINE bool resolve_dotted(struct checker *c, struct cel_node *x)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     return dotted(c, x, &b) && resolve_global(c, x, arena_str(c->m->arena, buf_str(&b)));
@@ -343,7 +343,7 @@ static bool resolve_dotted(struct checker *c, struct cel_node *x)
 
 /* ---- selections --------------------------------------------------------------------------------------------------- */
 
-static const struct cel_type *type_of_field(struct checker *c, size_t pos, const struct cel_type *t, struct str name)
+static NOINLINE const struct cel_type *type_of_field(struct checker *c, size_t pos, const struct cel_type *t, struct str name)
 {
     const struct cel_field *f = cel_type_field(t, name);
     if (f)
@@ -375,7 +375,7 @@ static const struct cel_type *select_type(struct checker *c, struct cel_node *x,
     return wrapped || optional ? cel_optional_of(c->m->arena, r) : r;
 }
 
-static void check_select(struct checker *c, struct cel_node *x)
+static NOINLINE void check_select(struct checker *c, struct cel_node *x)
 {
     if (!(x->flags & X_TEST) && resolve_dotted(c, x))
         return;
@@ -401,7 +401,7 @@ static enum cel_node_op op_of(struct str name)
 }
 
 /* The function of that name as the container has it. */
-static const struct cel_fn_name *find_function(struct checker *c, struct str name, struct str *ret_name)
+static NOINLINE const struct cel_fn_name *find_function(struct checker *c, struct str name, struct str *ret_name)
 {
     struct str full;
     for (unsigned i = 0; candidate(c, name, i, &full); i++) {
@@ -498,7 +498,7 @@ static void resolve_overload(struct checker *c, struct call *k, const struct cel
     x->type = result;
 }
 
-static void check_logic(struct checker *c, struct cel_node *x)
+static NOINLINE void check_logic(struct checker *c, struct cel_node *x)
 {
     x->type = &cel_bool;
     for (unsigned i = 0; i < x->n; i++)
@@ -508,14 +508,14 @@ static void check_logic(struct checker *c, struct cel_node *x)
         }
 }
 
-static void check_optional_select(struct checker *c, struct cel_node *x)
+static NOINLINE void check_optional_select(struct checker *c, struct cel_node *x)
 {
     x->type = substitute(c, select_type(c, x, x->args[0], cel_str(x->args[1]->literal), true), false);
     x->args[1]->type = &cel_string;
 }
 
 /* Overloads by the types of receiver and arguments, which were checked. */
-static void check_function(struct checker *c, struct cel_node *x, const struct cel_fn_name *f)
+static NOINLINE void check_function(struct checker *c, struct cel_node *x, const struct cel_fn_name *f)
 {
     struct call k = {.x = x, .member = x->target != NULL};
     if (x->target)
@@ -532,7 +532,7 @@ static void check_function(struct checker *c, struct cel_node *x, const struct c
 }
 
 /* a.b.c(x) may be the function a.b.c. */
-static const struct cel_fn_name *qualified_function(struct checker *c, struct cel_node *x, struct str *ret_name)
+static NOINLINE const struct cel_fn_name *qualified_function(struct checker *c, struct cel_node *x, struct str *ret_name)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     if (!dotted(c, x->target, &b))
@@ -577,7 +577,7 @@ static void check_call(struct checker *c, struct cel_node *x)
 
 /* ---- literals of lists, maps, objects ----------------------------------------------------------------------------------- */
 
-static const struct cel_type *join(struct checker *c, struct cel_node *x, const struct cel_type *before,
+static NOINLINE const struct cel_type *join(struct checker *c, struct cel_node *x, const struct cel_type *before,
                                    const struct cel_type *now)
 {
     if (!before)
@@ -587,7 +587,7 @@ static const struct cel_type *join(struct checker *c, struct cel_node *x, const 
     return &cel_dyn; /* Kubernetes refuses it afterwards: validate() */
 }
 
-static const struct cel_type *entry_type(struct checker *c, struct cel_node *x, bool optional)
+static NOINLINE const struct cel_type *entry_type(struct checker *c, struct cel_node *x, bool optional)
 {
     const struct cel_type *t = substitute(c, x->type, false);
     if (!optional)
@@ -599,7 +599,7 @@ static const struct cel_type *entry_type(struct checker *c, struct cel_node *x, 
     return t;
 }
 
-static void check_list(struct checker *c, struct cel_node *x)
+static NOINLINE void check_list(struct checker *c, struct cel_node *x)
 {
     const struct cel_type *item = NULL;
     for (unsigned i = 0; i < x->n; i++) {
@@ -609,7 +609,7 @@ static void check_list(struct checker *c, struct cel_node *x)
     x->type = cel_list_of(c->m->arena, item ? item : new_var(c));
 }
 
-static void check_map(struct checker *c, struct cel_node *x)
+static NOINLINE void check_map(struct checker *c, struct cel_node *x)
 {
     const struct cel_type *key = NULL, *value = NULL;
     for (unsigned i = 0; i < x->n; i++) {
@@ -622,7 +622,7 @@ static void check_map(struct checker *c, struct cel_node *x)
     x->type = cel_map_of(c->m->arena, key ? key : new_var(c), value ? value : new_var(c));
 }
 
-static const struct cel_type *struct_type(struct checker *c, struct cel_node *x)
+static NOINLINE const struct cel_type *struct_type(struct checker *c, struct cel_node *x)
 {
     struct str full;
     for (unsigned i = 0; candidate(c, x->name, i, &full); i++) {
@@ -641,7 +641,7 @@ static const struct cel_type *struct_type(struct checker *c, struct cel_node *x)
     return NULL;
 }
 
-static void check_struct(struct checker *c, struct cel_node *x)
+static NOINLINE void check_struct(struct checker *c, struct cel_node *x)
 {
     x->type = struct_type(c, x);
     if (!x->type) {
@@ -681,7 +681,7 @@ static uint16_t push(struct checker *c, struct str name, const struct cel_type *
 }
 
 /* Types of the one or two variables over a range. */
-static void range_types(struct checker *c, struct cel_node *range, bool two, const struct cel_type **first,
+static NOINLINE void range_types(struct checker *c, struct cel_node *range, bool two, const struct cel_type **first,
                         const struct cel_type **second)
 {
     const struct cel_type *t = substitute(c, range->type, false);
@@ -709,7 +709,7 @@ static void check_is(struct checker *c, struct cel_node *x, const struct cel_typ
         mismatch(c, x, substitute(c, t, true), substitute(c, x->type, true));
 }
 
-static void check_fold(struct checker *c, struct cel_node *x)
+static NOINLINE void check_fold(struct checker *c, struct cel_node *x)
 {
     const struct cel_type *first, *second;
     check(c, x->args[FOLD_RANGE]);
@@ -774,7 +774,7 @@ static void settle(struct checker *c, struct cel_node *x)
 }
 
 /* Kubernetes refuses literals of mixed types even where dyn() made them fit. */
-static void same_types(struct checker *c, struct cel_node *x, unsigned step, unsigned offset, unsigned n)
+static NOINLINE void same_types(struct checker *c, struct cel_node *x, unsigned step, unsigned offset, unsigned n)
 {
     const struct cel_type *first = NULL;
     for (unsigned i = 0; i < n; i++) {
@@ -791,7 +791,7 @@ static void same_types(struct checker *c, struct cel_node *x, unsigned step, uns
     }
 }
 
-static bool bad_literal_arg(struct checker *c, const struct cel_node *x, const char **ret_what)
+static NOINLINE bool bad_literal_arg(struct checker *c, const struct cel_node *x, const char **ret_what)
 {
     static const char *const names[] = {"duration", "timestamp", "matches"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

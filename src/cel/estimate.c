@@ -27,10 +27,12 @@ struct note { /* what is known of a node */
     struct size size;
     struct entries entries;
     const struct cel_type *decl; /* the declared type that its path leads to */
+    bool pathed;                 /* it has a path, also one that leads nowhere */
 };
 
 struct local {
     const struct cel_type *decl;
+    bool pathed;
     struct size size;
     struct entries entries;
 };
@@ -38,6 +40,9 @@ struct local {
 struct estimator {
     struct arena arena;
     struct local *locals;
+    /* A rule's `self`: upstream's estimator for custom resources takes every path to start there, also those that start at
+     * a type's name or behind a call. NULL for other uses. */
+    const struct cel_type *root;
 };
 
 static const struct range unknown = {0, UINT64_MAX}, one = {1, 1};
@@ -103,6 +108,11 @@ static struct note *note(struct estimator *k, struct cel_node *x)
 static const struct cel_type *decl_of(struct estimator *k, struct cel_node *x)
 {
     return x->kind == X_IDENT && (x->flags & X_LOCAL) ? k->locals[x->slot].decl : note(k, x)->decl;
+}
+
+static bool is_pathed(struct estimator *k, struct cel_node *x)
+{
+    return x->kind == X_IDENT && (x->flags & X_LOCAL) ? k->locals[x->slot].pathed : note(k, x)->pathed;
 }
 
 static struct size decl_size(const struct cel_type *t)
@@ -174,6 +184,12 @@ static void set_entries(struct estimator *k, struct cel_node *x, struct entries 
 static const struct cel_type *decl_param(const struct cel_type *t, enum cel_kind kind, unsigned i)
 {
     return t && t->kind == kind && t->n_params > i ? t->params[i] : NULL;
+}
+
+/* The type that one step further leads to, `next` being what it leads to from x's declared type. */
+static const struct cel_type *step_decl(struct estimator *k, struct cel_node *x, const struct cel_type *next)
+{
+    return is_pathed(k, x) ? next : k->root;
 }
 
 static const struct cel_type *decl_field(const struct cel_type *t, struct str name)
@@ -437,7 +453,7 @@ static struct range overload_cost(struct call *c)
 }
 
 /* The overloads' union; each may tell how long the result is. */
-static struct range function_cost(struct call *c)
+static NOINLINE struct range function_cost(struct call *c)
 {
     struct range sum = {UINT64_MAX, 0};
     struct cel_node *x = c->x;
@@ -454,7 +470,9 @@ static struct range function_cost(struct call *c)
             struct entries e = entries_of(c->k, c->v[0]);
             bool list = c->o->args[0]->kind == CEL_LIST;
             c->result = e.known ? sized(e.value) : (struct size){0};
-            note(c->k, x)->decl = decl_param(decl_of(c->k, c->v[0]), list ? CEL_LIST : CEL_MAP, list ? 0 : 1);
+            note(c->k, x)->decl =
+                step_decl(c->k, c->v[0], decl_param(decl_of(c->k, c->v[0]), list ? CEL_LIST : CEL_MAP, list ? 0 : 1));
+            note(c->k, x)->pathed = true;
         }
         if (!c->result.known)
             c->result = size_of(c->k, x);
@@ -464,7 +482,7 @@ static struct range function_cost(struct call *c)
     return sum;
 }
 
-static struct range estimate_if(struct estimator *k, struct cel_node *x)
+static NOINLINE struct range estimate_if(struct estimator *k, struct cel_node *x)
 {
     struct range c = estimate(k, x->args[0]), yes = estimate(k, x->args[1]), no = estimate(k, x->args[2]);
     note(k, x)->size = sized(join(size_or_unknown(k, x->args[1]), size_or_unknown(k, x->args[2])));
@@ -472,7 +490,7 @@ static struct range estimate_if(struct estimator *k, struct cel_node *x)
     return add(c, join(yes, no));
 }
 
-static struct range estimate_call(struct estimator *k, struct cel_node *x)
+static NOINLINE struct range estimate_call(struct estimator *k, struct cel_node *x)
 {
     struct call c = {.k = k, .x = x};
     struct range sum = {0, 0};
@@ -500,17 +518,18 @@ static struct range estimate_call(struct estimator *k, struct cel_node *x)
 
 /* ---- the rest -------------------------------------------------------------------------------------------------------- */
 
-static struct range estimate_select(struct estimator *k, struct cel_node *x)
+static NOINLINE struct range estimate_select(struct estimator *k, struct cel_node *x)
 {
     struct range sum = estimate(k, x->target);
     if (x->flags & X_TEST)
         return sum;
-    note(k, x)->decl = decl_field(decl_of(k, x->target), x->name);
+    note(k, x)->decl = step_decl(k, x->target, decl_field(decl_of(k, x->target), x->name));
+    note(k, x)->pathed = true;
     uint8_t kind = x->target->type->kind;
     return kind == CEL_MAP || kind == CEL_OBJECT ? add(sum, one) : sum;
 }
 
-static struct range estimate_literal(struct estimator *k, struct cel_node *x, bool map)
+static NOINLINE struct range estimate_literal(struct estimator *k, struct cel_node *x, bool map)
 {
     struct range sum = {0, 0}, none = {x->n ? UINT64_MAX : 0, 0};
     struct entries e = {true, map ? CEL_MAP : CEL_LIST, map ? none : one, none};
@@ -527,7 +546,7 @@ static struct range estimate_literal(struct estimator *k, struct cel_node *x, bo
     return add(sum, fixed(map ? 30 : 10));
 }
 
-static struct range estimate_struct(struct estimator *k, struct cel_node *x)
+static NOINLINE struct range estimate_struct(struct estimator *k, struct cel_node *x)
 {
     struct range sum = fixed(40);
     for (uint32_t i = 0; i < x->n; i++)
@@ -535,9 +554,10 @@ static struct range estimate_struct(struct estimator *k, struct cel_node *x)
     return sum;
 }
 
-static void set_local(struct estimator *k, unsigned slot, const struct cel_type *decl, struct size size, struct entries e)
+static NOINLINE void set_local(struct estimator *k, unsigned slot, const struct cel_type *decl, bool pathed, struct size size,
+                      struct entries e)
 {
-    k->locals[slot] = (struct local){decl, size, e};
+    k->locals[slot] = (struct local){decl, pathed, size, e};
 }
 
 static bool is_bind(const struct cel_node *x)
@@ -548,26 +568,26 @@ static bool is_bind(const struct cel_node *x)
 }
 
 /* Variables of the fold by its range: the index or key, and the item or value. */
-static void set_range_locals(struct estimator *k, struct cel_node *x)
+static NOINLINE void set_range_locals(struct estimator *k, struct cel_node *x)
 {
     struct cel_node *range = x->args[FOLD_RANGE];
     const struct cel_type *decl = decl_of(k, range);
     struct entries e = entries_of(k, range);
     bool list = (e.known ? e.kind : range->type->kind) == CEL_LIST;
     struct size key = e.known ? sized(e.key) : (struct size){0}, value = e.known ? sized(e.value) : (struct size){0};
-    const struct cel_type *of_key = list ? NULL : decl_param(decl, CEL_MAP, 0);
-    const struct cel_type *of_value = decl_param(decl, list ? CEL_LIST : CEL_MAP, list ? 0 : 1);
+    const struct cel_type *of_key = step_decl(k, range, list ? NULL : decl_param(decl, CEL_MAP, 0));
+    const struct cel_type *of_value = step_decl(k, range, decl_param(decl, list ? CEL_LIST : CEL_MAP, list ? 0 : 1));
     bool item = list && !x->iter2.n;
-    set_local(k, x->iter_slot, item ? of_value : of_key, item ? value : key, (struct entries){0});
+    set_local(k, x->iter_slot, item ? of_value : of_key, true, item ? value : key, (struct entries){0});
     if (x->iter2.n)
-        set_local(k, x->iter2_slot, of_value, value, (struct entries){0});
+        set_local(k, x->iter2_slot, of_value, true, value, (struct entries){0});
 }
 
-static struct range estimate_fold(struct estimator *k, struct cel_node *x)
+static NOINLINE struct range estimate_fold(struct estimator *k, struct cel_node *x)
 {
     struct cel_node *range = x->args[FOLD_RANGE], *init = x->args[FOLD_INIT];
     struct range sum = add(estimate(k, range), estimate(k, init));
-    set_local(k, x->accu_slot, decl_of(k, init), size_of(k, init), entries_of(k, init));
+    set_local(k, x->accu_slot, decl_of(k, init), is_pathed(k, init), size_of(k, init), entries_of(k, init));
     if (is_bind(x)) {
         struct cel_node *body = x->args[FOLD_RESULT];
         sum = add(sum, estimate(k, body));
@@ -591,11 +611,15 @@ static struct range estimate_fold(struct estimator *k, struct cel_node *x)
 static struct range estimate(struct estimator *k, struct cel_node *x)
 {
     switch ((enum cel_node_kind)x->kind) {
-    case X_LITERAL:
+    case X_LITERAL: /* a type's name is one to upstream */
+        if (x->literal.kind == CEL_TYPE)
+            *note(k, x) = (struct note){.decl = k->root, .pathed = true};
         return fixed(x->literal.kind == CEL_TYPE);
     case X_IDENT:
-        if (!(x->flags & X_LOCAL))
+        if (!(x->flags & X_LOCAL)) {
             note(k, x)->decl = x->type;
+            note(k, x)->pathed = true;
+        }
         return one;
     case X_SELECT:
         return estimate_select(k, x);
@@ -616,6 +640,8 @@ static struct range estimate(struct estimator *k, struct cel_node *x)
 void cel_estimate_program(struct cel_program *p)
 {
     struct estimator k = {.arena = ARENA_INIT};
+    if (p->env->n_vars && (p->env->vars[0].type->flags & CEL_SIZED))
+        k.root = p->env->vars[0].type;
     k.locals = ARENA_ARRAY(&k.arena, struct local, p->n_slots + 1);
     struct range r = estimate(&k, p->root);
     p->estimate = (struct cel_cost){r.min, r.max};

@@ -146,7 +146,7 @@ uint64_t cel_call_cost(struct cel_run *r, const struct cel_overload *o, bool onl
 
 /* ---- names ---------------------------------------------------------------------------------------------------- */
 
-static struct cel_val exec_ident(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_ident(struct cel_run *r, const struct cel_node *x)
 {
     if (x->flags & X_LOCAL)
         return r->locals[x->slot];
@@ -161,7 +161,7 @@ static struct cel_val exec_ident(struct cel_run *r, const struct cel_node *x)
 
 /* ---- selections and indexes --------------------------------------------------------------------------------------- */
 
-static struct cel_val optional_of(struct cel_run *r, struct cel_val v)
+static NOINLINE struct cel_val optional_of(struct cel_run *r, struct cel_val v)
 {
     if (cel_failed(v) && !cel_absent(v))
         return v;
@@ -180,7 +180,7 @@ static struct cel_val field_if(struct cel_run *r, struct cel_val v, struct str n
     return cel_has_field(r->arena, v, name, &e) ? cel_field_of(r->arena, v, name) : e;
 }
 
-static struct cel_val exec_select(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_select(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val v = cel_exec(r, x->target), e;
     if (cel_failed(v))
@@ -208,7 +208,7 @@ static bool list_index(struct cel_val i, int64_t *ret)
 }
 
 /* The item or value; CEL_ABSENT when there is none. */
-static struct cel_val index_if(struct cel_run *r, struct cel_val v, struct cel_val i)
+static NOINLINE struct cel_val index_if(struct cel_run *r, struct cel_val v, struct cel_val i)
 {
     int64_t at;
     if (v.kind == CEL_LIST) {
@@ -227,7 +227,7 @@ static struct cel_val index_if(struct cel_run *r, struct cel_val v, struct cel_v
     return v.kind == CEL_OBJECT && i.kind == CEL_STRING ? field_if(r, v, cel_str(i)) : CEL_ABSENT;
 }
 
-static struct cel_val no_such(struct cel_run *r, struct cel_val v, struct cel_val i)
+static NOINLINE struct cel_val no_such(struct cel_run *r, struct cel_val v, struct cel_val i)
 {
     if (v.kind == CEL_LIST) {
         int64_t at = 0;
@@ -238,7 +238,7 @@ static struct cel_val no_such(struct cel_run *r, struct cel_val v, struct cel_va
     return cel_fail(r->arena, "no such key: " STR_FMT, STR_ARG(key));
 }
 
-static struct cel_val exec_index(struct cel_run *r, const struct cel_node *x, bool optional)
+static NOINLINE struct cel_val exec_index(struct cel_run *r, const struct cel_node *x, bool optional)
 {
     struct cel_val v = cel_exec(r, x->args[0]);
     struct cel_val i = cel_failed(v) ? v : cel_exec(r, x->args[1]);
@@ -252,7 +252,7 @@ static struct cel_val exec_index(struct cel_run *r, const struct cel_node *x, bo
     return cel_absent(item) ? no_such(r, v, i) : item;
 }
 
-static struct cel_val exec_optional_select(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_optional_select(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val v = cel_exec(r, x->args[0]);
     if (cel_failed(v))
@@ -265,7 +265,7 @@ static struct cel_val exec_optional_select(struct cel_run *r, const struct cel_n
 /* ---- logic ---------------------------------------------------------------------------------------------------------- */
 
 /* && when `decides` is false, || when it is true. */
-static struct cel_val exec_logic(struct cel_run *r, const struct cel_node *x, bool decides)
+static NOINLINE struct cel_val exec_logic(struct cel_run *r, const struct cel_node *x, bool decides)
 {
     struct cel_val failed = CEL_ABSENT;
     for (unsigned i = 0; i < 2; i++) {
@@ -280,7 +280,7 @@ static struct cel_val exec_logic(struct cel_run *r, const struct cel_node *x, bo
     return cel_absent(failed) ? cel_of_bool(!decides) : failed;
 }
 
-static struct cel_val exec_if(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_if(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val c = cel_exec(r, x->args[0]);
     if (c.kind != CEL_BOOL)
@@ -288,7 +288,7 @@ static struct cel_val exec_if(struct cel_run *r, const struct cel_node *x)
     return cel_exec(r, x->args[c.b ? 1 : 2]);
 }
 
-static struct cel_val exec_equal(struct cel_run *r, const struct cel_node *x, bool wanted)
+static NOINLINE struct cel_val exec_equal(struct cel_run *r, const struct cel_node *x, bool wanted)
 {
     struct cel_val a = cel_exec(r, x->args[0]), b = cel_exec(r, x->args[1]);
     cel_charge(r, cel_equal_cost(a, b));
@@ -297,14 +297,14 @@ static struct cel_val exec_equal(struct cel_run *r, const struct cel_node *x, bo
     return cel_of_bool(cel_equal(r->arena, a, b) == wanted);
 }
 
-static struct cel_val exec_not_false(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_not_false(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val v = cel_exec(r, x->args[0]);
     return cel_of_bool(v.kind != CEL_BOOL || v.b);
 }
 
 /* or() and orValue() look at their argument only when they need it. */
-static struct cel_val exec_optional_or(struct cel_run *r, const struct cel_node *x, bool value)
+static NOINLINE struct cel_val exec_optional_or(struct cel_run *r, const struct cel_node *x, bool value)
 {
     struct cel_val v = cel_exec(r, x->target);
     if (cel_failed(v))
@@ -330,7 +330,7 @@ static bool accepts(const struct cel_overload *o, const struct cel_val *args, un
     return true;
 }
 
-static struct cel_val exec_function(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_function(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val args[CEL_MAX_ARGS];
     unsigned n = 0;
@@ -404,14 +404,14 @@ static struct cel_val exec_call(struct cel_run *r, const struct cel_node *x)
 /* ---- literals ------------------------------------------------------------------------------------------------------------ */
 
 /* The value of an entry marked with ?: CEL_ABSENT leaves it out. */
-static struct cel_val unwrap_optional(struct cel_run *r, struct cel_val v)
+static NOINLINE struct cel_val unwrap_optional(struct cel_run *r, struct cel_val v)
 {
     if (v.kind != CEL_OPTIONAL)
         return cel_fail(r->arena, "cannot initialize optional entry from non-optional value");
     return v.inner ? *v.inner : CEL_ABSENT;
 }
 
-static struct cel_val exec_list(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_list(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val list = cel_new_list(r->arena, NULL, 0);
     for (uint32_t i = 0; i < x->n; i++) {
@@ -430,7 +430,7 @@ static struct cel_val exec_list(struct cel_run *r, const struct cel_node *x)
     return list;
 }
 
-static struct cel_val exec_map(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_map(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val map = cel_new_map(r->arena, NULL, 0);
     for (uint32_t i = 0; i < x->n; i++) {
@@ -450,7 +450,7 @@ static struct cel_val exec_map(struct cel_run *r, const struct cel_node *x)
     return map;
 }
 
-static struct cel_val exec_struct(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_struct(struct cel_run *r, const struct cel_node *x)
 {
     const struct cel_type *t = x->type;
     struct cel_val *values = ARENA_ARRAY(r->arena, struct cel_val, t->n_fields);
@@ -469,7 +469,7 @@ static struct cel_val exec_struct(struct cel_run *r, const struct cel_node *x)
 }
 
 /* cel-go names its own type there. */
-static struct cel_val not_iterable(struct cel_run *r, struct cel_val v)
+static NOINLINE struct cel_val not_iterable(struct cel_run *r, struct cel_val v)
 {
     static const char *const names[] = {[CEL_NULL] = "Null", [CEL_BOOL] = "Bool", [CEL_INT] = "Int", [CEL_UINT] = "Uint",
                                         [CEL_DOUBLE] = "Double", [CEL_STRING] = "String", [CEL_BYTES] = "Bytes",
@@ -481,7 +481,7 @@ static struct cel_val not_iterable(struct cel_run *r, struct cel_val v)
 
 /* ---- folds -------------------------------------------------------------------------------------------------------------- */
 
-static struct cel_val exec_fold(struct cel_run *r, const struct cel_node *x)
+static NOINLINE struct cel_val exec_fold(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val range = cel_exec(r, x->args[FOLD_RANGE]), k, v;
     if (cel_failed(range))

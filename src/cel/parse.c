@@ -38,7 +38,7 @@ static bool accept(struct parser *p, char c)
 static const char expected_operand[] = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, "
                                        "NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
-static struct cel_node *unexpected(struct parser *p, const char *expected)
+static NOINLINE struct cel_node *unexpected(struct parser *p, const char *expected)
 {
     if (p->t.kind == T_BAD)
         cel_issue_add(p->m->report, p->t.pos, "Syntax error: token recognition error at: '" STR_FMT "'",
@@ -49,7 +49,7 @@ static struct cel_node *unexpected(struct parser *p, const char *expected)
     return NULL;
 }
 
-static bool expect(struct parser *p, char c)
+static NOINLINE bool expect(struct parser *p, char c)
 {
     if (accept(p, c))
         return true;
@@ -69,7 +69,7 @@ struct nodes {
     uint32_t n, cap;
 };
 
-static void nodes_add(struct parser *p, struct nodes *l, struct cel_node *x, bool optional)
+static NOINLINE void nodes_add(struct parser *p, struct nodes *l, struct cel_node *x, bool optional)
 {
     if (l->n == l->cap) {
         uint32_t cap = l->cap ? 2 * l->cap : 4;
@@ -90,13 +90,13 @@ static void nodes_add(struct parser *p, struct nodes *l, struct cel_node *x, boo
 
 /* ---- literals --------------------------------------------------------------------------------------------- */
 
-static struct cel_node *literal(struct parser *p, size_t pos, struct cel_val v)
+static NOINLINE struct cel_node *literal(struct parser *p, size_t pos, struct cel_val v)
 {
     advance(p);
     return cel_node_literal(p->m, pos, v);
 }
 
-static struct cel_node *bad_literal(struct parser *p, size_t pos, const char *what)
+static NOINLINE struct cel_node *bad_literal(struct parser *p, size_t pos, const char *what)
 {
     cel_issue_add(p->m->report, pos, "invalid %s literal", what);
     return NULL;
@@ -119,7 +119,7 @@ static bool read_number(struct str s, uint64_t *ret)
     return true;
 }
 
-static struct cel_node *parse_int(struct parser *p, size_t pos, bool negative)
+static NOINLINE struct cel_node *parse_int(struct parser *p, size_t pos, bool negative)
 {
     uint64_t u;
     if (!read_number(p->t.text, &u) || u > (uint64_t)INT64_MAX + negative)
@@ -127,7 +127,7 @@ static struct cel_node *parse_int(struct parser *p, size_t pos, bool negative)
     return literal(p, pos, cel_of_int(negative ? (int64_t)(0 - u) : (int64_t)u));
 }
 
-static struct cel_node *parse_uint(struct parser *p)
+static NOINLINE struct cel_node *parse_uint(struct parser *p)
 {
     uint64_t u;
     if (!read_number(str_n(p->t.text.p, p->t.text.n - 1), &u))
@@ -135,7 +135,7 @@ static struct cel_node *parse_uint(struct parser *p)
     return literal(p, p->t.pos, (struct cel_val){.kind = CEL_UINT, .u = u});
 }
 
-static struct cel_node *parse_float(struct parser *p, size_t pos, bool negative)
+static NOINLINE struct cel_node *parse_float(struct parser *p, size_t pos, bool negative)
 {
     char *text = arena_cstr(p->m->arena, p->t.text);
     double d = strtod(text, NULL);
@@ -144,7 +144,7 @@ static struct cel_node *parse_float(struct parser *p, size_t pos, bool negative)
     return literal(p, pos, (struct cel_val){.kind = CEL_DOUBLE, .d = negative ? -d : d});
 }
 
-static struct cel_node *parse_text(struct parser *p)
+static NOINLINE struct cel_node *parse_text(struct parser *p)
 {
     struct str s;
     struct cel_token t = p->t;
@@ -183,7 +183,7 @@ static bool parse_args(struct parser *p, struct nodes *ret)
     return expect(p, ')');
 }
 
-static struct cel_node *finish_call(struct parser *p, size_t pos, struct str name, struct cel_node *target)
+static NOINLINE struct cel_node *finish_call(struct parser *p, size_t pos, struct str name, struct cel_node *target)
 {
     struct nodes args = {0};
     if (!parse_args(p, &args))
@@ -197,7 +197,7 @@ static struct cel_node *finish_call(struct parser *p, size_t pos, struct str nam
     return cel_macro(p->m, x);
 }
 
-static struct cel_node *parse_list(struct parser *p)
+static NOINLINE struct cel_node *parse_list(struct parser *p)
 {
     size_t pos = p->t.pos;
     struct nodes items = {0};
@@ -225,7 +225,7 @@ static struct cel_node *parse_list(struct parser *p)
     return x;
 }
 
-static struct cel_node *parse_map(struct parser *p)
+static NOINLINE struct cel_node *parse_map(struct parser *p)
 {
     size_t pos = p->t.pos;
     struct nodes items = {0};
@@ -273,7 +273,7 @@ static bool accept_name(struct parser *p, struct str *ret)
 }
 
 /* Fields of a message up to the closing brace; the opening one was read. */
-static struct cel_node *finish_struct(struct parser *p, size_t pos, struct str name)
+static NOINLINE struct cel_node *finish_struct(struct parser *p, size_t pos, struct str name)
 {
     struct nodes values = {0};
     struct cel_node *x = cel_node_new(p->m, X_STRUCT, pos);
@@ -326,7 +326,7 @@ static bool message_name(struct parser *p, const struct cel_node *x, struct buf 
     return true;
 }
 
-static struct cel_node *parse_identifier(struct parser *p)
+static NOINLINE struct cel_node *parse_identifier(struct parser *p)
 {
     bool rooted = accept(p, '.');
     if (p->t.kind != T_IDENT)
@@ -351,7 +351,7 @@ static struct cel_node *parse_identifier(struct parser *p)
     return x;
 }
 
-static struct cel_node *parse_nested(struct parser *p)
+static NOINLINE struct cel_node *parse_nested(struct parser *p)
 {
     advance(p);
     struct cel_node *x = parse_expr(p);
@@ -394,7 +394,7 @@ static struct cel_node *parse_primary(struct parser *p)
 
 /* ---- members ----------------------------------------------------------------------------------------------- */
 
-static struct cel_node *parse_select(struct parser *p, struct cel_node *x)
+static NOINLINE struct cel_node *parse_select(struct parser *p, struct cel_node *x)
 {
     size_t pos = p->t.pos;
     struct str name;
@@ -419,7 +419,7 @@ static struct cel_node *parse_select(struct parser *p, struct cel_node *x)
     return s;
 }
 
-static struct cel_node *parse_index(struct parser *p, struct cel_node *x)
+static NOINLINE struct cel_node *parse_index(struct parser *p, struct cel_node *x)
 {
     size_t pos = p->t.pos;
     advance(p);
@@ -538,17 +538,17 @@ static struct cel_node *balance(struct parser *p, const char *op, struct cel_nod
     return cel_node_call(p->m, ops[mid - 1], op, NULL, args, 2);
 }
 
-static struct cel_node *parse_logic(struct parser *p, bool or_level)
+static struct cel_node *parse_logic(struct parser *p, bool or_level);
+
+/* What follows the first term. */
+static NOINLINE struct cel_node *parse_chain(struct parser *p, bool or_level, struct cel_node *x)
 {
     struct nodes terms = {0};
     size_t *ops = NULL;
     uint32_t cap = 0;
-    for (;;) {
-        struct cel_node *x = or_level ? parse_logic(p, false) : parse_binary(p, 1);
+    for (;; x = or_level ? parse_logic(p, false) : parse_binary(p, 1)) {
         if (!x)
             return NULL;
-        if (terms.n == 0 && p->t.kind != (or_level ? T_OR : T_AND))
-            return x;
         nodes_add(p, &terms, x, false);
         if (p->t.kind != (or_level ? T_OR : T_AND))
             break;
@@ -563,6 +563,12 @@ static struct cel_node *parse_logic(struct parser *p, bool or_level)
         advance(p);
     }
     return balance(p, or_level ? "_||_" : "_&&_", terms.items, ops, terms.n);
+}
+
+static struct cel_node *parse_logic(struct parser *p, bool or_level)
+{
+    struct cel_node *x = or_level ? parse_logic(p, false) : parse_binary(p, 1);
+    return x && p->t.kind == (or_level ? T_OR : T_AND) ? parse_chain(p, or_level, x) : x;
 }
 
 static struct cel_node *parse_conditional(struct parser *p)

@@ -189,16 +189,16 @@ FIBER_TEST(test_depth)
 {
     struct fixture f = setup(KUBERNETES);
     bind(&f, "x", &cel_int, cel_of_int(1));
-    assert_string_equal(repeated(&f, "", "(", 100, "x", ")"), "1");
-    assert_string_equal(repeated(&f, "", "(", 10000, "x", ")"), "expression recursion limit exceeded: 120");
-    assert_string_equal(repeated(&f, "", "[", 100, "x", "][0]"), "1");
-    assert_string_equal(repeated(&f, "size(", "[", 100, "x", "]"), "Syntax error: missing ')' at '<EOF>'");
-    assert_string_equal(repeated(&f, "x", " + x", 200, "", ""), "201");
-    assert_string_equal(repeated(&f, "x", " + x", 300, "", ""), "expression recursion limit exceeded: 250");
+    assert_string_equal(repeated(&f, "", "(", 90, "x", ")"), "1");
+    assert_string_equal(repeated(&f, "", "(", 10000, "x", ")"), "expression recursion limit exceeded: 100");
+    assert_string_equal(repeated(&f, "", "[", 90, "x", "][0]"), "1");
+    assert_string_equal(repeated(&f, "size(", "[", 90, "x", "]"), "Syntax error: missing ')' at '<EOF>'");
+    assert_string_equal(repeated(&f, "x", " + x", 190, "", ""), "191");
+    assert_string_equal(repeated(&f, "x", " + x", 300, "", ""), "expression recursion limit exceeded: 200");
     assert_string_equal(repeated(&f, "x == 1", " && x == 1", 5000, "", ""), "true");
     assert_string_equal(repeated(&f, "", "[x].map(x, ", 60, "x", ")[0]"), "1");
     assert_string_equal(repeated(&f, "", "!", 5000, "true", ""), "true");
-    assert_string_equal(repeated(&f, "x", " ? x : x", 5000, "", ""), "expression recursion limit exceeded: 120");
+    assert_string_equal(repeated(&f, "x", " ? x : x", 5000, "", ""), "expression recursion limit exceeded: 100");
     teardown(&f);
 }
 

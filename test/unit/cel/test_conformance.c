@@ -53,6 +53,16 @@ static struct cel_env *new_env(void)
     return env;
 }
 
+/* Programs whose literals values of the case point to. */
+static struct cel_program *kept[64];
+static unsigned n_kept;
+
+static void drop_kept(void)
+{
+    while (n_kept)
+        cel_program_unref(kept[--n_kept]);
+}
+
 /* A literal of the case as a value; false when it cannot be read. */
 static bool literal(struct arena *a, struct str expr, struct cel_val *ret)
 {
@@ -64,8 +74,9 @@ static bool literal(struct arena *a, struct str expr, struct cel_val *ret)
     cel_env_unref(env);
     if (!ok)
         return false;
-    ok = cel_eval(p, &ev, ret, NULL) == 0;
-    /* The value may point into the program, which stays for the test's short life. */
+    ok = n_kept < ARRAY_SIZE(kept) && cel_eval(p, &ev, ret, NULL) == 0;
+    if (n_kept < ARRAY_SIZE(kept))
+        kept[n_kept++] = p;
     return ok;
 }
 
@@ -197,6 +208,7 @@ static struct str run(struct arena *a, const struct val *c)
         cel_program_unref(p);
     }
     cel_env_unref(env);
+    drop_kept();
     return wrong;
 }
 
