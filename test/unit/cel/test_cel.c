@@ -196,7 +196,7 @@ FIBER_TEST(test_depth)
     assert_string_equal(repeated(&f, "x", " + x", 190, "", ""), "191");
     assert_string_equal(repeated(&f, "x", " + x", 300, "", ""), "expression recursion limit exceeded: 200");
     assert_string_equal(repeated(&f, "x == 1", " && x == 1", 5000, "", ""), "true");
-    assert_string_equal(repeated(&f, "", "[x].map(x, ", 60, "x", ")[0]"), "1");
+    assert_string_equal(repeated(&f, "", "[x].map(x, ", 40, "x", ")[0]"), "1");
     assert_string_equal(repeated(&f, "", "!", 5000, "true", ""), "true");
     assert_string_equal(repeated(&f, "x", " ? x : x", 5000, "", ""), "expression recursion limit exceeded: 100");
     teardown(&f);
