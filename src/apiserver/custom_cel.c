@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "cel/schema.h"
 #include "names.h"
 
 /* One rule, compiled. */
@@ -21,101 +22,6 @@ struct compiled {
     struct cel_program *pattern;
     bool pattern_tried;
 };
-
-/* ---- types of schemas ---------------------------------------------------------------------------------- */
-
-static const struct cel_type *type_of(struct arena *a, const struct structural *s, bool root);
-
-static const struct cel_type *list_type(struct arena *a, const struct structural *s)
-{
-    const struct cel_type *item = s->items ? type_of(a, s->items, s->items->embedded) : NULL;
-    size_t n = 0;
-    if (!item)
-        return NULL;
-    struct cel_type *t = ARENA_NEW(a, struct cel_type);
-    *t = *cel_list_of(a, item);
-    t->flags |= s->list == STRUCTURAL_SET ? CEL_LIST_SET : s->list == STRUCTURAL_MAP ? CEL_LIST_MAP : 0;
-    t->max = s->rules && s->rules->has & RULE_MAX_ITEMS ? (uint64_t)MAX(s->rules->max_items, (int64_t)0) : 0;
-    const char **keys = ARENA_ARRAY(a, const char *, val_len(s->list_keys) + 1);
-    VAL_EACH (s->list_keys, k)
-        keys[n++] = val_cstr(k);
-    keys[n] = NULL;
-    t->keys = n ? keys : NULL;
-    return t;
-}
-
-static void add_field(struct arena *a, struct cel_field *fields, size_t *n, struct str json, const struct cel_type *t)
-{
-    struct str name;
-    if (t && cel_escape_name(a, json, &name))
-        fields[(*n)++] = (struct cel_field){.name = name, .json = json, .type = t};
-}
-
-static const struct cel_type *meta_type(struct arena *a)
-{
-    struct cel_field *f = ARENA_ARRAY(a, struct cel_field, 2);
-    size_t n = 0;
-    add_field(a, f, &n, STR("name"), &cel_string);
-    add_field(a, f, &n, STR("generateName"), &cel_string);
-    return cel_object_of(a, STR("object"), f, n);
-}
-
-static const struct cel_type *object_type(struct arena *a, const struct structural *s, bool root)
-{
-    const struct cel_type *more = s->additional ? type_of(a, s->additional, s->additional->embedded) : NULL;
-    size_t n = 0;
-    if (s->additional)
-        return more ? cel_map_of(a, &cel_string, more) : NULL;
-    struct cel_field *f = ARENA_ARRAY(a, struct cel_field, s->n_members + 3);
-    if (root) {
-        add_field(a, f, &n, STR("apiVersion"), &cel_string);
-        add_field(a, f, &n, STR("kind"), &cel_string);
-        add_field(a, f, &n, STR("metadata"), meta_type(a));
-    }
-    for (size_t i = 0; i < s->n_members; i++) {
-        const struct structural_member *m = &s->members[i];
-        if (!root || (!str_is(m->name, "apiVersion") && !str_is(m->name, "kind") && !str_is(m->name, "metadata")))
-            add_field(a, f, &n, m->name, type_of(a, m->schema, m->schema->embedded));
-    }
-    return cel_object_of(a, STR("object"), f, n);
-}
-
-static const struct cel_type *text_type(const struct structural *s)
-{
-    static const struct {
-        const char *format;
-        const struct cel_type *type;
-    } formats[] = {{"byte", &cel_bytes}, {"duration", &cel_duration}, {"date", &cel_timestamp}, {"date-time", &cel_timestamp}};
-    for (size_t i = 0; s->rules && i < ARRAY_SIZE(formats); i++)
-        if (str_is(s->rules->format, formats[i].format))
-            return formats[i].type;
-    return &cel_string;
-}
-
-/* NULL: what has no type cannot be seen by expressions. */
-static const struct cel_type *type_of(struct arena *a, const struct structural *s, bool root)
-{
-    static const struct cel_type int_or_string = {.kind = CEL_DYN, .flags = CEL_INT_OR_STRING};
-    if (s->int_or_string)
-        return &int_or_string;
-    switch (root ? STRUCTURAL_OBJECT : (enum structural_type)s->type) {
-    case STRUCTURAL_OBJECT:
-        return object_type(a, s, root);
-    case STRUCTURAL_ARRAY:
-        return list_type(a, s);
-    case STRUCTURAL_STRING:
-        return text_type(s);
-    case STRUCTURAL_INTEGER:
-        return &cel_int;
-    case STRUCTURAL_NUMBER:
-        return &cel_double;
-    case STRUCTURAL_BOOLEAN:
-        return &cel_bool;
-    case STRUCTURAL_ANY:
-        break;
-    }
-    return NULL;
-}
 
 /* ---- compiling ----------------------------------------------------------------------------------------- */
 
@@ -183,7 +89,7 @@ static struct compiled *compile_all(struct custom_programs *p, const struct stru
     struct compiled *c = compiled_of(p, r);
     if (c->items)
         return c;
-    c->type = type_of(a, s, root);
+    c->type = cel_schema_type(a, s, root);
     c->optional = c->type ? cel_optional_of(a, c->type) : NULL;
     c->items = ARENA_ARRAY(a, struct expression, val_len(r->expressions) + 1);
     VAL_EACH (r->expressions, rule) {
@@ -422,27 +328,94 @@ void custom_expressions(struct custom_programs *programs, const struct structura
 
 /* ---- definitions --------------------------------------------------------------------------------------- */
 
-static void check(struct custom_programs *p, const struct structural *s, struct str at, bool root, struct status *st)
+/* What is found wrong with a definition, and what its rules may cost all together. */
+struct checking {
+    struct custom_programs *programs;
+    struct status *s;
+    uint64_t total;
+    struct {
+        struct str path;
+        uint64_t cost;
+    } dear[4]; /* the most expensive ones, dearest first */
+};
+
+static uint64_t times(uint64_t x, uint64_t y)
 {
-    struct arena *a = st->arena;
-    const struct compiled *c = s->rules && s->rules->expressions ? compile_all(p, s, root) : NULL;
-    for (size_t i = 0; c && i < c->n; i++)
-        if (c->items[i].fault.n)
-            cause_invalid(st, arena_printf(a, STR_FMT ".x-kubernetes-validations[%zu].rule", STR_ARG(at), i),
-                          val_get(c->items[i].rule, N_rule), arena_cstr(a, c->items[i].fault));
+    uint64_t r;
+    return __builtin_mul_overflow(x, y, &r) ? UINT64_MAX : r;
+}
+
+static void count_cost(struct checking *k, struct str path, uint64_t cost)
+{
+    k->total = k->total > UINT64_MAX - cost ? UINT64_MAX : k->total + cost;
+    if (cost < CEL_SCHEMA_TOTAL_COST / 100)
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(k->dear); i++) {
+        if (cost <= k->dear[i].cost)
+            continue;
+        memmove(&k->dear[i + 1], &k->dear[i], sizeof(k->dear[0]) * (ARRAY_SIZE(k->dear) - 1 - i));
+        k->dear[i].path = path;
+        k->dear[i].cost = cost;
+        return;
+    }
+}
+
+static void check_cost(struct checking *k, struct str path, const char *what, uint64_t cost)
+{
+    if (cost > CEL_SCHEMA_RULE_COST)
+        cause_forbidden(k->s, path, arena_cstr(k->s->arena, cel_schema_cost_text(k->s->arena, what, cost, CEL_SCHEMA_RULE_COST)));
+    count_cost(k, path, cost);
+}
+
+/* often: how many times a request may have the schema's values at most; UINT64_MAX: no limit says. */
+static void check_rules(struct checking *k, const struct structural *s, struct str at, bool root, uint64_t often)
+{
+    struct arena *a = k->s->arena;
+    const struct compiled *c = compile_all(k->programs, s, root);
+    if (often == UINT64_MAX)
+        often = cel_schema_cardinality(s, root);
+    for (size_t i = 0; i < c->n; i++) {
+        const struct expression *x = &c->items[i];
+        struct str path = arena_printf(a, STR_FMT ".x-kubernetes-validations[%zu].", STR_ARG(at), i);
+        struct str rule = arena_printf(a, STR_FMT "rule", STR_ARG(path));
+        if (x->program)
+            check_cost(k, rule, "estimated rule cost", times(cel_estimate(x->program).max, often));
+        if (x->fault.n)
+            cause_invalid(k->s, rule, val_get(x->rule, N_rule), arena_cstr(a, x->fault));
+        if (x->message)
+            check_cost(k, arena_printf(a, STR_FMT "messageExpression", STR_ARG(path)), "estimated messageExpression cost",
+                       cel_estimate(x->message).max);
+    }
+}
+
+static void check(struct checking *k, const struct structural *s, struct str at, bool root, uint64_t often)
+{
+    struct arena *a = k->s->arena;
+    uint64_t children = cel_schema_children(s);
+    uint64_t below = often == UINT64_MAX || children == UINT64_MAX ? UINT64_MAX : times(often, children);
+    if (s->rules && s->rules->expressions)
+        check_rules(k, s, at, root, often);
     for (size_t i = 0; i < s->n_members; i++)
-        check(p, s->members[i].schema, arena_printf(a, STR_FMT ".properties[" STR_FMT "]", STR_ARG(at), STR_ARG(s->members[i].name)),
-              s->members[i].schema->embedded, st);
+        check(k, s->members[i].schema, arena_printf(a, STR_FMT ".properties[" STR_FMT "]", STR_ARG(at), STR_ARG(s->members[i].name)),
+              s->members[i].schema->embedded, below);
     if (s->items)
-        check(p, s->items, arena_printf(a, STR_FMT ".items", STR_ARG(at)), s->items->embedded, st);
+        check(k, s->items, arena_printf(a, STR_FMT ".items", STR_ARG(at)), s->items->embedded, below);
     if (s->additional)
-        check(p, s->additional, arena_printf(a, STR_FMT ".additionalProperties", STR_ARG(at)), s->additional->embedded, st);
+        check(k, s->additional, arena_printf(a, STR_FMT ".additionalProperties", STR_ARG(at)), s->additional->embedded, below);
 }
 
 void custom_expressions_check(const struct structural *schema, struct str at, struct status *s)
 {
     struct custom_programs p = {.n = 0};
+    struct checking k = {.programs = &p, .s = s};
     if (has_expressions(schema))
-        check(&p, schema, at, true, s);
+        check(&k, schema, at, true, 1);
+    if (k.total > CEL_SCHEMA_TOTAL_COST) {
+        for (size_t i = 0; i < ARRAY_SIZE(k.dear) && k.dear[i].cost; i++)
+            cause_forbidden(s, k.dear[i].path, "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema");
+        struct str text = cel_schema_cost_text(s->arena, "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema",
+                                               k.total, CEL_SCHEMA_TOTAL_COST);
+        cause_forbidden(s, at, arena_cstr(s->arena, text));
+    }
     custom_programs_done(&p);
 }

@@ -17,7 +17,7 @@
     "\"items\":{\"type\":\"array\",\"maxItems\":3,\"x-kubernetes-list-type\":\"map\",\"x-kubernetes-list-map-keys\":[\"k\"]," \
     "\"items\":{\"type\":\"object\",\"required\":[\"k\"],\"properties\":{\"k\":{\"type\":\"string\"},\"v\":{\"type\":\"string\",\"default\":\"dv\"}}}}," \
     "\"replicas\":{\"type\":\"integer\"},\"fixed\":{\"type\":\"string\",\"x-kubernetes-validations\":[{\"rule\":\"self == oldSelf\",\"message\":\"is fixed\"}]}}," \
-    "\"x-kubernetes-validations\":[{\"rule\":\"!has(self.replicas) || self.replicas <= self.size\",\"messageExpression\":\"'at most ' + string(self.size)\"}]}"
+    "\"x-kubernetes-validations\":[{\"rule\":\"!has(self.replicas) || self.replicas <= self.size\",\"messageExpression\":\"'at most ' + (self.size == 1 ? '1' : 'many')\"}]}"
 
 #define STATUS_SCHEMA "{\"type\":\"object\",\"properties\":{\"replicas\":{\"type\":\"integer\"},\"sel\":{\"type\":\"string\"}}}"
 
@@ -314,9 +314,31 @@ FIBER_TEST(rules_that_do_not_compile_are_refused)
     fixture_stop(&f);
 }
 
+FIBER_TEST(rules_that_may_cost_too_much_are_refused)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+#define COSTLY(limits)                                                                                       \
+    "{\"metadata\":{\"name\":\"dears.x.example.com\"},\"spec\":{\"group\":\"x.example.com\",\"scope\":\"Cluster\",\"names\":{" \
+    "\"plural\":\"dears\",\"kind\":\"Dear\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true," \
+    "\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"list\":{\"type\":\"array\"," limits  \
+    "\"x-kubernetes-validations\":[{\"rule\":\"self.all(x, self.exists_one(y, x == y))\"}]}}}}}]}}"
+    struct reply r = post(&f, CRDS, COSTLY("\"items\":{\"type\":\"string\"},"));
+    assert_code(r, 422);
+    assert_at(&f, r, "details.causes.0.reason", "FieldValueForbidden");
+    assert_at(&f, r, "details.causes.0.field",
+              "spec.validation.openAPIV3Schema.properties[list].x-kubernetes-validations[0].rule");
+    assert_at(&f, r, "details.causes.0.message",
+              "Forbidden: estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, "
+              "maxProperties, and maxLength where arrays, maps, and strings are declared)");
+    assert_code(post(&f, CRDS, COSTLY("\"maxItems\":20,\"items\":{\"type\":\"string\",\"maxLength\":20},")), 201);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rules_that_may_cost_too_much_are_refused),
         cmocka_unit_test(a_definition_is_served),
         cmocka_unit_test(objects_are_pruned_and_defaulted),
         cmocka_unit_test(values_are_judged),
