@@ -171,8 +171,9 @@ static void check_selectors(struct request *r, const struct val *list, const cha
             cause_too_long(&r->status, path, DRA_SELECTOR_MAX_LENGTH);
         else if (dra_selector_compile(val_str(expression), &compiled, &e) < 0)
             cause_invalid(&r->status, path, expression, arena_str(r->arena, str_of(e.text)).p);
-        else
-            dra_selector_unref(compiled);
+        else if (dra_selector_max_cost(compiled) > DRA_SELECTOR_MAX_COST)
+            cause_forbidden(&r->status, path, "too complex, exceeds cost limit");
+        dra_selector_unref(compiled);
     }
 }
 

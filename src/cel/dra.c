@@ -74,6 +74,11 @@ int dra_selector_compile(struct str expr, struct dra_selector **ret, struct err 
     return 0;
 }
 
+uint64_t dra_selector_max_cost(const struct dra_selector *s)
+{
+    return cel_estimate(s->program).max;
+}
+
 struct dra_selector *dra_selector_ref(struct dra_selector *s)
 {
     __atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);

@@ -25,6 +25,8 @@ struct dra_selector; /* immutable; may be used by several threads at once */
 /* 0, or -EINVAL with what validation says of such an expression ("compilation failed: ERROR: <input>:1:5: ...",
  * "must evaluate to bool or the unknown type, not int"). */
 int dra_selector_compile(struct str expr, struct dra_selector **ret, struct err *e);
+/* What it may cost at worst: validation refuses more than DRA_SELECTOR_MAX_COST ("too complex, exceeds cost limit"). */
+uint64_t dra_selector_max_cost(const struct dra_selector *s);
 /* Matches a resource.k8s.io/v1 Device of that driver. 0, or -EINVAL with why the evaluation failed: then upstream's
  * scheduler gives up on the claim (it does not skip the device). */
 int dra_selector_match(const struct dra_selector *s, struct str driver, const struct val *device, bool *ret_match,

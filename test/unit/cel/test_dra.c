@@ -83,9 +83,52 @@ static void test_refused(void **state)
     refuses("lists.range(2000).all(x, lists.range(2000).all(y, x < 10000))", "cost limit exceeded");
 }
 
+/* The figures are those of upstream's own tests. */
+static void test_max_cost(void **state)
+{
+    static const struct {
+        const char *expr;
+        uint64_t cost;
+    } cases[] = {
+        {"device.attributes[\"no-such-domain\"].noSuchAttr.isGreaterThan(quantity(\"0\"))", 6},
+        {"\"no-such-domain\" in device.attributes", 3},
+        {"device.driver == \"\"", 2},
+        {"device.driver == \"dra.example.com\"", 4},
+        {"device.attributes[\"dra.example.com\"].name", 4},
+        {"cel.bind(dra, device.attributes[\"dra.example.com\"], dra.name)", 15},
+        {"device.attributes[\"dra.example.com\"].name == \"fish\"", 5},
+        {"device.attributes[\"dra.example.com\"].name.exists(x, x > 0)", 5 + 6 * 64},
+        {"device.attributes[\"dra.example.com\"].names.all(x, x.isGreaterThan(semver(\"0.0.1\")))", 5 + 6 * 64},
+        {"device.attributes[\"dra.example.com\"].name.includes(\"fish\")", 4 + 64},
+        {"1 in device.attributes[\"dra.example.com\"].names", 4 + 64},
+        {"device.attributes[\"dra.example.com\"].name.isGreaterThan(semver(\"v0.0.1\", true)) && isSemver(\"v1.0.0\", true)", 7},
+        {"device.capacity[\"dra.example.com\"].name.isGreaterThan(quantity(\"1Ki\"))", 6},
+        {"\"name\" in device.capacity[\"dra.example.com\"] && "
+         "device.capacity[\"dra.example.com\"].name.isGreaterThan(quantity(\"1Ki\"))", 10},
+        {"device.attributes.exists_one(x, x == \"dra.example.com\")", 164},
+        {"device.attributes[\"dra.example.com\"].exists_one(x, x == \"services\")", 133},
+        {"device.attributes[\"dra.example.com\"].services.split(\"example\").size() >= 2", 19},
+        {"device.attributes[\"dra.example.com\"].services.matches(\"[^a]?sym\")", 18},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct dra_selector *s;
+        struct err e = {0};
+        if (dra_selector_compile(str_of(cases[i].expr), &s, &e) < 0) { /* upstream's test of what is no bool counts cost, too */
+            if (!strstr(e.text, "must evaluate to bool"))
+                fail_msg("%s: %s", cases[i].expr, e.text);
+            continue;
+        }
+        if (dra_selector_max_cost(s) != cases[i].cost)
+            fail_msg("%s: %llu, not %llu", cases[i].expr, (unsigned long long)dra_selector_max_cost(s),
+                     (unsigned long long)cases[i].cost);
+        dra_selector_unref(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_max_cost),
         cmocka_unit_test(test_match),
         cmocka_unit_test(test_refused),
     };
