@@ -391,6 +391,20 @@ void cache_rename(struct cache_kind *k, const struct resource *r)
     k->res = r;
 }
 
+void cache_reread(struct cache_kind *k)
+{
+    struct tree *old = tree_ref(k->root);
+    for (struct tree_iter it = tree_begin_ns(old, STR("")); tree_in_ns(&it, STR("")); tree_next(&it)) {
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        struct object *o = NULL;
+        object_store_bytes(k->res, it.object->val, &b);
+        if (object_decode(k->res, buf_str(&b), it.object->revision, &o, NULL) == 0)
+            k->root = tree_put(k->root, it.key, o);
+        object_unref(o);
+    }
+    tree_unref(old);
+}
+
 void cache_remove(struct cache *c, struct cache_kind *k)
 {
     map_del(&c->prefixes, k->prefix);

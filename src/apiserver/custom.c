@@ -25,7 +25,7 @@ struct custom_kind {
     struct cache_kind *cache;         /* NULL: not served */
     struct arena *arena;              /* what the definition says; replaced when it changes */
     struct custom_programs *programs;
-    int64_t revision;                 /* of the definition that was taken up */
+    int64_t revision, generation;     /* of the definition that was taken up */
     bool terminating;
     struct list link;
 };
@@ -446,10 +446,16 @@ static int take_up(struct apiserver *s, const struct object *crd, struct err *e)
     retire(s->custom, k->arena, had);
     k->arena = a;
     k->revision = crd->revision;
+    int64_t had_generation = k->generation;
+    k->generation = val_int(val_get(crd->meta, N_generation), 0);
     k->terminating = obj_deleting(crd->val);
+    bool had_cache = k->cache;
     int r = !k->cache && k->stored ? cache_add(s->cache, &k->stored->res, &k->cache, e) : 0;
-    if (k->cache)
+    if (had_cache) {
         cache_rename(k->cache, &k->stored->res);
+        if (had_generation != k->generation)
+            cache_reread(k->cache);
+    }
     reindex(s);
     return r;
 }

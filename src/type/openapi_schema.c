@@ -256,19 +256,40 @@ static void put_type(struct openapi *o, const struct type *t)
 
 /* ---- custom resources ---------------------------------------------------------------------------------- */
 
+/* Version 2 cannot say that anything may be in an object, and old clients would refuse what they do not know. */
+static struct val *for_version(const struct openapi *o, struct arena *a, struct val *schema)
+{
+    const struct val *keeps = val_key(schema, STR("x-kubernetes-preserve-unknown-fields"));
+    const struct val *text = val_key(schema, STR("description"));
+    if (o->version == OPENAPI_V3 || !val_bool(keeps, false))
+        return schema;
+    struct val *v = val_new(a, VAL_MAP);
+    if (text)
+        val_put(a, v, STR("description"), *text);
+    return v;
+}
+
+#define META_TEXT "Standard object's metadata: its name, labels and the like."
+#define META_NAME "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
 static void put_custom(struct openapi *o, struct arena *a, const struct resource *r)
 {
     struct str name = oa_custom_name(a, r), json = o->schema ? o->schema(o->arg, r) : STR("");
     struct val *schema = NULL;
-    struct str meta = arena_printf(a, "{\"$ref\":\"%sio.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta\"}",
-                                   o->version == OPENAPI_V3 ? "#/components/schemas/" : "#/definitions/");
+    /* Beside a $ref nothing counts in version 3. */
+    struct str meta = o->version == OPENAPI_V3
+                          ? STR("{\"description\":\"" META_TEXT "\",\"allOf\":[{\"$ref\":\"#/components/schemas/" META_NAME "\"}]}")
+                          : STR("{\"description\":\"" META_TEXT "\",\"$ref\":\"#/definitions/" META_NAME "\"}");
     if (!json.n || json_decode(a, NULL, json, 0, NULL, &schema, NULL) < 0 || !val_is(schema, VAL_MAP))
         schema = val_new(a, VAL_MAP);
+    schema = for_version(o, a, schema);
     CLEANUP_BUF struct buf b = BUF_INIT;
     struct val *properties = val_copy(a, val_key(schema, STR("properties"))) ?: val_new(a, VAL_MAP);
     struct val *text = NULL;
-    (void)json_decode(a, NULL, STR("{\"type\":\"string\"}"), 0, NULL, &text, NULL);
+    (void)json_decode(a, NULL, STR("{\"description\":\"APIVersion defines in which version's form the object is written.\",\"type\":\"string\"}"), 0,
+                      NULL, &text, NULL);
     val_put(a, properties, STR("apiVersion"), *text);
+    (void)json_decode(a, NULL, STR("{\"description\":\"Kind of the object.\",\"type\":\"string\"}"), 0, NULL, &text, NULL);
     val_put(a, properties, STR("kind"), *text);
     (void)json_decode(a, NULL, meta, 0, NULL, &text, NULL);
     val_put(a, properties, STR("metadata"), *text);
