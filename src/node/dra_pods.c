@@ -363,7 +363,6 @@ static bool is_active(struct kubelet *k, struct str uid)
 /* Pods that went while we were not there, or were taken away from us by force. */
 void dra_unprepare_stale(struct kubelet *k)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct map stale = MAP_INIT;
     if (!k->relisted || (k->pods && !replica_synced(k->pods)) || !k->statics_seen)
         return;
