@@ -36,7 +36,8 @@ struct backend_ops {
     /* Waits. 0, or -errno: the kernel is as it was (or, in modes without transactions, half changed), and everything
      * must be written anew. */
     int (*commit)(struct backend *b, struct err *e);
-    /* Is everything there that was written? 0, 1 when not, -errno. deep: also what costs more to find out. Waits. */
+    /* Is everything there that was written? 0, 1 when not, 2 when that is not known and
+     * everything should be written anew, -errno. deep: also what costs more to find out. Waits. */
     int (*verify)(struct backend *b, bool deep, struct err *e);
     void (*figures)(const struct backend *b, struct backend_figures *ret);
     void (*free)(struct backend *b); /* leaves the kernel as it is */

@@ -451,7 +451,7 @@ static void verify(struct proxy *p, bool deep)
             log_warn(LOG, "cannot look at the rules: %s", err_text(&why, r));
         if (r == 1)
             log_warn(LOG, "somebody has changed our rules, writing them anew");
-        s->full |= r == 1;
+        s->full |= r > 0;
     }
 }
 
@@ -520,7 +520,7 @@ static int serve(struct proxy *p)
 static const struct {
     const char *name;
     struct backend *(*new)(const struct node_side *node, const struct backend_settings *s);
-} modes[] = {{"nftables", backend_nftables}, {"iptables", backend_iptables}};
+} modes[] = {{"nftables", backend_nftables}, {"iptables", backend_iptables}, {"ipvs", backend_ipvs}};
 
 static int find_mode(const char *name, size_t *ret, struct err *e)
 {

@@ -234,16 +234,19 @@ class World:
         return self.within("node", connect)
 
     def call(self, method, path, body=None, kind="application/json"):
-        if getattr(self, "conn", None) is None:
-            self.conn = self.connection()
-        try:
-            self.conn.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": kind})
-            r = self.conn.getresponse()
-            text = r.read()
-        except (OSError, http.client.HTTPException):
-            self.conn = None
-            raise
-        return r.status, text.decode()
+        for attempt in range(2):
+            fresh = getattr(self, "conn", None) is None
+            if fresh:
+                self.conn = self.connection()
+            try:
+                self.conn.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": kind})
+                r = self.conn.getresponse()
+                return r.status, r.read().decode()
+            except (OSError, http.client.HTTPException):  # a connection that was idle for long is closed
+                self.conn = None
+                if fresh or attempt:
+                    raise
+        raise AssertionError("not reached")
 
     def put(self, path, obj):
         """Makes or replaces an object of a collection."""
@@ -328,6 +331,10 @@ class World:
             text = self.exec("node", "nft", "-y", "list", "table", "ip6" if six else "ip", "cube-proxy", check=False)
             words = re.split(r"[\s,]+", text)
             return sorted(words)
+        if mode == "ipvs":
+            lines = self.exec("node", "ipset", "save", check=False).splitlines() + self.exec("node", "cat", "/proc/net/ip_vs").splitlines()[2:]
+            lines = [re.sub(r"\s+\d+\s+\d+\s*$", "", l) for l in lines if not l.startswith("create")]
+            return sorted(lines + [l for l in self.exec("node", "iptables-save", check=False).splitlines() if l.startswith("-A KUBE-")])
         p = "ip6tables-save" if six else "iptables-save"
         lines = self.exec("node", p, check=False).splitlines()
         return sorted(re.sub(r"\[\d+:\d+\]", "", l) for l in lines if "KUBE-" in l)
