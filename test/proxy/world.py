@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 
+SLOW = float(os.environ.get("CUBE_TEST_SLOW", "1"))  # how much longer to wait: emulated processors
 CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,7 +28,7 @@ def sh(*argv, check=True, **more):
 
 def eventually(seconds, fn):
     """Until fn() is true; its last value."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOW
     while True:
         v = fn()
         if v or time.monotonic() > end:
@@ -163,7 +164,7 @@ class World:
 
         def call():
             with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as s:
-                s.settimeout(timeout)
+                s.settimeout(timeout * SLOW)
                 try:
                     s.connect((ip, port))
                     if udp:
