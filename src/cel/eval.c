@@ -180,11 +180,18 @@ static struct cel_val field_if(struct cel_run *r, struct cel_val v, struct str n
     return cel_has_field(r->arena, v, name, &e) ? cel_field_of(r->arena, v, name) : e;
 }
 
+/* A step from what failed is not charged. */
+static struct cel_val step_from(struct cel_run *r, struct cel_val failed)
+{
+    r->cost -= r->cost > 0; /* the node's own cost is still to come */
+    return failed;
+}
+
 static NOINLINE struct cel_val exec_select(struct cel_run *r, const struct cel_node *x)
 {
     struct cel_val v = cel_exec(r, x->target), e;
     if (cel_failed(v))
-        return v;
+        return step_from(r, v);
     if (x->flags & X_TEST) {
         if (v.kind == CEL_OPTIONAL && !v.inner)
             return cel_of_bool(false);
@@ -241,7 +248,9 @@ static NOINLINE struct cel_val no_such(struct cel_run *r, struct cel_val v, stru
 static NOINLINE struct cel_val exec_index(struct cel_run *r, const struct cel_node *x, bool optional)
 {
     struct cel_val v = cel_exec(r, x->args[0]);
-    struct cel_val i = cel_failed(v) ? v : cel_exec(r, x->args[1]);
+    if (cel_failed(v))
+        return step_from(r, v);
+    struct cel_val i = cel_exec(r, x->args[1]);
     if (cel_failed(i))
         return i;
     if (v.kind == CEL_OPTIONAL)
@@ -256,7 +265,7 @@ static NOINLINE struct cel_val exec_optional_select(struct cel_run *r, const str
 {
     struct cel_val v = cel_exec(r, x->args[0]);
     if (cel_failed(v))
-        return v;
+        return step_from(r, v);
     if (v.kind == CEL_OPTIONAL && !v.inner)
         return v;
     return optional_of(r, field_if(r, v.kind == CEL_OPTIONAL ? *v.inner : v, cel_str(x->args[1]->literal)));
@@ -347,7 +356,7 @@ static NOINLINE struct cel_val exec_function(struct cel_run *r, const struct cel
         n++;
     }
     if (failed) {
-        if (x->n_overloads && all <= 2)
+        if (x->n_overloads && (all <= 2 || failed == &args[all - 1]))
             cel_charge(r, cel_call_cost(r, x->overloads[0], x->n_overloads == 1, args, n, *failed));
         return *failed;
     }

@@ -96,11 +96,8 @@ static void set_step_cost(struct cel_node *x)
     x->cost = is_attribute(o) ? COST_NAME : 2 * COST_NAME;
     if (test)
         x->cost--;
-    if (x->kind == X_CALL && x->op != OP_OPT_SELECT && is_attribute(x->args[1])) {
+    if (x->kind == X_CALL && x->op != OP_OPT_SELECT && is_attribute(x->args[1]))
         take_root_cost(x->args[1]);
-        if (is_if(x->args[1]))
-            x->cost--;
-    }
 }
 
 /* ---- calls ------------------------------------------------------------------------------------------------------ */
