@@ -38,7 +38,7 @@ int host_canonical(struct str host, char ret[static HOST_MAX])
         char c = host.p[i];
         if (!is_alnum(c) && c != '-' && c != '_' && c != '.' && host.p[0] != '[')
             return -EINVAL;
-        if (c == '.' && (i == 0 || host.p[i - 1] == '.'))
+        if (c == '.' && (i == 0 || i + 1 == host.n || host.p[i - 1] == '.'))
             return -EINVAL;
     }
     for (size_t i = 0; i < host.n; i++)
