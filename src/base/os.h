@@ -22,6 +22,8 @@ struct os_ops;
 extern const struct os_ops os_real;
 void os_use(const struct os_ops *ops); /* this thread's door; os_real unless told otherwise */
 const struct os_ops *os_in_use(void);
+/* Gives back what this thread's loops used of the real world: last in a thread that ends before the process. */
+void os_thread_done(void);
 
 /* ---- clock and chance -------------------------------------------------------------------------------- */
 

@@ -38,6 +38,15 @@ static struct lane {
 
 static _Thread_local struct mailbox mailbox = {.event = -1};
 
+void offload_thread_done(void)
+{
+    if (mailbox.event < 0)
+        return;
+    close(mailbox.event);
+    pthread_mutex_destroy(&mailbox.lock);
+    mailbox.event = -1;
+}
+
 int offload_event_fd(void)
 {
     if (mailbox.event < 0) {

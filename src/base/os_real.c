@@ -85,6 +85,17 @@ static int poller_fd(void)
     return poller.epoll;
 }
 
+void os_thread_done(void)
+{
+    if (poller.epoll >= 0)
+        close(poller.epoll);
+    for (size_t i = 0; i < poller.n_fds; i++)
+        free(poller.fds[i]);
+    free(poller.fds);
+    poller = (struct poller){.epoll = -1};
+    offload_thread_done();
+}
+
 static struct fd_wait *fd_wait_of(int fd)
 {
     if ((size_t)fd >= poller.n_fds) {

@@ -183,6 +183,7 @@ static void worker_main(void *arg)
 static void *thread_main(void *arg)
 {
     loop_run(worker_main, arg);
+    os_thread_done();
     return NULL;
 }
 
