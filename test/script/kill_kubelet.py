@@ -155,14 +155,27 @@ def processes(uids=None):
     return sorted(found)
 
 
-def changed_processes(uids, before):
-    """What went, or came and stays. A shell's child is a shell, too, until it has become what it is to be."""
-    for i in range(10):
-        changed = sorted(set(processes(uids)) ^ set(before))
-        if not changed or any(p in before for p in changed):
-            return changed
+def residents(uids):
+    """Those that stay. A shell's child is a shell, too, until it has become what it is to be: it is seen once at the most."""
+    found = set(processes(uids))
+    for _ in range(3):
         time.sleep(0.1)
-    return changed
+        found &= set(processes(uids))
+    return found
+
+
+def changed_processes(uids, before):
+    """Residents that went, or what came and stays."""
+    came = None
+    for _ in range(10):
+        now = set(processes(uids))
+        if before - now:
+            return sorted(before - now)
+        came = now - before if came is None else came & now
+        if not came:
+            return []
+        time.sleep(0.1)
+    return sorted(came)
 
 
 def statuses(p):
@@ -246,7 +259,7 @@ def main():
         kubelet.kill()
         return report(0, began, {})
     uids = {p["metadata"]["uid"] for p in api.items("pods")}
-    before = processes(uids)
+    before = residents(uids)
     churn = Churn()
     churn.start()
     done = 0
@@ -259,7 +272,7 @@ def main():
         changed = changed_processes(uids, before)
         if changed:
             problem(f"round {done}: processes {changed} of those that stay have changed")
-            before = processes(uids)
+            before = residents(uids)
         if len(problems) > 20:
             break
     churn.end.set()
