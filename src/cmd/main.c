@@ -6,6 +6,7 @@
 #include "adm/adm.h"
 #include "apiserver/server.h"
 #include "cli/kubectl.h"
+#include "cni/cni.h"
 #include "controllers/engine.h"
 #include "dns/dns.h"
 #include "ingress/ingress.h"
@@ -45,8 +46,12 @@ static const struct command {
     {"overlay", NULL, overlay_main, "The network between pods of different nodes alone"},
     {"ingress", NULL, ingress_main, "The Ingress controller alone"},
     {"policy", NULL, policy_main, "Network policies of a node alone"},
+    {"cni", "cube-cni", cni_main, "The CNI plug-in: run by container runtimes"},
     {"version", NULL, version_main, "Print the version"},
 };
+
+/* Programs of more than one name. */
+static const char *const cni_links[] = {"bridge", "host-local", "portmap", "bandwidth", "loopback", "flannel"};
 
 static const struct command *find_command(const char *name, bool by_link)
 {
@@ -55,6 +60,9 @@ static const struct command *find_command(const char *name, bool by_link)
         if (own && !strcmp(own, name))
             return &commands[i];
     }
+    for (size_t i = 0; by_link && i < ARRAY_SIZE(cni_links); i++)
+        if (!strcmp(cni_links[i], name))
+            return find_command("cni", false);
     return NULL;
 }
 
