@@ -25,6 +25,16 @@ static const struct addon {
      "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:coredns\"},"
      "\"subjects\":[{\"kind\":\"ServiceAccount\",\"name\":\"coredns\",\"namespace\":\"kube-system\"},"
      "{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:coredns\"}]}"},
+    /* Who links the pods of different nodes: as Flannel, it tells the other nodes where its own is by annotations. */
+    {RES_CLUSTERROLES, "", "system:cube-overlay",
+     "{\"metadata\":{\"name\":\"system:cube-overlay\"},\"rules\":["
+     "{\"apiGroups\":[\"\"],\"resources\":[\"nodes\"],\"verbs\":[\"get\",\"list\",\"patch\",\"watch\"]},"
+     "{\"apiGroups\":[\"\"],\"resources\":[\"nodes/status\"],\"verbs\":[\"patch\"]},"
+     "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"kube-flannel-cfg\"],\"verbs\":[\"get\"]}]}"},
+    {RES_CLUSTERROLEBINDINGS, "", "system:cube-overlay",
+     "{\"metadata\":{\"name\":\"system:cube-overlay\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:cube-overlay\"},"
+     "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:cube-overlay\"}]}"},
     /* Who keeps network policies on the nodes. */
     {RES_CLUSTERROLES, "", "system:cube-policy",
      "{\"metadata\":{\"name\":\"system:cube-policy\"},\"rules\":["

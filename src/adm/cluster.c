@@ -278,7 +278,8 @@ static int bring_up(struct cluster *c, struct err *e)
         .kubelet = arena_printf(&c->arena, "%s/kubelet", k->data_dir).p,
         .pod_logs = arena_printf(&c->arena, "%s/log/pods", k->data_dir).p,
         .manifests = arena_printf(&c->arena, "%s/manifests", k->conf_dir).p,
-        .cni_conf = k->cri_socket ? NULL : c->runtime.cni_conf_dir,
+        .cni_conf = k->cri_socket || k->cni_conf_dir ? NULL : c->runtime.cni_conf_dir,
+        .subnet_file = arena_printf(&c->arena, "%s/flannel/subnet.env", k->run_dir).p,
         .cni_data = arena_printf(&c->arena, "%s/cni-addresses", k->data_dir).p,
     };
     group_spawn(&c->parts, "runtime", start_runtime, c);

@@ -27,7 +27,7 @@ void containerd_of_cluster(struct arena *a, const struct cluster_config *c, stru
         .config = arena_printf(a, "%s/containerd.toml", c->data_dir).p,
         .log = arena_printf(a, "%s/log/containerd.log", c->data_dir).p,
         .pid_file = arena_printf(a, "%s/containerd.pid", c->run_dir).p,
-        .cni_conf_dir = arena_printf(a, "%s/cni", c->data_dir).p,
+        .cni_conf_dir = c->cni_conf_dir ? c->cni_conf_dir : arena_printf(a, "%s/cni", c->data_dir).p,
         .containerd = c->containerd,
         .runc = c->runc,
         .cni_bin_dir = c->cni_bin_dir,
@@ -57,12 +57,43 @@ static bool oom_score_is_restricted(void)
     return restricted;
 }
 
-static const char *cni_bin_dir(const struct containerd *r)
+/* ---- CNI plug-ins ---------------------------------------------------------------------------------------- */
+
+static void link_plugin(const char *dir, const char *name, const char *target)
 {
-    struct stat st;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *path = arena_printf(&a, "%s/%s", dir, name).p, *fresh = arena_printf(&a, "%s/.new", dir).p;
+    unlink(fresh);
+    if (symlink(target, fresh) == 0)
+        os_rename(fresh, path);
+}
+
+/* One folder, which is all that containerd takes: what the machine has, our own where it has none, and ours always for what
+ * every pod needs. */
+static const char *cni_bin_dir(struct arena *a, const struct containerd *r)
+{
+    static const char *const theirs[] = {"/usr/lib/cni", "/opt/cni/bin"}; /* the later goes first */
+    static const char *const ours[] = {"bridge", "host-local", "portmap", "bandwidth", "flannel"};
+    static const char *const always[] = {"cube-cni", "loopback"};
+    char self[4096] = "";
     if (r->cni_bin_dir)
         return r->cni_bin_dir;
-    return stat("/opt/cni/bin/bridge", &st) == 0 ? "/opt/cni/bin" : "/usr/lib/cni";
+    struct str config = str_of(r->config);
+    const char *dir = arena_printf(a, STR_FMT "/cni-bin", STR_ARG(str_slice(config, 0, (size_t)str_rfind(config, '/')))).p;
+    if (readlink("/proc/self/exe", self, sizeof(self) - 1) <= 0 || os_mkdir_all(dir, 0755) < 0)
+        return theirs[0];
+    for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+        link_plugin(dir, ours[i], self);
+    for (size_t i = 0; i < ARRAY_SIZE(theirs); i++) {
+        char **names;
+        if (os_list_dir(a, theirs[i], &names) < 0)
+            continue;
+        for (; *names; names++)
+            link_plugin(dir, *names, arena_printf(a, "%s/%s", theirs[i], *names).p);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(always); i++)
+        link_plugin(dir, always[i], self);
+    return dir;
 }
 
 /* A TOML basic string. */
@@ -82,6 +113,7 @@ static void put_text(struct buf *b, const char *before, const char *text)
 /* Version 2 of the format, which containerd 1.x has and 2.x migrates by itself. */
 static int write_config(const struct containerd *r)
 {
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf b CLEANUP_BUF = BUF_INIT;
     buf_puts(&b, "# Written by cube at every start.\nversion = 2\n");
     put_text(&b, "root = ", r->root);
@@ -98,7 +130,7 @@ static int write_config(const struct containerd *r)
                "  enable_unprivileged_icmp = true\n"
                "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n",
                oom_score_is_restricted() ? "true" : "false");
-    put_text(&b, "    bin_dir = ", cni_bin_dir(r));
+    put_text(&b, "    bin_dir = ", cni_bin_dir(&a, r));
     put_text(&b, "    conf_dir = ", r->cni_conf_dir);
     buf_puts(&b, "  [plugins.\"io.containerd.grpc.v1.cri\".registry]\n"
                  "    config_path = \"/etc/containerd/certs.d\"\n"

@@ -30,6 +30,7 @@ static const char *kubeconfig_of(const struct part *part)
 {
     return !strcmp(part->name, "kubelet") ? "kubelet.conf"
            : !strcmp(part->name, "dns")    ? "coredns.conf"
+           : !strcmp(part->name, "overlay") ? "overlay.conf"
            : !strcmp(part->name, "policy") ? "policy.conf"
                                            : "kube-proxy.conf";
 }
@@ -53,7 +54,7 @@ static void fill(struct agent *g)
         .config = arena_printf(&g->arena, "%s/containerd.toml", g->dir).p,
         .log = arena_printf(&g->arena, "%s/log/containerd.log", g->dir).p,
         .pid_file = "/run/containerd.pid",
-        .cni_conf_dir = "/etc/cni/net.d",
+        .cni_conf_dir = c->cni_conf_dir ? c->cni_conf_dir : "/etc/cni/net.d",
         .containerd = c->containerd,
         .runc = c->runc,
         .cni_bin_dir = c->cni_bin_dir,
@@ -66,7 +67,8 @@ static void fill(struct agent *g)
                   .pod_logs = "/var/log/pods",
                   .container_logs = "/var/log/containers",
                   .manifests = arena_printf(&g->arena, "%s/manifests", g->dir).p,
-                  .cni_conf = g->runtime.cni_conf_dir},
+                  .subnet_file = "/run/flannel/subnet.env",
+                  .cni_conf = c->cni_conf_dir ? NULL : g->runtime.cni_conf_dir},
     };
 }
 

@@ -20,6 +20,7 @@ static const struct {
     {"kubelet.conf", NULL, nodes_group},
     {"kube-proxy.conf", "system:kube-proxy", no_groups},
     {"coredns.conf", "system:coredns", no_groups},
+    {"overlay.conf", "system:cube-overlay", no_groups},
     {"policy.conf", "system:cube-policy", no_groups},
 };
 

@@ -222,6 +222,8 @@ static void fill(struct arena *a, const struct cluster_config *c, struct node *n
         .containerd = c->containerd,
         .runc = c->runc,
         .cni_bin_dir = c->cni_bin_dir,
+        .cni_conf_dir = c->cni_conf_dir,
+        .overlay_backend = c->overlay_backend,
     };
 }
 

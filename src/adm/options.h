@@ -29,7 +29,12 @@
         {"ingress-access-log", 0, FLAG_STRING, &(c)->ingress_log, "File for a line a request to Ingresses (none)"}, \
         {"containerd", 0, FLAG_STRING, &(c)->containerd, "containerd's program (found in PATH)"},            \
         {"runc", 0, FLAG_STRING, &(c)->runc, "runc's, or crun's (found in PATH)"},                           \
-        {"cni-bin-dir", 0, FLAG_STRING, &(c)->cni_bin_dir, "CNI plugins (/opt/cni/bin or /usr/lib/cni)"},    \
+        {"cni-bin-dir", 0, FLAG_STRING, &(c)->cni_bin_dir, \
+         "CNI plugins to use in place of our own: /opt/cni/bin, /usr/lib/cni"},    \
+        {"cni-conf-dir", 0, FLAG_STRING, &(c)->cni_conf_dir,                                                 \
+         "Network configurations that somebody else writes, as /etc/cni/net.d"},                            \
+        {"overlay-backend", 0, FLAG_STRING, &(c)->overlay_backend,                                           \
+         "How packets travel between nodes: host-gw, vxlan (host-gw)"},                                     \
         {"node-cidr", 0, FLAG_STRING, &(c)->node_cidr, "Addresses of further nodes on this machine (found)"}, \
         {"node-bridge", 0, FLAG_STRING, &(c)->node_bridge, "Name of their bridge (cni0n)"},          \
         {"node-monitor-grace-period", 0, FLAG_DURATION, &(c)->node_grace,                                    \

@@ -160,6 +160,8 @@ static int run_kubelet(const struct parts_input *in, struct client *client, stru
         .static_pod_path = in->paths.manifests,
         .cni_conf_dir = in->paths.cni_conf,
         .cni_data_dir = in->paths.cni_data,
+        .cni_plugin = c->cni_bin_dir ? NULL : "cube-cni",
+        .cni_subnet_file = c->overlay_backend && !strcmp(c->overlay_backend, "vxlan") ? in->paths.subnet_file : NULL,
         .cni_bridge = c->bridge,
         .cluster_cidr = c->pod_cidr,
         .cluster_dns = dns,
@@ -198,8 +200,17 @@ static int run_proxy(const struct parts_input *in, struct client *client, struct
 
 static int run_overlay(const struct parts_input *in, struct client *client, struct err *e)
 {
-    struct overlay_config o = {.client = client, .node_name = in->config->node_name, .cluster_cidr = in->config->pod_cidr};
+    struct overlay_config o = {.client = client,
+                               .node_name = in->config->node_name,
+                               .cluster_cidr = in->config->pod_cidr,
+                               .backend = in->config->overlay_backend,
+                               .subnet_file = in->paths.subnet_file};
     return overlay_run(&o, e);
+}
+
+static const char *user_overlay(const struct parts_input *in UNUSED)
+{
+    return "system:cube-overlay";
 }
 
 const char *parts_policy_table(struct arena *a, const struct cluster_config *c)
@@ -257,7 +268,7 @@ const struct part parts[] = {
     {"kubelet", true, user_node, nodes_group, run_kubelet},
     {"proxy", true, user_proxy, no_groups, run_proxy},
     {"dns", true, user_dns, no_groups, run_dns},
-    {"overlay", true, user_proxy, no_groups, run_overlay},
+    {"overlay", true, user_overlay, no_groups, run_overlay},
     {"policy", true, user_policy, no_groups, run_policy},
     {"ingress", false, user_ingress, no_groups, run_ingress},
     {0},

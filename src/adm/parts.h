@@ -10,6 +10,7 @@
 struct node_paths {
     const char *kubelet, *pod_logs, *container_logs, *manifests;
     const char *cni_conf; /* NULL: somebody else sees to the network */
+    const char *subnet_file; /* of the overlay, for CNI plug-ins */
     const char *cni_data; /* NULL: host-local's own default */
 };
 

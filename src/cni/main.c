@@ -153,20 +153,25 @@ static int prev(struct call *c)
     return cni_result_read(&c->arena, c->r.prev, &c->result, &c->e);
 }
 
-static void read_mtu(struct call *c)
+/* Without it packets would be too large for the overlay: later is better than wrong. */
+static int read_mtu(struct call *c)
 {
     struct str text;
     struct subnet_env env;
-    if (c->r.mtu || !c->r.subnet_file || os_read_file(&c->arena, c->r.subnet_file, 4096, &text) < 0)
-        return;
+    if (c->r.mtu || !c->r.subnet_file)
+        return 0;
+    int r = os_read_file(&c->arena, c->r.subnet_file, 4096, &text);
+    if (r < 0)
+        return err_set(&c->e, CNI_TRY_LATER, "cannot read %s: %s", c->r.subnet_file, strerror(-r));
     subnet_env_read(text, &env);
     c->r.mtu = env.mtu;
+    return 0;
 }
 
 static int bridge_add(struct call *c)
 {
-    read_mtu(c);
-    int code = ipam_add(c);
+    int code = read_mtu(c);
+    code = code ? code : ipam_add(c);
     if (code)
         return code;
     code = cni_bridge_add(&c->arena, &c->r, &c->result, &c->e);

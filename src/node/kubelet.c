@@ -50,6 +50,8 @@ static void complete_texts(struct arena *a, struct kubelet_config *c)
     c->cni_conf_dir = text_or(a, c->cni_conf_dir, NULL);
     c->cni_bridge = text_or(a, c->cni_bridge, "cni0");
     c->cni_data_dir = text_or(a, c->cni_data_dir, NULL);
+    c->cni_plugin = text_or(a, c->cni_plugin, NULL);
+    c->cni_subnet_file = text_or(a, c->cni_subnet_file, NULL);
     c->pod_cidr = text_or(a, c->pod_cidr, NULL);
     c->cluster_cidr = text_or(a, c->cluster_cidr, NULL);
     c->cluster_domain = text_or(a, c->cluster_domain, "cluster.local");

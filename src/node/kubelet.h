@@ -32,6 +32,8 @@ struct kubelet_config {
     const char *static_pod_path;    /* folder or file; NULL: none */
     const char *cni_conf_dir;       /* where to write a network configuration for the node's pod CIDR; NULL: do not */
     const char *cni_bridge;         /* [cni0] */
+    const char *cni_plugin;         /* one that does it all: "cube-cni" [bridge, host-local and portmap] */
+    const char *cni_subnet_file;    /* what tells cube-cni the MTU (FLANNEL_MTU); NULL: the bridge's own */
     const char *cni_data_dir;       /* where host-local keeps its addresses [its own default] */
     const char *cluster_cidr;       /* all Pods' addresses: between them nothing is masqueraded; NULL: the node's own range */
     const char *pod_cidr;           /* without API server, or before it has given one */
