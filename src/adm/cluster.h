@@ -31,7 +31,8 @@ struct cluster_config {
     int64_t node_grace;         /* ns of silence after which a node counts as lost; 0: 50 s, upstream's */
     const char *without;        /* comma list of parts that somebody else runs; NULL: none */
     const char *containerd, *runc; /* programs; NULL: found in PATH */
-    const char *cni_bin_dir;    /* NULL: our own plug-in, with those of /opt/cni/bin and /usr/lib/cni beside it */
+    const char *cni_plugin;     /* "cube-cni", or "reference": bridge, host-local and portmap of the machine */
+    const char *cni_bin_dir;    /* NULL: a folder of links to those of /opt/cni/bin and /usr/lib/cni and to our own */
     const char *cni_conf_dir;   /* whose network configuration somebody else writes; NULL: our own */
     const char *overlay_backend; /* NULL: as net-conf.json in the cluster says, else host-gw */
     const char *node_cidr;      /* addresses of the further nodes on this machine; one is found when NULL */

@@ -63,7 +63,7 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
         {&c->data_dir, "/var/lib/cube"},      {&c->run_dir, "/run/cube"},
         {&c->conf_dir, "/etc/kubernetes"},    {&c->service_cidr, "10.96.0.0/12"},
         {&c->pod_cidr, "10.244.0.0/16"},      {&c->dns_ip, "10.96.0.10"},
-        {&c->cluster_domain, "cluster.local"}, {&c->bridge, "cni0"},
+        {&c->cluster_domain, "cluster.local"}, {&c->bridge, "cni0"}, {&c->cni_plugin, "reference"},
         {&c->cgroup_root, "/"},               {&c->proxy_table, "cube-proxy"},
         {&c->proxy_mode, "nftables"},
         {&c->node_ports, "30000-32767"},
@@ -134,6 +134,10 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
         return err_set(e, -EINVAL, "--dns-ip %s: expected an address within --service-cidr %s", c->dns_ip, c->service_cidr);
     if (inet_pton(AF_INET, c->advertise, &node) != 1)
         return err_set(e, -EINVAL, "--advertise-address %s: expected an IPv4 address of this machine", c->advertise);
+    if (strcmp(c->cni_plugin, "cube-cni") && strcmp(c->cni_plugin, "reference"))
+        return err_set(e, -EINVAL, "--cni-plugin %s: expected cube-cni or reference", c->cni_plugin);
+    if (c->overlay_backend && strcmp(c->overlay_backend, "host-gw") && strcmp(c->overlay_backend, "vxlan"))
+        return err_set(e, -EINVAL, "--overlay-backend %s: expected host-gw or vxlan", c->overlay_backend);
     if (c->port < 1 || c->port > 65535)
         return err_set(e, -EINVAL, "--port %lld: expected 1 to 65535", (long long)c->port);
     if (c->ingress_http < 1 || c->ingress_http > 65535 || c->ingress_https < 1 || c->ingress_https > 65535)

@@ -223,6 +223,7 @@ static void fill(struct arena *a, const struct cluster_config *c, struct node *n
         .runc = c->runc,
         .cni_bin_dir = c->cni_bin_dir,
         .cni_conf_dir = c->cni_conf_dir,
+        .cni_plugin = c->cni_plugin,
         .overlay_backend = c->overlay_backend,
     };
 }

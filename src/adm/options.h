@@ -30,7 +30,9 @@
         {"containerd", 0, FLAG_STRING, &(c)->containerd, "containerd's program (found in PATH)"},            \
         {"runc", 0, FLAG_STRING, &(c)->runc, "runc's, or crun's (found in PATH)"},                           \
         {"cni-bin-dir", 0, FLAG_STRING, &(c)->cni_bin_dir, \
-         "CNI plugins to use in place of our own: /opt/cni/bin, /usr/lib/cni"},    \
+         "Folder of CNI plugins (links to those of /opt/cni/bin and /usr/lib/cni, and to our own)"},    \
+        {"cni-plugin", 0, FLAG_STRING, &(c)->cni_plugin,                                                     \
+         "What links pods to their node: cube-cni, or reference for bridge, host-local, portmap"},          \
         {"cni-conf-dir", 0, FLAG_STRING, &(c)->cni_conf_dir,                                                 \
          "Network configurations that somebody else writes, as /etc/cni/net.d"},                            \
         {"overlay-backend", 0, FLAG_STRING, &(c)->overlay_backend,                                           \
