@@ -160,7 +160,7 @@ static int run_kubelet(const struct parts_input *in, struct client *client, stru
         .static_pod_path = in->paths.manifests,
         .cni_conf_dir = in->paths.cni_conf,
         .cni_data_dir = in->paths.cni_data,
-        .cni_plugin = !strcmp(c->cni_plugin, "cube-cni") ? c->cni_plugin : NULL,
+        .cni_plugin = c->cni_plugin && !strcmp(c->cni_plugin, "cube-cni") ? c->cni_plugin : NULL,
         .cni_subnet_file = c->overlay_backend && !strcmp(c->overlay_backend, "vxlan") ? in->paths.subnet_file : NULL,
         .cni_bridge = c->bridge,
         .cluster_cidr = c->pod_cidr,

@@ -24,9 +24,16 @@ void cni_versions_print(struct buf *b)
     buf_puts(b, "]}\n");
 }
 
+/* In any case, as Go reads them: containerd writes "HostPort" where the conventions say "hostPort". */
 static const struct val *key(const struct val *v, const char *name)
 {
-    return val_key(v, str_of(name));
+    const struct val *exact = val_key(v, str_of(name));
+    if (exact)
+        return exact;
+    VAL_EACH_ENTRY (v, k, it)
+        if (k->n == strlen(name) && strncasecmp(k->s, name, k->n) == 0)
+            return it;
+    return NULL;
 }
 
 static struct str text(const struct val *v, const char *name)
@@ -298,8 +305,9 @@ static int read_conf(struct arena *a, struct str input, struct str args, struct 
         return err_set(e, CNI_BAD_CONFIG, "the network has no name, or one that cannot be");
     int c = read_bridge(a, conf, r, e);
     c = c ? c : read_ipam(a, conf, args, &r->ipam, e);
-    c = c ? c : read_ports(a, conf, r, e);
-    c = c ? c : read_bandwidth(conf, &r->bandwidth, e);
+    bool ends = r->command == CNI_DEL; /* what is taken away is on record; a mistake here must not keep a pod from ending */
+    c = c || ends ? c : read_ports(a, conf, r, e);
+    c = c || ends ? c : read_bandwidth(conf, &r->bandwidth, e);
     read_valid(a, conf, r);
     return c;
 }

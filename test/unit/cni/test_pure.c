@@ -285,7 +285,7 @@ static void port_texts(void **state UNUSED)
     struct err e = {0};
     struct buf b CLEANUP_BUF = BUF_INIT, notes CLEANUP_BUF = BUF_INIT;
     assert_int_equal(cni_conf_read(&a, STR(CONF(",\"runtimeConfig\":{\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80,\"protocol\":"
-                                                "\"TCP\"},{\"hostPort\":53,\"containerPort\":5353,\"protocol\":\"udp\",\"hostIP\":\"10.0.0.1\"},"
+                                                "\"TCP\"},{\"HostPort\":53,\"ContainerPort\":5353,\"Protocol\":\"udp\",\"HostIP\":\"10.0.0.1\"},"
                                                 "{\"hostPort\":0,\"containerPort\":9}]}")), &r, &e), 0);
     assert_int_equal(r.n_ports, 2);
     struct cni_address at = {.interface = 0};
