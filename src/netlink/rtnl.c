@@ -243,7 +243,7 @@ int rtnl_ask(struct rtnl *n, struct rtnl_batch *request, rtnl_take *fn, void *ar
 {
     char buf[32768] __attribute__((aligned(8)));
     struct nlmsghdr *h = (void *)request->b.p;
-    bool interrupted;
+    bool interrupted = false;
     h->nlmsg_seq = n->seq++;
     h->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
     int r = send_all(n, request->b.p, request->b.n);
