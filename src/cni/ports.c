@@ -6,6 +6,7 @@
  */
 #include "cni/cni.h"
 
+#include "netlink/conntrack.h"
 #include "netlink/nft.h"
 
 #include <fcntl.h>
@@ -229,7 +230,22 @@ int cni_ports_check(const struct cni_request *r, const struct cni_result *result
 
 /* ---- connection tracking ---------------------------------------------------------------------------------- */
 
+static bool leads_to_port(void *arg, const struct conntrack_flow *f)
+{
+    const struct cni_request *r = arg;
+    for (size_t i = 0; i < r->n_ports; i++)
+        if (!strcmp(r->ports[i].protocol, "udp") && r->ports[i].host == f->to_port)
+            return true;
+    return false;
+}
+
 static void forget_flows(const struct cni_request *r)
 {
-    (void)r;
+    bool any = false;
+    for (size_t i = 0; i < r->n_ports; i++)
+        any = any || !strcmp(r->ports[i].protocol, "udp");
+    if (!any)
+        return;
+    conntrack_sweep(AF_INET, IPPROTO_UDP, leads_to_port, (void *)(uintptr_t)r, NULL, NULL);
+    conntrack_sweep(AF_INET6, IPPROTO_UDP, leads_to_port, (void *)(uintptr_t)r, NULL, NULL);
 }
