@@ -252,7 +252,7 @@ static NOINLINE struct cel_val exec_index(struct cel_run *r, const struct cel_no
         return step_from(r, v);
     struct cel_val i = cel_exec(r, x->args[1]);
     if (cel_failed(i))
-        return i;
+        return optional ? step_from(r, i) : i;
     if (v.kind == CEL_OPTIONAL)
         return v.inner ? optional_of(r, index_if(r, *v.inner, i)) : v;
     struct cel_val item = index_if(r, v, i);
