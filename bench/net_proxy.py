@@ -159,7 +159,7 @@ class Bench:
         cpu, t0 = self.cpu(), time.monotonic()
         k = 0
         while time.monotonic() - t0 < self.seconds:
-            self.slice(k % self.services, self.each, shift=1 + k // self.services)
+            self.slice(k % self.services, self.each, shift=self.number * 100 + 1 + k // self.services)  # new to everybody
             k += 1
             time.sleep(max(0, t0 + k / 100 - time.monotonic()))
         span = time.monotonic() - t0
