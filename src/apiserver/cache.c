@@ -479,10 +479,8 @@ void cache_pin(struct cache_kind *k, int64_t rev, struct tree *root)
     struct mono now = os_mono();
     LIST_EACH_SAFE(&k->pins, l) {
         struct pin *p = LIST_ENTRY(l, struct pin, link);
-        if (p->revision == rev) {
-            p->until = mono_add(now, PIN_LIFE);
-            return;
-        }
+        if (p->revision == rev)
+            return; /* its time runs from the first page: who turns them for ever holds nothing for ever */
         if (p->until.ns < now.ns)
             unpin(k, p);
     }
