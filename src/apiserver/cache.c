@@ -479,10 +479,10 @@ void cache_pin(struct cache_kind *k, int64_t rev, struct tree *root)
     struct mono now = os_mono();
     LIST_EACH_SAFE(&k->pins, l) {
         struct pin *p = LIST_ENTRY(l, struct pin, link);
-        if (p->revision == rev)
-            return; /* its time runs from the first page: who turns them for ever holds nothing for ever */
         if (p->until.ns < now.ns)
             unpin(k, p);
+        else if (p->revision == rev)
+            return; /* its time runs from the first page: who turns them for ever holds nothing for ever */
     }
     if (k->n_pins == PINS_MAX)
         unpin(k, LIST_ENTRY(k->pins.next, struct pin, link));
@@ -515,7 +515,7 @@ int cache_root_at(struct cache_kind *k, int64_t rev, struct tree **ret)
     }
     LIST_EACH(&k->pins, l) {
         struct pin *p = LIST_ENTRY(l, struct pin, link);
-        if (p->revision == rev) {
+        if (p->revision == rev && p->until.ns >= os_mono().ns) {
             *ret = tree_ref(p->root);
             return 0;
         }
