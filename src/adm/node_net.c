@@ -155,7 +155,9 @@ int node_net_plug(const struct cluster_config *c, const struct node *n, pid_t pi
     int r = IP(e, "link", "add", n->link, "type", "veth", "peer", "name", "eth0", "netns", text);
     if (r == 0)
         r = IP(e, "link", "set", n->link, "master", c->node_bridge, "up");
-    return r;
+    /* A node that asks the machine for a NodePort may be sent back to a pod of its own. While bridged packets pass the
+     * machine's filters (net.bridge), the bridge does that itself, and only through ports that may turn packets round. */
+    return r < 0 ? r : IP(e, "link", "set", n->link, "type", "bridge_slave", "hairpin", "on");
 }
 
 /* Whatever a record says, only what is of the kind that we make is taken away. */
