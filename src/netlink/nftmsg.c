@@ -94,7 +94,8 @@ void nft_batch_init(struct nft_batch *b, uint8_t family, const char *table)
 
 void nft_batch_init_part(struct nft_batch *b, uint8_t family, const char *table, unsigned part)
 {
-    *b = (struct nft_batch){.table = table, .family = family, .next_id = 1, .first = (size_t)part << 26};
+    /* Sets of different parts need different numbers: kernels before 6.12 take the first of a number in the whole batch. */
+    *b = (struct nft_batch){.table = table, .family = family, .next_id = (part << 26) + 1, .first = (size_t)part << 26};
 }
 
 void nft_batch_append(struct nft_batch *b, struct nft_batch *src)

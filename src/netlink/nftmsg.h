@@ -24,7 +24,7 @@ struct nft_batch {
 };
 
 void nft_batch_init(struct nft_batch *b, uint8_t family, const char *table);
-/* A batch that will only be appended to another. */
+/* A batch that will only be appended to another, each with a part (1 to 62) of its own. */
 void nft_batch_init_part(struct nft_batch *b, uint8_t family, const char *table, unsigned part);
 void nft_batch_done(struct nft_batch *b);
 /* Puts src's messages behind those of b and empties src; both of one table. */
