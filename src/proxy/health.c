@@ -26,9 +26,10 @@ void health_queued(struct health *h, int side, struct mono now)
     h->sides[side].queued_at = now;
 }
 
-void health_updated(struct health *h, int side, struct wall now)
+void health_updated(struct health *h, int side, struct wall now, bool more, struct mono since)
 {
-    h->sides[side].queued = false;
+    h->sides[side].queued = more;
+    h->sides[side].queued_at = since;
     h->sides[side].updated = now;
 }
 

@@ -27,7 +27,8 @@ struct health {
 };
 
 void health_queued(struct health *h, int side, struct mono now);
-void health_updated(struct health *h, int side, struct wall now);
+/* more: changes came while it was written, none of them before `since`. */
+void health_updated(struct health *h, int side, struct wall now, bool more, struct mono since);
 bool health_alive(const struct health *h, struct mono now); /* no changes wait for too long */
 /* The answer to /healthz (whole) or /livez, as JSON; the HTTP status is returned. */
 int health_answer(const struct health *h, bool whole, struct mono now, struct wall wall, struct buf *b);

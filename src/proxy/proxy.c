@@ -360,8 +360,7 @@ static void note_written(struct side *s, bool full, struct mono start, size_t tr
     memmove(s->triggers, s->triggers + triggers, (s->n_triggers - triggers) * sizeof(*s->triggers));
     s->n_triggers -= triggers;
     m->last_sync = now;
-    if (!s->dirty.n)
-        health_updated(&s->p->health, s->number, now);
+    health_updated(&s->p->health, s->number, now, s->dirty.n > 0, start);
 }
 
 static void sweep(struct side *s)

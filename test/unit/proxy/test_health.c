@@ -28,8 +28,24 @@ static void late_changes_are_a_fault(void **state UNUSED)
     assert_true(str_contains(late, STR("\"lastUpdated\":\"2023-11-14T22:13:21Z\""))); /* no longer "now" */
     assert_true(str_contains(late, STR("\"healthy\":false,\"status\"")));
     assert_false(str_contains(late, STR("nodeEligible")));
-    health_updated(&h, 0, (struct wall){SECONDS(1700000002)});
+    health_updated(&h, 0, (struct wall){SECONDS(1700000002)}, false, (struct mono){SECONDS(159)});
     answer(&h, false, SECONDS(160), 200, &b);
+}
+
+/* Where something changes all the time there are always changes that wait, but none for long. */
+static void a_busy_proxy_is_well(void **state UNUSED)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct health h = {.timeout_ns = SECONDS(60), .node_known = true};
+    h.sides[0].family = "IPv4";
+    for (int64_t now = 0; now < SECONDS(600); now += SECONDS(1)) {
+        health_queued(&h, 0, (struct mono){now + 1});
+        health_updated(&h, 0, (struct wall){SECONDS(1700000000) + now}, true, (struct mono){now});
+        health_queued(&h, 0, (struct mono){now + 2});
+        answer(&h, true, now + 2, 200, &b);
+    }
+    answer(&h, false, SECONDS(658), 200, &b);
+    answer(&h, false, SECONDS(659), 503, &b); /* those that waited last were never written */
 }
 
 static void a_node_that_goes_takes_no_traffic(void **state UNUSED)
@@ -85,7 +101,7 @@ static void figures_are_written(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(late_changes_are_a_fault), cmocka_unit_test(a_node_that_goes_takes_no_traffic),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(late_changes_are_a_fault), cmocka_unit_test(a_busy_proxy_is_well), cmocka_unit_test(a_node_that_goes_takes_no_traffic),
                                        cmocka_unit_test(ports_tell_of_endpoints), cmocka_unit_test(figures_are_written)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
