@@ -242,11 +242,11 @@ static bool take(void *arg, const struct ip *ip)
     struct taking *t = arg;
     char name[IP_TEXT_MAX], path[PATH_SIZE];
     file_of(t->s, ip_format(ip, name), path);
-    if (t->r < 0 || access(path, F_OK) == 0)
+    if (access(path, F_OK) == 0)
         return false;
     int r = write_new(t->s, path, t->owner, t->n, false);
     t->r = r == -EEXIST ? 0 : r;
-    return r == 0;
+    return r != -EEXIST; /* an error ends the search: IPv6 ranges have no end */
 }
 
 static struct ip last_given(struct cni_store *s, size_t set)

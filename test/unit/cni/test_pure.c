@@ -222,6 +222,29 @@ static void addresses(void **state UNUSED)
     nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
+/* A full disk is told, not tried for each address of the range: with IPv6 that would hold the lock for ever. */
+static void a_store_that_takes_nothing(void **state UNUSED)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct cni_store s;
+    struct cni_request r;
+    struct cni_address *list = NULL;
+    struct err e = {0};
+    char path[600];
+    size_t n = 0;
+    snprintf(dir, sizeof(dir), "/tmp/cube-test-cni.XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(cni_store_open(dir, STR("net"), &s, &e), 0);
+    snprintf(path, sizeof(path), "%s/.cube/.new", s.dir);
+    assert_int_equal(mkdir(path, 0755), 0);
+    read_ipam(&a, "one", "\"subnet\":\"fd00::/64\"", &r);
+    alarm(20);
+    assert_int_equal(cni_ipam_add(&a, &s, &r, &list, &n, &e), CNI_IO);
+    alarm(0);
+    cni_store_close(&s);
+    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
 struct gone {
     size_t n;
     char last[64];
@@ -305,7 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(configurations), cmocka_unit_test(environments), cmocka_unit_test(results),
         cmocka_unit_test(addresses),      cmocka_unit_test(garbage),      cmocka_unit_test(delegates),
-        cmocka_unit_test(port_texts),
+        cmocka_unit_test(port_texts),     cmocka_unit_test(a_store_that_takes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
