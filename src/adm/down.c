@@ -7,6 +7,7 @@
 
 #include "base/fiber.h"
 #include "base/os.h"
+#include "cni/cni.h"
 #include "node/host.h"
 #include "overlay/overlay.h"
 #include "adm/parts.h"
@@ -107,6 +108,7 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     proxy_cleanup(c->proxy_table, false, &ignored);
     overlay_cleanup(c->pod_cidr, &ignored);
     policy_cleanup(parts_policy_table(a, c), &ignored);
+    cni_ports_cleanup(&ignored);
     forward_forget(c->bridge);
     nft_apply(masquerade, &ignored);
     run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});

@@ -179,6 +179,8 @@ bool cni_is_host_link(const char *name);
 /* notes: what must be said again to take it away. */
 int cni_ports_add(const struct cni_request *r, const struct cni_result *result, struct buf *notes, struct err *e);
 void cni_ports_del(struct str notes);
+/* Removes the table of host ports when no port is in it: clusters of one machine share it. 0 or -errno. Waits. */
+int cni_ports_cleanup(struct err *e);
 int cni_ports_check(const struct cni_request *r, const struct cni_result *result, struct err *e);
 /* nft commands of one request; notes gets a line an element. Pure. */
 void cni_ports_text(struct buf *b, struct buf *notes, const struct cni_request *r, const struct cni_result *result);

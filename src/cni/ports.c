@@ -8,8 +8,10 @@
 
 #include "netlink/conntrack.h"
 #include "netlink/nft.h"
+#include "netlink/nftmsg.h"
 
 #include <fcntl.h>
+#include <linux/netfilter.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -201,7 +203,7 @@ void cni_ports_del(struct str notes)
             continue;
         put_mapping(&b, "add", &m, true);
         put_mapping(&b, "delete", &m, false);
-        if (m.hide) {
+        if (m.hide && str_is(m.host_ip, "*")) { /* ports of single addresses share it with each other */
             put_hide(&b, "add", &m);
             put_hide(&b, "delete", &m);
         }
@@ -226,6 +228,18 @@ int cni_ports_check(const struct cni_request *r, const struct cni_result *result
                            m.six ? "IPv6" : "IPv4", STR_ARG(m.host_port));
     }
     return 0;
+}
+
+int cni_ports_cleanup(struct err *e)
+{
+    static const char *const maps[] = {"any4", "any6", "at4", "at6"};
+    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+        size_t n = 0;
+        int r = nft_count_elements(NFPROTO_INET, "cube-hostports", str_of(maps[i]), &n, e);
+        if (r < 0 || n)
+            return r == -ENOENT ? 0 : r;
+    }
+    return nft_apply(STR("delete table " TABLE "\n"), e);
 }
 
 /* ---- connection tracking ---------------------------------------------------------------------------------- */
