@@ -94,7 +94,7 @@ void nft_batch_init(struct nft_batch *b, uint8_t family, const char *table)
 
 void nft_batch_init_part(struct nft_batch *b, uint8_t family, const char *table, unsigned part)
 {
-    /* Sets of different parts need different numbers: kernels before 6.12 take the first of a number in the whole batch. */
+    /* Sets of different parts need different numbers: older kernels (6.1) take the first of a number in the whole batch. */
     *b = (struct nft_batch){.table = table, .family = family, .next_id = (part << 26) + 1, .first = (size_t)part << 26};
 }
 

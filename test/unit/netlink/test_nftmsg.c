@@ -6,7 +6,7 @@
 
 #include <linux/netfilter.h>
 
-/* Kernels before 6.12 look for a set's number from the start of the whole batch: no two may have the same. */
+/* Older kernels (6.1) look for a set's number from the start of the whole batch: no two may have the same. */
 static void sets_of_a_batch_have_numbers_of_their_own(void **state UNUSED)
 {
     struct nft_batch all, part;
