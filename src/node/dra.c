@@ -266,6 +266,16 @@ static int wipe(struct kubelet *k, const char *driver)
     return r == 404 ? 0 : r;
 }
 
+static struct dra_driver *due_driver(struct kubelet *k, struct mono now)
+{
+    MAP_EACH (&k->dra.drivers, m) {
+        struct dra_driver *d = m->value;
+        if (d->wipe_at.ns && d->wipe_at.ns <= now.ns)
+            return d;
+    }
+    return NULL;
+}
+
 static struct mono wipe_due(struct kubelet *k)
 {
     struct mono next = MONO_NEVER, now = os_mono();
@@ -273,14 +283,16 @@ static struct mono wipe_due(struct kubelet *k)
         k->dra.wiped = wipe(k, NULL) == 0;
     if (!k->dra.wiped)
         next = mono_add(now, k->node_registered ? WIPE_RETRY : SECONDS(1));
+    for (struct dra_driver *d; (d = due_driver(k, now));) { /* deleting waits: others may register meanwhile */
+        struct mono due = d->wipe_at;
+        int r = wipe(k, d->name);
+        if (r == -ECANCELED)
+            return next;
+        if (d->wipe_at.ns == due.ns) /* else it came back, and may be gone again */
+            d->wipe_at = r == 0 ? (struct mono){0} : mono_add(os_mono(), WIPE_RETRY);
+    }
     MAP_EACH (&k->dra.drivers, m) {
-        struct dra_driver *d = m->value;
-        if (d->wipe_at.ns && d->wipe_at.ns <= now.ns) {
-            if (wipe(k, d->name) == 0)
-                d->wipe_at.ns = 0;
-            else if (d->wipe_at.ns)
-                d->wipe_at = mono_add(os_mono(), WIPE_RETRY);
-        }
+        const struct dra_driver *d = m->value;
         if (d->wipe_at.ns)
             next.ns = MIN(next.ns, d->wipe_at.ns);
     }

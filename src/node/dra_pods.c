@@ -30,9 +30,9 @@ static int write_state(struct kubelet *k, struct err *e)
     if (r < 0)
         return r;
     struct str text = dra_state_text(&k->dra.state, &a); /* what is true now, however long we waited */
-    r = k->host->ops->write_file(k->host, arena_printf(&a, "%s/dra_manager_state", k->cfg.root_dir).p, text, 0600, e);
+    r = os_write_file(arena_printf(&a, "%s/dra_manager_state", k->cfg.root_dir).p, text, 0600); /* whole or not at all */
     fmutex_unlock(&k->dra.writing);
-    return r < 0 ? err_wrap(e, r, "checkpoint ResourceClaim state") : 0;
+    return r < 0 ? err_set(e, r, "checkpoint ResourceClaim state: %s", strerror(-r)) : 0;
 }
 
 /* ---- preparing -------------------------------------------------------------------------------------------------- */
@@ -303,16 +303,13 @@ static struct val *last_user_of(struct kubelet *k, struct str pod, struct arena 
     return ret;
 }
 
-/* Somebody else may have done it meanwhile. */
-static void drop_all(struct kubelet *k, const struct val *by_driver)
+/* Those without a device, which no driver was asked about, too. Somebody else may have done it meanwhile. */
+static void drop_all(struct kubelet *k, struct str pod)
 {
-    VAL_EACH_ENTRY (by_driver, driver, list) {
-        (void)driver;
-        VAL_EACH (list, q) {
-            struct dra_claim *c = dra_state_find(&k->dra.state, val_getstr(q, N_namespace), val_getstr(q, N_name));
-            if (c && c->unpreparing && str_eq(c->uid, val_getstr(q, N_uid)))
-                dra_state_drop(&k->dra.state, c);
-        }
+    MAP_EACH (&k->dra.state.claims, m) {
+        struct dra_claim *c = m->value;
+        if (c->unpreparing && map_has(&c->pods, pod))
+            dra_state_drop(&k->dra.state, c);
     }
 }
 
@@ -332,7 +329,6 @@ static int unprepare_with(struct kubelet *k, struct str driver, const struct val
     return r;
 }
 
-
 int dra_unprepare(struct kubelet *k, struct str pod_uid, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -349,7 +345,7 @@ int dra_unprepare(struct kubelet *k, struct str pod_uid, struct err *e)
     }
     if (r)
         return r;
-    drop_all(k, by_driver);
+    drop_all(k, pod_uid);
     return write_state(k, e);
 }
 

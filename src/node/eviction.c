@@ -143,28 +143,41 @@ static size_t candidates(const struct use *u, struct eviction_candidate *ret, si
 
 /* ---- evicting --------------------------------------------------------------------------------------------------- */
 
-static struct str amount_text(struct arena *a, int64_t n)
+static struct str amount_text(struct arena *a, struct quantity q)
 {
     char text[QUANTITY_TEXT_MAX];
-    return arena_str(a, str_of(quantity_text(quantity_of(n, QUANTITY_BINARY_SI), text)));
+    return arena_str(a, str_of(quantity_text(q, text)));
 }
 
-/* Of its containers, those that have more than they asked for. */
-static struct str blame(const struct use *u, const struct val *pod, const char *uid)
+static struct str blame_one(const struct use *u, const char *what, struct str name, int64_t used, struct quantity request)
 {
-    struct str text = STR("");
-    const char *resource = eviction_resource(u->signal);
+    return arena_printf(u->a, "%s " STR_FMT " was using " STR_FMT ", request is " STR_FMT ", has larger consumption of %s. ", what, STR_ARG(name),
+                        STR_ARG(amount_text(u->a, quantity_of(used, QUANTITY_BINARY_SI))), STR_ARG(amount_text(u->a, request)),
+                        eviction_resource(u->signal));
+}
+
+/* Of its containers, those that have more than they asked for; before them the Pod, when it asks for memory as a whole. */
+static struct str blame(const struct use *u, const struct eviction_candidate *c)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    const char *resource = eviction_resource(u->signal), *logs = pod_log_dir(u->a, u->k->cfg.pod_logs_dir, c->pod).p;
+    const struct val *resources_ = val_at(c->pod, N_spec, N_resources);
     if (is_inodes(u) || u->signal == EVICT_PIDS)
-        return text;
+        return STR("");
+    if (is_memory(u) && c->usage >= 0 && val_key(val_get(resources_, N_requests), str_of(resource)))
+        buf_putstr(&b, blame_one(u, "Pod", obj_name(c->pod), c->usage, resource_amount(resources_, N_requests, resource)));
     VAL_EACH (u->stats, s) {
-        const struct val *spec = pod_find_container(pod, val_str(val_key(val_at(s, N_attributes, N_labels), STR(CRI_LABEL_CONTAINER))), NULL);
-        int64_t used = of_container(u, s), request = quantity_units(resource_amount(val_get(spec, N_resources), N_requests, resource));
-        if (is_of(s, uid) && spec && used > request)
-            text = arena_printf(u->a, STR_FMT "Container " STR_FMT " was using " STR_FMT ", request is " STR_FMT ", has larger consumption of %s. ",
-                                STR_ARG(text), STR_ARG(val_getstr(spec, N_name)), STR_ARG(amount_text(u->a, used)),
-                                STR_ARG(amount_text(u->a, request)), resource);
+        enum container_kind kind = CK_MAIN;
+        struct str name = val_str(val_key(val_at(s, N_attributes, N_labels), STR(CRI_LABEL_CONTAINER)));
+        const struct val *spec = is_of(s, c->owner) ? pod_find_container(c->pod, name, &kind) : NULL;
+        struct quantity request = resource_amount(val_get(spec, N_resources), N_requests, resource);
+        if (!spec || kind == CK_EPHEMERAL)
+            continue;
+        int64_t used = of_container(u, s) + (is_memory(u) ? 0 : below(u, arena_printf(u->a, "%s/" STR_FMT, logs, STR_ARG(name))));
+        if (used > quantity_units(request))
+            buf_putstr(&b, blame_one(u, "Container", name, used, request));
     }
-    return text;
+    return arena_str(u->a, buf_str(&b));
 }
 
 /* Seconds that it gets: one when the threshold is hard, else as it wants but no more than the node's most. */
@@ -194,10 +207,10 @@ static void evict_one(struct use *u, const struct eviction_look *look, const str
         struct worker *w = worker_find(k, str_of(c[i].owner));
         if (!w || w->stage != WORKER_SYNCING || w->fail_reason || pod_critical(c[i].pod))
             continue;
-        struct str head = arena_printf(u->a, "The node was low on resource: %s. Threshold quantity: " STR_FMT ", available: " STR_FMT ". ",
-                                       eviction_resource(u->signal), STR_ARG(amount_text(u->a, look->least)),
-                                       STR_ARG(amount_text(u->a, o->available / 1024 * 1024)));
-        struct str message = arena_printf(u->a, STR_FMT STR_FMT, STR_ARG(head), STR_ARG(blame(u, c[i].pod, c[i].owner)));
+        struct str message = arena_printf(u->a, STR_FMT STR_FMT, STR_ARG(eviction_why(u->a, look, o)), STR_ARG(blame(u, &c[i])));
+        w = worker_find(k, str_of(c[i].owner)); /* measuring waits */
+        if (!w || w->stage != WORKER_SYNCING || w->fail_reason)
+            continue;
         pod_event(k, c[i].pod, true, "Evicted", STR_FMT, STR_ARG(message));
         worker_fail(w, "Evicted", message, grace_for(k, c[i].pod, look->reclaim->hard), pod_disruption(u->a, c[i].pod, message));
         wait_for_cleanup(k, str_of(c[i].owner));

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "node/pod.h"
+#include "wire/quantity.h"
 
 enum eviction_signal {
     EVICT_MEMORY,
@@ -23,6 +24,7 @@ enum pressure { PRESSURE_MEMORY, PRESSURE_DISK, PRESSURE_PIDS, PRESSURES };
 struct eviction_amount {
     int64_t fixed;
     double part; /* of the whole; negative: fixed counts */
+    enum quantity_format format; /* how it was written */
 };
 
 struct eviction_rule {
@@ -59,6 +61,9 @@ struct eviction_look {
 };
 void eviction_look(struct eviction_rules *r, const struct eviction_observation obs[EVICTION_SIGNALS], struct wall now,
                    struct eviction_look *ret);
+
+/* What the Pod that goes is told first: which resource, the threshold as it was written, what there is. */
+struct str eviction_why(struct arena *a, const struct eviction_look *look, const struct eviction_observation *o);
 
 const char *eviction_resource(enum eviction_signal s); /* "memory", "ephemeral-storage", "inodes", "pids" */
 

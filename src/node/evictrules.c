@@ -43,7 +43,7 @@ static bool parse_amount(struct str s, struct eviction_amount *ret)
 {
     struct quantity q;
     char text[32], *end;
-    *ret = (struct eviction_amount){.part = -1};
+    *ret = (struct eviction_amount){.part = -1, .format = QUANTITY_BINARY_SI};
     if (!s.n)
         return true;
     if (s.p[s.n - 1] == '%') {
@@ -57,6 +57,7 @@ static bool parse_amount(struct str s, struct eviction_amount *ret)
     if (quantity_parse(s, &q, NULL) < 0 || q.nano < 0)
         return false;
     ret->fixed = quantity_units(q);
+    ret->format = q.format;
     return true;
 }
 
@@ -170,6 +171,21 @@ void eviction_look(struct eviction_rules *r, const struct eviction_observation o
     for (int p = 0; p < PRESSURES; p++)
         look.pressure[p] = r->seen[p].ns && now.ns - r->seen[p].ns < MAX(r->transition, (int64_t)1);
     *ret = look;
+}
+
+static struct str units_text(struct arena *a, int64_t n, enum quantity_format format)
+{
+    char text[QUANTITY_TEXT_MAX];
+    return arena_str(a, str_of(quantity_text(quantity_of(n, format), text)));
+}
+
+struct str eviction_why(struct arena *a, const struct eviction_look *look, const struct eviction_observation *o)
+{
+    enum eviction_signal s = look->reclaim->signal;
+    bool counted = s == EVICT_PIDS || s == EVICT_NODEFS_INODES || s == EVICT_IMAGEFS_INODES; /* else bytes */
+    return arena_printf(a, "The node was low on resource: %s. Threshold quantity: " STR_FMT ", available: " STR_FMT ". ", signals[s].resource,
+                        STR_ARG(units_text(a, look->least, look->reclaim->least.format)),
+                        STR_ARG(units_text(a, o->available, counted ? QUANTITY_DECIMAL_SI : QUANTITY_BINARY_SI)));
 }
 
 /* ---- who goes first -------------------------------------------------------------------------------------- */

@@ -82,18 +82,26 @@ static void clear_cgroups(struct kubelet *k)
 
 /* ---- images ------------------------------------------------------------------------------------------------------ */
 
-static bool in_use(struct kubelet *k, const struct val *image)
+static bool is_called(const struct val *image, struct str name)
+{
+    VAL_EACH (val_get(image, N_repo_tags), t)
+        if (str_eq(val_str(t), name))
+            return true;
+    return false;
+}
+
+/* sandbox: the image of sandboxes, that no container has. Runtimes say that it is pinned; containerd before 1.7 does not. */
+static bool in_use(struct kubelet *k, const struct val *image, struct str sandbox)
 {
     struct str id = val_getstr(image, N_id);
+    if (sandbox.n && is_called(image, sandbox))
+        return true;
     MAP_EACH (&k->records, m) {
         const struct pod_record *r = m->value;
         for (size_t i = 0; r->state && i < r->state->n_containers; i++) {
             const struct rt_container *c = &r->state->containers[i];
-            if (str_eq(c->image_ref, id) || str_eq(c->image, id))
+            if (str_eq(c->image_ref, id) || str_eq(c->image, id) || is_called(image, c->image_ref) || is_called(image, c->image))
                 return true;
-            VAL_EACH (val_get(image, N_repo_tags), t)
-                if (str_eq(val_str(t), c->image_ref) || str_eq(val_str(t), c->image))
-                    return true;
             VAL_EACH (val_get(image, N_repo_digests), d)
                 if (str_eq(val_str(d), c->image_ref))
                     return true;
@@ -123,13 +131,13 @@ static struct wall *unused_since(struct kubelet *k, struct str id, struct wall n
 }
 
 /* The image that has been unused for longest; NULL when none may go. */
-static const struct val *oldest_unused(struct kubelet *k, const struct val *images, struct wall now)
+static const struct val *oldest_unused(struct kubelet *k, const struct val *images, struct str sandbox, struct wall now)
 {
     const struct val *oldest = NULL;
     int64_t when = now.ns - k->cfg.image_min_age;
     VAL_EACH (images, image) {
         struct str id = val_getstr(image, N_id);
-        if (in_use(k, image) || val_bool(val_get(image, N_pinned), false)) {
+        if (in_use(k, image, sandbox) || val_bool(val_get(image, N_pinned), false)) {
             free(map_del(&k->unused_images, id));
             continue;
         }
@@ -167,10 +175,11 @@ void gc_unused_images(struct kubelet *k)
 {
     struct arena a = ARENA_INIT;
     const struct val *images;
+    struct str sandbox = runtime_sandbox_image(k->rt, &a);
     if (runtime_images(k->rt, &a, &images, NULL) == 0)
         VAL_EACH (images, image) {
             struct str id = val_getstr(image, N_id);
-            if (in_use(k, image) || val_bool(val_get(image, N_pinned), false))
+            if (in_use(k, image, sandbox) || val_bool(val_get(image, N_pinned), false))
                 continue;
             log_info(LOG, "removing image " STR_FMT ": the node is short of disk", STR_ARG(id));
             if (runtime_remove_image(k->rt, id, NULL) == 0)
@@ -183,12 +192,14 @@ void gc_unused_images(struct kubelet *k)
 static void clear_images(struct kubelet *k)
 {
     bool full = used_percent(k) >= k->cfg.image_gc_high;
+    struct arena own CLEANUP_ARENA = ARENA_INIT;
+    struct str sandbox = full ? runtime_sandbox_image(k->rt, &own) : STR_NULL; /* nothing goes before */
     for (unsigned n = 0; n < 1000; n++) {
         struct arena a = ARENA_INIT;
         const struct val *images = NULL, *victim = NULL;
         bool removed = false;
         if (runtime_images(k->rt, &a, &images, NULL) == 0)
-            victim = oldest_unused(k, images, os_wall());
+            victim = oldest_unused(k, images, sandbox, os_wall());
         if (victim && full && used_percent(k) > k->cfg.image_gc_low) {
             struct str id = val_getstr(victim, N_id);
             log_info(LOG, "removing image " STR_FMT ": the disk is filling up", STR_ARG(id));

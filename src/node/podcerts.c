@@ -304,6 +304,9 @@ static void cert_fiber(void *arg)
                 return;
         }
         pause = r < 0 ? MIN(2 * pause, RETRY_MAX) : RETRY;
+        /* Deleted at once, or issued for a time that is over (the signer's clock): no storm of requests. */
+        if (r >= 0 && !(c->state == POD_CERT_ISSUED && c->refresh.ns > os_wall().ns) && fiber_sleep(RETRY) < 0)
+            return;
     }
 }
 
@@ -349,8 +352,12 @@ int pod_cert_get(struct worker *w, const struct val *pod, struct str volume, siz
 
 void pod_certs_free(struct worker *w)
 {
-    for (size_t i = 0; i < w->n_certs; i++) {
-        struct pod_cert *c = w->certs[i];
+    struct pod_cert **certs = w->certs;
+    size_t n = w->n_certs;
+    w->certs = NULL; /* stopping waits: nobody finds what is freed */
+    w->n_certs = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct pod_cert *c = certs[i];
         group_stop(&c->fiber);
         clear_text(&c->key);
         clear_text(&c->chain);
@@ -359,9 +366,7 @@ void pod_certs_free(struct worker *w)
         free(c->volume);
         free(c);
     }
-    free(w->certs);
-    w->certs = NULL;
-    w->n_certs = 0;
+    free(certs);
 }
 
 void pod_certs_each(const struct worker *w, struct wall now, void (*visit)(void *arg, const char *signer, const char *state), void *arg)

@@ -5,6 +5,7 @@
 #include "grpc.h"
 #include "names.h"
 #include "net/grpc.h"
+#include "wire/json.h"
 
 void runtime_free(struct runtime *r)
 {
@@ -84,6 +85,17 @@ int runtime_status(struct runtime *r, struct arena *a, bool *ret_runtime_ready, 
                                         STR_ARG(val_getstr(c, N_reason)), STR_ARG(val_getstr(c, N_message)));
     }
     return 0;
+}
+
+struct str runtime_sandbox_image(struct runtime *r, struct arena *a)
+{
+    struct val *q = val_new(a, VAL_OBJ), *config = NULL;
+    const struct val *v;
+    val_set_bool(a, q, N_verbose, true);
+    if (runtime_call(r, G_runtime_v1_RuntimeService_Status, q, mono_add(os_mono(), SECONDS(10)), a, &v, NULL) != 0 ||
+        json_decode(a, NULL, val_str(val_key(val_get(v, N_info), STR("config"))), 0, NULL, &config, NULL) < 0)
+        return STR_NULL;
+    return val_str(val_key(config, STR("sandboxImage")));
 }
 
 /* ---- what runs ------------------------------------------------------------------------------------------- */

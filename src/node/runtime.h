@@ -53,6 +53,9 @@ int runtime_connect(struct runtime *r, struct mono deadline, struct err *e);
 int runtime_status(struct runtime *r, struct arena *a, bool *ret_runtime_ready, bool *ret_network_ready,
                    struct str *ret_problem, const struct val **ret_answer, struct err *e);
 
+/* The image of its sandboxes, from what it says of its settings; empty: it does not say. */
+struct str runtime_sandbox_image(struct runtime *r, struct arena *a);
+
 /* Everything it has: LISTs of PodSandbox and Container; uid empty: of all Pods. */
 int runtime_list(struct runtime *r, struct str uid, struct arena *a, const struct val **ret_sandboxes,
                  const struct val **ret_containers, struct err *e);

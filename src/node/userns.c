@@ -55,7 +55,8 @@ static int write_range(struct kubelet *k, const char *uid, int64_t first, struct
     struct str text = arena_printf(&a, "{\"uidMappings\":" STR_FMT ",\"gidMappings\":" STR_FMT "}", STR_ARG(one), STR_ARG(one));
     int r = k->host->ops->make_dir(k->host, pod_dir(&a, k->cfg.root_dir, str_of(uid)).p, 0750, e);
     if (r == 0)
-        r = k->host->ops->write_file(k->host, file_of(k, &a, uid).p, text, 0644, e);
+        if ((r = os_write_file(file_of(k, &a, uid).p, text, 0644)) < 0) /* torn, another Pod would get its range */
+            err_set(e, r, "cannot write the user namespace of pod %s: %s", uid, strerror(-r));
     arena_done(&a);
     return r;
 }

@@ -81,6 +81,7 @@ void worker_free(struct worker *w)
 {
     if (!w)
         return;
+    pod_certs_free(w); /* its fibers look at the Pod */
     worker_hold_references(w, worker_pod(w), false);
     object_unref(w->pod);
     object_unref(w->api);
@@ -93,7 +94,6 @@ void worker_free(struct worker *w)
         free(w->tokens[i].text);
     }
     free(w->tokens);
-    pod_certs_free(w);
     pod_volumes_free(w->volumes);
     arena_done(&w->fail_arena);
     arena_done(&w->status_arena);

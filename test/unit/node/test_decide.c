@@ -339,6 +339,41 @@ static void eviction_order(void **state)
     arena_done(&arena);
 }
 
+/* The threshold as it was written; process numbers and inodes in tens, bytes in twos. */
+static void eviction_says_why(void **state)
+{
+    static const struct {
+        const char *rule;
+        struct eviction_observation seen;
+        const char *want;
+    } cases[] = {
+        {"memory.available<100Mi", {50 << 20, 1 << 30}, "memory. Threshold quantity: 100Mi, available: 50Mi. "},
+        {"memory.available<100M", {1 << 20, 1 << 30}, "memory. Threshold quantity: 100M, available: 1Mi. "},
+        {"memory.available<10%", {1025, 1001 << 10}, "memory. Threshold quantity: 102502, available: 1025. "},
+        {"nodefs.available<1Gi", {0, 1 << 30}, "ephemeral-storage. Threshold quantity: 1Gi, available: 0. "},
+        {"nodefs.inodesFree<5000", {4096, 9999}, "inodes. Threshold quantity: 5k, available: 4096. "},
+        {"pid.available<32767", {32442, 32768}, "pids. Threshold quantity: 32767, available: 32442. "},
+        {"pid.available<50%", {100, 32768}, "pids. Threshold quantity: 16Ki, available: 100. "},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *const hard[] = {cases[i].rule, NULL};
+        struct eviction_observation obs[EVICTION_SIGNALS];
+        struct eviction_rules rules;
+        struct eviction_look look;
+        struct err e = {{0}};
+        assert_int_equal(eviction_rules_make(&arena, &(const struct eviction_settings){.hard = hard}, &rules, &e), 0);
+        for (int o = 0; o < EVICTION_SIGNALS; o++)
+            obs[o] = (struct eviction_observation){-1, 0};
+        obs[rules.rules[0].signal] = cases[i].seen;
+        eviction_look(&rules, obs, (struct wall){SECONDS(1)}, &look);
+        assert_non_null(look.reclaim);
+        struct str got = eviction_why(&arena, &look, &cases[i].seen);
+        if (!str_eq(got, arena_printf(&arena, "The node was low on resource: %s", cases[i].want)))
+            fail_msg("%s: " STR_FMT, cases[i].rule, STR_ARG(got));
+    }
+    arena_done(&arena);
+}
+
 /* Seconds since the start, what is available of 1000, and what comes of it: "m" pressure, "M" to be acted on. */
 static void who_comes_in_when_it_is_tight(void **state)
 {
@@ -618,7 +653,7 @@ int main(void)
         cmocka_unit_test(actions_table), cmocka_unit_test(a_changed_image_replaces_the_container),
         cmocka_unit_test(backing_off),   cmocka_unit_test(qos_and_sums),
         cmocka_unit_test(oom_scores),    cmocka_unit_test(admission),
-        cmocka_unit_test(eviction_order), cmocka_unit_test(who_comes_in_when_it_is_tight), cmocka_unit_test(eviction_over_time),
+        cmocka_unit_test(eviction_order), cmocka_unit_test(eviction_says_why), cmocka_unit_test(who_comes_in_when_it_is_tight), cmocka_unit_test(eviction_over_time),
         cmocka_unit_test(shutdown_order), cmocka_unit_test(own_cpus), cmocka_unit_test(all_over_again),
         cmocka_unit_test(spent), cmocka_unit_test(next_number), cmocka_unit_test(starts_cut_short),
     };

@@ -10,6 +10,7 @@
 #include "type/meta.h"
 #include "types.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -252,6 +253,92 @@ static void use_driver(struct kubelet *k, struct fake_client *f, const char *ser
     worker_free(two);
 }
 
+/* A claim may be allocated without a device: nobody is asked, and it goes with its last Pod. */
+static void use_none(struct kubelet *k, struct fake_client *f)
+{
+    struct err e = {{0}};
+    struct worker *one = worker_of(k, "one");
+    unpreparations = 0;
+    fake_put_text(f, RES_RESOURCECLAIMS, "{metadata: {namespace: ns, name: c, uid: u-c}, status: {allocation: {devices: {}}, reservedFor: [" USER("one") "]}}");
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), 0);
+    assert_true(file_has(k, "u-c"));
+    assert_int_equal(dra_unprepare(k, STR("u-one"), &e), 0);
+    assert_int_equal(unpreparations, 0);
+    assert_false(file_has(k, "u-c"));
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), 0); /* it can be used again */
+    assert_int_equal(dra_unprepare(k, STR("u-one"), &e), 0);
+    map_del(&k->workers, STR("u-one"));
+    worker_free(one);
+}
+
+/* The file is never half there: what was read through an open one is still what it was. */
+static void use_file(struct kubelet *k, struct fake_client *f)
+{
+    struct err e = {{0}};
+    struct worker *one = worker_of(k, "one");
+    char text[4096], again[4096];
+    fake_put_text(f, RES_RESOURCECLAIMS, SHARED(USER("one")));
+    assert_int_equal(dra_prepare(one, one->pod->val, &e), 0);
+    int fd = open(arena_printf(&arena, "%s/dra_manager_state", dir).p, O_RDONLY | O_CLOEXEC);
+    ssize_t n = pread(fd, text, sizeof(text), 0);
+    assert_true(n > 0);
+    assert_int_equal(dra_unprepare(k, STR("u-one"), &e), 0);
+    assert_int_equal(pread(fd, again, sizeof(again), 0), n);
+    assert_memory_equal(text, again, (size_t)n);
+    close(fd);
+    map_del(&k->workers, STR("u-one"));
+    worker_free(one);
+}
+
+static struct kubelet *wiped;
+static int wipes;
+
+/* While the slices of one driver are deleted, many others come. */
+static int on_wipe(void *arg UNUSED, uint16_t verb UNUSED, const struct call *c, const struct val *body UNUSED, struct status *s UNUSED)
+{
+    struct err e = {{0}};
+    struct val *versions = val_new(&arena, VAL_LIST);
+    if (c->res != &resources[RES_RESOURCESLICES])
+        return 0;
+    val_add_str(&arena, versions, STR("v1.DRAPlugin"));
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(dra_plugin_handler.registered(wiped, arena_printf(&arena, "n%d-%d.x", wipes, i), STR("/nowhere"), versions, &e), 0);
+    wipes++;
+    return 0;
+}
+
+static bool is_wiped(struct kubelet *k, const char *name)
+{
+    const struct dra_driver *d = map_get(&k->dra.drivers, str_of(name));
+    return d && !d->wipe_at.ns;
+}
+
+static void use_wipes(struct kubelet *k, struct fake_client *f)
+{
+    static const char *const names[] = {"w1.x", "w2.x", "w3.x"};
+    struct group g = {0};
+    struct err e = {{0}};
+    struct val *versions = val_new(&arena, VAL_LIST);
+    val_add_str(&arena, versions, STR("v1.DRAPlugin"));
+    wiped = k;
+    k->cfg.node_name = "n";
+    k->dra.wiped = true;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        assert_int_equal(dra_plugin_handler.registered(k, str_of(names[i]), STR("/nowhere"), versions, &e), 0);
+        dra_plugin_handler.gone(k, str_of(names[i]), STR("/nowhere"));
+        struct dra_driver *d = map_get(&k->dra.drivers, str_of(names[i]));
+        assert_true(d->wipe_at.ns > os_mono().ns); /* it gets to come back */
+        d->wipe_at.ns = 1;
+    }
+    fake_client_hook(f, on_wipe, NULL);
+    group_spawn(&g, "dra", dra_run, k);
+    for (int i = 0; i < 1000 && !(is_wiped(k, names[0]) && is_wiped(k, names[1]) && is_wiped(k, names[2])); i++)
+        fiber_sleep(MILLISECONDS(10));
+    assert_int_equal(wipes, 3);
+    group_stop(&g);
+    fake_client_hook(f, NULL, NULL);
+}
+
 FIBER_TEST(test_driver)
 {
     struct kubelet *k = NEW(struct kubelet);
@@ -271,6 +358,11 @@ FIBER_TEST(test_driver)
     assert_int_equal(http_server_listen(s, arena_printf(&arena, "unix:%s/d.sock", dir).p, &e), 0);
     use_driver(k, f, "v1.DRAPlugin");
     use_driver(k, f, "v1beta1.DRAPlugin");
+    use_none(k, f);
+    speak(k, "v1.DRAPlugin");
+    use_file(k, f);
+    use_wipes(k, f);
+    dra_plugin_handler.gone(k, STR("d.x"), arena_printf(&arena, "%s/d.sock", dir));
     /* Over a restart the file tells. */
     struct worker *one = worker_of(k, "one");
     speak(k, "v1.DRAPlugin");
