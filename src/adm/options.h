@@ -24,6 +24,8 @@
         {"cluster-domain", 0, FLAG_STRING, &(c)->cluster_domain, "DNS domain of the cluster (cluster.local)"}, \
         {"kubelet-port", 0, FLAG_INT, &(c)->kubelet_port, "Port of the node agent (10250)"},                 \
         {"service-node-port-range", 0, FLAG_STRING, &(c)->node_ports, "Ports of NodePort Services (30000-32767)"}, \
+        {"load-balancer-pool", 0, FLAG_STRING, &(c)->load_balancer_pool,                                      \
+         "Addresses for LoadBalancer Services, as 192.0.2.0/28,192.0.2.40-192.0.2.60 (none)"},           \
         {"ingress-http-port", 0, FLAG_INT, &(c)->ingress_http, "Port for Ingresses, bound while there are any (80)"}, \
         {"ingress-https-port", 0, FLAG_INT, &(c)->ingress_https, "The same for HTTPS (443)"},                 \
         {"ingress-access-log", 0, FLAG_STRING, &(c)->ingress_log, "File for a line a request to Ingresses (none)"}, \

@@ -118,6 +118,7 @@ static int run_controllers(const struct parts_input *in, struct client *client, 
     struct controllers_config c = {.root_ca = in->ca_pem,
                                    .cluster_cidr = in->config->pod_cidr,
                                    .service_cidr = in->config->service_cidr,
+                                   .load_balancer_pool = in->config->load_balancer_pool,
                                    .node_monitor_grace = in->config->node_grace,
                                    .node_monitor_period = in->config->node_grace / 10,
                                    .signing_cert = in->ca_pem,
@@ -346,5 +347,6 @@ int parts_check(const struct cluster_config *c, struct err *e)
         if (!is_part(word))
             return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay, policy, ingress",
                            STR_ARG(word));
-    return 0;
+    struct controllers_config k = {.cluster_cidr = c->pod_cidr, .service_cidr = c->service_cidr, .load_balancer_pool = c->load_balancer_pool};
+    return controllers_check(&k, e);
 }

@@ -14,36 +14,56 @@ static unsigned __int128 mask_low(unsigned bits)
     return bits >= 128 ? ~(unsigned __int128)0 : ((unsigned __int128)1 << bits) - 1;
 }
 
+int ip_parse(struct str s, struct cidr *ret)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char raw[16];
+    if (s.n >= sizeof(text))
+        return -EINVAL;
+    memcpy(text, s.p ? s.p : "", s.n);
+    text[s.n] = 0;
+    struct cidr c = {.ipv6 = str_find(s, ':') >= 0};
+    if (inet_pton(c.ipv6 ? AF_INET6 : AF_INET, text, raw) != 1)
+        return -EINVAL;
+    c.prefix = width(c.ipv6);
+    for (unsigned i = 0; i < c.prefix / 8; i++)
+        c.base = c.base << 8 | raw[i];
+    *ret = c;
+    return 0;
+}
+
 int cidr_parse(struct str s, struct cidr *ret)
 {
     struct str ip, bits;
-    char text[INET6_ADDRSTRLEN];
-    unsigned char raw[16];
+    struct cidr c;
     uint64_t prefix;
-    if (!str_cut(s, '/', &ip, &bits) || ip.n >= sizeof(text) || str_to_u64(bits, &prefix) < 0)
+    if (!str_cut(s, '/', &ip, &bits) || str_to_u64(bits, &prefix) < 0 || ip_parse(ip, &c) < 0 || prefix > c.prefix)
         return -EINVAL;
-    memcpy(text, ip.p, ip.n);
-    text[ip.n] = 0;
-    struct cidr c = {.ipv6 = str_find(ip, ':') >= 0};
-    if (prefix > width(c.ipv6) || inet_pton(c.ipv6 ? AF_INET6 : AF_INET, text, raw) != 1)
-        return -EINVAL;
-    for (unsigned i = 0; i < width(c.ipv6) / 8; i++)
-        c.base = c.base << 8 | raw[i];
     c.prefix = (unsigned)prefix;
     c.base &= ~mask_low(width(c.ipv6) - c.prefix);
     *ret = c;
     return 0;
 }
 
-struct str cidr_text(struct arena *a, struct cidr c)
+struct str ip_text(struct arena *a, struct cidr ip)
 {
     unsigned char raw[16];
     char text[INET6_ADDRSTRLEN];
-    unsigned bytes = width(c.ipv6) / 8;
+    unsigned bytes = width(ip.ipv6) / 8;
     for (unsigned i = 0; i < bytes; i++)
-        raw[i] = (unsigned char)(c.base >> (8 * (bytes - 1 - i)));
-    inet_ntop(c.ipv6 ? AF_INET6 : AF_INET, raw, text, sizeof(text));
-    return arena_printf(a, "%s/%u", text, c.prefix);
+        raw[i] = (unsigned char)(ip.base >> (8 * (bytes - 1 - i)));
+    inet_ntop(ip.ipv6 ? AF_INET6 : AF_INET, raw, text, sizeof(text));
+    return arena_str(a, str_of(text));
+}
+
+struct str cidr_text(struct arena *a, struct cidr c)
+{
+    return arena_printf(a, STR_FMT "/%u", STR_ARG(ip_text(a, c)), c.prefix);
+}
+
+unsigned __int128 cidr_last(struct cidr c)
+{
+    return c.base | mask_low(width(c.ipv6) - c.prefix);
 }
 
 bool cidr_overlap(struct cidr a, struct cidr b)

@@ -8,7 +8,7 @@
 #include "base/os.h"
 #include "client/https.h"
 #include "controllers/accounts.h"
-#include "controllers/cidr.h"
+#include "controllers/address_pool.h"
 #include "controllers/workq.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -677,12 +677,37 @@ static int check_cidrs(const char *list, const char *what, struct err *e)
     return 0;
 }
 
+static int check_apart(const struct address_pool *p, const char *list, const char *whose, struct err *e)
+{
+    struct str rest = str_of(list), item;
+    struct cidr c;
+    while (rest.p && str_next(&rest, ',', &item))
+        if (cidr_parse(str_trim(item), &c) == 0 && address_pool_overlaps(p, c))
+            return err_set(e, -EINVAL, "--load-balancer-pool has addresses of the %s " STR_FMT, whose, STR_ARG(item));
+    return 0;
+}
+
+static int check_pool(const struct controllers_config *config, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct address_pool p;
+    if (!config->load_balancer_pool || !*config->load_balancer_pool)
+        return 0;
+    int r = address_pool_parse(&a, config->load_balancer_pool, &p, e);
+    if (r < 0)
+        return err_wrap(e, r, "--load-balancer-pool");
+    r = check_apart(&p, config->cluster_cidr, "pods' network", e);
+    return r == 0 ? check_apart(&p, config->service_cidr, "network of cluster IPs", e) : r;
+}
+
 int controllers_check(const struct controllers_config *config, struct err *e)
 {
     int r = check_names(config->names, e);
     if (r == 0)
         r = check_cidrs(config->cluster_cidr, "--cluster-cidr", e);
-    return r == 0 ? check_cidrs(config->service_cidr, "--service-cluster-ip-range", e) : r;
+    if (r == 0)
+        r = check_cidrs(config->service_cidr, "--service-cluster-ip-range", e);
+    return r == 0 ? check_pool(config, e) : r;
 }
 
 int controllers_run_with(struct client *c, const struct controllers_config *config, struct err *e)

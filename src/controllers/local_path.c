@@ -240,11 +240,8 @@ static int expand(const struct snapshot *world, const struct object *claim, stru
 
 static void drop_finalizer(struct writes *w, const struct object *volume, struct str node)
 {
-    struct val *meta, *v = with_meta(w->arena, volume, &meta), *left = val_new(w->arena, VAL_LIST);
-    VAL_EACH (val_get(volume->meta, N_finalizers), f)
-        if (!str_is(val_str(f), LOCAL_PATH_FINALIZER))
-            val_add(w->arena, left, *f);
-    val_set_ref(w->arena, meta, N_finalizers, left->n ? left : NULL);
+    struct val *meta, *v = with_meta(w->arena, volume, &meta);
+    put_finalizer(w->arena, meta, STR(LOCAL_PATH_FINALIZER), false);
     writes_add(w, WRITE_CHECK_ABSENT, &resources[RES_NODES], STR_NULL, node);
     writes_update(w, volume->res, v)->may_fail = 404;
 }

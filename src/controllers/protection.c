@@ -16,11 +16,8 @@ typedef bool in_use_fn(const struct snapshot *world, const struct object *o);
 
 static void release(struct writes *w, const struct object *o, struct str finalizer)
 {
-    struct val *meta, *v = with_meta(w->arena, o, &meta), *left = val_new(w->arena, VAL_LIST);
-    VAL_EACH (val_get(o->meta, N_finalizers), f)
-        if (!str_eq(val_str(f), finalizer))
-            val_add(w->arena, left, *f);
-    val_set_ref(w->arena, meta, N_finalizers, left->n ? left : NULL);
+    struct val *meta, *v = with_meta(w->arena, o, &meta);
+    put_finalizer(w->arena, meta, finalizer, false);
     writes_update(w, o->res, v)->may_fail = 404;
 }
 

@@ -231,11 +231,8 @@ static size_t drop_users(const struct snapshot *world, const struct object *clai
 
 static void remove_finalizer(const struct object *claim, struct writes *w)
 {
-    struct val *meta, *v = with_meta(w->arena, claim, &meta), *left = val_new(w->arena, VAL_LIST);
-    VAL_EACH (val_get(claim->meta, N_finalizers), f)
-        if (!str_is(val_str(f), CLAIM_FINALIZER))
-            val_add(w->arena, left, *f);
-    val_set(w->arena, meta, N_finalizers, left->n ? *left : (struct val){0});
+    struct val *meta, *v = with_meta(w->arena, claim, &meta);
+    put_finalizer(w->arena, meta, STR(CLAIM_FINALIZER), false);
     writes_update(w, claims_res(), v);
 }
 

@@ -33,13 +33,11 @@ static bool held_by_others(const struct snapshot *world, const struct object *o,
 }
 
 /* An IPAddress is named after the address that it stands for. */
-static bool in_use(const struct snapshot *world, struct arena *a, const struct object *o)
+static bool in_use(const struct snapshot *world, const struct object *o)
 {
     TREE_EACH (snapshot_tree(world, &resources[RES_IPADDRESSES]), STR(""), it) {
-        bool ipv6 = str_find(it.object->name, ':') >= 0;
         struct cidr address;
-        if (cidr_parse(arena_printf(a, STR_FMT "/%d", STR_ARG(it.object->name), ipv6 ? 128 : 32), &address) == 0 &&
-            holds(o->val, address) && !held_by_others(world, o, address))
+        if (ip_parse(it.object->name, &address) == 0 && holds(o->val, address) && !held_by_others(world, o, address))
             return true;
     }
     return false;
@@ -62,13 +60,8 @@ static void set_ready(struct writes *w, const struct object *o, bool ready, stru
 
 static void set_finalizer(struct writes *w, const struct object *o, bool wanted)
 {
-    struct val *meta, *v = with_meta(w->arena, o, &meta), *list = val_new(w->arena, VAL_LIST);
-    VAL_EACH (val_get(o->meta, N_finalizers), f)
-        if (!str_is(val_str(f), FINALIZER))
-            val_add(w->arena, list, *f);
-    if (wanted)
-        val_add_str(w->arena, list, STR(FINALIZER));
-    val_set_ref(w->arena, meta, N_finalizers, list->n ? list : NULL);
+    struct val *meta, *v = with_meta(w->arena, o, &meta);
+    put_finalizer(w->arena, meta, STR(FINALIZER), wanted);
     writes_update(w, o->res, v)->may_fail = 404;
 }
 
@@ -78,7 +71,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     bool held = o && obj_has_finalizer(o->val, STR(FINALIZER));
     if (!o || (obj_deleting(o->val) && !held))
         return 0;
-    if (obj_deleting(o->val) && in_use(world, w->arena, o)) {
+    if (obj_deleting(o->val) && in_use(world, o)) {
         set_ready(w, o, false, now);
     } else if (obj_deleting(o->val)) {
         set_finalizer(w, o, false);

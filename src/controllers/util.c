@@ -61,6 +61,17 @@ struct val *with_meta(struct arena *a, const struct object *o, struct val **ret_
     return v;
 }
 
+void put_finalizer(struct arena *a, struct val *meta, struct str finalizer, bool wanted)
+{
+    struct val *list = val_new(a, VAL_LIST);
+    VAL_EACH (val_get(meta, N_finalizers), f)
+        if (!str_eq(val_str(f), finalizer))
+            val_add(a, list, *f);
+    if (wanted)
+        val_add_str(a, list, finalizer);
+    val_set_ref(a, meta, N_finalizers, list->n ? list : NULL);
+}
+
 struct val *own_map(struct arena *a, struct val *obj, name_id name)
 {
     const struct val *old = val_get(obj, name);

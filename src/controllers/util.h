@@ -19,6 +19,8 @@ int64_t seconds_ns(const struct val *v, int64_t absent);
 struct val *with_status(struct arena *a, const struct object *o, struct val **ret_status);
 /* The object with metadata of its own to change; maps and lists in it are still shared. */
 struct val *with_meta(struct arena *a, const struct object *o, struct val **ret_meta);
+/* The finalizer is among those of metadata that is yours, or is not. */
+void put_finalizer(struct arena *a, struct val *meta, struct str finalizer, bool wanted);
 /* A map member of an object that is yours (shared before): yours from now on. */
 struct val *own_map(struct arena *a, struct val *obj, name_id name);
 struct val *own_list(struct arena *a, struct val *obj, name_id name);
