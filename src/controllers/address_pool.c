@@ -6,9 +6,9 @@ static int parse_range(struct str s, struct address_range *ret)
     struct str low, high;
     struct cidr first, last;
     if (str_cut(s, '-', &low, &high)) {
-        if (ip_parse(str_trim(low), &first) < 0 || ip_parse(str_trim(high), &last) < 0)
+        if (cidr_parse_ip(str_trim(low), &first) < 0 || cidr_parse_ip(str_trim(high), &last) < 0)
             return -EINVAL;
-    } else if (ip_parse(s, &first) == 0) {
+    } else if (cidr_parse_ip(s, &first) == 0) {
         last = first;
     } else if (cidr_parse(s, &first) == 0) {
         last = (struct cidr){.base = cidr_last(first), .ipv6 = first.ipv6};

@@ -14,7 +14,7 @@ static unsigned __int128 mask_low(unsigned bits)
     return bits >= 128 ? ~(unsigned __int128)0 : ((unsigned __int128)1 << bits) - 1;
 }
 
-int ip_parse(struct str s, struct cidr *ret)
+int cidr_parse_ip(struct str s, struct cidr *ret)
 {
     char text[INET6_ADDRSTRLEN];
     unsigned char raw[16];
@@ -37,7 +37,7 @@ int cidr_parse(struct str s, struct cidr *ret)
     struct str ip, bits;
     struct cidr c;
     uint64_t prefix;
-    if (!str_cut(s, '/', &ip, &bits) || str_to_u64(bits, &prefix) < 0 || ip_parse(ip, &c) < 0 || prefix > c.prefix)
+    if (!str_cut(s, '/', &ip, &bits) || str_to_u64(bits, &prefix) < 0 || cidr_parse_ip(ip, &c) < 0 || prefix > c.prefix)
         return -EINVAL;
     c.prefix = (unsigned)prefix;
     c.base &= ~mask_low(width(c.ipv6) - c.prefix);
@@ -45,7 +45,7 @@ int cidr_parse(struct str s, struct cidr *ret)
     return 0;
 }
 
-struct str ip_text(struct arena *a, struct cidr ip)
+struct str cidr_ip_text(struct arena *a, struct cidr ip)
 {
     unsigned char raw[16];
     char text[INET6_ADDRSTRLEN];
@@ -58,7 +58,7 @@ struct str ip_text(struct arena *a, struct cidr ip)
 
 struct str cidr_text(struct arena *a, struct cidr c)
 {
-    return arena_printf(a, STR_FMT "/%u", STR_ARG(ip_text(a, c)), c.prefix);
+    return arena_printf(a, STR_FMT "/%u", STR_ARG(cidr_ip_text(a, c)), c.prefix);
 }
 
 unsigned __int128 cidr_last(struct cidr c)

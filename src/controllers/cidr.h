@@ -12,8 +12,8 @@ struct cidr {
 
 int cidr_parse(struct str s, struct cidr *ret); /* 0 or -EINVAL */
 /* An address is a network of one: prefix 32 or 128. */
-int ip_parse(struct str s, struct cidr *ret); /* 0 or -EINVAL */
-struct str ip_text(struct arena *a, struct cidr ip); /* RFC 5952 */
+int cidr_parse_ip(struct str s, struct cidr *ret); /* 0 or -EINVAL */
+struct str cidr_ip_text(struct arena *a, struct cidr ip); /* RFC 5952 */
 unsigned __int128 cidr_last(struct cidr c);
 struct str cidr_text(struct arena *a, struct cidr c);
 bool cidr_overlap(struct cidr a, struct cidr b);

@@ -37,7 +37,7 @@ static bool in_use(const struct snapshot *world, const struct object *o)
 {
     TREE_EACH (snapshot_tree(world, &resources[RES_IPADDRESSES]), STR(""), it) {
         struct cidr address;
-        if (ip_parse(it.object->name, &address) == 0 && holds(o->val, address) && !held_by_others(world, o, address))
+        if (cidr_parse_ip(it.object->name, &address) == 0 && holds(o->val, address) && !held_by_others(world, o, address))
             return true;
     }
     return false;

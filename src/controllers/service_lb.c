@@ -152,7 +152,7 @@ static void read_asked(const struct balancers *b, const struct object *o, struct
     c->asked = val_str(val_at(o->val, N_spec, N_loadBalancerIP));
     if (str_empty(c->asked))
         return;
-    if (ip_parse(c->asked, &c->asked_ip) < 0) {
+    if (cidr_parse_ip(c->asked, &c->asked_ip) < 0) {
         c->asked_why = arena_printf(a, "\"" STR_FMT "\" is not an IP address", STR_ARG(c->asked));
         return;
     }
@@ -253,7 +253,7 @@ static struct val *points(struct arena *a, const struct choice *c)
     for (size_t i = 0; i < c->n; i++)
         if (c->picks[i].found) {
             struct val *point = val_add_obj(a, list);
-            val_set_str(a, point, N_ip, ip_text(a, c->picks[i].ip));
+            val_set_str(a, point, N_ip, cidr_ip_text(a, c->picks[i].ip));
             val_set_str(a, point, N_ipMode, STR("VIP")); /* KEP-1860: nodes may short-circuit */
         }
     return list;
@@ -291,7 +291,7 @@ static void tell_lost(const struct balancers *b, struct writes *w, const struct 
         const struct holding *other = other_owner(b, h, h->seen[i].ip, false);
         if (other)
             writes_event(w, o->res, o->val, true, "AddressConflict", STR_FMT " belongs to %s",
-                         STR_ARG(ip_text(w->arena, h->seen[i].ip)), other->key);
+                         STR_ARG(cidr_ip_text(w->arena, h->seen[i].ip)), other->key);
     }
 }
 
@@ -382,7 +382,7 @@ static size_t read_status(const struct balancers *b, const struct object *o, str
 {
     size_t n = 0;
     VAL_EACH (val_at(o->val, N_status, N_loadBalancer, N_ingress), point)
-        if (n < CLAIMS && ip_parse(val_getstr(point, N_ip), &ret[n]) == 0 && address_pool_has(&b->pool, ret[n]))
+        if (n < CLAIMS && cidr_parse_ip(val_getstr(point, N_ip), &ret[n]) == 0 && address_pool_has(&b->pool, ret[n]))
             n++;
     return n;
 }

@@ -57,13 +57,13 @@ static void pools_are_read(void **state UNUSED)
     assert_int_equal(p.n, 4);
     assert_int_equal(address_pool_count(&p, false), 7);
     assert_int_equal(address_pool_count(&p, true), UINT64_C(1) << 32);
-    assert_str(ip_text(&a, address_pool_nth(&p, false, 0)), "192.0.2.16");
-    assert_str(ip_text(&a, address_pool_nth(&p, false, 5)), "198.51.100.10");
-    assert_str(ip_text(&a, address_pool_nth(&p, false, 6)), "192.0.2.1");
-    assert_str(ip_text(&a, address_pool_nth(&p, true, UINT32_MAX)), "2001:db8::ffff:ffff");
-    ip_parse(STR("198.51.100.11"), &ip);
+    assert_str(cidr_ip_text(&a, address_pool_nth(&p, false, 0)), "192.0.2.16");
+    assert_str(cidr_ip_text(&a, address_pool_nth(&p, false, 5)), "198.51.100.10");
+    assert_str(cidr_ip_text(&a, address_pool_nth(&p, false, 6)), "192.0.2.1");
+    assert_str(cidr_ip_text(&a, address_pool_nth(&p, true, UINT32_MAX)), "2001:db8::ffff:ffff");
+    cidr_parse_ip(STR("198.51.100.11"), &ip);
     assert_false(address_pool_has(&p, ip));
-    ip_parse(STR("2001:db8::1:0:0:5"), &ip);
+    cidr_parse_ip(STR("2001:db8::1:0:0:5"), &ip);
     assert_true(address_pool_has(&p, ip));
 }
 
