@@ -199,8 +199,10 @@ static void take_event(struct cache *c, const struct store_event *se)
 {
     struct cache_kind *k = kind_of_key(c, se->key);
     struct object *o = se->cookie;
-    if (!k)
+    if (!k) {
+        object_unref(o); /* of a kind that went meanwhile */
         return;
+    }
     struct cache_event e = {.revision = se->modified.n};
     struct err err = {0};
     if (se->deleted) {
@@ -365,8 +367,16 @@ static void kind_free(struct cache_kind *k)
     free(k);
 }
 
+static bool is_taken(const struct cache *c, const struct resource *r)
+{
+    CLEANUP_FREE char *prefix = kind_prefix(r);
+    return map_has(&c->prefixes, str_of(prefix));
+}
+
 int cache_add(struct cache *c, const struct resource *r, struct cache_kind **ret, struct err *e)
 {
+    if (is_taken(c, r)) /* "customresourcedefinitions.apiextensions.k8s.io", say */
+        return err_set(e, -EEXIST, "another kind is stored at its place");
     if (r->index >= c->n_kinds) {
         size_t n = r->index + 1u;
         c->kinds = xrealloc(c->kinds, n * sizeof(*c->kinds));
@@ -410,6 +420,9 @@ void cache_remove(struct cache *c, struct cache_kind *k)
     map_del(&c->prefixes, k->prefix);
     c->kinds[k->res->index] = NULL;
     kind_clear(k);
+    free(k->ring);
+    k->ring = NULL;
+    k->cap = 0;
     k->oldest = INT64_MAX; /* whoever follows has lost its place */
     k->first = ++k->next;
     list_push_back(&c->removed, &k->link);

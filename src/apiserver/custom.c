@@ -25,7 +25,9 @@ struct custom_kind {
     struct cache_kind *cache;         /* NULL: not served */
     struct arena *arena;              /* what the definition says; replaced when it changes */
     struct custom_programs *programs;
-    int64_t revision, generation;     /* of the definition that was taken up */
+    uint64_t turn;                    /* how often definitions were taken up */
+    const struct val *definition;     /* as it was taken up, in the arena */
+    int64_t revision, generation;     /* of it */
     bool terminating;
     struct list link;
 };
@@ -80,18 +82,21 @@ static void retired_free(struct retired *r)
     free(r);
 }
 
-static void retire(struct custom_state *c, struct arena *a, struct custom_programs *programs)
+void custom_end_retired(struct apiserver *s, struct mono now)
 {
-    struct mono now = os_mono();
-    LIST_EACH_SAFE(&c->retired, l) {
+    LIST_EACH_SAFE(&s->custom->retired, l) {
         struct retired *old = LIST_ENTRY(l, struct retired, link);
         if (old->since.ns + SECONDS(GRACE_SECONDS) < now.ns)
             retired_free(old);
     }
+}
+
+static void retire(struct custom_state *c, struct arena *a, struct custom_programs *programs)
+{
     if (!a)
         return;
     struct retired *r = NEW(struct retired);
-    *r = (struct retired){.arena = a, .programs = programs, .since = now};
+    *r = (struct retired){.arena = a, .programs = programs, .since = os_mono()};
     list_push_back(&c->retired, &r->link);
 }
 
@@ -376,6 +381,7 @@ static void describe(struct arena *a, struct custom_version *v, const struct val
         .namespaced = str_is(val_getstr(spec, N_scope), "Namespaced"),
         .stored = true,
     };
+    v->said = version;
     set_schema(a, v, version, val_bool(val_get(spec, N_preserveUnknownFields), false));
     set_columns(a, r, val_get(version, N_additionalPrinterColumns));
     set_subresources(a, v, val_get(version, N_subresources));
@@ -419,17 +425,37 @@ static bool established(const struct val *crd)
     return str_is(val_getstr(c, N_status), "True");
 }
 
+/* A version that the definition has no more stays as it was: watches that began with it may last for hours. */
+static void keep_dropped(struct custom_kind *k, struct arena *a, const struct val *spec, const struct val *names)
+{
+    for (size_t i = 0; i < k->n_versions; i++) {
+        struct custom_version *v = k->versions[i];
+        if (v->in_turn == k->turn)
+            continue;
+        describe(a, v, spec, names, val_copy(a, v->said));
+        v->served = false;
+    }
+}
+
 static void take_up_versions(struct custom_kind *k, struct arena *a, const struct val *crd)
 {
     const struct val *spec = val_get(crd, N_spec), *names = val_at(crd, N_status, N_acceptedNames);
-    for (size_t i = 0; i < k->n_versions; i++)
-        k->versions[i]->served = false;
+    k->turn++;
     VAL_EACH (val_get(spec, N_versions), version) {
         struct custom_version *v = version_named(k, val_getstr(version, N_name));
         describe(a, v, spec, names, version);
+        v->in_turn = k->turn;
         if (val_bool(val_get(version, N_storage), false))
             k->stored = v;
     }
+    keep_dropped(k, a, spec, names);
+}
+
+/* What versions are made from. */
+static bool says_the_same(const struct val *a, const struct val *b)
+{
+    return val_same(val_get(a, N_spec), val_get(b, N_spec)) &&
+           val_same(val_at(a, N_status, N_acceptedNames), val_at(b, N_status, N_acceptedNames));
 }
 
 static int take_up(struct apiserver *s, const struct object *crd, struct err *e)
@@ -439,16 +465,22 @@ static int take_up(struct apiserver *s, const struct object *crd, struct err *e)
         return err_set(e, -E2BIG, "more than %d custom kinds", KINDS_MAX);
     if (k->revision == crd->revision && k->cache)
         return 0;
+    k->terminating = obj_deleting(crd->val);
+    if (k->cache && says_the_same(crd->val, k->definition)) { /* only conditions or metadata are others */
+        k->revision = crd->revision;
+        k->generation = val_int(val_get(crd->meta, N_generation), 0);
+        return 0;
+    }
     struct arena *a = arena_make();
     struct custom_programs *had = k->programs;
     k->programs = NEW(struct custom_programs);
-    take_up_versions(k, a, val_copy(a, crd->val));
+    k->definition = val_copy(a, crd->val);
+    take_up_versions(k, a, k->definition);
     retire(s->custom, k->arena, had);
     k->arena = a;
     k->revision = crd->revision;
     int64_t had_generation = k->generation;
     k->generation = val_int(val_get(crd->meta, N_generation), 0);
-    k->terminating = obj_deleting(crd->val);
     bool had_cache = k->cache;
     int r = !k->cache && k->stored ? cache_add(s->cache, &k->stored->res, &k->cache, e) : 0;
     if (had_cache) {
@@ -545,23 +577,31 @@ static void end_definition(struct apiserver *s, const struct object *crd)
     client_update(s->self, CALL(.res = crd->res, .name = crd->name), v, &a, NULL, &st);
 }
 
+static void take_up_or_tell(struct apiserver *s, const struct object *crd)
+{
+    struct err e = {0};
+    if (take_up(s, crd, &e) < 0)
+        log_error("apiserver", STR_FMT ": %s", STR_ARG(crd->name), e.text);
+}
+
 static void look_at(struct apiserver *s, const struct object *crd)
 {
     s->custom->waiting = s->custom->waiting || obj_deleting(crd->val) || !established(crd->val);
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct custom_names taken = taken_names(s, &a, crd);
     struct val *v = val_copy(&a, crd->val);
-    struct err e = {0};
     if (!obj_deleting(v) && custom_judge(&a, v, &taken, os_wall()))
         put_status(s, crd, v); /* its event brings us here again */
-    if (established(crd->val) && take_up(s, crd, &e) < 0)
-        log_error("apiserver", STR_FMT ": %s", STR_ARG(crd->name), e.text);
+    if (established(crd->val))
+        take_up_or_tell(s, crd);
     if (obj_deleting(crd->val))
         end_definition(s, crd);
 }
 
 static void look_at_name(struct apiserver *s, struct str name)
 {
+    if (cache_fresh(s->cache) < 0) /* names that we just gave to another one are taken */
+        return;
     struct cache_kind *k = state_kind(s, RES_CUSTOMRESOURCEDEFINITIONS);
     struct object *crd = object_ref(cache_get(k, STR(""), name));
     struct custom_kind *had = map_get(&s->custom->definitions, name);
@@ -643,7 +683,10 @@ void custom_follow(void *arg)
     for (;;) {
         while (take_dirty(s->custom, name, sizeof(name)))
             look_at_name(s, str_of(name));
-        int r = waitq_wait(&s->custom->changed, s->custom->waiting ? mono_add(os_mono(), SECONDS(1)) : MONO_NEVER);
+        custom_end_retired(s, os_mono());
+        int r = waitq_wait(&s->custom->changed, s->custom->waiting ? mono_add(os_mono(), SECONDS(1))
+                                                         : list_empty(&s->custom->retired) ? MONO_NEVER
+                                                         : mono_add(os_mono(), SECONDS(GRACE_SECONDS)));
         if (r < 0 && r != -ETIMEDOUT)
             return;
         s->custom->waiting = false;
@@ -651,7 +694,8 @@ void custom_follow(void *arg)
     }
 }
 
-int custom_open(struct apiserver *s, struct err *e)
+/* A kind that cannot be read keeps nobody from all the others. */
+void custom_open(struct apiserver *s)
 {
     struct custom_state *c = s->custom = NEW(struct custom_state);
     list_init(&c->kinds);
@@ -660,14 +704,12 @@ int custom_open(struct apiserver *s, struct err *e)
     struct cache_kind *k = state_kind(s, RES_CUSTOMRESOURCEDEFINITIONS);
     cache_on_change(k, &c->hook, changed, s);
     struct tree *root = tree_ref(k->root);
-    int r = 0;
-    for (struct tree_iter it = tree_begin_ns(root, STR("")); r == 0 && tree_in_ns(&it, STR("")); tree_next(&it)) {
+    for (struct tree_iter it = tree_begin_ns(root, STR("")); tree_in_ns(&it, STR("")); tree_next(&it)) {
         map_put(&c->dirty, it.object->name, s);
         if (established(it.object->val))
-            r = take_up(s, it.object, e);
+            take_up_or_tell(s, it.object);
     }
     tree_unref(root);
-    return r;
 }
 
 static void kind_free(struct custom_kind *k)

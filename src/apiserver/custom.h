@@ -27,6 +27,8 @@ struct custom_version {
     struct str warning;               /* a deprecated version says this; empty: nothing */
     bool served;
     struct custom_programs *programs; /* of the definition as it stands */
+    const struct val *said;           /* by the last definition that had it: its entry in spec.versions */
+    uint64_t in_turn;                 /* which that was */
 };
 
 /* The version behind a resource; NULL for one that is compiled in. */
@@ -50,10 +52,12 @@ const struct resource **served_resources(const struct apiserver *s, struct arena
 /* ---- their life ---------------------------------------------------------------------------------------- */
 
 /* Takes up all definitions that are established. Waits. Before the server answers. */
-int custom_open(struct apiserver *s, struct err *e);
+void custom_open(struct apiserver *s);
 /* A fiber: judges new and changed definitions, serves them, ends those that are being deleted. */
 void custom_follow(void *apiserver);
 void custom_close(struct apiserver *s);
+/* Ends what definitions said before they changed, where nobody can still look at it. */
+void custom_end_retired(struct apiserver *s, struct mono now);
 
 /* custom_status.c, pure: names and conditions of a definition; taken: names of other definitions of the group and compiled in.
  * True when the status changed. */

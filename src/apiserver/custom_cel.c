@@ -260,19 +260,6 @@ static void walk_member(struct go *g, const struct structural *s, struct str nam
     g->path.n = at;
 }
 
-/* The item of an associative list with the same keys. */
-static const struct val *former(const struct structural *s, const struct val *item, const struct val *old)
-{
-    VAL_EACH (s->list == STRUCTURAL_MAP ? old : NULL, o) {
-        bool same = true;
-        VAL_EACH (s->list_keys, k)
-            same = same && val_equal(val_key(item, val_str(k)), val_key(o, val_str(k)));
-        if (same)
-            return o;
-    }
-    return NULL;
-}
-
 static void walk_below(struct go *g, const struct structural *s, const struct val *v, const struct val *old)
 {
     size_t i = 0;
@@ -281,12 +268,14 @@ static void walk_below(struct go *g, const struct structural *s, const struct va
         if (below && m->kind != VAL_OBJ && !g->over)
             walk_member(g, below, val_str(k), m, val_key(old, val_str(k)));
     }
-    VAL_EACH (s->items ? v : NULL, item) {
+    const struct val **before = s->items && val_is(v, VAL_LIST) ? custom_former_items(g->s->arena, s, v, old) : NULL;
+    VAL_EACH (before ? v : NULL, item) {
         size_t at = g->path.n;
-        buf_printf(&g->path, "[%zu]", i++);
+        buf_printf(&g->path, "[%zu]", i);
         if (!g->over)
-            walk(g, s->items, item, former(s, item, old), s->items->embedded);
+            walk(g, s->items, item, before[i], s->items->embedded);
         g->path.n = at;
+        i++;
     }
 }
 

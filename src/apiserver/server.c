@@ -267,7 +267,7 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
         r = service_alloc_new(s, e);
     }
     if (!r)
-        r = custom_open(s, e);
+        custom_open(s);
     if (!r)
         r = serve(s, e);
     if (r < 0) {

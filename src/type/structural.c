@@ -220,6 +220,13 @@ static void tell_unknown(struct prune *p, struct str name)
                                            p->path.n ? "." : "", STR_ARG(name));
 }
 
+/* Taking pairs out one by one would cost the square of their number: those that stay move up instead. */
+static void keep_pair(struct val *v, size_t to, size_t from)
+{
+    if (to != from)
+        memcpy(&v->items[2 * to], &v->items[2 * from], 2 * sizeof(struct val));
+}
+
 static bool is_head(struct str name)
 {
     return str_is(name, "apiVersion") || str_is(name, "kind") || str_is(name, "metadata");
@@ -246,19 +253,20 @@ static void prune_member(struct prune *p, const struct structural *m, struct str
 static void prune_map(struct prune *p, const struct structural *s, struct val *v, bool object)
 {
     const struct structural *m;
-    for (size_t i = 0; i < v->n;) {
+    uint32_t kept = 0;
+    for (size_t i = 0; i < v->n; i++) {
         struct str name = val_str(&v->items[2 * i]);
         bool known = knows(s, name, &m), head = is_head(name);
         if (!(object && head) && !known && !(s && s->keep_unknown)) {
             if (!head || p->path.n)
                 tell_unknown(p, name);
-            val_unput(v, name);
             continue;
         }
         if (!(object && head) && known)
             prune_member(p, m, name, &v->items[2 * i + 1]);
-        i++;
+        keep_pair(v, kept++, i);
     }
+    v->n = kept;
 }
 
 static void prune(struct prune *p, const struct structural *s, struct val *v, bool object)
@@ -294,13 +302,13 @@ static bool gives_way(const struct structural *s, const struct val *v)
 
 static void drop_nulls(const struct structural *s, struct val *v)
 {
-    for (size_t i = 0; i < v->n;) {
+    uint32_t kept = 0;
+    for (size_t i = 0; i < v->n; i++) {
         const struct structural *m = structural_member(s, val_str(&v->items[2 * i]));
-        if (m && v->items[2 * i + 1].kind == VAL_NULL && !m->nullable && !m->default_value)
-            val_unput(v, val_str(&v->items[2 * i]));
-        else
-            i++;
+        if (!m || v->items[2 * i + 1].kind != VAL_NULL || m->nullable || m->default_value)
+            keep_pair(v, kept++, i);
     }
+    v->n = kept;
 }
 
 static void default_map(struct arena *a, const struct structural *s, struct val *v)

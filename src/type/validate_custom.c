@@ -222,7 +222,7 @@ static void check_twins(struct judge *j, const struct structural *s, const struc
         }
 }
 
-static const struct val *twin(const struct keyed *k, size_t n, const struct val *keys)
+static const struct keyed *twin(const struct keyed *k, size_t n, const struct val *keys)
 {
     uint64_t hash = val_hash(keys);
     size_t lo = 0, hi = n;
@@ -235,23 +235,19 @@ static const struct val *twin(const struct keyed *k, size_t n, const struct val 
     }
     for (; lo < n && k[lo].hash == hash; lo++)
         if (val_same(k[lo].v, keys))
-            return &k[lo].v[0];
+            return &k[lo];
     return NULL;
 }
 
-/* Items of an associative list that were there before, found by their keys; of other lists none can be told to be. */
-static const struct val **former_items(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
+const struct val **custom_former_items(struct arena *a, const struct structural *s, const struct val *v, const struct val *old)
 {
-    struct arena *a = j->s->arena;
     const struct val **out = ARENA_ARRAY(a, const struct val *, val_len(v) + 1);
     if (s->list != STRUCTURAL_MAP || !val_is(old, VAL_LIST))
         return out;
     const struct keyed *k = keyed_items(a, s, old);
     for (size_t i = 0; i < val_len(v); i++) {
-        const struct val *keys = twin(k, val_len(old), keys_of(a, s, val_item(v, i)));
-        for (size_t n = 0; keys && n < val_len(old); n++)
-            if (k[n].v == keys)
-                out[i] = val_item(old, k[n].at);
+        const struct keyed *before = twin(k, val_len(old), keys_of(a, s, val_item(v, i)));
+        out[i] = before ? val_item(old, before->at) : NULL;
     }
     return out;
 }
@@ -266,7 +262,7 @@ static void check_list(struct judge *j, const struct structural *s, const struct
         say(j, &(struct val){.kind = VAL_INT, .i = n}, "should have at least %lld items", (long long)r->min_items);
     if (!s->items)
         return;
-    const struct val **before = former_items(j, s, v, old);
+    const struct val **before = custom_former_items(j->s->arena, s, v, old);
     for (size_t i = 0; i < val_len(v); i++) {
         size_t at = into_item(j, i);
         judge(j, s->items, val_item(v, i), before[i]);

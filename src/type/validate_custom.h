@@ -16,6 +16,9 @@ struct custom_checks {
     void *arg;
 };
 
+/* Items of an associative list as they were before, found by their keys, NULL for new ones: as many as v has. Of other lists none
+ * can be told to be. */
+const struct val **custom_former_items(struct arena *a, const struct structural *s, const struct val *v, const struct val *old);
 /* v: the object, plain; old: as it was, NULL when it is new. Causes go to s. */
 void custom_validate(const struct structural *schema, const struct val *v, const struct val *old,
                      const struct custom_checks *checks, struct status *s);

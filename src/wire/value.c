@@ -11,9 +11,28 @@ static struct val *member_of(const struct val *obj, name_id name)
     return NULL;
 }
 
+static struct val *pair_of_ordered(const struct val *map, struct str key)
+{
+    size_t lo = 0, hi = map->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = str_cmp(val_text(&map->items[2 * mid]), key);
+        if (c == 0)
+            return &map->items[2 * mid];
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
+}
+
 /* The key's place; its value stands behind it. */
 static struct val *pair_of(const struct val *map, struct str key)
 {
+    enum { FEW = 16 };
+    if (map->n > FEW && map->flags & VAL_ORDERED)
+        return pair_of_ordered(map, key);
     for (uint32_t i = 0; i < map->n; i++)
         if (str_eq(val_text(&map->items[2 * (size_t)i]), key))
             return &map->items[2 * (size_t)i];

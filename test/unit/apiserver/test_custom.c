@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CustomResourceDefinitions: from the definition to objects of the kind, and to the end of both. */
+#include "apiserver/custom.h"
+#include "apiserver/state.h"
 #include "fixture.h"
 
 #define CRDS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -20,6 +22,8 @@
     "\"x-kubernetes-validations\":[{\"rule\":\"!has(self.replicas) || self.replicas <= self.size\",\"messageExpression\":\"'at most ' + (self.size == 1 ? '1' : 'many')\"}]}"
 
 #define STATUS_SCHEMA "{\"type\":\"object\",\"properties\":{\"replicas\":{\"type\":\"integer\"},\"sel\":{\"type\":\"string\"}}}"
+
+#define HEAD "{\"apiVersion\":\"x.example.com/v1\",\"kind\":\"Widget\""
 
 static const char definition[] =
     "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":{\"name\":\"widgets.x.example.com\"},"
@@ -335,6 +339,149 @@ FIBER_TEST(rules_that_may_cost_too_much_are_refused)
     fixture_stop(&f);
 }
 
+static const char *simple(struct fixture *f, const char *plural, const char *kind, const char *group, const char *more)
+{
+    return arena_printf(&f->arena,
+                        "{\"metadata\":{\"name\":\"%s.%s\"%s},\"spec\":{\"group\":\"%s\",\"scope\":\"Cluster\",\"names\":{\"plural\":\"%s\","
+                        "\"kind\":\"%s\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,"
+                        "\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}", plural, group, more, group, plural, kind).p;
+}
+
+/* All definitions that changed before have been looked at when this one is served: they are taken in their order. */
+static void pass_by(struct fixture *f, const char *plural)
+{
+    assert_code(post(f, CRDS, simple(f, plural, arena_printf(&f->arena, "K%s", plural).p, "z.example.com", "")), 201);
+    wait_for(f, arena_printf(&f->arena, "/apis/z.example.com/v1/%s", plural).p, 200);
+}
+
+/* Watches that began with a version outlive it, and what the definition said when it had it. */
+FIBER_TEST(a_version_that_is_dropped_can_still_be_watched)
+{
+    struct fixture f;
+    struct watching w;
+    const char *type;
+    const struct val *v;
+    start(&f);
+    assert_int_equal(watch_begin(&f, &w, "/apis/x.example.com/v2beta1/namespaces/default/widgets?watch=1"), 200);
+    assert_code(patch(&f, CRDS "/widgets.x.example.com", "json-patch+json", "[{\"op\":\"remove\",\"path\":\"/spec/versions/1\"}]"), 200);
+    wait_for(&f, "/apis/x.example.com/v2beta1/namespaces/default/widgets", 404);
+    custom_end_retired(f.server, mono_add(os_mono(), SECONDS(3600)));
+    assert_code(patch(&f, CRDS "/widgets.x.example.com", "json-patch+json",
+                      "[{\"op\":\"add\",\"path\":\"/spec/versions/0/schema/openAPIV3Schema/properties/more\",\"value\":{\"type\":\"string\"}}]"), 200);
+    pass_by(&f, "as");
+    custom_end_retired(f.server, mono_add(os_mono(), SECONDS(3600)));
+    assert_code(make(&f, "a", "{\"size\":1}"), 201);
+    assert_true(watch_event(&w, 2000, &type, &v));
+    assert_string_equal(at(&f, v, "apiVersion"), "x.example.com/v2beta1");
+    assert_string_equal(at(&f, v, "spec.size"), "1");
+    watch_end(&w);
+    fixture_stop(&f);
+}
+
+/* Labels and conditions come and go often; what is served stays as it is. */
+FIBER_TEST(only_what_a_definition_says_is_taken_up_anew)
+{
+    struct fixture f;
+    start(&f);
+    pass_by(&f, "as");
+    const char *name = served_find(f.server, STR("x.example.com"), STR("v1"), STR("widgets"))->name;
+    assert_code(patch(&f, CRDS "/widgets.x.example.com", "merge-patch+json", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"), 200);
+    pass_by(&f, "bs");
+    assert_ptr_equal(served_find(f.server, STR("x.example.com"), STR("v1"), STR("widgets"))->name, name);
+    assert_code(patch(&f, CRDS "/widgets.x.example.com", "merge-patch+json", "{\"spec\":{\"names\":{\"shortNames\":[\"wx\"]}}}"), 200);
+    pass_by(&f, "cs");
+    assert_string_equal(served_find(f.server, STR("x.example.com"), STR("v1"), STR("widgets"))->short_names[0], "wx");
+    fixture_stop(&f);
+}
+
+/* One definition at the place of another kind in the store would take over its objects, and end them with itself. */
+FIBER_TEST(the_place_of_definitions_is_taken)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    const char *approved = ",\"annotations\":{\"api-approved.kubernetes.io\":\"unapproved, a test\"}";
+    assert_code(post(&f, CRDS, simple(&f, "customresourcedefinitions", "CustomResourceDefinition", "apiextensions.k8s.io", approved)), 201);
+    pass_by(&f, "as");
+    assert_code(ask(&f, "DELETE", CRDS "/customresourcedefinitions.apiextensions.k8s.io", NULL, NULL), 200);
+    wait_for(&f, CRDS "/customresourcedefinitions.apiextensions.k8s.io", 404);
+    assert_code(get(&f, CRDS "/as.z.example.com"), 200);
+    fixture_stop(&f);
+}
+
+FIBER_TEST(an_object_that_cannot_be_read_does_not_keep_the_server_down)
+{
+    struct fixture f;
+    start(&f);
+    pass_by(&f, "as");
+    struct store_op op = {.kind = STORE_PUT, .key = STR("/registry/x.example.com/widgets/default/bad"), .value = STR("{]"),
+                          .expect = STORE_ABSENT};
+    assert_int_equal(store_txn(f.store, &op, 1, NULL, NULL), 0);
+    fixture_restart(&f, NULL);
+    assert_code(get(&f, "/apis/z.example.com/v1/as"), 200);
+    assert_code(get(&f, WIDGETS), 404);
+    fixture_stop(&f);
+}
+
+/* Two that wait for the same name when it is given back. */
+FIBER_TEST(a_name_is_given_once)
+{
+    static const char *const both[] = {CRDS "/as.x.example.com", CRDS "/bs.x.example.com"};
+    struct fixture f;
+    start(&f);
+    assert_code(post(&f, CRDS, simple(&f, "as", "Widget", "x.example.com", "")), 201);
+    assert_code(post(&f, CRDS, simple(&f, "bs", "Widget", "x.example.com", "")), 201);
+    pass_by(&f, "ys");
+    assert_code(ask(&f, "DELETE", CRDS "/widgets.x.example.com", NULL, NULL), 200);
+    wait_for(&f, CRDS "/widgets.x.example.com", 404);
+    wait_for(&f, "/apis/x.example.com/v1/as", 200);
+    for (size_t i = 0; i < ARRAY_SIZE(both); i++)
+        assert_code(patch(&f, both[i], "merge-patch+json", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}"), 200);
+    pass_by(&f, "zs");
+    assert_at(&f, get(&f, both[0]), "status.conditions.0.status", "True");
+    assert_at(&f, get(&f, both[1]), "status.conditions.0.status", "False");
+    fixture_stop(&f);
+}
+
+/* Whatever is sent, there is an answer, and the server goes on. */
+FIBER_TEST(odd_objects_are_answered)
+{
+    static const char *const bodies[] = {
+        "null", "[]", "7", "{}", "{\"apiVersion\":null,\"kind\":null,\"metadata\":null,\"spec\":null,\"status\":null}",
+        HEAD "}", HEAD ",\"metadata\":null}", HEAD ",\"metadata\":[]}", HEAD ",\"metadata\":\"x\"}", HEAD ",\"metadata\":{}}",
+        HEAD ",\"metadata\":{\"name\":7}}", HEAD ",\"metadata\":{\"name\":\"o1\",\"labels\":7},\"spec\":{\"size\":1}}",
+        HEAD ",\"metadata\":{\"name\":\"o2\",\"finalizers\":null,\"managedFields\":null,\"ownerReferences\":[null]},\"spec\":{\"size\":1}}",
+        HEAD ",\"metadata\":{\"name\":\"o3\",\"managedFields\":[{\"manager\":\"m\",\"operation\":\"Apply\",\"apiVersion\":\"x.example.com/v9\","
+             "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:spec\":{\"f:items\":{\"k:{}\":{},\"v:{\":{},\"i:-1\":{}}}}}]},\"spec\":{\"size\":1}}",
+        HEAD ",\"metadata\":{\"name\":\"o4\"},\"spec\":[]}", HEAD ",\"metadata\":{\"name\":\"o5\"},\"spec\":{\"size\":1,\"items\":{}}}",
+        HEAD ",\"metadata\":{\"name\":\"o6\"},\"spec\":{\"size\":1,\"items\":[null,7,[],{\"k\":null},{\"k\":{}}]}}",
+        HEAD ",\"metadata\":{\"name\":\"o7\"},\"spec\":{\"size\":1e400}}", HEAD ",\"metadata\":{\"name\":\"o8\"},\"spec\":{\"size\":1,\"replicas\":\"x\"}}",
+        HEAD ",\"metadata\":{\"name\":\"o9\"},\"spec\":{\"size\":1},\"status\":{\"replicas\":1e300,\"sel\":{}}}",
+    };
+    static const char *const patches[] = {"null", "7", "{\"metadata\":null}", "{\"metadata\":7}", "{\"spec\":null}", "{\"spec\":{\"items\":7}}",
+                                          "{\"apiVersion\":null,\"kind\":null}", "{\"metadata\":{\"name\":null,\"uid\":null}}",
+                                          "{\"metadata\":{\"managedFields\":7}}", "{\"spec\":{\"free\":{\"a\":null}}}"};
+    static const char *const kinds[] = {"merge-patch+json", "apply-patch+yaml", "json-patch+json"};
+    static const char *const below[] = {"", "/status", "/scale"};
+    struct fixture f;
+    start(&f);
+    for (size_t i = 0; i < ARRAY_SIZE(bodies); i++)
+        assert_in_range(post(&f, WIDGETS, bodies[i]).code, 200, 499);
+    assert_code(make(&f, "w", "{\"size\":1}"), 201);
+    for (size_t i = 0; i < ARRAY_SIZE(patches); i++)
+        for (size_t k = 0; k < ARRAY_SIZE(kinds); k++)
+            for (size_t l = 0; l < ARRAY_SIZE(below); l++)
+                assert_in_range(patch(&f, arena_printf(&f.arena, WIDGETS "/w%s?fieldManager=m", below[l]).p, kinds[k], patches[i]).code, 200, 500);
+    for (size_t i = 0; i < ARRAY_SIZE(bodies); i++)
+        for (size_t l = 0; l < ARRAY_SIZE(below); l++)
+            assert_in_range(ask(&f, "PUT", arena_printf(&f.arena, WIDGETS "/w%s", below[l]).p, bodies[i], NULL).code, 200, 499);
+    struct reply r = get(&f, WIDGETS);
+    assert_code(r, 200);
+    fixture_restart(&f, NULL);
+    assert_string_equal(arena_cstr(&f.arena, arena_printf(&f.arena, "%zu", val_len(val_get(get(&f, WIDGETS).v, N_items)))),
+                        arena_printf(&f.arena, "%zu", val_len(val_get(r.v, N_items))).p);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +498,12 @@ int main(void)
         cmocka_unit_test(a_watch_sees_them),
         cmocka_unit_test(a_namespace_waits_for_its_objects),
         cmocka_unit_test(rules_that_do_not_compile_are_refused),
+        cmocka_unit_test(a_version_that_is_dropped_can_still_be_watched),
+        cmocka_unit_test(only_what_a_definition_says_is_taken_up_anew),
+        cmocka_unit_test(the_place_of_definitions_is_taken),
+        cmocka_unit_test(an_object_that_cannot_be_read_does_not_keep_the_server_down),
+        cmocka_unit_test(a_name_is_given_once),
+        cmocka_unit_test(odd_objects_are_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
