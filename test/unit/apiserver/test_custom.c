@@ -482,6 +482,27 @@ FIBER_TEST(odd_objects_are_answered)
     fixture_stop(&f);
 }
 
+/* A body of many small members that nobody knows: the work is not their square. */
+FIBER_TEST(wide_objects_do_not_hold_up_the_others)
+{
+    enum { WIDE = 150000 };
+    static const char *const members[] = {"x", "maybe"};
+    struct fixture f;
+    start(&f);
+    for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+        struct buf b CLEANUP_BUF = BUF_INIT;
+        buf_puts(&b, "{");
+        for (int k = 0; k < WIDE; k++)
+            buf_printf(&b, "\"%s%d\":%s,", members[i], k, i ? "null" : "0");
+        buf_puts(&b, "\"size\":1}");
+        struct reply r = make(&f, i ? "b" : "a", arena_cstr(&f.arena, buf_str(&b)));
+        assert_code(r, 201);
+        assert_at(&f, r, "spec.size", "1");
+        assert_at(&f, r, "spec.x7", "");
+    }
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +525,7 @@ int main(void)
         cmocka_unit_test(an_object_that_cannot_be_read_does_not_keep_the_server_down),
         cmocka_unit_test(a_name_is_given_once),
         cmocka_unit_test(odd_objects_are_answered),
+        cmocka_unit_test(wide_objects_do_not_hold_up_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

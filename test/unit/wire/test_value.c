@@ -230,6 +230,30 @@ static void fields_are_found_from_anywhere(void **state UNUSED)
     assert_int_equal(hint, 3);
 }
 
+/* Wide maps that are in order are searched otherwise than others. */
+static void keys_of_wide_maps_are_found(void **state UNUSED)
+{
+    enum { WIDE = 100 };
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct val *v = NULL;
+    for (int i = 0; i < WIDE; i++)
+        buf_printf(&b, "%c\"k%d\":%d", i ? ',' : '{', i * 7 % WIDE, i);
+    buf_puts(&b, "}");
+    assert_int_equal(json_decode(&a, NULL, buf_str(&b), 0, NULL, &v, NULL), 0);
+    for (int added = 0; added < 2; added++) { /* what is added last stands out of order */
+        for (int i = 0; i < WIDE; i++)
+            assert_int_equal(val_int(val_key(v, arena_printf(&a, "k%d", i * 7 % WIDE)), -1), i);
+        assert_null(val_key(v, STR("")));
+        assert_null(val_key(v, STR("k")));
+        assert_null(val_key(v, STR("k999")));
+        assert_int_equal(val_int(val_key(v, STR("a")), -1), added ? 5 : -1);
+        val_put(&a, v, STR("a"), val_of_int(5));
+    }
+    assert_true(val_unput(v, STR("k50")));
+    assert_null(val_key(v, STR("k50")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +268,7 @@ int main(void)
         cmocka_unit_test(pairs_sort_and_the_last_wins),
         cmocka_unit_test(names_and_types_are_found),
         cmocka_unit_test(fields_are_found_from_anywhere),
+        cmocka_unit_test(keys_of_wide_maps_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
