@@ -81,9 +81,9 @@ int csi_unstage(struct kubelet *k, struct volume_use *u, struct err *e)
 void csi_find_one(struct kubelet *k, const struct csi_data *d, bool block, struct str uid)
 {
     struct arena a = ARENA_INIT;
-    struct val *source = val_new(&a, VAL_OBJ);
     if (d->inline_ || !d->driver.n || !d->handle.n)
         return;
+    struct val *source = val_new(&a, VAL_OBJ);
     val_set_str(&a, source, N_driver, d->driver);
     val_set_str(&a, source, N_volumeHandle, d->handle);
     struct volume v = {.type = VOLUME_CSI, .block = block, .spec_name = d->spec_name, .source = source};

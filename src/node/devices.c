@@ -163,6 +163,9 @@ static int connect_plugin(struct kubelet *k, struct str name, const char *socket
         r->name = str_dup(name);
         map_put(&k->devices.resources, name, r);
     }
+    int locked = fmutex_lock(&r->changing);
+    if (locked < 0)
+        return locked;
     disconnect(r);
     clear_devices(r);
     r->endpoint = xstrdup(socket);
@@ -171,6 +174,7 @@ static int connect_plugin(struct kubelet *k, struct str name, const char *socket
     r->pre_start = val_bool(val_get(options, N_pre_start_required), false);
     r->preferred = val_bool(val_get(options, N_get_preferred_allocation_available), false);
     group_spawn(&r->watching, "device-plugin", watch_fiber, r);
+    fmutex_unlock(&r->changing);
     log_info(LOG, "device plug-in of " STR_FMT " at %s", STR_ARG(name), socket);
     return 0;
 }
@@ -221,16 +225,19 @@ static int plugin_registered(struct kubelet *k, struct str name, struct str endp
     return r;
 }
 
-static void plugin_gone(struct kubelet *k, struct str name, struct str endpoint UNUSED)
+static void plugin_gone(struct kubelet *k, struct str name, struct str endpoint)
 {
     struct device_resource *r = map_get(&k->devices.resources, name);
-    if (!r)
+    if (!r || fmutex_lock(&r->changing) < 0)
         return;
-    disconnect(r);
-    for (size_t i = 0; i < r->n; i++)
-        r->devices[i].healthy = false;
-    r->gone_at = os_mono();
-    node_touch(k);
+    if (r->endpoint && str_eq(endpoint, str_from(str_of(r->endpoint), strlen("unix:")))) { /* else another took its place */
+        disconnect(r);
+        for (size_t i = 0; i < r->n; i++)
+            r->devices[i].healthy = false;
+        r->gone_at = os_mono();
+        node_touch(k);
+    }
+    fmutex_unlock(&r->changing);
 }
 
 const struct plugin_handler device_plugin_handler = {"DevicePlugin", plugin_registered, plugin_gone};
@@ -417,6 +424,19 @@ static struct val *id_list(struct arena *a, const struct device_grant *g)
     return list;
 }
 
+/* The plug-in may go while it is asked: the call has a connection of its own. */
+static int call_plugin(const struct device_resource *r, unsigned method, const struct val *q, struct arena *a, const struct val **ret, struct err *e)
+{
+    if (!r->endpoint) {
+        err_set(e, -ENODEV, "the device plug-in of %s is gone", r->name);
+        return GRPC_UNAVAILABLE;
+    }
+    struct grpc_client *c = grpc_client_new(&(const struct grpc_client_config){.address = r->endpoint});
+    int rc = grpc_call(c, &grpc_methods[method], q, mono_add(os_mono(), CALL_TIMEOUT), a, ret, e);
+    grpc_client_free(c);
+    return rc;
+}
+
 static const struct val *ask_preferred(struct device_resource *r, const struct devices *d, size_t wanted, struct arena *a)
 {
     struct val *q = val_new(a, VAL_OBJ), *one = val_add_obj(a, val_sub_list(a, q, N_container_requests));
@@ -426,8 +446,7 @@ static const struct val *ask_preferred(struct device_resource *r, const struct d
         if (r->devices[i].healthy && is_free(d, r->name, str_of(r->devices[i].id)))
             val_add_str(a, free_, str_of(r->devices[i].id));
     val_set_int(a, one, N_allocation_size, (int64_t)wanted);
-    if (!r->preferred || grpc_call(r->client, &grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_GetPreferredAllocation], q, mono_add(os_mono(), CALL_TIMEOUT), a,
-                                   &answer, NULL) != 0)
+    if (!r->preferred || call_plugin(r, G_deviceplugin_v1beta1_DevicePlugin_GetPreferredAllocation, q, a, &answer, NULL) != 0)
         return NULL;
     return val_get(val_item(val_get(answer, N_container_responses), 0), N_deviceIDs);
 }
@@ -440,7 +459,7 @@ static int ask_allocate(struct kubelet *k, struct device_resource *r, const char
     const struct val *answer;
     struct err why = {{0}};
     val_set_ref(a, one, N_devices_ids, id_list(a, g));
-    int rc = grpc_call(r->client, &grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_Allocate], q, mono_add(os_mono(), CALL_TIMEOUT), a, &answer, &why);
+    int rc = call_plugin(r, G_deviceplugin_v1beta1_DevicePlugin_Allocate, q, a, &answer, &why);
     if (rc != 0)
         return rc < 0 ? rc : err_set(e, -EIO, "rpc error: code = %s desc = %s", grpc_code_name(rc), err_text(&why, -EIO));
     const struct val *response = val_item(val_get(answer, N_container_responses), 0);
@@ -462,7 +481,7 @@ static int pre_start(struct device_resource *r, const struct device_grant *g, st
     val_set_ref(a, q, N_devices_ids, id_list(a, g));
     if (!r->pre_start)
         return 0;
-    int rc = grpc_call(r->client, &grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_PreStartContainer], q, mono_add(os_mono(), CALL_TIMEOUT), a, &answer, &why);
+    int rc = call_plugin(r, G_deviceplugin_v1beta1_DevicePlugin_PreStartContainer, q, a, &answer, &why);
     return rc <= 0 ? rc : err_set(e, -EIO, "device plugin PreStartContainer rpc failed with err: rpc error: code = %s desc = %s", grpc_code_name(rc),
                                   err_text(&why, -EIO));
 }
@@ -483,9 +502,9 @@ static int prepare_one(struct worker *w, const struct val *pod, struct str conta
     if (!r->client)
         return err_set(e, -ENODEV, "cannot allocate unregistered device %s", r->name);
     if (!g) {
-        const struct val *preferred = ask_preferred(r, d, wanted, a);
-        struct str *ids = ARENA_ARRAY(a, struct str, wanted + 1);
-        size_t n = devices_pick(a, r, d, str_of(w->uid), wanted, preferred, ids);
+        const struct val *preferred = wanted <= r->n ? ask_preferred(r, d, wanted, a) : NULL;
+        struct str *ids = ARENA_ARRAY(a, struct str, MIN(wanted, r->n) + 1);
+        size_t n = devices_pick(a, r, d, str_of(w->uid), MIN(wanted, r->n), preferred, ids);
         if (n < wanted)
             return err_set(e, -ENODEV, "requested number of devices unavailable for %s. Requested: %zu, Available: %zu", r->name, wanted, n);
         g = add_grant(d, w->uid, container, r->name, ids, n);
@@ -514,8 +533,9 @@ int devices_allocate(struct worker *w, const struct val *pod, const struct val *
         for (size_t i = 0; i < r->n; i++)
             if (node_mask(w->k->machine, &r->devices[i]) & nodes)
                 val_add_str(&a, near, str_of(r->devices[i].id));
-        struct str *ids = ARENA_ARRAY(&a, struct str, (size_t)wanted + 1);
-        size_t n = devices_pick(&a, r, d, str_of(w->uid), (size_t)wanted, near, ids);
+        size_t most = MIN((size_t)wanted, r->n); /* there is room for no more, whatever somebody writes */
+        struct str *ids = ARENA_ARRAY(&a, struct str, most + 1);
+        size_t n = devices_pick(&a, r, d, str_of(w->uid), most, near, ids);
         if (n < (size_t)wanted)
             rc = err_set(e, -ENODEV, "requested number of devices unavailable for %s. Requested: %lld, Available: %zu", r->name, (long long)wanted, n);
         else

@@ -30,6 +30,7 @@ struct device_resource {
     size_t n;
     struct mono gone_at;
     struct group watching; /* one fiber: ListAndWatch */
+    struct fmutex changing; /* held while its plug-in comes or goes */
     struct kubelet *k;
 };
 

@@ -16,6 +16,8 @@ static char dir[64];
 static int allocations, starts;
 static bool sick; /* the plug-in says that "b" is */
 static struct waitq changed;
+static bool hangs; /* at Allocate */
+static struct waitq goes_on;
 
 /* ---- a plug-in ------------------------------------------------------------------------------------------------------- */
 
@@ -51,6 +53,8 @@ static int on_allocate(void *ctx, struct grpc_exchange *g, struct err *e)
     if (rc != 0)
         return rc;
     allocations++;
+    while (hangs && waitq_wait(&goes_on, MONO_NEVER) == 0)
+        ;
     val_put_str(a, val_sub_map(a, one, N_envs), STR("THINGS"), arena_printf(a, "%zu:" STR_FMT, val_len(ids), STR_ARG(val_str(val_item(ids, 0)))));
     o = val_add_obj(a, val_sub_list(a, one, N_devices));
     val_set_str(a, o, N_host_path, STR("/dev/null"));
@@ -126,6 +130,54 @@ static void wait_for_healthy(struct kubelet *k, size_t n)
     fail_msg("the list did not come");
 }
 
+struct preparing {
+    struct worker *w;
+    int rc;
+    struct err e;
+};
+
+static void prepare_fiber(void *arg)
+{
+    struct preparing *p = arg;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const struct val *container = pod_find_container(p->w->pod->val, STR("c"), NULL);
+    struct cri_container c = {.spec = container};
+    struct env_list env = {NULL, 0, 0};
+    p->rc = devices_prepare(p->w, p->w->pod->val, container, &a, &c, &env, &p->e);
+}
+
+/* The plug-in goes, or comes again, while it is asked for devices. */
+static void goes_meanwhile(struct kubelet *k)
+{
+    struct preparing p = {.w = worker_of(k, "three", 1), .rc = 1};
+    struct group g = {0};
+    struct str endpoint = arena_printf(&arena, "%s/device-plugins/thing.sock", dir);
+    struct val *versions = val_new(&arena, VAL_LIST);
+    struct err e = {{0}};
+    int before = allocations;
+    val_add_str(&arena, versions, STR("v1beta1"));
+    hangs = true;
+    group_spawn(&g, "prepare", prepare_fiber, &p);
+    for (int i = 0; i < 500 && allocations == before; i++)
+        fiber_sleep(MILLISECONDS(10));
+    assert_int_equal(allocations, before + 1);
+    device_plugin_handler.gone(k, STR("x.io/thing"), STR("/elsewhere")); /* not the one that is here */
+    wait_for_healthy(k, 2);
+    device_plugin_handler.gone(k, STR("x.io/thing"), endpoint);
+    wait_for_healthy(k, 0);
+    hangs = false;
+    waitq_wake_all(&goes_on);
+    group_wait(&g, MONO_NEVER);
+    assert_int_equal(p.rc, -EIO);
+    assert_non_null(strstr(p.e.text, "the device plug-in of x.io/thing is gone"));
+    assert_int_equal(device_plugin_handler.registered(k, STR("x.io/thing"), endpoint, versions, &e), 0);
+    wait_for_healthy(k, 2);
+    p.w->fail_reason = "gone";
+    devices_release(p.w);
+    map_del(&k->workers, STR("u-three"));
+    worker_free(p.w);
+}
+
 FIBER_TEST(the_whole)
 {
     struct kubelet *k = NEW(struct kubelet);
@@ -175,6 +227,7 @@ FIBER_TEST(the_whole)
         assert_int_equal(allocations, 1);
         assert_int_equal(starts, i);
     }
+    goes_meanwhile(k);
     struct cri_container c = {.spec = container};
     struct env_list env = {NULL, 0, 0};
     assert_int_equal(devices_prepare(two, two->pod->val, pod_find_container(two->pod->val, STR("c"), NULL), &arena, &c, &env, &e), -ENODEV);
