@@ -49,10 +49,12 @@ struct ips model_nodeport_ips(const struct node_side *node, bool loopback, struc
     struct ips ret = {.list = ARENA_ARRAY(a, struct ip, node->local_addresses.n)};
     for (size_t i = 0; i < node->local_addresses.n; i++) {
         const struct ip *ip = &node->local_addresses.list[i];
-        bool in = node->nodeports_all;
+        bool in = node->nodeports_all, seen = false;
         for (size_t k = 0; k < node->nodeports.n; k++)
             in |= prefix_has(&node->nodeports.list[k], ip);
-        if (in && (loopback || !ip_is_loopback(ip)))
+        for (size_t k = 0; in && k < ret.n; k++) /* several links may have one address */
+            seen |= ip_equal(&ret.list[k], ip);
+        if (in && !seen && (loopback || !ip_is_loopback(ip)))
             ret.list[ret.n++] = *ip;
     }
     return ret;
@@ -118,6 +120,12 @@ static uint16_t slice_port(const struct val *slice, struct str name, struct str 
     return 0;
 }
 
+/* Such slices are for DNS only, whatever their Service is. */
+static bool is_headless(const struct val *slice)
+{
+    return val_key(val_get(obj_meta(slice), N_labels), STR("service.kubernetes.io/headless"));
+}
+
 static void gather_endpoints(const struct node_side *node, const struct service_entry *e, struct str protocol,
                              struct service_port *p, struct arena *a)
 {
@@ -128,7 +136,7 @@ static void gather_endpoints(const struct node_side *node, const struct service_
     for (size_t i = 0; i < e->n_slices; i++) {
         const struct val *slice = e->slices[i]->val;
         uint16_t port = slice_port(slice, p->port_name, protocol);
-        if (!port || !str_is(val_getstr(slice, N_addressType), node->six ? "IPv6" : "IPv4"))
+        if (!port || !str_is(val_getstr(slice, N_addressType), node->six ? "IPv6" : "IPv4") || is_headless(slice))
             continue;
         VAL_EACH(val_get(slice, N_endpoints), ep)
         {

@@ -126,6 +126,19 @@ bool udp_stale(void *arg, const struct conntrack_flow *f)
     return false;
 }
 
+/* What a sweep could not look for is the next one's, unless it is known anew by then. */
+static void look_again(struct udp *u, struct map *fronts)
+{
+    MAP_EACH(fronts, f)
+    {
+        if (!map_has(&u->fronts, f->key)) {
+            map_put(&u->fronts, f->key, f->value);
+            map_del(fronts, f->key);
+        }
+    }
+    u->due = true;
+}
+
 int udp_sweep(struct udp *u, bool six, size_t *ret_ended, struct err *e)
 {
     *ret_ended = 0;
@@ -135,6 +148,8 @@ int udp_sweep(struct udp *u, bool six, size_t *ret_ended, struct err *e)
     u->fronts = MAP_INIT;
     u->due = false;
     int r = conntrack_sweep(six ? AF_INET6 : AF_INET, IPPROTO_UDP, udp_stale, &looked_for, ret_ended, e);
+    if (r < 0)
+        look_again(u, &looked_for.fronts);
     map_done_with(&looked_for.fronts, front_free);
     return r;
 }

@@ -142,6 +142,32 @@ static void local_endpoints_are_counted_by_address(void **state UNUSED)
     few_done(&w);
 }
 
+static void slices_for_dns_only(void **state UNUSED)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct service_ports p;
+    struct few w = {0};
+    put_service(&w, "", "");
+    for (int headless = 0; headless < 2; headless++) {
+        struct str json = arena_printf(&a, "{\"metadata\":{\"name\":\"s\",\"namespace\":\"ns1\",\"uid\":\"s\",\"labels\":{\"kubernetes.io/service-name\":\"svc1\"%s}},"
+                                           "\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"p80\",\"port\":80}],\"endpoints\":[{\"addresses\":[\"10.180.0.1\"]}]}",
+                                       headless ? ",\"service.kubernetes.io/headless\":\"\"" : "");
+        put_object(&w, &w.slices[0], RES_ENDPOINTSLICES, json.p);
+        ports_of(&w, &node, &a, &p);
+        assert_int_equal(p.list[0].n_endpoints, headless ? 0 : 1);
+    }
+    few_done(&w);
+}
+
+/* Else the kernel has fewer than are counted, and everything is written anew again and again. */
+static void an_address_of_two_links_is_one(void **state UNUSED)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct ip list[3] = {{AF_INET, {10, 0, 0, 1}}, {AF_INET, {10, 0, 0, 2}}, {AF_INET, {10, 0, 0, 1}}};
+    struct node_side n = {.nodeports_all = true, .local_addresses = {list, 3}};
+    assert_int_equal(model_nodeport_ips(&n, false, &a).n, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +175,8 @@ int main(void)
         cmocka_unit_test(only_our_services),
         cmocka_unit_test(balancers_and_ranges),
         cmocka_unit_test(local_endpoints_are_counted_by_address),
+        cmocka_unit_test(slices_for_dns_only),
+        cmocka_unit_test(an_address_of_two_links_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <sys/resource.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
 
@@ -120,8 +121,34 @@ static void messages_are_read(void **state UNUSED)
     }
 }
 
+/* Nobody can open a socket: what was to be looked for is not forgotten. */
+static void a_sweep_that_fails_is_made_again(void **state UNUSED)
+{
+    struct udp u = {0};
+    struct service_port p = {.proto = "udp", .l4 = IPPROTO_UDP, .cluster_ip = four("10.96.0.10"), .port = 53};
+    struct service_ports ports = {&p, 1};
+    struct rlimit was, none;
+    struct err e = {0};
+    size_t ended;
+    udp_service(&u, STR("ns/dns"), &ports);
+    assert_true(u.due);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    none = (struct rlimit){0, was.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int r = udp_sweep(&u, false, &ended, &e);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    assert_true(r < 0);
+    assert_true(u.due);
+    struct conntrack_flow f = {.l4 = IPPROTO_UDP, .to_port = 53, .answers_from_port = 53};
+    memcpy(f.to, four("10.96.0.10").b, 4);
+    memcpy(f.answers_from, four("10.1.0.9").b, 4);
+    assert_true(udp_stale(&u, &f));
+    udp_done(&u);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rules_of_staleness), cmocka_unit_test(tcp_does_not_matter), cmocka_unit_test(messages_are_read)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rules_of_staleness), cmocka_unit_test(tcp_does_not_matter), cmocka_unit_test(messages_are_read),
+                                       cmocka_unit_test(a_sweep_that_fails_is_made_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
