@@ -268,12 +268,16 @@ static int read_bridge(struct arena *a, const struct val *conf, struct cni_reque
     return 0;
 }
 
-static void read_valid(struct arena *a, const struct val *conf, struct cni_request *r)
+/* null: none. Without the member GC would take everything away. */
+static int read_valid(struct arena *a, const struct val *conf, struct cni_request *r, struct err *e)
 {
     const struct val *list = key(conf, "cni.dev/valid-attachments");
+    if (r->command == CNI_GC && !list)
+        return err_set(e, CNI_BAD_CONFIG, "cni.dev/valid-attachments is missing");
     r->valid = ARENA_ARRAY(a, struct cni_attachment, val_len(list) + 1);
     VAL_EACH (list, v)
         r->valid[r->n_valid++] = (struct cni_attachment){text(v, "containerID"), text(v, "ifname")};
+    return 0;
 }
 
 /* A folder is named after it. */
@@ -308,8 +312,7 @@ static int read_conf(struct arena *a, struct str input, struct str args, struct 
     bool ends = r->command == CNI_DEL; /* what is taken away is on record; a mistake here must not keep a pod from ending */
     c = c || ends ? c : read_ports(a, conf, r, e);
     c = c || ends ? c : read_bandwidth(conf, &r->bandwidth, e);
-    read_valid(a, conf, r);
-    return c;
+    return c ? c : read_valid(a, conf, r, e);
 }
 
 int cni_conf_read(struct arena *a, struct str input, struct cni_request *ret, struct err *e)

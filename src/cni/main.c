@@ -76,7 +76,8 @@ static int delegate(struct call *c, struct str type, struct str input, struct st
     if (json_decode(&c->arena, NULL, *ret_out, 0, NULL, &v, NULL) < 0)
         v = NULL;
     err_set(&c->e, 0, STR_FMT ": " STR_FMT, STR_ARG(type), STR_ARG(val_str(val_key(v, STR("msg")))));
-    return (int)val_int(val_key(v, STR("code")), CNI_FAILED);
+    int code = (int)val_int(val_key(v, STR("code")), CNI_FAILED);
+    return code ? code : CNI_FAILED; /* its exit code says that it failed */
 }
 
 /* ---- addresses ------------------------------------------------------------------------------------------------ */
@@ -118,6 +119,7 @@ static int release(struct call *c)
 {
     struct cni_store s;
     struct str out;
+    setenv("CNI_COMMAND", "DEL", 1); /* we may be undoing an ADD */
     if (!is_own_ipam(&c->r))
         delegate(c, c->r.ipam.type, c->r.input, &out);
     int code = cni_store_open(c->r.ipam.data_dir, c->r.name, &s, &c->e);

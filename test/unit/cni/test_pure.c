@@ -81,7 +81,7 @@ static void environments(void **state UNUSED)
         {{"ADD", "id", "/ns", "eth0", NULL}, 0},
         {{"ADD", "id", "/ns", "eth0", "IP=10.1.2.9;K=v"}, 0},
         {{"DEL", "id", "", "eth0", NULL}, 0},
-        {{"GC", NULL, NULL, NULL, NULL}, 0},
+        {{"GC", NULL, NULL, NULL, NULL}, CNI_BAD_CONFIG}, /* of all that there is, nothing would be valid */
         {{"STATUS", NULL, NULL, NULL, NULL}, 0},
         {{"VERSION", NULL, NULL, NULL, NULL}, 0},
         {{"JUMP", "id", "/ns", "eth0", NULL}, CNI_BAD_ENVIRONMENT},
