@@ -14,6 +14,7 @@ struct health_port {
     uint16_t port;
     size_t endpoints;
     struct http_server *server;
+    bool deaf; /* not all addresses could be listened on: to be tried again */
 };
 
 /* ---- what is answered ----------------------------------------------------------------------------------- */
@@ -174,6 +175,7 @@ static void listen_on(struct health_port *p, const char *host)
     struct err why = {0};
     snprintf(address, sizeof(address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, p->port);
     int r = http_server_listen(p->server, address, &why);
+    p->deaf |= r < 0;
     if (r < 0)
         log_error("proxy", "health-check port of " STR_FMT "/" STR_FMT ": %s", STR_ARG(p->ns), STR_ARG(p->name), err_text(&why, r));
 }
@@ -198,7 +200,7 @@ static struct health_port *port_new(struct health *h, int side, struct str key, 
 void health_port_set(struct health *h, int side, struct str key, uint16_t port, size_t endpoints, const struct ips *ips)
 {
     struct health_port *p = map_get(&h->ports[side], key);
-    if (p && p->port != port) {
+    if (p && (p->port != port || p->deaf)) {
         map_del(&h->ports[side], key);
         port_free(p);
         p = NULL;
@@ -207,6 +209,16 @@ void health_port_set(struct health *h, int side, struct str key, uint16_t port, 
         map_put(&h->ports[side], key, p = port_new(h, side, key, port, ips));
     if (p)
         p->endpoints = endpoints;
+}
+
+void health_each_deaf(const struct health *h, int side, void (*fn)(void *arg, struct str key, uint16_t port, size_t endpoints), void *arg)
+{
+    MAP_EACH(&h->ports[side], k)
+    {
+        const struct health_port *p = k->value;
+        if (p->deaf)
+            fn(arg, k->key, p->port, p->endpoints);
+    }
 }
 
 void health_close(struct health *h)

@@ -40,4 +40,6 @@ int health_open(struct health *h, const struct proxy_config *c, struct err *e);
 /* Brings a Service's port and number of endpoints on this node up to date; port 0 closes. ips: where to listen, n 0:
  * everywhere. */
 void health_port_set(struct health *h, int side, struct str key, uint16_t port, size_t endpoints, const struct ips *ips);
+/* Calls fn with each port that somebody else had when it was set: setting it again tries once more. fn sets nothing. */
+void health_each_deaf(const struct health *h, int side, void (*fn)(void *arg, struct str key, uint16_t port, size_t endpoints), void *arg);
 void health_close(struct health *h);

@@ -335,6 +335,17 @@ static void set_health_ports(struct side *s)
     map_done_with(&notes, free);
 }
 
+/* A port that somebody else had is noted again, until it is ours. */
+static void note_deaf(void *arg, struct str key, uint16_t port, size_t endpoints)
+{
+    struct side *s = arg;
+    if (map_has(&s->health_notes, key))
+        return;
+    struct health_note *n = NEW(struct health_note);
+    *n = (struct health_note){port, endpoints};
+    map_put(&s->health_notes, key, n);
+}
+
 static void write_one(struct side *s, struct str key)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -443,8 +454,11 @@ static void verify(struct proxy *p, bool deep)
         struct err why = {0};
         if (!s->on)
             continue;
-        if (deep)
+        if (deep) {
             look_at_addresses(s);
+            health_each_deaf(&p->health, i, note_deaf, s);
+            set_health_ports(s);
+        }
         int r = s->full ? 0 : s->backend->ops->verify(s->backend, deep, &why);
         if (r < 0)
             log_warn(LOG, "cannot look at the rules: %s", err_text(&why, r));

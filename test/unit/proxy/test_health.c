@@ -5,6 +5,10 @@
 #include "proxy/health.h"
 #include "wire/prom.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 static struct str answer(const struct health *h, bool whole, int64_t now, int want, struct buf *b)
 {
     buf_clear(b);
@@ -68,6 +72,41 @@ static void ports_tell_of_endpoints(void **state UNUSED)
     assert_int_equal(health_port_answer(STR("ns"), STR("web"), 2, false, &b), 503);
 }
 
+static void count_deaf(void *arg, struct str key, uint16_t port, size_t endpoints)
+{
+    assert_str(key, "ns/web");
+    assert_true(port && endpoints == 3);
+    ++*(size_t *)arg;
+}
+
+/* Somebody else has the port when the Service comes, and gives it up later. */
+FIBER_TEST(a_port_that_was_taken_is_tried_again)
+{
+    struct health h = {.timeout_ns = SECONDS(60)};
+    struct ip here = {AF_INET, {127, 0, 0, 1}};
+    struct ips on = {&here, 1};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int other = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+    size_t deaf = 0;
+    assert_int_equal(bind(other, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(other, 1), 0);
+    assert_int_equal(getsockname(other, (struct sockaddr *)&at, &len), 0);
+    health_port_set(&h, 0, STR("ns/web"), ntohs(at.sin_port), 3, &on);
+    health_each_deaf(&h, 0, count_deaf, &deaf);
+    assert_int_equal(deaf, 1);
+    close(other);
+    assert_int_equal(connect(c, (struct sockaddr *)&at, sizeof(at)), -1);
+    close(c);
+    health_port_set(&h, 0, STR("ns/web"), ntohs(at.sin_port), 3, &on);
+    health_each_deaf(&h, 0, count_deaf, &deaf);
+    assert_int_equal(deaf, 1);
+    c = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(c, (struct sockaddr *)&at, sizeof(at)), 0);
+    close(c);
+    health_close(&h);
+}
+
 static double figure(struct str page, const char *name, const char *le)
 {
     struct prom_sample s;
@@ -101,7 +140,7 @@ static void figures_are_written(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(late_changes_are_a_fault), cmocka_unit_test(a_busy_proxy_is_well), cmocka_unit_test(a_node_that_goes_takes_no_traffic),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(late_changes_are_a_fault), cmocka_unit_test(a_busy_proxy_is_well), cmocka_unit_test(a_port_that_was_taken_is_tried_again), cmocka_unit_test(a_node_that_goes_takes_no_traffic),
                                        cmocka_unit_test(ports_tell_of_endpoints), cmocka_unit_test(figures_are_written)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
