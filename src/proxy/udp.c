@@ -45,7 +45,8 @@ static void add_front(struct udp *u, const uint8_t ip[16], uint16_t port, const 
 static void add_fronts(struct udp *u, const struct service_port *p, const struct buf *endpoints)
 {
     static const uint8_t node[16];
-    add_front(u, p->cluster_ip.b, p->port, endpoints);
+    if (!p->cluster_ip_skipped) /* else the node itself answers there */
+        add_front(u, p->cluster_ip.b, p->port, endpoints);
     for (size_t i = 0; i < p->external.n; i++)
         add_front(u, p->external.list[i].b, p->port, endpoints);
     for (size_t i = 0; i < p->balancers.n; i++)
@@ -98,7 +99,7 @@ void udp_service(struct udp *u, struct str key, const struct service_ports *port
     *old = h;
     for (size_t i = 0; i < ports->n; i++) {
         struct buf endpoints CLEANUP_BUF = BUF_INIT;
-        if (ports->list[i].l4 != IPPROTO_UDP || ports->list[i].cluster_ip_skipped)
+        if (ports->list[i].l4 != IPPROTO_UDP)
             continue;
         serving(&ports->list[i], &endpoints);
         add_fronts(u, &ports->list[i], &endpoints);

@@ -146,9 +146,27 @@ static void a_sweep_that_fails_is_made_again(void **state UNUSED)
     udp_done(&u);
 }
 
+/* Cluster DNS on the node itself: its ClusterIP is none of ours, its NodePort is. */
+static void what_the_node_serves_is_let_alone(void **state UNUSED)
+{
+    struct udp u = {0};
+    struct endpoint ep = {.ip = four("10.1.0.1"), .port = 53, .serving = true};
+    struct service_port p = {.proto = "udp", .l4 = IPPROTO_UDP, .cluster_ip = four("10.96.0.10"), .cluster_ip_skipped = true,
+                             .port = 53, .node_port = 30053, .endpoints = &ep, .n_endpoints = 1};
+    struct service_ports ports = {&p, 1};
+    struct conntrack_flow f = {.l4 = IPPROTO_UDP, .to_port = 53, .answers_from_port = 53};
+    udp_service(&u, STR("ns/dns"), &ports);
+    memcpy(f.to, four("10.96.0.10").b, 4);
+    memcpy(f.answers_from, four("10.96.0.10").b, 4);
+    assert_false(udp_stale(&u, &f));
+    f.to_port = 30053;
+    assert_true(udp_stale(&u, &f));
+    udp_done(&u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rules_of_staleness), cmocka_unit_test(tcp_does_not_matter), cmocka_unit_test(messages_are_read),
-                                       cmocka_unit_test(a_sweep_that_fails_is_made_again)};
+                                       cmocka_unit_test(a_sweep_that_fails_is_made_again), cmocka_unit_test(what_the_node_serves_is_let_alone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
