@@ -503,6 +503,95 @@ FIBER_TEST(wide_objects_do_not_hold_up_the_others)
     fixture_stop(&f);
 }
 
+/* %s: the schema, what else the version has. */
+#define ODD                                                                                                  \
+    "{\"metadata\":{\"name\":\"odds.o%zu.example.com\"},\"spec\":{\"group\":\"o%zu.example.com\",\"scope\":\"Cluster\",\"names\":{" \
+    "\"plural\":\"odds\",\"kind\":\"Odd%zu\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,%s," \
+    "\"schema\":{\"openAPIV3Schema\":%s}}]}}"
+#define SPEC(spec) "{\"type\":\"object\",\"properties\":{\"spec\":" spec "}}"
+#define PLAIN SPEC("{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true}")
+
+/* Objects of whatever definition gets through are answered, too: in all forms. */
+static void use_odd(struct fixture *f, size_t i)
+{
+    static const char *const specs[] = {"null", "7", "[]", "[null]", "{}", "{\"a\":null,\"replicas\":null}", "{\"a\":[],\"b\":{}}", "{\"a\":{\"a\":{\"a\":[{}]}}}",
+                                        "[[{\"a\":1}],{\"a\":1},{\"a\":1}]", "\"x\"", "{\"kind\":7,\"apiVersion\":{},\"metadata\":[]}"};
+    const char *all = arena_printf(&f->arena, "/apis/o%zu.example.com/v1/odds", i).p;
+    for (size_t k = 0; k < ARRAY_SIZE(specs); k++) {
+        const char *one = arena_printf(&f->arena, "%s/x%zu", all, k).p;
+        const char *v = arena_printf(&f->arena, "{\"apiVersion\":\"o%zu.example.com/v1\",\"kind\":\"Odd%zu\",\"metadata\":{\"name\":\"x%zu\"},\"spec\":%s}",
+                                     i, i, k, specs[k]).p;
+        assert_in_range(post(f, all, v).code, 200, 499);
+        assert_in_range(patch(f, arena_printf(&f->arena, "%s?fieldManager=m&force=true", one).p, "apply-patch+yaml", v).code, 200, 500);
+        assert_in_range(patch(f, one, "merge-patch+json", "{\"spec\":{\"a\":[1,1,{}],\"c\":null}}").code, 200, 499);
+        assert_in_range(get(f, arena_printf(&f->arena, "%s/scale", one).p).code, 200, 500);
+        assert_in_range(patch(f, arena_printf(&f->arena, "%s/scale", one).p, "merge-patch+json", "{\"spec\":{\"replicas\":2}}").code, 200, 500);
+    }
+    assert_code(get(f, all), 200);
+    assert_code(ask(f, "GET", all, NULL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\n"), 200);
+    assert_code(ask(f, "GET", all, NULL, "Accept: application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io\n"), 200);
+    assert_in_range(get(f, arena_printf(&f->arena, "%s?fieldSelector=spec.a%%3Dx", all).p).code, 200, 499);
+    assert_in_range(get(f, arena_printf(&f->arena, "%s?fieldSelector=%%3Dx", all).p).code, 200, 499);
+}
+
+FIBER_TEST(odd_definitions_are_answered)
+{
+    static const char *const schemas[] = {
+        "null", "7", "{}", "{\"type\":\"object\",\"properties\":null,\"required\":null,\"enum\":null,\"allOf\":null,\"x-kubernetes-validations\":null}",
+        "{\"type\":\"object\",\"properties\":{\"metadata\":{\"type\":\"array\",\"items\":{\"type\":\"string\"}}}}",
+        "{\"type\":\"object\",\"properties\":{\"metadata\":{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\",\"pattern\":\"^y\"}}}}}",
+        "{\"type\":\"array\",\"items\":{\"type\":\"object\"}}", SPEC("null"), SPEC("{\"type\":\"object\",\"properties\":{\"a\":null,\"\":{}}}"),
+        SPEC("{\"type\":\"object\",\"additionalProperties\":false}"), SPEC("{\"type\":\"object\",\"additionalProperties\":null}"),
+        SPEC("{\"type\":\"object\",\"additionalProperties\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true},"
+             "\"x-kubernetes-list-type\":\"set\"}}"),
+        SPEC("{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\",\"x-kubernetes-list-map-keys\":[\"a\"],\"items\":{\"type\":\"object\",\"required\":[\"a\"],"
+             "\"properties\":{\"a\":{\"type\":\"integer\"}}}}"),
+        SPEC("{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\",\"items\":{\"type\":\"object\"}}"),
+        SPEC("{\"type\":\"array\",\"x-kubernetes-list-type\":\"map\",\"x-kubernetes-list-map-keys\":[null,7,\"\"],\"items\":null}"),
+        SPEC("{\"x-kubernetes-int-or-string\":true,\"enum\":[null,{},7]}"), SPEC("{\"type\":\"object\",\"default\":null}"),
+        SPEC("{\"type\":\"object\",\"nullable\":true,\"default\":null,\"enum\":[null]}"), SPEC("{\"type\":\"object\",\"default\":[7]}"),
+        SPEC("{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,\"x-kubernetes-preserve-unknown-fields\":true}"),
+        SPEC("{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,\"x-kubernetes-preserve-unknown-fields\":true,"
+             "\"x-kubernetes-validations\":[{\"rule\":\"self.metadata.name == self.kind\"},null,{},{\"rule\":null},{\"rule\":\"self == oldSelf\",\"optionalOldSelf\":true}]}"),
+        SPEC("{\"type\":\"object\",\"x-kubernetes-embedded-resource\":true,\"x-kubernetes-preserve-unknown-fields\":true,"
+             "\"x-kubernetes-validations\":[{\"rule\":\"self.metadata.name == self.kind\"}]}"),
+        SPEC("{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"not\":{\"required\":[\"b\"]},\"oneOf\":[{},null,{\"required\":[null,7,\"a\"]}]}"),
+        SPEC("{\"type\":\"object\",\"x-kubernetes-preserve-unknown-fields\":true,\"minProperties\":-1,\"maxProperties\":-9}"),
+        SPEC("{\"type\":\"string\",\"pattern\":\"(((\",\"format\":\"rgbcolor\",\"maxLength\":-1}"),
+        SPEC("{\"type\":\"number\",\"multipleOf\":0,\"minimum\":1e308,\"maximum\":-1e308}"),
+        SPEC("{\"$ref\":\"#/x\",\"definitions\":{\"a\":null},\"dependencies\":{\"a\":null},\"patternProperties\":{\"(\":null}}"),
+    };
+    static const char *const more[] = {
+        "\"subresources\":null", "\"subresources\":{\"status\":null,\"scale\":null}", "\"subresources\":{\"scale\":{}}",
+        "\"subresources\":{\"scale\":{\"specReplicasPath\":\".spec.a.b\",\"statusReplicasPath\":\".status.a\",\"labelSelectorPath\":\".status.b\"}}",
+        "\"subresources\":{\"scale\":{\"specReplicasPath\":\"...\",\"statusReplicasPath\":\".\",\"labelSelectorPath\":\"\"}}",
+        "\"additionalPrinterColumns\":[null]", "\"additionalPrinterColumns\":[{\"name\":\"\",\"type\":\"\",\"jsonPath\":\"\"}]",
+        "\"additionalPrinterColumns\":[{\"name\":\"A\",\"type\":\"date\",\"jsonPath\":\".spec.a\"},{\"name\":\"B\",\"type\":\"integer\",\"priority\":-7,\"jsonPath\":\".spec\"},"
+        "{\"name\":\"C\",\"type\":\"string\",\"jsonPath\":\".spec[0][0]['a']..b[?(@.a==1)]\"}]",
+        "\"selectableFields\":[null]", "\"selectableFields\":[{\"jsonPath\":\"\"}]", "\"selectableFields\":[{\"jsonPath\":\".spec.a\"}]",
+        "\"deprecated\":true,\"deprecationWarning\":\"\"",
+    };
+    struct fixture f;
+    start(&f);
+    size_t i = 0, served = 0;
+    for (; i < ARRAY_SIZE(schemas) + ARRAY_SIZE(more); i++) {
+        bool of_schema = i < ARRAY_SIZE(schemas);
+        struct reply r = post(&f, CRDS, arena_printf(&f.arena, ODD, i, i, i, of_schema ? "\"deprecated\":false" : more[i - ARRAY_SIZE(schemas)],
+                                                     of_schema ? schemas[i] : PLAIN).p);
+        assert_in_range(r.code, 200, 499);
+        if (r.code != 201)
+            continue;
+        pass_by(&f, arena_printf(&f.arena, "p%zus", i).p);
+        use_odd(&f, i);
+        served++;
+    }
+    assert_true(served > 5);
+    assert_code(get(&f, "/openapi/v2"), 200);
+    fixture_restart(&f, NULL);
+    assert_code(get(&f, WIDGETS), 200);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -525,6 +614,7 @@ int main(void)
         cmocka_unit_test(an_object_that_cannot_be_read_does_not_keep_the_server_down),
         cmocka_unit_test(a_name_is_given_once),
         cmocka_unit_test(odd_objects_are_answered),
+        cmocka_unit_test(odd_definitions_are_answered),
         cmocka_unit_test(wide_objects_do_not_hold_up_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
