@@ -36,6 +36,48 @@ void custom_rules(struct request *r, const struct resource *res, const struct va
                   "errors to complete validation");
 }
 
+/* What a default is has to be what its schema allows; expressions are not asked. */
+static void check_default(struct request *r, const struct structural *s, struct str at, const struct custom_checks *checks)
+{
+    struct str path = arena_printf(r->arena, STR_FMT ".default", STR_ARG(at));
+    struct val *pruned = val_copy(r->arena, s->default_value);
+    struct status found;
+    status_init(&found, r->arena);
+    structural_prune(r->arena, s, pruned, s->embedded, NULL);
+    if (!val_same(pruned, s->default_value))
+        cause_invalid(&r->status, path, s->default_value, "must not have unknown fields");
+    custom_validate(s, s->default_value, NULL, checks, &found);
+    for (size_t i = 0; i < found.n_causes; i++) {
+        struct str below = found.causes[i].field;
+        struct str field = str_is(below, "<nil>") ? path : arena_printf(r->arena, STR_FMT ".%s", STR_ARG(path), arena_cstr(r->arena, below));
+        cause_add(&r->status, found.causes[i].reason, field, STR_FMT, STR_ARG(found.causes[i].message));
+    }
+}
+
+/* Additional properties have none. Metadata is what the server says it is. */
+static void check_defaults(struct request *r, const struct structural *s, struct str at, bool object, const struct custom_checks *checks)
+{
+    if (s->default_value && s->default_value->kind != VAL_NULL)
+        check_default(r, s, at, checks);
+    if (s->items)
+        check_defaults(r, s->items, arena_printf(r->arena, STR_FMT ".items", STR_ARG(at)), s->items->embedded, checks);
+    for (size_t i = 0; i < s->n_members; i++) {
+        const struct structural_member *m = &s->members[i];
+        if (!object || !str_is(m->name, "metadata"))
+            check_defaults(r, m->schema, arena_printf(r->arena, STR_FMT ".properties[" STR_FMT "]", STR_ARG(at), STR_ARG(m->name)),
+                           m->schema->embedded, checks);
+    }
+}
+
+static void check_schema(struct request *r, const struct structural *s, struct str at)
+{
+    struct custom_programs programs = {.n = 0};
+    struct custom_checks checks = {custom_match, &programs};
+    check_defaults(r, s, at, true, &checks);
+    custom_programs_done(&programs);
+    custom_expressions_check(s, at, &r->status);
+}
+
 void custom_check_definition(struct request *r, const struct resource *res, const struct val *crd)
 {
     const struct val *versions = val_at(crd, N_spec, N_versions);
@@ -47,7 +89,7 @@ void custom_check_definition(struct request *r, const struct resource *res, cons
         struct str at = val_len(versions) == 1 ? STR("spec.validation.openAPIV3Schema")
                                                : arena_printf(r->arena, "spec.versions[%zu].schema.openAPIV3Schema", i);
         if (props)
-            custom_expressions_check(structural_compile(r->arena, props), at, &r->status);
+            check_schema(r, structural_compile(r->arena, props), at);
         i++;
     }
 }

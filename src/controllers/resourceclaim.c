@@ -246,6 +246,8 @@ static bool release(const struct object *claim, struct writes *w)
         return false;
     }
     if (!allocated) {
+        if (deleting)
+            map_del(&s->uids, claim->uid); /* it goes with its finalizer: nobody asks again */
         remove_finalizer(claim, w);
         return true;
     }

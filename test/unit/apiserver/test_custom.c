@@ -534,6 +534,32 @@ static void use_odd(struct fixture *f, size_t i)
     assert_in_range(get(f, arena_printf(&f->arena, "%s?fieldSelector=%%3Dx", all).p).code, 200, 499);
 }
 
+FIBER_TEST(defaults_are_what_their_schema_allows)
+{
+    static const struct {
+        const char *spec, *field, *reason;
+    } cases[] = {
+        {SPEC("{\"type\":\"object\",\"default\":[7]}"), "default", "FieldValueTypeInvalid"},
+        {SPEC("{\"type\":\"object\",\"default\":{\"a\":1}}"), "default", "FieldValueInvalid"},
+        {SPEC("{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"}},\"default\":{\"a\":\"x\"}}"), "default.a", "FieldValueTypeInvalid"},
+        {SPEC("{\"type\":\"string\",\"pattern\":\"^a\",\"default\":\"b\"}"), "default", "FieldValueInvalid"},
+        {SPEC("{\"type\":\"integer\",\"enum\":[1,2],\"default\":3}"), "default", "FieldValueNotSupported"},
+        {SPEC("{\"type\":\"string\",\"pattern\":\"^a\",\"default\":\"ab\"}"), NULL, NULL},
+    };
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct reply r = post(&f, CRDS, arena_printf(&f.arena, ODD, i, i, i, "\"deprecated\":false", cases[i].spec).p);
+        assert_code(r, cases[i].field ? 422 : 201);
+        if (!cases[i].field)
+            continue;
+        assert_at(&f, r, "details.causes.0.field",
+                  arena_printf(&f.arena, "spec.validation.openAPIV3Schema.properties[spec].%s", cases[i].field).p);
+        assert_at(&f, r, "details.causes.0.reason", cases[i].reason);
+    }
+    fixture_stop(&f);
+}
+
 FIBER_TEST(odd_definitions_are_answered)
 {
     static const char *const schemas[] = {
@@ -615,6 +641,7 @@ int main(void)
         cmocka_unit_test(a_name_is_given_once),
         cmocka_unit_test(odd_objects_are_answered),
         cmocka_unit_test(odd_definitions_are_answered),
+        cmocka_unit_test(defaults_are_what_their_schema_allows),
         cmocka_unit_test(wide_objects_do_not_hold_up_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
