@@ -5,6 +5,8 @@
 #include "node/memory.h"
 #include "wire/json.h"
 
+#define RETRY SECONDS(10) /* a disk that was full */
+
 /* FNV-1a over the text as upstream prints it for its sums: with its type before it. */
 static uint32_t sum_of(struct str s)
 {
@@ -52,32 +54,47 @@ const struct val *checkpoint_read(struct kubelet *k, const char *name, struct ar
 
 void checkpoint_touch(struct kubelet *k)
 {
-    k->checkpoint_dirty = true;
+    k->checkpoint_asked++;
     waitq_wake_all(&k->checkpoint_wanted);
 }
 
-static void write_one(struct kubelet *k, const char *name, struct val *data, struct arena *a)
+int checkpoint_wait(struct kubelet *k)
+{
+    unsigned mine = k->checkpoint_asked;
+    int r = 0;
+    while (r == 0 && (k->cpus || k->memory) && (int)(k->checkpoint_tried - mine) < 0)
+        r = waitq_wait(&k->checkpoint_done, MONO_NEVER);
+    return r;
+}
+
+static int write_one(struct kubelet *k, const char *name, struct val *data, struct arena *a)
 {
     const char *path = arena_printf(a, "%s/%s", k->cfg.root_dir, name).p;
     int r = os_write_file(path, checkpoint_text(a, data), 0600);
-    if (r < 0)
+    if (r < 0 && r != -ECANCELED)
         log_warn(LOG, "cannot write %s: %s", path, strerror(-r));
+    return r;
+}
+
+static int write_all(struct kubelet *k)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    int cpus = k->cpus ? write_one(k, CHECKPOINT_CPUS, cpus_checkpoint(k, &a), &a) : 0;
+    int memory = k->memory ? write_one(k, CHECKPOINT_MEMORY, memory_checkpoint(k, &a), &a) : 0;
+    return cpus < 0 ? cpus : memory;
 }
 
 void checkpoints_run(void *arg)
 {
     struct kubelet *k = arg;
-    k->checkpoint_dirty = k->cpus || k->memory;
+    bool stale = true; /* what is there is another life's */
     while (!fiber_cancelled()) {
-        struct arena a = ARENA_INIT;
-        bool dirty = k->checkpoint_dirty;
-        k->checkpoint_dirty = false;
-        if (dirty && k->cpus)
-            write_one(k, CHECKPOINT_CPUS, cpus_checkpoint(k, &a), &a);
-        if (dirty && k->memory)
-            write_one(k, CHECKPOINT_MEMORY, memory_checkpoint(k, &a), &a);
-        arena_done(&a);
-        if (!k->checkpoint_dirty)
-            waitq_wait(&k->checkpoint_wanted, MONO_NEVER);
+        unsigned state = k->checkpoint_asked;
+        if (stale || state != k->checkpoint_tried)
+            stale = write_all(k) < 0;
+        k->checkpoint_tried = state;
+        waitq_wake_all(&k->checkpoint_done);
+        if (state == k->checkpoint_asked)
+            waitq_wait(&k->checkpoint_wanted, stale ? mono_add(os_mono(), RETRY) : MONO_NEVER);
     }
 }

@@ -20,4 +20,7 @@ const struct val *checkpoint_parse(struct arena *a, struct str text);
 /* NULL: there is none, or it is damaged (then everything is found out anew). */
 const struct val *checkpoint_read(struct kubelet *k, const char *name, struct arena *a);
 void checkpoint_touch(struct kubelet *k); /* something was handed out or given back */
+/* Until the files say what was handed out by now, or it was tried: after a crash it would be handed out again beneath a
+ * container that runs. 0 or -ECANCELED. */
+int checkpoint_wait(struct kubelet *k);
 void checkpoints_run(void *kubelet);      /* a fiber: writes the files */

@@ -568,19 +568,24 @@ static const char *admit_cores(const struct cpu_manager *m, const struct val *po
 }
 
 /* Cores of which a thread is reserved or taken are nobody's with full-pcpus-only. */
-static struct cpuset available(const struct kubelet *k, const char *uid)
+static struct cpuset whole_cores(const struct cpu_manager *m, const struct cpuset *free_)
 {
-    const struct cpu_manager *m = k->cpus;
-    struct cpuset taken = taken_by(m, uid), free_ = cpus_allocatable(k), whole = {{0}};
-    free_ = cpuset_without(&free_, &taken);
+    struct cpuset whole = {{0}};
     if (!(m->options & CPUS_FULL_CORES))
-        return free_;
+        return *free_;
     for (size_t i = 0; i < m->topology.n; i++) {
-        struct cpuset core = group_set(&m->topology, core_of, m->topology.cpus[i].core), broken = cpuset_without(&core, &free_);
+        struct cpuset core = group_set(&m->topology, core_of, m->topology.cpus[i].core), broken = cpuset_without(&core, free_);
         if (!cpuset_count(&broken))
             whole = cpuset_with(&whole, &core);
     }
     return whole;
+}
+
+static struct cpuset available(const struct kubelet *k, const char *uid)
+{
+    struct cpuset taken = taken_by(k->cpus, uid), free_ = cpus_allocatable(k);
+    free_ = cpuset_without(&free_, &taken);
+    return whole_cores(k->cpus, &free_);
 }
 
 const char *cpus_admit(struct kubelet *k, const struct worker *w, const struct val *pod, struct arena *a, struct str *ret_message)
@@ -597,9 +602,15 @@ const char *cpus_admit(struct kubelet *k, const struct worker *w, const struct v
     if (why || k->topology.policy != TOPOLOGY_NONE)
         return why; /* what is left is counted when it is handed out, at once (align.c) */
     struct cpuset all = cpus_allocatable(k);
+    all = whole_cores(k->cpus, &all);
     size_t have = cpuset_count(&all), left = have > promised ? have - promised : 0;
     if (wanted <= left)
         return NULL;
+    if (k->cpus->options & CPUS_FULL_CORES) {
+        *ret_message = arena_printf(a, "SMT Alignment Error: not enough free physical CPUs: available physical CPUs = %zu, requested CPUs = %zu, CPUs per core = %zu",
+                                    left, wanted, threads_of_core(&k->cpus->topology));
+        return "SMTAlignmentError";
+    }
     *ret_message = arena_printf(a, "Allocate failed due to not enough cpus available to satisfy request: requested=%zu, available=%zu, which is unexpected",
                                 wanted, left);
     return "UnexpectedAdmissionError";

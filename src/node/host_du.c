@@ -24,24 +24,45 @@ struct du {
     int root;
     dev_t dev;
     struct pending *todo;
-    ino_t *linked; /* inodes with more names than one that were counted; sorted never, few */
+    ino_t *linked; /* inodes with more names than one that were counted: a hash table, 0 is a free place */
     size_t n_linked, cap_linked;
     struct host_space sum;
 };
 
 enum { LINKED_MAX = 65536 };
 
+static ino_t *place_of(const struct du *d, ino_t ino)
+{
+    size_t i = (size_t)(ino * UINT64_C(0x9E3779B97F4A7C15) >> 32) & (d->cap_linked - 1);
+    while (d->linked[i] && d->linked[i] != ino)
+        i = (i + 1) & (d->cap_linked - 1);
+    return &d->linked[i];
+}
+
+static void grow(struct du *d)
+{
+    struct du more = {.cap_linked = d->cap_linked ? 2 * d->cap_linked : 64};
+    more.linked = xcalloc(more.cap_linked, sizeof(*more.linked));
+    for (size_t i = 0; i < d->cap_linked; i++)
+        if (d->linked[i])
+            *place_of(&more, d->linked[i]) = d->linked[i];
+    free(d->linked);
+    d->linked = more.linked;
+    d->cap_linked = more.cap_linked;
+}
+
+/* More than the most are counted each time: a tree of nothing but links costs neither memory nor time without end. */
 static bool seen(struct du *d, ino_t ino)
 {
-    for (size_t i = 0; i < d->n_linked; i++)
-        if (d->linked[i] == ino)
-            return true;
-    if (d->n_linked == d->cap_linked && d->cap_linked < LINKED_MAX) {
-        d->cap_linked = d->cap_linked ? 2 * d->cap_linked : 64;
-        d->linked = xrealloc(d->linked, d->cap_linked * sizeof(*d->linked));
+    if (d->n_linked * 2 >= d->cap_linked && d->n_linked < LINKED_MAX)
+        grow(d);
+    ino_t *place = place_of(d, ino);
+    if (*place)
+        return true;
+    if (d->n_linked < LINKED_MAX) {
+        *place = ino;
+        d->n_linked++;
     }
-    if (d->n_linked < d->cap_linked)
-        d->linked[d->n_linked++] = ino;
     return false;
 }
 
@@ -72,8 +93,12 @@ static int read_folder(struct du *d, const char *path)
     int fd = openat(d->root, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir)
-        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
+    if (!dir) {
+        int r = errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : -errno;
+        if (fd >= 0)
+            close(fd);
+        return r;
+    }
     for (struct dirent *de; (de = readdir(dir));) {
         if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
             continue;

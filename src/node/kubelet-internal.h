@@ -85,8 +85,8 @@ struct kubelet {
     struct topology_options topology;
     struct cpu_manager *cpus; /* NULL: policy "none" */
     struct memory_manager *memory; /* NULL: policy "None" */
-    bool checkpoint_dirty;
-    struct waitq checkpoint_wanted;
+    unsigned checkpoint_asked, checkpoint_tried; /* states of the two managers: the newest, and the newest that was to be written */
+    struct waitq checkpoint_wanted, checkpoint_done;
     struct http_server *pod_resources;
     struct map pulls; /* "uid_image" -> struct pull */
     unsigned pulling;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From nothing to a running container: image, configuration, creation, start, postStart. */
+#include "node/checkpoint.h"
 #include "node/kubelet-internal.h"
 #include "node/memory.h"
 
@@ -284,6 +285,8 @@ static int create_and_run(struct attempt *t, const struct val *config)
     struct runtime *rt = t->k->rt;
     struct str id;
     int rc = drop_unstarted(t);
+    if (rc == 0)
+        rc = checkpoint_wait(t->k);
     if (rc == 0)
         rc = runtime_create_container(rt, t->s->sandbox_id, config, t->s->sandbox_config, t->arena, &id, &t->e);
     if (rc != 0)

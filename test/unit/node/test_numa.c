@@ -10,6 +10,7 @@
 #include "types.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 static struct arena arena;
 
@@ -554,12 +555,58 @@ static void whole_cores(void **state)
     struct err e;
     assert_int_equal(cpus_start(k, &e), 0);
     assert_string_equal(admitted(pod_of(k, "odd", "3 1Gi")), "SMTAlignmentError: SMT Alignment Error: requested 3 cpus not multiple cpus per core = 2");
+    /* 1 and 5 are nobody's, though nobody has them. */
+    assert_string_equal(admitted(pod_of(k, "six", "6 1Gi")),
+                        "SMTAlignmentError: SMT Alignment Error: not enough free physical CPUs: available physical CPUs = 4, requested CPUs = 6, CPUs per core = 2");
     struct worker *w = pod_of(k, "even", "2 1Gi");
     assert_string_equal(admitted(w), "");
+    assert_string_equal(admitted(pod_of(k, "four", "4 1Gi")),
+                        "SMTAlignmentError: SMT Alignment Error: not enough free physical CPUs: available physical CPUs = 2, requested CPUs = 4, CPUs per core = 2");
     struct str cpus;
     assert_int_equal(cpus_prepare(w, w->pod->val, pod_find_container(w->pod->val, STR("c0"), NULL), &arena, &cpus, &e), 0);
     assert_str(cpus, "2-3"); /* 0 is reserved, so that 1 is nobody's */
     assert_str(val_str(val_key(cpus_checkpoint(k, &arena), STR("defaultCpuSet"))), "1,5-7"); /* reserved ones are for nobody */
+    stop(k);
+}
+
+/* ---- the files ---------------------------------------------------------------------------------------------------- */
+
+static int waited;
+
+static void wait_fiber(void *arg)
+{
+    assert_int_equal(checkpoint_wait(arg), 0);
+    waited++;
+}
+
+/* A container waits until the file says what it has; one whose file cannot be written does not wait for ever. */
+FIBER_TEST(file_before_container)
+{
+    struct kubelet *k = start("none", "container");
+    char dir[] = "/tmp/cube-numa-XXXXXX";
+    struct group writer = {0}, waiters = {0};
+    struct str text;
+    assert_non_null(mkdtemp(dir));
+    for (int writable = 1; writable >= 0; writable--) {
+        k->cfg.root_dir = writable ? dir : "/nowhere";
+        waited = 0;
+        struct worker *w = pod_of(k, writable ? "a" : "b", "1 1Gi");
+        assert_string_equal(admitted(w), "");
+        group_spawn(&waiters, "wait", wait_fiber, k);
+        for (int i = 0; i < 5; i++)
+            fiber_yield();
+        assert_int_equal(waited, 0);
+        group_spawn(&writer, "checkpoints", checkpoints_run, k);
+        group_wait(&waiters, MONO_NEVER);
+        assert_int_equal(waited, 1);
+        assert_int_equal(os_read_file(&arena, arena_printf(&arena, "%s/" CHECKPOINT_MEMORY, k->cfg.root_dir).p, 1 << 20, &text), writable ? 0 : -ENOENT);
+        assert_true(!writable || str_contains(text, STR("u-a")));
+        assert_int_equal(checkpoint_wait(k), 0); /* nothing new */
+        group_stop(&writer);
+    }
+    unlink(arena_printf(&arena, "%s/" CHECKPOINT_MEMORY, dir).p);
+    unlink(arena_printf(&arena, "%s/" CHECKPOINT_CPUS, dir).p);
+    rmdir(dir);
     stop(k);
 }
 
@@ -569,7 +616,7 @@ int main(void)
         cmocka_unit_test(machines),      cmocka_unit_test(merging),         cmocka_unit_test(many_hints),       cmocka_unit_test(settings),
         cmocka_unit_test(taking_cpus),   cmocka_unit_test(hints_of_cpus),   cmocka_unit_test(memory_of_nodes),  cmocka_unit_test(memory_set_aside),
         cmocka_unit_test(checkpoints),   cmocka_unit_test(one_node_or_none), cmocka_unit_test(scopes),          cmocka_unit_test(devices_lead),
-        cmocka_unit_test(whole_cores),
+        cmocka_unit_test(whole_cores),   cmocka_unit_test(file_before_container),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -290,6 +290,19 @@ FIBER_TEST(how_much_a_tree_takes)
     assert_int_equal(host_du(host, under("t"), &s), 0);
     assert_true(s.used == once); /* one file of two names; what a link leads to is not its */
     assert_int_equal(s.inodes_used, 4);
+    enum { LINKED = 300 };
+    for (int i = 0; i < LINKED; i++) {
+        char name[32], other[32];
+        snprintf(name, sizeof(name), "t/d/%d", i);
+        snprintf(other, sizeof(other), "t/%d", i);
+        fd = open(under(name), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+        close(fd);
+        char *from = strdup(under(name));
+        assert_int_equal(link(from, under(other)), 0);
+        free(from);
+    }
+    assert_int_equal(host_du(host, under("t"), &s), 0);
+    assert_int_equal(s.inodes_used, 4 + LINKED);
     assert_int_equal(host_space(host, under("t"), &s), 0);
     assert_true(s.capacity > 0 && s.available <= s.capacity);
 }
