@@ -115,9 +115,11 @@ static const char *user_controllers(const struct parts_input *in UNUSED)
 
 static int run_controllers(const struct parts_input *in, struct client *client, struct err *e)
 {
-    struct controllers_config c = {.root_ca = in->ca_pem,
+    struct controllers_config c = {.names = "*,service-repair-controller",
+                                   .root_ca = in->ca_pem,
                                    .cluster_cidr = in->config->pod_cidr,
                                    .service_cidr = in->config->service_cidr,
+                                   .service_node_ports = in->config->node_ports,
                                    .load_balancer_pool = in->config->load_balancer_pool,
                                    .node_monitor_grace = in->config->node_grace,
                                    .node_monitor_period = in->config->node_grace / 10,

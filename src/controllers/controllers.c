@@ -43,6 +43,7 @@ const struct controller *const controllers[] = {
     &ttl_controller,
     &service_cidr_controller,
     &service_lb_controller,
+    &service_repair_controller,
     &csr_approving_controller,
     &csr_signing_controller,
     &csr_cleaner_controller,

@@ -148,6 +148,7 @@ struct controllers_config {
     struct str root_ca;       /* PEM for kube-root-ca.crt; empty: that controller is off */
     const char *cluster_cidr; /* pod networks of nodes are cut from these (comma list); NULL: no node IPAM */
     const char *service_cidr; /* left out of them */
+    const char *service_node_ports; /* "30000-32767", for repair; NULL: any are right */
     const char *load_balancer_pool; /* addresses of LoadBalancer Services; NULL: somebody else gives them */
     unsigned node_mask_ipv4;  /* [24] */
     unsigned node_mask_ipv6;  /* [64] */

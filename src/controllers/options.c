@@ -116,6 +116,8 @@ int controller_manager_main(int argc, char **argv)
         {"cluster-cidr", 0, FLAG_STRING, &c->cluster_cidr, "networks these are cut from"},
         {"service-cluster-ip-range", 0, FLAG_STRING, &c->service_cidr,
          "networks of services, left out of them"},
+        {"service-node-port-range", 0, FLAG_STRING, &c->service_node_ports,
+         "ports that service-repair-controller takes for right (any)"},
         {"load-balancer-pool", 0, FLAG_STRING, &c->load_balancer_pool,
          "addresses for Services of type LoadBalancer: networks, ranges (none: they are left alone)"},
         {"node-cidr-mask-size", 0, FLAG_INT, &o.mask, "prefix length of a node's network (24)"},

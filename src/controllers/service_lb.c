@@ -412,8 +412,7 @@ static bool note_status(struct balancers *b, struct holding *h, const struct obj
             add_claim(b, h, &h->seen[h->n_seen++], ips[i]);
     h->foreign = is_foreign(o);
     h->waiting &= is_balanced(o) && !h->foreign;
-    h->created = (struct wall){0};
-    time_parse(val_getstr(o->meta, N_creationTimestamp), &h->created);
+    h->created = val_time(val_get(o->meta, N_creationTimestamp));
     return freed;
 }
 
