@@ -409,7 +409,7 @@ static const struct {
     {"loop", parse_loop},         {"minimal", parse_minimal},
     {"prometheus", parse_prometheus}, {"ready", parse_ready},
     {"reload", parse_reload},     {"rewrite", rewrite_parse},
-    {"template", template_parse}, {"whoami", parse_whoami},
+    {"template", template_plugin_parse}, {"whoami", parse_whoami},
 };
 
 int plugin_parse(const struct config_parse *p, const struct directive *d)

@@ -369,7 +369,7 @@ static int class_of(struct str s)
     return str_is(s, "IN") ? DNS_IN : str_is(s, "CH") ? DNS_CH : str_is(s, "HS") ? 4 : str_is(s, "ANY") ? DNS_ANY : -1;
 }
 
-int template_parse(const struct config_parse *p, const struct directive *d)
+int template_plugin_parse(const struct config_parse *p, const struct directive *d)
 {
     struct templates *list = &p->block->templates;
     struct template *more = ARENA_ARRAY(p->a, struct template, list->n + 1), *t = &more[list->n];

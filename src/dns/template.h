@@ -34,7 +34,7 @@ struct templates {
 
 struct config_parse;
 struct directive;
-int template_parse(const struct config_parse *p, const struct directive *d);
+int template_plugin_parse(const struct config_parse *p, const struct directive *d);
 void templates_done(struct templates *t);
 
 enum template_outcome { TEMPLATE_ANSWERED, TEMPLATE_NOT_OURS, TEMPLATE_FAILED };
