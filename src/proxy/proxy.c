@@ -11,6 +11,7 @@
 #include "proxy/health.h"
 #include "proxy/host.h"
 #include "proxy/iptables.h"
+#include "proxy/retry.h"
 #include "proxy/udp.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -37,6 +38,7 @@ struct side {
     struct backend *backend;
     struct map dirty; /* "ns/name" of Services to look at; the value is not used */
     bool full;        /* everything is to be written anew */
+    struct retry retry;
     struct udp udp;
     struct map health_notes; /* "ns/name" -> struct health_note *: ports to open, close or tell another number */
     struct map no_local; /* "ns/name" -> which policies lack endpoints, as bits */
@@ -422,13 +424,17 @@ static int write_side(struct side *s, struct err *e)
     return 0;
 }
 
-static int write_sides(struct proxy *p)
+static bool side_has_work(const struct side *s)
 {
-    int failed = 0;
+    return s->on && (s->dirty.n || s->full) && retry_due(&s->retry, os_mono());
+}
+
+static void write_sides(struct proxy *p)
+{
     for (int i = 0; i < 2; i++) {
         struct side *s = &p->sides[i];
         struct err why = {0};
-        if (!s->on || (!s->dirty.n && !s->full))
+        if (!side_has_work(s))
             continue;
         bool was_full = s->full;
         int r = write_side(s, &why);
@@ -439,10 +445,9 @@ static int write_sides(struct proxy *p)
         }
         if (r < 0)
             log_error(LOG, "%s: %s", s->node.six ? "IPv6" : "IPv4", err_text(&why, r));
-        failed |= r < 0;
+        retry_note(&s->retry, r < 0, os_mono());
     }
     nft_generation(&p->generation, NULL);
-    return failed;
 }
 
 /* ---- is it still there? --------------------------------------------------------------------------------- */
@@ -485,7 +490,7 @@ static bool has_work(const struct proxy *p)
     if (p->node_changed)
         return true;
     for (int i = 0; i < 2; i++)
-        if (p->sides[i].on && (p->sides[i].dirty.n || p->sides[i].full))
+        if (side_has_work(&p->sides[i]))
             return true;
     return false;
 }
@@ -510,8 +515,8 @@ static int serve(struct proxy *p)
     const struct proxy_config *c = p->config;
     int64_t pause = c->min_sync_ns ? c->min_sync_ns : MILLISECONDS(100), period = c->sync_ns ? c->sync_ns : SECONDS(30);
     struct mono deep = mono_add(os_mono(), period);
-    for (int failures = 0;;) {
-        int r = failures ? 0 : wait_for_work(p, deep);
+    for (;;) {
+        int r = wait_for_work(p, deep);
         if (r < 0)
             return r;
         if (os_mono().ns >= deep.ns) {
@@ -520,9 +525,8 @@ static int serve(struct proxy *p)
         }
         if (p->node_changed)
             look_at_node(p);
-        failures = write_sides(p) ? failures + 1 : 0;
-        /* Changes that come meanwhile are taken together. */
-        r = fiber_sleep(failures ? SECONDS(1 << MIN(failures - 1, 5)) : pause);
+        write_sides(p);
+        r = fiber_sleep(pause); /* changes that come meanwhile are taken together */
         if (r < 0)
             return r;
     }

@@ -3,6 +3,7 @@
 #include "../testing.h"
 
 #include "proxy/health.h"
+#include "proxy/retry.h"
 #include "wire/prom.h"
 
 #include <arpa/inet.h>
@@ -107,6 +108,23 @@ FIBER_TEST(a_port_that_was_taken_is_tried_again)
     health_close(&h);
 }
 
+static void one_family_does_not_wait_for_the_other(void **state UNUSED)
+{
+    struct retry four = {0}, six = {0};
+    static const int64_t waits[] = {1, 2, 4, 8, 16, 32, 32};
+    int64_t now = SECONDS(100);
+    for (size_t i = 0; i < ARRAY_SIZE(waits); i++) {
+        assert_true(retry_due(&six, (struct mono){now}));
+        retry_note(&six, true, (struct mono){now});
+        assert_false(retry_due(&six, (struct mono){now + SECONDS(waits[i]) - 1}));
+        retry_note(&four, false, (struct mono){now});
+        assert_true(retry_due(&four, (struct mono){now}));
+        now += SECONDS(waits[i]);
+    }
+    retry_note(&six, false, (struct mono){now});
+    assert_true(retry_due(&six, (struct mono){now}));
+}
+
 static double figure(struct str page, const char *name, const char *le)
 {
     struct prom_sample s;
@@ -140,7 +158,7 @@ static void figures_are_written(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(late_changes_are_a_fault), cmocka_unit_test(a_busy_proxy_is_well), cmocka_unit_test(a_port_that_was_taken_is_tried_again), cmocka_unit_test(a_node_that_goes_takes_no_traffic),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(late_changes_are_a_fault), cmocka_unit_test(a_busy_proxy_is_well), cmocka_unit_test(one_family_does_not_wait_for_the_other), cmocka_unit_test(a_port_that_was_taken_is_tried_again), cmocka_unit_test(a_node_that_goes_takes_no_traffic),
                                        cmocka_unit_test(ports_tell_of_endpoints), cmocka_unit_test(figures_are_written)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
