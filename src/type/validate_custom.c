@@ -290,6 +290,18 @@ static void check_required(struct judge *j, const struct val *required, const st
     }
 }
 
+/* Metadata is typed and has rules of its own; a schema may narrow its names. */
+static void check_meta(struct judge *j, const struct structural *s, const struct val *meta, const struct val *old)
+{
+    for (size_t i = 0; i < s->n_members; i++) {
+        const struct val *m = val_key(meta, s->members[i].name);
+        size_t at = into_member(j, s->members[i].name);
+        if (val_is(m, VAL_STR))
+            judge(j, s->members[i].schema, m, val_key(old, s->members[i].name));
+        j->path->n = at;
+    }
+}
+
 static void check_map(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
 {
     const struct structural_rules *r = s->rules;
@@ -302,10 +314,13 @@ static void check_map(struct judge *j, const struct structural *s, const struct 
         check_required(j, r->required, v);
     VAL_EACH_ENTRY (v, k, m) {
         const struct structural *child = structural_member(s, val_str(k));
-        if (!child || m->kind == VAL_OBJ) /* metadata has rules of its own */
+        if (!child)
             continue;
         size_t at = into_member(j, val_str(k));
-        judge(j, child, m, val_key(old, val_str(k)));
+        if (m->kind == VAL_OBJ)
+            check_meta(j, child, m, val_key(old, val_str(k)));
+        else
+            judge(j, child, m, val_key(old, val_str(k)));
         j->path->n = at;
     }
 }

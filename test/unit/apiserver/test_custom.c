@@ -560,6 +560,22 @@ FIBER_TEST(defaults_are_what_their_schema_allows)
     fixture_stop(&f);
 }
 
+FIBER_TEST(a_schema_may_narrow_names)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    assert_code(post(&f, CRDS, arena_printf(&f.arena, ODD, (size_t)0, (size_t)0, (size_t)0, "\"deprecated\":false",
+                                            "{\"type\":\"object\",\"properties\":{\"metadata\":{\"type\":\"object\",\"properties\":{"
+                                            "\"name\":{\"type\":\"string\",\"pattern\":\"^y\"}}}}}").p), 201);
+    wait_for(&f, "/apis/o0.example.com/v1/odds", 200);
+    static const char form[] = "{\"apiVersion\":\"o0.example.com/v1\",\"kind\":\"Odd0\",\"metadata\":{\"name\":\"%s\"}}";
+    struct reply r = post(&f, "/apis/o0.example.com/v1/odds", arena_printf(&f.arena, form, "x").p);
+    assert_code(r, 422);
+    assert_at(&f, r, "details.causes.0.field", "metadata.name");
+    assert_code(post(&f, "/apis/o0.example.com/v1/odds", arena_printf(&f.arena, form, "y").p), 201);
+    fixture_stop(&f);
+}
+
 FIBER_TEST(odd_definitions_are_answered)
 {
     static const char *const schemas[] = {
@@ -641,6 +657,7 @@ int main(void)
         cmocka_unit_test(a_name_is_given_once),
         cmocka_unit_test(odd_objects_are_answered),
         cmocka_unit_test(odd_definitions_are_answered),
+        cmocka_unit_test(a_schema_may_narrow_names),
         cmocka_unit_test(defaults_are_what_their_schema_allows),
         cmocka_unit_test(wide_objects_do_not_hold_up_the_others),
     };
