@@ -325,8 +325,12 @@ void dra_start(struct kubelet *k)
     const char *path = arena_printf(&a, "%s/dra_manager_state", k->cfg.root_dir).p;
     if (k->host->ops->read_file(k->host, &a, path, 64 << 20, &text, &e) < 0)
         return; /* none yet */
-    if (dra_state_read(&k->dra.state, text, &e) < 0)
-        log_warn(LOG, "%s is damaged and left alone; claims that were prepared before are not known: %s", path, e.text);
+    if (dra_state_read(&k->dra.state, text, &e) < 0) {
+        const char *aside = arena_printf(&a, "%s.damaged", path).p; /* the next claim would write over it */
+        int r = os_rename(path, aside);
+        log_warn(LOG, "%s is damaged%s%s; claims that were prepared before are not known: %s", path, r == 0 ? " and is now " : "", r == 0 ? aside : "",
+                 e.text);
+    }
 }
 
 void dra_stop(struct kubelet *k)

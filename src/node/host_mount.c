@@ -66,8 +66,8 @@ static void stat_run(void *arg)
         .mode = st.st_mode & 07777,
         .uid = st.st_uid,
         .gid = st.st_gid,
-        .id = (uint64_t)st.st_ino * 31 + (uint64_t)st.st_ctim.tv_sec * 1000000007ULL +
-              (uint64_t)st.st_ctim.tv_nsec,
+        /* Not the time of its last change: who opens its socket to others has not made it anew. */
+        .id = (uint64_t)st.st_ino * 31 + (uint64_t)st.st_mtim.tv_sec * 1000000007ULL + (uint64_t)st.st_mtim.tv_nsec,
         .device = st.st_rdev,
         .mounted = is_mount(j->path),
     };

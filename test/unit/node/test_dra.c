@@ -371,6 +371,18 @@ FIBER_TEST(test_driver)
     k->dra = (struct dra){0};
     dra_start(k);
     assert_string_equal(devices_of(one, "c"), "v/k=c");
+    /* What cannot be read is kept for somebody to look at. */
+    struct kubelet *other = NEW(struct kubelet);
+    struct str kept;
+    other->cfg.root_dir = dir;
+    other->host = k->host;
+    assert_int_equal(os_write_file(arena_printf(&arena, "%s/dra_manager_state", dir).p, STR("{\"Data\":\"half"), 0600), 0);
+    dra_start(other);
+    assert_false(file_has(k, "half"));
+    assert_int_equal(os_read_file(&arena, arena_printf(&arena, "%s/dra_manager_state.damaged", dir).p, 1 << 20, &kept), 0);
+    assert_str(kept, "{\"Data\":\"half");
+    dra_stop(other);
+    free(other);
     rt.version = "1.6.20~ds1";
     assert_non_null(strstr(devices_of(one, "c"), "does not know CDI devices"));
     map_del(&k->workers, STR("u-one"));

@@ -270,6 +270,22 @@ FIBER_TEST(sources_are_no_options)
     assert_false(st.mounted);
 }
 
+/* By this the folder of plug-ins tells that one has come again. */
+FIBER_TEST(socket_made_anew)
+{
+    struct host_stat first, opened, again;
+    assert_int_equal(mknod(under("sock"), S_IFSOCK | 0600, 0), 0);
+    assert_int_equal(host_stat(host, under("sock"), &first), 0);
+    fiber_sleep(MILLISECONDS(20));
+    assert_int_equal(chmod(under("sock"), 0666), 0);
+    assert_int_equal(host_stat(host, under("sock"), &opened), 0);
+    assert_true(first.id == opened.id);
+    unlink(under("sock"));
+    assert_int_equal(mknod(under("sock"), S_IFSOCK | 0600, 0), 0);
+    assert_int_equal(host_stat(host, under("sock"), &again), 0);
+    assert_true(first.id != again.id);
+}
+
 FIBER_TEST(how_much_a_tree_takes)
 {
     struct host_space s;
@@ -459,7 +475,7 @@ int main(void)
         with_dir(binds_and_what_is_left_of_them),
         with_dir(what_a_failed_mount_says),
         with_dir(sources_are_no_options),
-        with_dir(how_much_a_tree_takes),
+        with_dir(socket_made_anew), with_dir(how_much_a_tree_takes),
         with_dir(odd_names_of_file_systems),
         with_dir(a_device_with_a_file_system),
         with_dir(sub_paths_win_races),
