@@ -369,6 +369,11 @@ static void read_configuration(struct options *o, struct val *v)
     c->cluster_cidr = text_at(o, val_get(v, N_clusterCIDR));
     c->bridge = text_at(o, val_at(v, N_detectLocal, N_bridgeInterface));
     c->interface_prefix = text_at(o, val_at(v, N_detectLocal, N_interfaceNamePrefix));
+    if ((!c->mode || !strcmp(c->mode, "nftables")) && !val_len(val_get(v, N_nodePortAddresses))) { /* as upstream has it */
+        struct val *primary = val_new(&o->arena, VAL_LIST);
+        val_add(&o->arena, primary, val_of_str(STR("primary")));
+        val_set(&o->arena, v, N_nodePortAddresses, *primary);
+    }
     c->nodeport_addresses = texts_at(o, val_get(v, N_nodePortAddresses));
     if (!o->common.kubeconfig)
         o->common.kubeconfig = text_at(o, val_at(v, N_clientConnection, N_kubeconfig));
