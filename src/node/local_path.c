@@ -103,14 +103,15 @@ static int reclaim(struct kubelet *k, const struct val *pv)
     return r;
 }
 
-void local_path_reclaim(struct kubelet *k)
+bool local_path_reclaim(struct kubelet *k)
 {
+    bool good = true;
     struct replica *r = node_local_path_volumes(k);
     struct object **gone = NULL;
     size_t n = 0;
     struct tree_iter it;
     if (!r)
-        return;
+        return true;
     for (tree_seek(&it, replica_tree(r, &resources[RES_PERSISTENTVOLUMES]), STR_NULL); it.object;
          tree_next(&it))
         if (must_go(k, it.object->val)) {
@@ -118,9 +119,10 @@ void local_path_reclaim(struct kubelet *k)
             gone[n++] = object_ref(it.object);
         }
     for (size_t i = 0; i < n; i++) {
-        if (!fiber_cancelled())
-            reclaim(k, gone[i]->val);
+        int done = fiber_cancelled() ? 0 : reclaim(k, gone[i]->val);
+        good = good && (done == 0 || done == 404);
         object_unref(gone[i]);
     }
     free(gone);
+    return good;
 }

@@ -7,6 +7,7 @@
 #include "node/volumes-internal.h"
 
 #define RETRY SECONDS(2) /* a driver that cannot unstage now */
+#define RECLAIM_RETRY SECONDS(5) /* an API server that is away, a directory that cannot be removed */
 
 struct node_volumes {
     struct map uses; /* unique name -> struct volume_use */
@@ -195,9 +196,9 @@ void node_volumes_run(void *arg)
     while (!fiber_cancelled()) {
         k->volumes->asked = false;
         unstage_idle(k);
-        local_path_reclaim(k);
+        bool good = local_path_reclaim(k);
         if (!k->volumes->asked)
-            waitq_wait(&k->volumes->look, MONO_NEVER);
+            waitq_wait(&k->volumes->look, good ? MONO_NEVER : mono_add(os_mono(), RECLAIM_RETRY));
     }
 }
 

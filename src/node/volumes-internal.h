@@ -79,6 +79,6 @@ int volume_unstage(struct kubelet *k, struct volume_use *u, struct err *e);
 bool local_path_is_own(const char *folder, struct str path, struct str volume);
 /* Is it a directory of ours that we may make and remove? */
 bool local_path_is_ours(struct kubelet *k, const struct val *pv);
-void local_path_reclaim(struct kubelet *k); /* those that go */
+bool local_path_reclaim(struct kubelet *k); /* those that go; false: to be tried again */
 struct replica *local_path_follow(struct kubelet *k);
 struct replica *node_local_path_volumes(struct kubelet *k); /* NULL without an API server */

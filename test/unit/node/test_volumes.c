@@ -323,6 +323,52 @@ FIBER_TEST(how_much_a_tree_takes)
     assert_true(s.capacity > 0 && s.available <= s.capacity);
 }
 
+static int patches;
+
+/* The server is in trouble the first time. */
+static int on_patch(void *arg, uint16_t verb, const struct call *c, const struct val *body, struct status *st)
+{
+    if (verb != VERB_PATCH || c->res != &resources[RES_PERSISTENTVOLUMES])
+        return 0;
+    return ++patches == 1 ? 500 : 0;
+}
+
+/* A directory that is a volume goes, and the volume with it, though the server did not listen at first. */
+FIBER_TEST(volume_is_let_go_in_the_end)
+{
+    struct kubelet *k = NEW(struct kubelet);
+    struct fake_client *f = fake_client_new();
+    struct group g = {0};
+    char *root = strdup(under("root")), *folder = strdup(under("lp"));
+    mkdir(root, 0755);
+    mkdir(folder, 0755);
+    mkdir(under("lp/v"), 0755);
+    k->cfg.root_dir = root;
+    k->cfg.local_path_dir = folder;
+    k->cfg.node_name = "n";
+    k->host = host;
+    k->client = fake_client_as(f);
+    fake_client_hook(f, on_patch, NULL);
+    fake_put_text(f, RES_PERSISTENTVOLUMES,
+                  arena_printf(&arena, "{metadata: {name: v, finalizers: ['cube.local/local-path'], deletionTimestamp: '2026-01-01T00:00:00Z', labels: "
+                               "{'cube.local/node': n}, annotations: {'cube.local/provisioned-by': n}}, spec: {persistentVolumeReclaimPolicy: Delete, "
+                               "local: {path: '%s/v'}}, status: {phase: Released}}", folder).p);
+    node_volumes_start(k);
+    group_spawn(&g, "volumes", node_volumes_run, k);
+    for (int i = 0; i < 300 && fake_count(f, RES_PERSISTENTVOLUMES); i++)
+        fiber_sleep(MILLISECONDS(100));
+    assert_int_equal(fake_count(f, RES_PERSISTENTVOLUMES), 0);
+    assert_int_equal(patches, 2);
+    assert_int_equal(access(under("lp/v"), F_OK), -1);
+    group_stop(&g);
+    node_volumes_free(k);
+    fake_client_free(f);
+    arena_done(&k->arena);
+    free(root);
+    free(folder);
+    free(k);
+}
+
 FIBER_TEST(odd_names_of_file_systems)
 {
     struct err e = {{0}};
@@ -475,7 +521,7 @@ int main(void)
         with_dir(binds_and_what_is_left_of_them),
         with_dir(what_a_failed_mount_says),
         with_dir(sources_are_no_options),
-        with_dir(socket_made_anew), with_dir(how_much_a_tree_takes),
+        with_dir(socket_made_anew), with_dir(volume_is_let_go_in_the_end), with_dir(how_much_a_tree_takes),
         with_dir(odd_names_of_file_systems),
         with_dir(a_device_with_a_file_system),
         with_dir(sub_paths_win_races),
