@@ -12,6 +12,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -193,15 +194,30 @@ static pid_t pid_in(int fd)
     return (pid_t)pid;
 }
 
-/* A killed process keeps its lock until its last thread has ended, and who looks whether one runs has it for a moment. */
+/* The words of /proc/PID/stat after "PID (name)", proc(5): its third field is word 0. */
+enum { STAT_STATE = 0, STAT_FLAGS = 6, STAT_SIGNAL = 28 };
+
+/* A killed process keeps its lock until its last thread has ended, and who looks whether one runs has it for a moment. It is gone
+ * for us from the kill on: a pending SIGKILL, then PF_EXITING (linux/sched.h), then a zombie. */
 static bool pid_is_gone(struct arena *a, pid_t pid)
 {
-    struct str text;
+    struct str text, word;
     if (pid <= 0 || os_read_file(a, arena_printf(a, "/proc/%d/stat", (int)pid).p, 4096, &text) < 0)
         return true;
-    ssize_t name_end = str_rfind(text, ')'); /* "PID (name) STATE ..." */
-    char state = name_end >= 0 && (size_t)name_end + 2 < text.n ? text.p[name_end + 2] : 'X';
-    return state == 'Z' || state == 'X';
+    ssize_t name_end = str_rfind(text, ')');
+    if (name_end < 0)
+        return true;
+    text = str_trim(str_from(text, (size_t)(name_end + 1)));
+    for (int i = STAT_STATE; str_next(&text, ' ', &word); i++) {
+        int64_t bits = 0;
+        if (i == STAT_STATE && (str_eq(word, STR("Z")) || str_eq(word, STR("X"))))
+            return true;
+        if (i == STAT_FLAGS && str_to_i64(word, &bits) == 0 && (bits & 0x4))
+            return true;
+        if (i == STAT_SIGNAL && str_to_i64(word, &bits) == 0 && (bits & (1 << (SIGKILL - 1))))
+            return true;
+    }
+    return false;
 }
 
 int cluster_lock(const struct cluster_config *c, int *ret_fd, struct err *e)
