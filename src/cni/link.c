@@ -175,6 +175,17 @@ static const uint8_t *choose_mac(const struct cni_request *r, const struct cni_r
     return to;
 }
 
+static void unplug(struct rtnl *n, const char *name)
+{
+    struct rtnl_batch b CLEANUP_BATCH = {0};
+    struct rtnl_link l;
+    if (rtnl_link_read(n, name, &l) < 0)
+        return;
+    rtnl_delete_link(&b, l.index);
+    rtnl_run(n, &b, NULL);
+}
+
+/* All of it or nothing. */
 static int plug(struct sides *s, const struct cni_request *r, const struct cni_result *result, int bridge,
                 struct rtnl_link *ret_host, struct rtnl_link *ret_within, struct err *e)
 {
@@ -192,8 +203,12 @@ static int plug(struct sides *s, const struct cni_request *r, const struct cni_r
             rtnl_set_link(&b, &(struct rtnl_link_change){.name = name, .hairpin = 1});
         c = rtnl_run(&s->host, &b, NULL);
     }
+    if (c == -EEXIST)
+        return failed(e, c, "the container's cable cannot be made"); /* whatever has that name is not ours */
     c = c ? c : rtnl_link_read(&s->host, name, ret_host);
     c = c ? c : rtnl_link_read(&s->within, r->ifname, ret_within);
+    if (c < 0)
+        unplug(&s->host, name);
     return c < 0 ? failed(e, c, "the container's cable cannot be made") : 0;
 }
 
@@ -285,7 +300,7 @@ static int masquerade(const struct cni_request *r, const struct cni_result *resu
 int cni_bridge_add(struct arena *a, const struct cni_request *r, struct cni_result *result, struct err *e)
 {
     struct sides s;
-    struct rtnl_link bridge, host = {0}, within;
+    struct rtnl_link bridge, host, within;
     int c = open_sides(r, &s, e);
     if (c)
         return c;
@@ -298,12 +313,11 @@ int cni_bridge_add(struct arena *a, const struct cni_request *r, struct cni_resu
     c = ensure_bridge(&s.host, r, result, &bridge, e);
     c = c ? c : ensure_gateways(&s.host, r, result, bridge.index, e);
     c = c ? c : plug(&s, r, result, bridge.index, &host, &within, e);
-    c = c ? c : dress(&s, r, result, within.index, e);
-    c = c || !r->ip_masq ? c : masquerade(r, result, e);
-    if (c && host.index) {
-        struct rtnl_batch b CLEANUP_BATCH = {0};
-        rtnl_delete_link(&b, host.index);
-        rtnl_run(&s.host, &b, NULL);
+    if (c == 0) {
+        c = dress(&s, r, result, within.index, e);
+        c = c || !r->ip_masq ? c : masquerade(r, result, e);
+        if (c)
+            unplug(&s.host, host.name);
     }
     close_sides(&s);
     if (c == 0)

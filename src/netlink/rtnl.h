@@ -36,7 +36,7 @@ struct rtnl_vxlan {
 struct rtnl_link {
     int index;
     char name[IFNAMSIZ];
-    char alias[32]; /* a note on whose it is; empty: none */
+    char alias[80]; /* a note on whose it is; empty: none */
     char kind[16];  /* "vxlan", "bridge", "veth" ...; empty for hardware */
     uint32_t flags; /* IFF_UP ... */
     uint32_t mtu;

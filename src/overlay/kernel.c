@@ -172,7 +172,8 @@ static int make_device(struct job *j, struct rtnl_batch *b, const struct rtnl_li
     if (old)
         rtnl_delete_link(b, old->index);
     rtnl_add_vxlan(b, d->name, d->mac, d->mtu, v);
-    rtnl_set_link(b, &(struct rtnl_link_change){.name = d->name, .alias = OVERLAY_ALIAS});
+    char alias[OVERLAY_NAME_MAX];
+    rtnl_set_link(b, &(struct rtnl_link_change){.name = d->name, .alias = overlay_name(j->s->within, alias)});
     int r = rtnl_run(&j->rtnl, b, NULL);
     struct rtnl_link l;
     if (r == 0)
@@ -392,6 +393,14 @@ struct cleanup {
     int r;
 };
 
+static bool is_of(const struct rtnl_link *l, const struct prefixes *within)
+{
+    char name[OVERLAY_NAME_MAX];
+    if (strcmp(l->kind, "vxlan"))
+        return false;
+    return within->n ? !strcmp(l->alias, overlay_name(within, name)) : !strncmp(l->alias, OVERLAY_NAME, strlen(OVERLAY_NAME));
+}
+
 static int clean(struct rtnl *n, const struct prefixes *within)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -404,7 +413,7 @@ static int clean(struct rtnl *n, const struct prefixes *within)
         if (!within->n || prefixes_contain(within, &routes.list[i].to))
             rtnl_delete_route(&b, &routes.list[i]);
     for (size_t i = 0; r == 0 && i < links.n; i++)
-        if (!strcmp(links.list[i].kind, "vxlan") && !strcmp(links.list[i].alias, OVERLAY_ALIAS))
+        if (is_of(&links.list[i], within))
             rtnl_delete_link(&b, links.list[i].index);
     if (r < 0 || !b.n)
         return r;

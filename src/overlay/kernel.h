@@ -7,9 +7,13 @@
 #include "overlay/plan.h"
 
 /* Routes of ours carry this, so that nobody else's are touched. Free in iproute2's rt_protos and in the kernel's list; for
- * `ip route`: an entry "67 cube" in rt_protos.d names it. Devices of ours carry the alias. */
+ * `ip route`: an entry "67 cube" in rt_protos.d names it. */
 enum { OVERLAY_PROTOCOL = 67 };
-#define OVERLAY_ALIAS "cube-overlay"
+/* The alias of devices of ours and the name of our table: "cube-overlay-10.244.0.0/16" after the first of the pods' ranges
+ * (none: without it), so that clusters can share a machine. */
+#define OVERLAY_NAME "cube-overlay"
+enum { OVERLAY_NAME_MAX = 16 + IP_TEXT_MAX };
+const char *overlay_name(const struct prefixes *within, char ret[static OVERLAY_NAME_MAX]);
 
 /* Which link packets for other nodes leave by, in the order of looking: names or addresses, patterns of either, the link
  * towards an address; else the one with the node's own address; else the one of the default route. */
@@ -60,7 +64,7 @@ struct kernel_sync {
 };
 /* Brings the kernel to what it must have. Waits. What fails singly is in results. */
 int kernel_sync(struct kernel *k, struct kernel_sync *s, struct err *e);
-/* Removes devices of ours, and routes of ours into the ranges (n 0: all). Waits. */
+/* Removes the devices of the cluster with these ranges, and routes of ours into them (n 0: of all clusters). Waits. */
 int kernel_cleanup(const struct prefixes *within, struct err *e);
 /* Whether a change of the kernel may have cost us something. h NULL: changes were lost. */
 bool kernel_change_matters(const struct kernel *k, const struct nlmsghdr *h);

@@ -10,7 +10,6 @@
 #include "type/meta.h"
 
 #define LOG "overlay"
-#define MASQ_TABLE "cube-overlay"
 
 enum { CALM_MS = 50, WATCH_CALM_S = 2, RETRY_S = 10 };
 
@@ -126,11 +125,12 @@ static void write_subnet_file(struct overlay *o, const struct peer *self)
 
 static void masquerade(struct overlay *o, const struct peer *self)
 {
+    char table[OVERLAY_NAME_MAX];
     struct buf b CLEANUP_BUF = BUF_INIT;
     struct err e = {0};
     if (!o->config->ip_masq || !self->pods.n || !o->within.n)
         return;
-    masquerade_text(&b, MASQ_TABLE, &o->within, &self->pods, o->config->masq_predictable);
+    masquerade_text(&b, overlay_name(&o->within, table), &o->within, &self->pods, o->config->masq_predictable);
     if (str_eq(buf_str(&b), buf_str(&o->masq)))
         return;
     int r = nft_apply(buf_str(&b), &e);
@@ -329,6 +329,13 @@ int overlay_cleanup(const char *cluster_cidr, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct prefixes within;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    char table[OVERLAY_NAME_MAX];
     int r = prefixes_parse(&a, cluster_cidr, &within, e);
-    return r < 0 ? r : kernel_cleanup(&within, e);
+    r = r < 0 ? r : kernel_cleanup(&within, e);
+    if (r < 0)
+        return r;
+    overlay_name(&within, table);
+    buf_printf(&b, "table inet %s\ndelete table inet %s\n", table, table); /* removing what is not there is an error */
+    return nft_apply(buf_str(&b), e);
 }

@@ -27,7 +27,7 @@ struct overlay_config {
 
 /* Until this fiber is cancelled. Leaves the routes in place (traffic goes on while we restart). */
 int overlay_run(const struct overlay_config *config, struct err *e);
-/* Removes every route into the ranges that an overlay made, and its devices. Waits. */
+/* Removes every route into the ranges that an overlay made, its devices and its table. Waits. */
 int overlay_cleanup(const char *cluster_cidr, struct err *e);
 int overlay_main(int argc, char **argv);
 

@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "overlay/overlay.h"
 
+#include <stdio.h>
+
 static const struct prefix *of_family(const struct prefixes *list, unsigned f)
 {
     for (size_t i = 0; i < list->n; i++)
         if (family_of(&list->list[i].ip) == f)
             return &list->list[i];
     return NULL;
+}
+
+const char *overlay_name(const struct prefixes *within, char ret[static OVERLAY_NAME_MAX])
+{
+    char range[IP_TEXT_MAX] = "";
+    if (within->n)
+        prefix_format(&within->list[0], range);
+    snprintf(ret, OVERLAY_NAME_MAX, OVERLAY_NAME "%s%s", range[0] ? "-" : "", range);
+    for (char *p = ret; *p; p++)
+        if (*p == ':') /* which no name in nft may have */
+            *p = '_';
+    return ret;
 }
 
 void subnet_file_text(struct buf *b, const struct netconf *conf, const struct prefixes *own, uint32_t mtu, bool ip_masq)
