@@ -64,7 +64,7 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
         {&c->data_dir, "/var/lib/cube"},      {&c->run_dir, "/run/cube"},
         {&c->conf_dir, "/etc/kubernetes"},    {&c->service_cidr, "10.96.0.0/12"},
         {&c->pod_cidr, "10.244.0.0/16"},      {&c->dns_ip, "10.96.0.10"},
-        {&c->cluster_domain, "cluster.local"}, {&c->bridge, "cni0"}, {&c->cni_plugin, "reference"},
+        {&c->cluster_domain, "cluster.local"}, {&c->bridge, "cni0"}, {&c->cni_plugin, "cube-cni"},
         {&c->cgroup_root, "/"},               {&c->proxy_table, "cube-proxy"},
         {&c->proxy_mode, "nftables"},
         {&c->node_ports, "30000-32767"},

@@ -336,6 +336,27 @@ FIBER_TEST(a_vxlan_of_both_families)
     end(&w);
 }
 
+FIBER_TEST(clusters_share_a_machine)
+{
+    struct world w;
+    begin(&w);
+    w.config.backend = "vxlan";
+    w.config.ip_masq = true;
+    ip("link add flannel.2 type vxlan id 2 dev wire0 dstport 8473");
+    ip("link set flannel.2 alias cube-overlay-10.99.0.0/16");
+    expect_says("nft add table inet cube-overlay-10.99.0.0/16; echo $?", "0");
+    start(&w);
+    expect_says("nft list tables | sort", "table inet cube-overlay-10.77.0.0/16\ntable inet cube-overlay-10.99.0.0/16");
+    expect_says("ip -o link | grep -o 'flannel[.][0-9]' | sort | paste -sd' '", "flannel.1 flannel.2");
+    group_stop(&w.g);
+    assert_int_equal(overlay_cleanup("10.77.0.0/16", &w.err), 0);
+    expect_says("nft list tables", "table inet cube-overlay-10.99.0.0/16");
+    expect_says("ip -o link | grep -o 'flannel[.][0-9]'", "flannel.2");
+    ip("link delete flannel.2");
+    expect_says("nft flush ruleset; echo $?", "0");
+    end(&w);
+}
+
 FIBER_TEST(bad_settings)
 {
     struct err e = {0};
@@ -357,6 +378,7 @@ int main(void)
         cmocka_unit_test(a_vxlan),
         cmocka_unit_test(what_flannel_left),
         cmocka_unit_test(a_vxlan_of_both_families),
+        cmocka_unit_test(clusters_share_a_machine),
     };
     log_set_level(LOG_ERROR);
     if (geteuid() || unshare(CLONE_NEWNET) < 0)
