@@ -401,16 +401,27 @@ void cache_rename(struct cache_kind *k, const struct resource *r)
     k->res = r;
 }
 
+static void reread(struct cache_kind *k, struct str key, const struct object *old)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    struct object *o = NULL;
+    object_store_bytes(k->res, old->val, &b);
+    if (object_decode(k->res, buf_str(&b), old->revision, &o, NULL) == 0)
+        k->root = tree_put(k->root, key, o);
+    object_unref(o);
+}
+
+/* What was written meanwhile was read by the new rules already. */
 void cache_reread(struct cache_kind *k)
 {
+    enum { AT_ONCE = 64 };
+    unsigned n = 0;
     struct tree *old = tree_ref(k->root);
     for (struct tree_iter it = tree_begin_ns(old, STR("")); tree_in_ns(&it, STR("")); tree_next(&it)) {
-        CLEANUP_BUF struct buf b = BUF_INIT;
-        struct object *o = NULL;
-        object_store_bytes(k->res, it.object->val, &b);
-        if (object_decode(k->res, buf_str(&b), it.object->revision, &o, NULL) == 0)
-            k->root = tree_put(k->root, it.key, o);
-        object_unref(o);
+        if (tree_get(k->root, it.key) == it.object)
+            reread(k, it.key, it.object);
+        if (++n % AT_ONCE == 0)
+            fiber_yield();
     }
     tree_unref(old);
 }

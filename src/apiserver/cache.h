@@ -70,7 +70,8 @@ struct cache_kind *cache_kind(struct cache *c,
 int cache_add(struct cache *c, const struct resource *r, struct cache_kind **ret, struct err *e);
 /* Another version is stored from now on; the index is the same. */
 void cache_rename(struct cache_kind *k, const struct resource *r);
-/* Makes the objects anew from what they are, where that is something else now (a schema has other defaults). Nobody is told. */
+/* Makes the objects anew from what they are, where that is something else now (a schema has other defaults). Nobody is told.
+ * Yields; only who may remove the kind may call it. */
 void cache_reread(struct cache_kind *k);
 /* It is no longer served: watchers lose their place. The memory stays until cache_close, since they may look at it. */
 void cache_remove(struct cache *c, struct cache_kind *k);

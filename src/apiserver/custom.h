@@ -21,7 +21,7 @@ struct custom_version {
     struct resource res;
     struct custom_type type;
     struct custom_kind *kind;
-    struct str schema_text;           /* openAPIV3Schema as JSON; empty: none */
+    const struct val *schema;         /* openAPIV3Schema; NULL: none */
     const struct val *selectable;     /* LIST of selectableFields */
     struct custom_scale scale;
     struct str warning;               /* a deprecated version says this; empty: nothing */
@@ -59,7 +59,7 @@ void custom_close(struct apiserver *s);
 /* Ends what definitions said before they changed, where nobody can still look at it. */
 void custom_end_retired(struct apiserver *s, struct mono now);
 
-/* custom_status.c, pure: names and conditions of a definition; taken: names of other definitions of the group and compiled in.
+/* custom_status.c, pure: names and conditions of a definition; taken: what other definitions of the group have of its names.
  * True when the status changed. */
 struct custom_names {
     const struct str *resources, *kinds;

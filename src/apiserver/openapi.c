@@ -10,6 +10,8 @@
 #include "apiserver/state.h"
 #include "auth/crypto.h"
 #include "type/openapi.h"
+#include "types.h"
+#include "wire/json.h"
 
 #define V2_PROTOBUF "application/com.github.proto-openapi.spec.v2" /* and its older spelling with a dot */
 
@@ -39,10 +41,15 @@ static struct str path_of(struct arena *a, const struct group_version *g)
                        : arena_printf(a, "api/%s", g->version);
 }
 
-static struct str schema_of(void *arg UNUSED, const struct resource *r)
+/* arg: the arena. */
+static struct str schema_of(void *arg, const struct resource *r)
 {
     const struct custom_version *v = custom_version(r);
-    return v ? v->schema_text : STR_NULL;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    if (!v || !v->schema)
+        return STR_NULL;
+    json_encode(&b, &types[T_apiextensions_v1_JSONSchemaProps], v->schema, 0);
+    return arena_str(arg, buf_str(&b));
 }
 
 static struct openapi_group group_of(const struct apiserver *s, struct arena *a, const struct group_version *g)
@@ -56,7 +63,7 @@ static void make_v3(const struct apiserver *s, const struct group_version *g, st
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct openapi_group group = group_of(s, &a, g);
-    openapi_v3(&group, schema_of, NULL, b);
+    openapi_v3(&group, schema_of, &a, b);
 }
 
 static void make_index(const struct apiserver *s, struct buf *b)
@@ -119,7 +126,7 @@ int page_openapi_v2(struct request *r)
     for (size_t i = 0; i < n; i++)
         groups[i] = group_of(r->server, r->arena, served_at(r->server, i));
     CLEANUP_BUF struct buf b = BUF_INIT;
-    openapi_v2(groups, n, schema_of, NULL, &b);
+    openapi_v2(groups, n, schema_of, r->arena, &b);
     answer_document(r, arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
     return 0;
 }
