@@ -74,8 +74,12 @@ int custom_end_namespace(struct request *r);
 /* Of a definition itself: do its expressions compile? */
 void custom_check_definition(struct request *r, const struct resource *res, const struct val *crd);
 void custom_rules(struct request *r, const struct resource *res, const struct val *v, const struct val *old);
-/* The Scale of a custom resource by the paths of its definition: the number wanted, the number there is, the selector. */
-int64_t custom_scale_get(const struct custom_version *c, struct arena *a, const struct val *v, int64_t *ret_status, struct str *ret_selector);
+/* The Scale of a custom resource by the paths of its definition; false when it does not say how many are wanted. */
+struct custom_replicas {
+    int64_t wanted, now;
+    struct str selector;
+};
+bool custom_scale_get(const struct custom_version *c, struct arena *a, const struct val *v, struct custom_replicas *ret);
 /* False when there is no such place in the object. */
 bool custom_scale_set(const struct custom_version *c, struct arena *a, struct val *v, int64_t replicas);
 bool custom_selectable(const struct resource *res, struct str path);

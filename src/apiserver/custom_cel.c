@@ -19,7 +19,7 @@ struct compiled {
     const struct cel_type *type, *optional;
     struct expression *items;
     size_t n;
-    struct cel_program *pattern;
+    struct cel_regex *pattern;
     bool pattern_tried;
 };
 
@@ -29,7 +29,10 @@ void custom_programs_done(struct custom_programs *p)
 {
     for (size_t i = 0; i < p->n; i++)
         cel_program_unref(p->items[i]);
+    for (size_t i = 0; i < p->n_patterns; i++)
+        cel_regex_free(p->patterns[i]);
     free(p->items);
+    free(p->patterns);
     arena_done(&p->arena);
     *p = (struct custom_programs){.n = 0};
 }
@@ -103,34 +106,63 @@ static struct compiled *compile_all(struct custom_programs *p, const struct stru
 
 /* ---- patterns ------------------------------------------------------------------------------------------ */
 
-static struct cel_val the_text(void *user, unsigned variable UNUSED, struct arena *a UNUSED)
-{
-    return cel_of_str(*(const struct str *)user);
-}
-
-/* A pattern is a program, too: text.matches("..."). */
-static struct cel_program *pattern_of(struct custom_programs *p, struct structural_rules *r)
+static const struct cel_regex *pattern_of(struct custom_programs *p, struct structural_rules *r)
 {
     struct compiled *c = compiled_of(p, r);
-    struct str ignored;
     if (c->pattern_tried)
         return c->pattern;
     c->pattern_tried = true;
-    struct cel_env *env = cel_env_new(CEL_LIB_KUBERNETES, UINT_MAX);
-    cel_env_var(env, "text", &cel_string);
-    struct str literal = cel_text(&p->arena, cel_of_str(r->pattern));
-    c->pattern = compile(p, env, arena_printf(&p->arena, "text.matches(" STR_FMT ")", STR_ARG(literal)), &cel_bool, &ignored);
-    cel_env_unref(env);
+    c->pattern = cel_regex_new(r->pattern, NULL, 0);
+    if (c->pattern) {
+        p->patterns = xrealloc(p->patterns, (p->n_patterns + 1) * sizeof(struct cel_regex *));
+        p->patterns[p->n_patterns++] = c->pattern;
+    }
     return c->pattern;
 }
 
 bool custom_match(void *programs, struct structural_rules *rules, struct str text)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct cel_program *program = pattern_of(programs, rules);
-    struct cel_eval ev = {.variable = the_text, .user = &text, .arena = &a};
-    struct cel_val v;
-    return !program || cel_eval(program, &ev, &v, NULL) != 0 || v.kind != CEL_BOOL || v.b;
+    const struct cel_regex *re = pattern_of(programs, rules);
+    size_t start, end;
+    return re && cel_regex_find(re, text, 0, &start, &end);
+}
+
+static void check_patterns_of(const struct structural **list, const char *name, struct str at, struct status *s)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        custom_patterns_check(list[i], arena_printf(s->arena, STR_FMT ".%s[%zu]", STR_ARG(at), name, i), s);
+}
+
+static void check_pattern(const struct structural_rules *r, struct str at, struct status *s)
+{
+    char fault[CEL_REGEX_FAULT];
+    struct cel_regex *re = cel_regex_new(r->pattern, fault, sizeof(fault));
+    struct val v = val_of_str(r->pattern);
+    if (!re)
+        cause_invalid(s, arena_printf(s->arena, STR_FMT ".pattern", STR_ARG(at)), &v,
+                      arena_printf(s->arena, "must be a valid regular expression, but isn't: %s", fault).p);
+    cel_regex_free(re);
+}
+
+void custom_patterns_check(const struct structural *schema, struct str at, struct status *s)
+{
+    const struct structural_rules *r = schema->rules;
+    for (size_t i = 0; i < schema->n_members; i++)
+        custom_patterns_check(schema->members[i].schema, arena_printf(s->arena, STR_FMT ".properties[" STR_FMT "]", STR_ARG(at),
+                                                                      STR_ARG(schema->members[i].name)), s);
+    if (schema->items)
+        custom_patterns_check(schema->items, arena_printf(s->arena, STR_FMT ".items", STR_ARG(at)), s);
+    if (schema->additional)
+        custom_patterns_check(schema->additional, arena_printf(s->arena, STR_FMT ".additionalProperties", STR_ARG(at)), s);
+    if (!r)
+        return;
+    if (r->pattern.n)
+        check_pattern(r, at, s);
+    check_patterns_of(r->any, "anyOf", at, s);
+    check_patterns_of(r->all, "allOf", at, s);
+    check_patterns_of(r->one, "oneOf", at, s);
+    if (r->not_)
+        custom_patterns_check(r->not_, arena_printf(s->arena, STR_FMT ".not", STR_ARG(at)), s);
 }
 
 /* ---- evaluating ---------------------------------------------------------------------------------------- */
@@ -140,7 +172,8 @@ struct go {
     struct status *s;
     struct buf path;
     uint64_t budget;
-    bool over; /* no further rules */
+    bool over;    /* no further rules */
+    bool all;     /* also of what did not change */
     /* of the rule at hand */
     const struct expression *x;
     const struct cel_type *type;
@@ -232,7 +265,7 @@ static void judge_rule(struct go *g, const struct expression *x)
         say_trouble(g, x, arena_printf(sa, "rule compile error: " STR_FMT, STR_ARG(x->fault)));
         return;
     }
-    bool same = g->old && val_same(g->v, g->old);
+    bool same = !g->all && g->old && val_same(g->v, g->old);
     if ((x->transition && !g->old && !x->optional_old) || (same && !x->transition))
         return;
     int r = evaluate(g, x->program, &a, &v, &e);
@@ -315,6 +348,17 @@ void custom_expressions(struct custom_programs *programs, const struct structura
     buf_done(&g.path);
 }
 
+void custom_expressions_of_default(struct custom_programs *programs, const struct structural *schema, struct status *s)
+{
+    const struct val *v = schema->default_value;
+    struct go g = {.programs = programs, .s = s, .path = BUF_INIT, .budget = CEL_COST_BUDGET, .all = true};
+    if (has_expressions(schema))
+        walk(&g, schema, v, v, schema->embedded);
+    if (!s->n_causes)
+        walk(&g, schema, v, NULL, schema->embedded);
+    buf_done(&g.path);
+}
+
 /* ---- definitions --------------------------------------------------------------------------------------- */
 
 /* What is found wrong with a definition, and what its rules may cost all together. */
@@ -393,10 +437,9 @@ static void check(struct checking *k, const struct structural *s, struct str at,
         check(k, s->additional, arena_printf(a, STR_FMT ".additionalProperties", STR_ARG(at)), s->additional->embedded, below);
 }
 
-void custom_expressions_check(const struct structural *schema, struct str at, struct status *s)
+void custom_expressions_check(struct custom_programs *programs, const struct structural *schema, struct str at, struct status *s)
 {
-    struct custom_programs p = {.n = 0};
-    struct checking k = {.programs = &p, .s = s};
+    struct checking k = {.programs = programs, .s = s};
     if (has_expressions(schema))
         check(&k, schema, at, true, 1);
     if (k.total > CEL_SCHEMA_TOTAL_COST) {
@@ -406,5 +449,4 @@ void custom_expressions_check(const struct structural *schema, struct str at, st
                                                k.total, CEL_SCHEMA_TOTAL_COST);
         cause_forbidden(s, at, arena_cstr(s->arena, text));
     }
-    custom_programs_done(&p);
 }

@@ -36,7 +36,7 @@ void custom_rules(struct request *r, const struct resource *res, const struct va
                   "errors to complete validation");
 }
 
-/* What a default is has to be what its schema allows; expressions are not asked. */
+/* What a default is has to be what its schema allows. */
 static void check_default(struct request *r, const struct structural *s, struct str at, const struct custom_checks *checks)
 {
     struct str path = arena_printf(r->arena, STR_FMT ".default", STR_ARG(at));
@@ -47,9 +47,12 @@ static void check_default(struct request *r, const struct structural *s, struct 
     if (!val_same(pruned, s->default_value))
         cause_invalid(&r->status, path, s->default_value, "must not have unknown fields");
     custom_validate(s, s->default_value, NULL, checks, &found);
+    if (!found.n_causes)
+        custom_expressions_of_default(checks->arg, s, &found);
     for (size_t i = 0; i < found.n_causes; i++) {
         struct str below = found.causes[i].field;
-        struct str field = str_is(below, "<nil>") ? path : arena_printf(r->arena, STR_FMT ".%s", STR_ARG(path), arena_cstr(r->arena, below));
+        const char *dot = str_starts(below, STR("[")) ? "" : ".";
+        struct str field = str_is(below, "<nil>") ? path : arena_printf(r->arena, STR_FMT "%s" STR_FMT, STR_ARG(path), dot, STR_ARG(below));
         cause_add(&r->status, found.causes[i].reason, field, STR_FMT, STR_ARG(found.causes[i].message));
     }
 }
@@ -73,9 +76,10 @@ static void check_schema(struct request *r, const struct structural *s, struct s
 {
     struct custom_programs programs = {.n = 0};
     struct custom_checks checks = {custom_match, &programs};
+    custom_patterns_check(s, at, &r->status);
     check_defaults(r, s, at, true, &checks);
+    custom_expressions_check(&programs, s, at, &r->status);
     custom_programs_done(&programs);
-    custom_expressions_check(s, at, &r->status);
 }
 
 void custom_check_definition(struct request *r, const struct resource *res, const struct val *crd)
@@ -104,11 +108,13 @@ static const struct val *at_path(struct arena *a, const struct val *v, struct st
     return hits.n ? hits.items[0] : NULL;
 }
 
-int64_t custom_scale_get(const struct custom_version *c, struct arena *a, const struct val *v, int64_t *ret_status, struct str *ret_selector)
+bool custom_scale_get(const struct custom_version *c, struct arena *a, const struct val *v, struct custom_replicas *ret)
 {
-    *ret_status = val_int(at_path(a, v, c->scale.status_replicas), 0);
-    *ret_selector = val_str(at_path(a, v, c->scale.selector));
-    return val_int(at_path(a, v, c->scale.spec_replicas), 0);
+    const struct val *wanted = at_path(a, v, c->scale.spec_replicas);
+    ret->wanted = val_int(wanted, 0);
+    ret->now = val_int(at_path(a, v, c->scale.status_replicas), 0);
+    ret->selector = val_str(at_path(a, v, c->scale.selector));
+    return wanted != NULL;
 }
 
 /* Paths of scales are plain members, one below the other (validated with the definition). */

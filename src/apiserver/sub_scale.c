@@ -22,8 +22,21 @@ static struct str selector_text(struct request *r, const struct val *v)
     return selector_print(r->arena, &s);
 }
 
+static struct custom_replicas replicas_of(struct request *r, const struct val *v)
+{
+    const struct custom_version *custom = custom_version(r->res);
+    struct custom_replicas n = {.wanted = 0};
+    if (custom)
+        custom_scale_get(custom, r->arena, v, &n);
+    else
+        n = (struct custom_replicas){val_int(val_at(v, N_spec, N_replicas), 0), val_int(val_at(v, N_status, N_replicas), 0),
+                                     selector_text(r, v)};
+    return n;
+}
+
 static struct val *scale_of(struct request *r, const struct val *v)
 {
+    struct custom_replicas n = replicas_of(r, v);
     static const name_id shared[] = {N_name, N_namespace, N_uid, N_resourceVersion, N_creationTimestamp};
     struct arena *a = r->arena;
     struct val *scale = val_new(a, VAL_OBJ);
@@ -32,17 +45,11 @@ static struct val *scale_of(struct request *r, const struct val *v)
     struct val *meta = val_sub_obj(a, scale, N_metadata);
     for (size_t i = 0; i < ARRAY_SIZE(shared); i++)
         val_set_ref(a, meta, shared[i], val_get(obj_meta(v), shared[i]));
-    const struct custom_version *custom = custom_version(r->res);
-    struct str sel;
-    int64_t now = val_int(val_at(v, N_status, N_replicas), 0);
-    int64_t wanted = custom ? custom_scale_get(custom, a, v, &now, &sel) : val_int(val_at(v, N_spec, N_replicas), 0);
-    if (!custom)
-        sel = selector_text(r, v);
-    val_set_int(a, val_sub_obj(a, scale, N_spec), N_replicas, wanted);
+    val_set_int(a, val_sub_obj(a, scale, N_spec), N_replicas, n.wanted);
     struct val *status = val_sub_obj(a, scale, N_status);
-    val_set_int(a, status, N_replicas, now);
-    if (sel.n)
-        val_set_str(a, status, N_selector, sel);
+    val_set_int(a, status, N_replicas, n.now);
+    if (n.selector.n)
+        val_set_str(a, status, N_selector, n.selector);
     return scale;
 }
 
@@ -54,7 +61,11 @@ static void answer_scale(struct request *r, const struct object *o)
 int sub_scale_get(struct request *r)
 {
     const struct object *o = NULL;
+    struct custom_replicas n;
     int e = find_named(r, &o);
+    const struct custom_version *custom = e ? NULL : custom_version(r->res);
+    if (custom && !custom_scale_get(custom, r->arena, o->val, &n))
+        return status_internal(&r->status, "the spec replicas field \"" STR_FMT "\" does not exist", STR_ARG(custom->scale.spec_replicas));
     if (!e)
         answer_scale(r, o);
     return e;

@@ -45,7 +45,6 @@ enum cel_node_flags {
 };
 
 struct cel_overload;
-struct cel_regex;
 
 struct cel_node {
     uint8_t kind, op, flags;
@@ -348,10 +347,6 @@ uint64_t cel_call_cost(struct cel_run *r, const struct cel_overload *o, bool onl
                        struct cel_val result);
 uint64_t cel_equal_cost(struct cel_val x, struct cel_val y);
 
-/* ---- regular expressions (RE2's syntax) ---------------------------------------------------------------------- */
-
-/* NULL when it is none. */
-struct cel_regex *cel_regex_new(struct str pattern);
-void cel_regex_free(struct cel_regex *re);
-/* Somewhere at or after `from`? The bounds of the leftmost match. */
-bool cel_regex_find(const struct cel_regex *re, struct str text, size_t from, size_t *ret_start, size_t *ret_end);
+/* The pattern of the call at hand: made with the program when it is constant; else *ret_own, which is the caller's. NULL with
+ * the fault (CEL_REGEX_FAULT bytes) when it is none. */
+const struct cel_regex *cel_regex_of(struct cel_run *r, struct cel_val pattern, struct cel_regex **ret_own, char *ret_fault);

@@ -259,3 +259,13 @@ struct cel_val cel_of_authorizer(struct arena *a, const struct cel_authorizer *z
 /* authorizer.requestResource: a check of the request's own resource. */
 struct cel_val cel_of_resource_check(struct arena *a, const struct cel_authorizer *z, const struct cel_authz_request *r);
 extern const struct cel_type cel_resource_check;
+
+/* ---- regular expressions --------------------------------------------------------------------------------- */
+
+/* RE2's syntax, which is Go's. NULL when it is none, with Go's sentence ("error parsing regexp: ...", cut when it is long). */
+struct cel_regex;
+enum { CEL_REGEX_FAULT = 256 };
+struct cel_regex *cel_regex_new(struct str pattern, char *ret_fault, size_t size);
+void cel_regex_free(struct cel_regex *re); /* NULL is fine */
+/* Somewhere at or after `from`? The bounds of the leftmost match. */
+bool cel_regex_find(const struct cel_regex *re, struct str text, size_t from, size_t *ret_start, size_t *ret_end);

@@ -803,10 +803,9 @@ static NOINLINE bool bad_literal_arg(struct checker *c, const struct cel_node *x
         struct str s = cel_str(a->literal);
         struct cel_val v;
         int64_t ns;
-        struct cel_regex *re = i == 2 ? cel_regex_new(s) : NULL;
+        struct cel_regex *re = i == 2 ? cel_regex_new(s, NULL, 0) : NULL;
         bool ok = i == 0 ? cel_duration_parse(s, &ns) : i == 1 ? cel_timestamp_parse(s, &v) : re != NULL;
-        if (re)
-            cel_regex_free(re);
+        cel_regex_free(re);
         *ret_what = names[i];
         return !ok;
     }

@@ -28,7 +28,7 @@ static bool own_uri(struct arena *a, struct str s, const char **ret_wrong)
 
 static bool matches(struct str s, const char *pattern)
 {
-    struct cel_regex *re = cel_regex_new(str_of(pattern));
+    struct cel_regex *re = cel_regex_new(str_of(pattern), NULL, 0);
     size_t start, end;
     bool ok = re && cel_regex_find(re, s, 0, &start, &end);
     cel_regex_free(re);

@@ -385,12 +385,13 @@ FN(contains)
 
 FN(matches)
 {
-    const struct cel_regex *re = r->site->regex;
-    struct cel_regex *own = re ? NULL : cel_regex_new(cel_str(v[1]));
+    char fault[CEL_REGEX_FAULT];
+    struct cel_regex *own;
+    const struct cel_regex *re = cel_regex_of(r, v[1], &own, fault);
     size_t start, end;
-    if (!re && !own)
-        return cel_fail(r->arena, "error parsing regexp: `" STR_FMT "`", STR_ARG(cel_str(v[1])));
-    bool found = cel_regex_find(re ? re : own, cel_str(v[0]), 0, &start, &end);
+    if (!re)
+        return cel_fail(r->arena, "%s", fault);
+    bool found = cel_regex_find(re, cel_str(v[0]), 0, &start, &end);
     cel_regex_free(own);
     return cel_of_bool(found);
 }

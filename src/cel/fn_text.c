@@ -218,25 +218,20 @@ FN(quote)
 
 /* ---- regular expressions --------------------------------------------------------------------------------------------- */
 
-/* The pattern of this call: made with the program when it is constant; else *ret_own. NULL when it is none. */
-static const struct cel_regex *pattern_of(struct cel_run *r, struct cel_val pattern, struct cel_regex **ret_own)
+const struct cel_regex *cel_regex_of(struct cel_run *r, struct cel_val pattern, struct cel_regex **ret_own, char *ret_fault)
 {
-    *ret_own = r->site->regex ? NULL : cel_regex_new(cel_str(pattern));
+    *ret_own = r->site->regex ? NULL : cel_regex_new(cel_str(pattern), ret_fault, CEL_REGEX_FAULT);
     return r->site->regex ? r->site->regex : *ret_own;
-}
-
-static struct cel_val illegal_regex(struct cel_run *r, struct cel_val pattern)
-{
-    return cel_fail(r->arena, "Illegal regex: error parsing regexp: `" STR_FMT "`", STR_ARG(cel_str(pattern)));
 }
 
 FN(find)
 {
+    char fault[CEL_REGEX_FAULT];
     struct cel_regex *own;
-    const struct cel_regex *re = pattern_of(r, v[1], &own);
+    const struct cel_regex *re = cel_regex_of(r, v[1], &own, fault);
     size_t start = 0, end = 0;
     if (!re)
-        return illegal_regex(r, v[1]);
+        return cel_fail(r->arena, "Illegal regex: %s", fault);
     bool found = cel_regex_find(re, cel_str(v[0]), 0, &start, &end);
     cel_regex_free(own);
     return cel_of_str(found ? str_n(v[0].s + start, end - start) : STR(""));
@@ -244,13 +239,14 @@ FN(find)
 
 FN(find_all)
 {
+    char fault[CEL_REGEX_FAULT];
     struct cel_regex *own;
-    const struct cel_regex *re = pattern_of(r, v[1], &own);
+    const struct cel_regex *re = cel_regex_of(r, v[1], &own, fault);
     struct cel_val out = cel_new_list(r->arena, NULL, 0);
     struct str s = cel_str(v[0]);
     size_t from = 0, start, end, last_end = SIZE_MAX;
     if (!re)
-        return illegal_regex(r, v[1]);
+        return cel_fail(r->arena, "Illegal regex: %s", fault);
     for (int64_t left = n > 2 ? v[2].i : -1; left != 0 && cel_regex_find(re, s, from, &start, &end);) {
         if (start == end && start == last_end) { /* an empty match right behind the last one does not count */
             uint32_t rune;

@@ -131,9 +131,10 @@ static void keep_regex(struct planner *k, struct cel_node *x)
     bool uses = str_is(x->name, "matches") || str_is(x->name, "find") || str_is(x->name, "findAll");
     if (!uses || !pattern || !is_literal(pattern) || pattern->literal.kind != CEL_STRING)
         return;
-    x->regex = cel_regex_new(cel_str(pattern->literal));
+    char fault[CEL_REGEX_FAULT];
+    x->regex = cel_regex_new(cel_str(pattern->literal), fault, sizeof(fault));
     if (!x->regex) {
-        cel_issue_add(k->m->report, pattern->pos, "error parsing regexp: `" STR_FMT "`", STR_ARG(cel_str(pattern->literal)));
+        cel_issue_add(k->m->report, pattern->pos, "%s", fault);
         k->error = -EINVAL;
         return;
     }

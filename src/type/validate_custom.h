@@ -8,7 +8,7 @@
 #include "type/status.h"
 #include "type/structural.h"
 
-/* Does the text match rules->pattern (RE2 syntax)? A pattern that cannot be read matches everything. */
+/* Does the text match rules->pattern (RE2 syntax)? */
 typedef bool custom_match_fn(void *arg, struct structural_rules *rules, struct str text);
 
 struct custom_checks {

@@ -2,6 +2,7 @@
 /* CustomResourceDefinitions: from the definition to objects of the kind, and to the end of both. */
 #include "apiserver/custom.h"
 #include "apiserver/state.h"
+#include "base/os.h"
 #include "fixture.h"
 
 #define CRDS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -545,6 +546,13 @@ FIBER_TEST(defaults_are_what_their_schema_allows)
         {SPEC("{\"type\":\"string\",\"pattern\":\"^a\",\"default\":\"b\"}"), "default", "FieldValueInvalid"},
         {SPEC("{\"type\":\"integer\",\"enum\":[1,2],\"default\":3}"), "default", "FieldValueNotSupported"},
         {SPEC("{\"type\":\"string\",\"pattern\":\"^a\",\"default\":\"ab\"}"), NULL, NULL},
+        {SPEC("{\"type\":\"integer\",\"default\":3,\"x-kubernetes-validations\":[{\"rule\":\"self < 3\"}]}"), "default", "FieldValueInvalid"},
+        {SPEC("{\"type\":\"integer\",\"default\":2,\"x-kubernetes-validations\":[{\"rule\":\"self < 3\"},{\"rule\":\"self == oldSelf\"}]}"), NULL, NULL},
+        {SPEC("{\"type\":\"integer\",\"default\":2,\"x-kubernetes-validations\":[{\"rule\":\"self > oldSelf\"}]}"), "default", "FieldValueInvalid"},
+        {SPEC("{\"type\":\"integer\",\"default\":2,\"x-kubernetes-validations\":[{\"rule\":\"oldSelf.hasValue()\",\"optionalOldSelf\":true}]}"), "default",
+         "FieldValueInvalid"},
+        {SPEC("{\"type\":\"array\",\"maxItems\":2,\"default\":[1,5],\"items\":{\"type\":\"integer\",\"x-kubernetes-validations\":[{\"rule\":\"self < 3\"}]}}"),
+         "default[1]", "FieldValueInvalid"},
     };
     struct fixture f;
     fixture_start(&f, NULL);
@@ -557,6 +565,70 @@ FIBER_TEST(defaults_are_what_their_schema_allows)
                   arena_printf(&f.arena, "spec.validation.openAPIV3Schema.properties[spec].%s", cases[i].field).p);
         assert_at(&f, r, "details.causes.0.reason", cases[i].reason);
     }
+    fixture_stop(&f);
+}
+
+FIBER_TEST(patterns_that_are_none_are_refused)
+{
+    static const struct {
+        const char *spec, *field, *what;
+    } cases[] = {
+        {SPEC("{\"type\":\"string\",\"pattern\":\"(((\"}"), "properties[spec].pattern", "missing closing ): `(((`"},
+        {SPEC("{\"type\":\"array\",\"items\":{\"type\":\"string\",\"pattern\":\"a**\"}}"), "properties[spec].items.pattern",
+         "invalid nested repetition operator: `**`"},
+        {SPEC("{\"type\":\"string\",\"anyOf\":[{\"pattern\":\"a\"},{\"pattern\":\"[b\"}]}"), "properties[spec].anyOf[1].pattern",
+         "missing closing ]: `[b`"},
+        {SPEC("{\"type\":\"string\",\"not\":{\"pattern\":\"(?=a)\"}}"), "properties[spec].not.pattern",
+         "invalid or unsupported Perl syntax: `(?=`"},
+        {SPEC("{\"type\":\"string\",\"pattern\":\"^(?<year>[0-9]{4})[(?<)]\\\\p{L}{1,253}$\"}"), NULL, NULL},
+    };
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct reply r = post(&f, CRDS, arena_printf(&f.arena, ODD, i, i, i, "\"deprecated\":false", cases[i].spec).p);
+        assert_code(r, cases[i].field ? 422 : 201);
+        if (!cases[i].field)
+            continue;
+        assert_at(&f, r, "details.causes.0.field", arena_printf(&f.arena, "spec.validation.openAPIV3Schema.%s", cases[i].field).p);
+        struct str message = str_of(at(&f, r.v, "details.causes.0.message"));
+        assert_true(str_ends(message, arena_printf(&f.arena, "must be a valid regular expression, but isn't: error parsing regexp: %s",
+                                                   cases[i].what)));
+    }
+    fixture_stop(&f);
+}
+
+FIBER_TEST(a_scale_needs_a_number)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(make(&f, "a", "{\"size\":5}"), 201);
+    struct reply r = get(&f, WIDGETS "/a/scale");
+    assert_code(r, 500);
+    assert_at(&f, r, "message", "Internal error occurred: the spec replicas field \".spec.replicas\" does not exist");
+    r = ask(&f, "PUT", WIDGETS "/a/scale", "{\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"},\"spec\":{\"replicas\":4}}", NULL);
+    assert_code(r, 200);
+    assert_at(&f, get(&f, WIDGETS "/a/scale"), "spec.replicas", "4");
+    fixture_stop(&f);
+}
+
+/* Who still holds an object finds its kind's names; schema and programs are gone. */
+FIBER_TEST(objects_outlive_their_definition)
+{
+    struct fixture f;
+    start(&f);
+    assert_code(make(&f, "a", "{\"size\":5}"), 201);
+    const struct resource *res = served_find(f.server, STR("x.example.com"), STR("v1"), STR("widgets"));
+    struct object *o = object_ref(cache_get(cache_kind(f.server->cache, res), STR("default"), STR("a")));
+    assert_code(ask(&f, "DELETE", CRDS "/widgets.x.example.com", NULL, NULL), 200);
+    wait_for(&f, CRDS "/widgets.x.example.com", 404);
+    wait_for(&f, WIDGETS, 404);
+    assert_null(type_schema(o->res->type));
+    assert_null(served_find(f.server, STR("x.example.com"), STR("v1"), STR("widgets")));
+    assert_code(get(&f, "/apis/x.example.com/v1"), 404);
+    custom_end_retired(f.server, mono_add(os_mono(), SECONDS(3600)));
+    assert_string_equal(o->res->kind, "Widget");
+    assert_true(str_contains(object_encoded(o, ENC_JSON), STR("\"apiVersion\":\"x.example.com/v1\"")));
+    object_unref(o);
     fixture_stop(&f);
 }
 
@@ -657,6 +729,9 @@ int main(void)
         cmocka_unit_test(a_name_is_given_once),
         cmocka_unit_test(odd_objects_are_answered),
         cmocka_unit_test(odd_definitions_are_answered),
+        cmocka_unit_test(patterns_that_are_none_are_refused),
+        cmocka_unit_test(a_scale_needs_a_number),
+        cmocka_unit_test(objects_outlive_their_definition),
         cmocka_unit_test(a_schema_may_narrow_names),
         cmocka_unit_test(defaults_are_what_their_schema_allows),
         cmocka_unit_test(wide_objects_do_not_hold_up_the_others),
