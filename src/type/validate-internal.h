@@ -94,6 +94,8 @@ void check_relative_path(struct validation *x, const struct vpath *p,
 /* No two items have the same string there: Duplicate at item.name; name 0: the items are strings themselves.
  */
 void check_unique(struct validation *x, const struct vpath *p, const struct val *list, name_id name);
+/* The same, but what is said is said of the item. */
+void check_unique_items(struct validation *x, const struct vpath *p, const struct val *list, name_id name);
 void check_object_meta(struct validation *x, const struct vpath *p, const struct val *meta, bool namespaced,
                        check_fn *name);
 void check_quantity(struct validation *x, const struct vpath *p, const struct val *q); /* not negative */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules of common shapes: texts, labels, amounts, percentages, selectors. */
+#include "base/map.h"
 #include "type/selector.h"
 #include "type/text.h"
 #include "type/validate-internal.h"
@@ -52,17 +53,30 @@ static const struct val *unique_key(const struct val *item, name_id name)
     return name ? val_get(item, name) : item;
 }
 
+/* Lists come as long as a body may be, whatever their limit: a look at each pair of items would take minutes. */
+static void unique(struct validation *x, const struct vpath *p, const struct val *list, name_id name, bool of_item)
+{
+    struct map seen = MAP_INIT;
+    size_t i = 0;
+    if (val_len(list) < 2)
+        return;
+    VAL_EACH (list, item) {
+        const struct val *key = unique_key(item, name);
+        if (val_str(key).n && map_put(&seen, val_str(key), &seen))
+            say_duplicate(x, of_item ? ITEM(p, i) : AT(ITEM(p, i), name), key);
+        i++;
+    }
+    map_done(&seen);
+}
+
 void check_unique(struct validation *x, const struct vpath *p, const struct val *list, name_id name)
 {
-    for (size_t i = 1; i < val_len(list); i++) {
-        const struct val *key = unique_key(val_item(list, i), name);
-        for (size_t j = 0; j < i && val_str(key).n; j++) {
-            if (!str_eq(val_str(key), val_str(unique_key(val_item(list, j), name))))
-                continue;
-            say_duplicate(x, name ? AT(ITEM(p, i), name) : ITEM(p, i), key);
-            break;
-        }
-    }
+    unique(x, p, list, name, !name);
+}
+
+void check_unique_items(struct validation *x, const struct vpath *p, const struct val *list, name_id name)
+{
+    unique(x, p, list, name, true);
 }
 
 /* ---- amounts ------------------------------------------------------------------------------------------- */

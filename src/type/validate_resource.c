@@ -3,6 +3,7 @@
  * CEL expressions are compiled by the API server, which stands above this floor. */
 #include "type/validate-internal.h"
 
+#include "base/map.h"
 #include "type/resourceclaim.h"
 #include "wire/json.h"
 #include "wire/quantity.h"
@@ -136,23 +137,12 @@ static void check_request_refs(struct validation *x, const struct vpath *p, cons
     check_unique(x, p, refs, 0);
 }
 
-/* Upstream names the item, with the name as what is there twice. */
-static void check_unique_names(struct validation *x, const struct vpath *p, const struct val *list)
-{
-    for (size_t i = 0; i < val_len(list); i++)
-        for (size_t j = 0; j < i; j++)
-            if (val_equal(val_get(val_item(list, i), N_name), val_get(val_item(list, j), N_name))) {
-                say_duplicate(x, ITEM(p, i), val_get(val_item(list, i), N_name));
-                break;
-            }
-}
-
 static void rule_device_claim(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     const struct val *requests = val_get(v, N_requests);
     size_t i = 0;
     (void)old;
-    check_unique_names(x, AT(p, N_requests), requests);
+    check_unique_items(x, AT(p, N_requests), requests, N_name);
     VAL_EACH (val_get(v, N_constraints), c)
         check_request_refs(x, AT(ITEM(AT(p, N_constraints), i++), N_requests), val_get(c, N_requests), requests);
     i = 0;
@@ -170,7 +160,7 @@ static void rule_device_request(struct validation *x, const struct vpath *p, con
         say_invalid(x, p, NULL,
                     "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
     else
-        check_unique_names(x, AT(p, N_firstAvailable), val_get(v, N_firstAvailable));
+        check_unique_items(x, AT(p, N_firstAvailable), val_get(v, N_firstAvailable), N_name);
 }
 
 static void rule_request(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
@@ -348,8 +338,8 @@ static void rule_slice(struct validation *x, const struct vpath *p, const struct
         say_invalid_str(x, p, STR(""), "only one of `sharedCounters` or `devices` is allowed");
     if (val_len(devices) > DEVICES_MAX_ADVANCED && is_advanced(devices))
         say_too_many(x, AT(p, N_devices), val_len(devices), DEVICES_MAX_ADVANCED);
-    check_unique_names(x, AT(p, N_devices), devices);
-    check_unique_names(x, AT(p, N_sharedCounters), counters);
+    check_unique_items(x, AT(p, N_devices), devices, N_name);
+    check_unique_items(x, AT(p, N_sharedCounters), counters, N_name);
     VAL_EACH (devices, d)
         check_device_node(x, ITEM(AT(p, N_devices), i++), d, per_device);
 }
@@ -420,12 +410,7 @@ static void rule_device(struct validation *x, const struct vpath *p, const struc
         check_policies(x, AT(p, N_capacity), v);
     if (val_len(consumes) > COUNTER_SETS_MAX)
         say_too_many(x, AT(p, N_consumesCounters), val_len(consumes), COUNTER_SETS_MAX);
-    for (size_t i = 0; i < val_len(consumes); i++)
-        for (size_t j = 0; j < i; j++)
-            if (val_equal(val_get(val_item(consumes, i), N_counterSet), val_get(val_item(consumes, j), N_counterSet))) {
-                say_duplicate(x, ITEM(AT(p, N_consumesCounters), i), val_get(val_item(consumes, i), N_counterSet));
-                break;
-            }
+    check_unique_items(x, AT(p, N_consumesCounters), consumes, N_counterSet);
     check_binding_conditions(x, p, v);
 }
 
@@ -634,12 +619,11 @@ static void check_policies(struct validation *x, const struct vpath *p, const st
 
 /* ---- what is written to a claim's status ---------------------------------------------------------------------------- */
 
-static bool is_allocated(const struct val *status, const struct val *device)
+/* What same_allocated_device compares, as one text. */
+static struct str device_key(struct arena *a, const struct val *d)
 {
-    VAL_EACH (val_at(status, N_allocation, N_devices, N_results), r)
-        if (same_allocated_device(r, device))
-            return true;
-    return false;
+    return arena_printf(a, STR_FMT "\n" STR_FMT "\n" STR_FMT "\n" STR_FMT, STR_ARG(val_getstr(d, N_driver)),
+                        STR_ARG(val_getstr(d, N_pool)), STR_ARG(val_getstr(d, N_device)), STR_ARG(val_getstr(d, N_shareID)));
 }
 
 static void check_users(struct validation *x, const struct vpath *p, const struct val *status, const struct val *was,
@@ -653,12 +637,7 @@ static void check_users(struct validation *x, const struct vpath *p, const struc
             there |= val_equal(u, o);
         added |= !there;
     }
-    for (size_t i = 0; i < val_len(users); i++)
-        for (size_t j = 0; j < i; j++)
-            if (val_equal(val_get(val_item(users, i), N_uid), val_get(val_item(users, j), N_uid))) {
-                say_duplicate(x, ITEM(p, i), val_get(val_item(users, i), N_uid));
-                break;
-            }
+    check_unique_items(x, p, users, N_uid);
     if (val_len(users) && !val_get(status, N_allocation))
         say_forbidden(x, p, "may not be specified when `allocated` is not set");
     else if (val_len(users) && deleting && added)
@@ -667,25 +646,28 @@ static void check_users(struct validation *x, const struct vpath *p, const struc
 
 static void check_device_statuses(struct validation *x, const struct vpath *p, const struct val *status)
 {
-    const struct val *list = val_get(status, N_devices);
-    for (size_t i = 0; i < val_len(list); i++) {
-        const struct val *d = val_item(list, i);
-        const struct val *data = val_get(d, N_data);
-        check_pool_name(x, AT(ITEM(p, i), N_pool), val_getstr(d, N_pool));
-        check_uuid(x, AT(ITEM(p, i), N_shareID), val_get(d, N_shareID));
-        if (!is_allocated(status, d))
-            say_invalid_str(x, ITEM(p, i),
-                            arena_printf(x->s->arena, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(val_getstr(d, N_driver)),
+    struct arena *a = x->s->arena;
+    struct map allocated = MAP_INIT, seen = MAP_INIT;
+    size_t i = 0;
+    VAL_EACH (val_at(status, N_allocation, N_devices, N_results), r)
+        map_put(&allocated, device_key(a, r), &allocated);
+    VAL_EACH (val_get(status, N_devices), d) {
+        const struct vpath *at = ITEM(p, i++);
+        struct str key = device_key(a, d);
+        check_pool_name(x, AT(at, N_pool), val_getstr(d, N_pool));
+        check_uuid(x, AT(at, N_shareID), val_get(d, N_shareID));
+        if (!map_has(&allocated, key))
+            say_invalid_str(x, at,
+                            arena_printf(a, STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(val_getstr(d, N_driver)),
                                          STR_ARG(val_getstr(d, N_pool)), STR_ARG(val_getstr(d, N_device))),
                             "must be an allocated device in the claim");
-        if (val_str(data).n)
-            check_json_object(x, AT(ITEM(p, i), N_data), val_str(data));
-        for (size_t j = 0; j < i; j++)
-            if (same_allocated_device(d, val_item(list, j))) {
-                say_duplicate(x, ITEM(p, i), d);
-                break;
-            }
+        if (val_str(val_get(d, N_data)).n)
+            check_json_object(x, AT(at, N_data), val_str(val_get(d, N_data)));
+        if (map_put(&seen, key, &seen))
+            say_duplicate(x, at, d);
     }
+    map_done(&allocated);
+    map_done(&seen);
 }
 
 static void check_allocation(struct validation *x, const struct vpath *p, const struct val *allocation,
