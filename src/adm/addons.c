@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adm/parts.h"
 
+#include "adm/addresses.h"
 #include "dns/dns.h"
 #include "resources.h"
 #include "wire/json.h"
 
-/* JSON with one %s for the DNS address where it is wanted; NULL: the Corefile. */
+/* JSON with one %s for the DNS addresses where they are wanted; NULL: the Corefile. */
 static const struct addon {
     unsigned res;
     const char *ns, *name, *json;
@@ -73,7 +74,7 @@ static const struct addon {
     {RES_SERVICES, "kube-system", "kube-dns",
      "{\"metadata\":{\"name\":\"kube-dns\",\"namespace\":\"kube-system\",\"labels\":{\"k8s-app\":\"kube-dns\","
      "\"kubernetes.io/cluster-service\":\"true\",\"kubernetes.io/name\":\"CoreDNS\"}},"
-     "\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\"},"
+     "\"spec\":{%s,\"ports\":[{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\"},"
      "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\"}]}}"},
     /* Claims work from the first day: volumes are directories of the node that the pod goes to (docs/storage.md). */
     {RES_STORAGECLASSES, "", "standard",
@@ -96,6 +97,16 @@ static struct str corefile_json(struct arena *a, const struct cluster_config *c)
     return arena_str(a, buf_str(&json));
 }
 
+/* The members of a Service's spec that say which addresses it has. */
+static void put_cluster_ips(struct buf *b, const char *list)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char **ips = list_items(&a, list);
+    buf_printf(b, "\"clusterIP\":\"%s\"", ips[0]);
+    if (ips[1])
+        buf_printf(b, ",\"clusterIPs\":[\"%s\",\"%s\"],\"ipFamilyPolicy\":\"RequireDualStack\"", ips[0], ips[1]);
+}
+
 static int ensure(const struct cluster_config *c, const struct addon *addon, struct client *client, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -113,7 +124,7 @@ static int ensure(const struct cluster_config *c, const struct addon *addon, str
     str_cut(text, '%', &before, &after);
     buf_putstr(&json, before);
     if (after.n) {
-        buf_puts(&json, c->dns_ip);
+        put_cluster_ips(&json, c->dns_ip);
         buf_putstr(&json, str_from(after, 1));
     }
     r = json_decode(&a, res->type, buf_str(&json), 0, NULL, &v, e);

@@ -6,6 +6,7 @@
  */
 #include "adm/cluster.h"
 
+#include "adm/addresses.h"
 #include "adm/forward.h"
 #include "adm/nodes.h"
 #include "adm/parts.h"
@@ -107,8 +108,8 @@ static int start_server(struct cluster *c, struct err *e)
     struct apiserver_config *s = ARENA_NEW(&c->arena, struct apiserver_config);
     *s = (struct apiserver_config){
         .store = c->store,
-        .listen = arena_printf(&c->arena, "0.0.0.0:%lld", (long long)k->port).p,
-        .advertise = k->advertise,
+        .listen = every_address(&c->arena, k, k->port),
+        .advertise = list_first(&c->arena, k->advertise),
         .advertise_port = (int)k->port,
         .tls_cert = pki(c, "apiserver.crt"),
         .tls_key = pki(c, "apiserver.key"),

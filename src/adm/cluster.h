@@ -13,12 +13,13 @@ struct cluster_config {
     const char *run_dir;        /* /run/cube: sockets, containerd's state */
     const char *conf_dir;       /* /etc/kubernetes: pki, kubeconfigs */
     const char *node_name;      /* host name in lower case */
-    const char *advertise;      /* address of the node; found when NULL */
+    /* Addresses and ranges: one, or one of each family with a comma, as addresses.h says. */
+    const char *advertise;      /* address of the node, the first also of the API; found when NULL */
     int64_t port;               /* 6443 */
     int64_t kubelet_port;       /* 10250 */
     const char *service_cidr;   /* 10.96.0.0/12 */
     const char *pod_cidr;       /* 10.244.0.0/16 */
-    const char *dns_ip;         /* 10.96.0.10 */
+    const char *dns_ip;         /* the tenth of service_cidr */
     const char *cluster_domain; /* cluster.local */
     const char *cri_socket;     /* NULL: containerd is started as a child that outlives us */
     const char *bridge;         /* cni0 */
@@ -49,13 +50,6 @@ int cluster_config_check(const struct cluster_config *c, struct err *e);
  * that is not there is fine. Texts in the arena. */
 int cluster_config_load(struct arena *a, struct cluster_config *c, struct err *e);
 int cluster_config_save(const struct cluster_config *c, struct err *e);
-
-struct range4 {
-    uint32_t first, last; /* host order */
-    int bits;
-};
-/* IPv4, 1 to 30 bits. */
-bool range4_parse(const char *text, struct range4 *ret);
 
 /* Called with each step done, and the last time with "ready". */
 typedef void cluster_progress(void *arg, const char *step);

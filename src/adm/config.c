@@ -1,47 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Defaults and checks of a cluster's configuration, and its lock file. */
 #include "adm/cluster.h"
+
+#include "adm/addresses.h"
 #include "adm/options.h"
 #include "adm/parts.h"
 
 #include "base/fiber.h"
 #include "base/os.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-/* The address that traffic to the world would leave from; else the first that is up and no loopback. */
-static const char *find_address(struct arena *a)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(53)}, from = {0};
-    socklen_t n = sizeof(from);
-    char text[INET_ADDRSTRLEN];
-    inet_pton(AF_INET, "198.51.100.1", &to.sin_addr); /* TEST-NET-2: nothing is sent, only a route looked up */
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool found = fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
-                 getsockname(fd, (struct sockaddr *)&from, &n) == 0;
-    if (fd >= 0)
-        close(fd);
-    if (found)
-        return arena_cstr(a, str_of(inet_ntop(AF_INET, &from.sin_addr, text, sizeof(text))));
-    struct ifaddrs *all = NULL;
-    const char *first = NULL;
-    if (getifaddrs(&all) == 0)
-        for (struct ifaddrs *i = all; i && !first; i = i->ifa_next)
-            if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && (i->ifa_flags & IFF_UP) &&
-                !(i->ifa_flags & IFF_LOOPBACK))
-                first = arena_cstr(a, str_of(inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr,
-                                                       text, sizeof(text))));
-    freeifaddrs(all);
-    return first;
-}
 
 static const char *host_name(struct arena *a)
 {
@@ -55,6 +27,16 @@ static const char *host_name(struct arena *a)
     return arena_cstr(a, str_of(name[0] ? name : "node"));
 }
 
+/* Where the ranges are none, that is said later, by cluster_config_check. */
+static void complete_addresses(struct arena *a, struct cluster_config *c)
+{
+    struct prefixes services, pods;
+    if (!c->dns_ip)
+        c->dns_ip = ranges_parse(a, "service-cidr", c->service_cidr, &services, NULL) == 0 ? addresses_at(a, &services, 10) : "";
+    if (!c->advertise)
+        c->advertise = ranges_parse(a, "pod-cidr", c->pod_cidr, &pods, NULL) == 0 ? find_addresses(a, &pods) : "";
+}
+
 int cluster_config_complete(struct arena *a, struct cluster_config *c, struct err *e)
 {
     const struct {
@@ -63,7 +45,7 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
     } texts[] = {
         {&c->data_dir, "/var/lib/cube"},      {&c->run_dir, "/run/cube"},
         {&c->conf_dir, "/etc/kubernetes"},    {&c->service_cidr, "10.96.0.0/12"},
-        {&c->pod_cidr, "10.244.0.0/16"},      {&c->dns_ip, "10.96.0.10"},
+        {&c->pod_cidr, "10.244.0.0/16"},
         {&c->cluster_domain, "cluster.local"}, {&c->bridge, "cni0"}, {&c->cni_plugin, "cube-cni"},
         {&c->cgroup_root, "/"},               {&c->proxy_table, "cube-proxy"},
         {&c->proxy_mode, "nftables"},
@@ -80,61 +62,104 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
     c->ingress_http = c->ingress_http ? c->ingress_http : 80;
     c->ingress_https = c->ingress_https ? c->ingress_https : 443;
     c->node_name = c->node_name ? c->node_name : host_name(a);
-    c->advertise = c->advertise ? c->advertise : find_address(a);
+    complete_addresses(a, c);
     if (!c->advertise)
-        return err_set(e, -EADDRNOTAVAIL, "no network interface with an IPv4 address is up; name one with "
-                                          "--advertise-address");
+        return err_set(e, -EADDRNOTAVAIL, "no network interface with an %s address is up; name one with "
+                                          "--advertise-address", has_family(list_first(a, c->pod_cidr), AF_INET6) ? "IPv6" : "IPv4");
     return 0;
 }
 
-bool range4_parse(const char *text, struct range4 *ret)
+/* ---- what cannot work --------------------------------------------------------------------------------- */
+
+/* No address of the one is the other's. */
+static bool overlap(const struct prefixes *a, const struct prefixes *b)
 {
-    struct str ip, bits;
-    struct in_addr addr;
-    char ip_text[INET_ADDRSTRLEN];
-    int64_t n;
-    if (!str_cut(str_of(text), '/', &ip, &bits) || ip.n >= sizeof(ip_text) || str_to_i64(bits, &n) < 0 || n < 1 || n > 30)
-        return false;
-    snprintf(ip_text, sizeof(ip_text), STR_FMT, STR_ARG(ip));
-    if (inet_pton(AF_INET, ip_text, &addr) != 1)
-        return false;
-    uint32_t mask = UINT32_MAX << (32 - n);
-    ret->bits = (int)n;
-    ret->first = ntohl(addr.s_addr) & mask;
-    ret->last = ret->first | ~mask;
-    return true;
+    for (size_t i = 0; i < a->n; i++)
+        for (size_t j = 0; j < b->n; j++)
+            if (prefix_overlaps(&a->list[i], &b->list[j]))
+                return true;
+    return false;
 }
 
-static int bad_cidr(const char *flag, const char *value, struct err *e)
+/* Each node gets a range of 24 bits (IPv4) or 64 bits (IPv6) for its pods. */
+static int check_pods(const struct cluster_config *c, const struct prefixes *pods, const struct prefixes *services, struct err *e)
 {
-    return err_set(e, -EINVAL, "--%s %s: expected an IPv4 range like 10.244.0.0/16", flag, value);
+    for (size_t i = 0; i < pods->n; i++)
+        if (pods->list[i].bits > (pods->list[i].ip.family == AF_INET ? 24 : 64))
+            return err_set(e, -EINVAL, "--pod-cidr %s: each node needs a range of its own, of 24 bits (IPv6: 64 bits)", c->pod_cidr);
+    if (services->list[0].ip.family != pods->list[0].ip.family || services->n > pods->n)
+        return err_set(e, -EINVAL, "--service-cidr %s: Services need the families that --pod-cidr %s has, in the same order", c->service_cidr,
+                       c->pod_cidr);
+    return 0;
 }
 
-static bool overlap(const struct range4 *a, const struct range4 *b)
+static int check_ranges(struct arena *a, const struct cluster_config *c, struct prefixes *ret_services, struct err *e)
 {
-    return a->first <= b->last && b->first <= a->last;
+    struct prefixes services, pods, nodes = {0};
+    int r = ranges_parse(a, "service-cidr", c->service_cidr, &services, e);
+    if (r == 0)
+        r = ranges_parse(a, "pod-cidr", c->pod_cidr, &pods, e);
+    if (r == 0 && c->node_cidr)
+        r = ranges_parse(a, "node-cidr", c->node_cidr, &nodes, e);
+    if (r < 0)
+        return r;
+    if (overlap(&services, &pods))
+        return err_set(e, -EINVAL, "--service-cidr %s and --pod-cidr %s overlap", c->service_cidr, c->pod_cidr);
+    if (overlap(&nodes, &services) || overlap(&nodes, &pods))
+        return err_set(e, -EINVAL, "--node-cidr %s overlaps with --service-cidr %s or --pod-cidr %s", c->node_cidr,
+                       c->service_cidr, c->pod_cidr);
+    *ret_services = services;
+    return check_pods(c, &pods, &services, e);
+}
+
+/* One address of each family at most, the first of the first family. */
+static bool are_addresses(struct arena *a, const char *list, const char *like, struct ip *ret, size_t *ret_n)
+{
+    size_t n = 0;
+    for (const char **i = list_items(a, list); *i; i++)
+        if (n == 2 || !ip_parse(str_of(*i), &ret[n++]))
+            return false;
+    *ret_n = n;
+    return n && (n == 1 || ret[0].family != ret[1].family) && has_family(list_first(a, like), ret[0].family);
+}
+
+static int check_dns(struct arena *a, const struct cluster_config *c, const struct prefixes *services, struct err *e)
+{
+    struct ip dns[2];
+    size_t n;
+    bool good = are_addresses(a, c->dns_ip, c->service_cidr, dns, &n);
+    for (size_t i = 0; good && i < n; i++) {
+        const struct prefix *range = range_of(services, dns[i].family);
+        struct ip first = {0}, last = {0};
+        if (range) {
+            first = prefix_network(range);
+            last = prefix_last(range);
+        }
+        good = range && prefix_has(range, &dns[i]) && !ip_equal(&dns[i], &first) && !ip_equal(&dns[i], &last);
+    }
+    return good ? 0 : err_set(e, -EINVAL, "--dns-ip %s: expected an address within --service-cidr %s", c->dns_ip, c->service_cidr);
+}
+
+static int check_addresses(const struct cluster_config *c, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct prefixes services;
+    struct ip node[2];
+    size_t n;
+    int r = check_ranges(&a, c, &services, e);
+    if (r == 0)
+        r = check_dns(&a, c, &services, e);
+    if (r == 0 && !are_addresses(&a, c->advertise, c->pod_cidr, node, &n))
+        r = err_set(e, -EINVAL, "--advertise-address %s: expected an %s address of this machine, or one of each family", c->advertise,
+                    has_family(list_first(&a, c->pod_cidr), AF_INET6) ? "IPv6" : "IPv4");
+    return r;
 }
 
 int cluster_config_check(const struct cluster_config *c, struct err *e)
 {
-    struct range4 services, pods, nodes;
-    struct in_addr dns, node;
-    if (!range4_parse(c->service_cidr, &services))
-        return bad_cidr("service-cidr", c->service_cidr, e);
-    if (!range4_parse(c->pod_cidr, &pods))
-        return bad_cidr("pod-cidr", c->pod_cidr, e);
-    if (overlap(&services, &pods))
-        return err_set(e, -EINVAL, "--service-cidr %s and --pod-cidr %s overlap", c->service_cidr, c->pod_cidr);
-    if (c->node_cidr && !range4_parse(c->node_cidr, &nodes))
-        return bad_cidr("node-cidr", c->node_cidr, e);
-    if (c->node_cidr && (overlap(&nodes, &services) || overlap(&nodes, &pods)))
-        return err_set(e, -EINVAL, "--node-cidr %s overlaps with --service-cidr %s or --pod-cidr %s", c->node_cidr,
-                       c->service_cidr, c->pod_cidr);
-    if (inet_pton(AF_INET, c->dns_ip, &dns) != 1 || ntohl(dns.s_addr) <= services.first ||
-        ntohl(dns.s_addr) >= services.last)
-        return err_set(e, -EINVAL, "--dns-ip %s: expected an address within --service-cidr %s", c->dns_ip, c->service_cidr);
-    if (inet_pton(AF_INET, c->advertise, &node) != 1)
-        return err_set(e, -EINVAL, "--advertise-address %s: expected an IPv4 address of this machine", c->advertise);
+    int r = check_addresses(c, e);
+    if (r < 0)
+        return r;
     if (strcmp(c->cni_plugin, "cube-cni") && strcmp(c->cni_plugin, "reference"))
         return err_set(e, -EINVAL, "--cni-plugin %s: expected cube-cni or reference", c->cni_plugin);
     if (c->overlay_backend && strcmp(c->overlay_backend, "host-gw") && strcmp(c->overlay_backend, "vxlan"))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cube down: ends the cluster's process, on request its pods, on request every trace of it. */
 #include "adm/adm.h"
+#include "adm/addresses.h"
 #include "adm/forward.h"
 #include "adm/nodes.h"
 #include "adm/options.h"
@@ -112,7 +113,8 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     forward_forget(c->bridge);
     nft_apply(masquerade, &ignored);
     run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});
-    run_quietly((const char *[]){"ip", "addr", "delete", arena_printf(a, "%s/32", c->dns_ip).p, "dev", "lo", NULL});
+    for (const char **ip = list_items(a, c->dns_ip); *ip; ip++)
+        run_quietly((const char *[]){"ip", "addr", "delete", as_host(a, *ip), "dev", "lo", NULL});
 }
 
 /* Removes a pod cgroup tree in one hierarchy, leaves first; only empty groups can go. */

@@ -12,3 +12,9 @@
 int forward_allow(const char *bridge, struct err *e);
 /* Takes the rules away, if there are some. Waits. */
 void forward_forget(const char *bridge);
+
+/* Has this network namespace forward IPv6. A kernel that forwards takes no router's advertisements unless it is told to: links
+ * that lived by them go on. */
+void forward_six(void);
+/* Writes /proc/sys/net/<name>; a kernel without the setting does not need it. */
+void net_setting(const char *name, const char *value);

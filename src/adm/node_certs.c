@@ -2,8 +2,9 @@
 /* What a further node shows to be let in, and what its kubelet serves with. Issued by the machine, which has
  * the CA's key. */
 #include "adm/nodes.h"
-#include "adm/parts.h"
 
+#include "adm/addresses.h"
+#include "adm/parts.h"
 #include "auth/pki.h"
 #include "base/os.h"
 
@@ -32,7 +33,7 @@ static int ensure_kubeconfigs(struct arena *a, const struct cluster_config *c, c
         const char *why = NULL;
         const struct pki_kubeconfig k = {
             .path = arena_printf(a, "%s/%s", n->dir, identities[i].file).p,
-            .server = arena_printf(a, "https://%s:%lld", c->advertise, (long long)c->port).p,
+            .server = api_url(a, c),
             .cn = identities[i].user ? identities[i].user : arena_printf(a, "system:node:%s", n->name).p,
             .orgs = identities[i].groups,
         };
@@ -44,12 +45,13 @@ static int ensure_kubeconfigs(struct arena *a, const struct cluster_config *c, c
     return 0;
 }
 
-static bool is_good(struct str cert_pem, struct str ca_pem, const struct node *n)
+static bool is_good(struct arena *a, struct str cert_pem, struct str ca_pem, const struct node *n)
 {
     struct x509_cert *cert = NULL, *ca = NULL;
     bool good = x509_cert_parse(cert_pem, &cert, NULL) == 0 && x509_cert_parse(ca_pem, &ca, NULL) == 0 &&
-                x509_cert_signed_by(cert, ca) && x509_cert_has_san(cert, n->cluster.advertise) &&
-                x509_cert_not_after(cert).ns - os_wall().ns > SECONDS(30 * 86400);
+                x509_cert_signed_by(cert, ca) && x509_cert_not_after(cert).ns - os_wall().ns > SECONDS(30 * 86400);
+    for (const char **ip = list_items(a, n->cluster.advertise); good && *ip; ip++)
+        good = x509_cert_has_san(cert, *ip);
     x509_cert_unref(cert);
     x509_cert_unref(ca);
     return good;
@@ -70,7 +72,7 @@ static int ensure_serving(struct arena *a, const struct cluster_config *c, const
     if (r < 0)
         return err_set(e, r, "cannot copy the cluster's CA from %s to %s: %s", pki, own, strerror(-r));
     if (os_read_file(a, cert_path, 1 << 20, &cert) == 0 && os_read_file(a, key_path, 1 << 20, &key) == 0 &&
-        is_good(cert, ca, n))
+        is_good(a, cert, ca, n))
         return 0;
     *changed = true;
     r = os_read_file(a, arena_printf(a, "%s/ca.key", pki).p, 1 << 20, &ca_key);

@@ -9,6 +9,7 @@
  */
 #include "adm/nodes.h"
 
+#include "adm/addresses.h"
 #include "base/os.h"
 
 #include <fcntl.h>
@@ -157,13 +158,13 @@ static int make_files(struct arena *a, const struct node *n)
 {
     char id[PATH_MAX], number[33];
     struct str resolv = resolv_conf(a);
-    const char *hosts =
-        arena_printf(a, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n%s %s\n",
-                     n->cluster.advertise, n->name)
-            .p;
+    struct buf hosts CLEANUP_BUF = BUF_INIT;
+    buf_puts(&hosts, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    for (const char **ip = list_items(a, n->cluster.advertise); *ip; ip++)
+        buf_printf(&hosts, "%s %s\n", *ip, n->name);
     int r = write_text(n->dir, "resolv.conf", arena_cstr(a, resolv));
     if (r == 0)
-        r = write_text(n->dir, "hosts", hosts);
+        r = write_text(n->dir, "hosts", arena_cstr(a, buf_str(&hosts)));
     if (r == 0)
         r = write_text(n->dir, "hostname", arena_printf(a, "%s\n", n->name).p);
     if (r == 0) /* a node that is started again has rebooted, whatever its kernel says */

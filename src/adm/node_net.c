@@ -1,88 +1,89 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The network of further nodes: a bridge on the machine, a veth pair as each node's cable, the machine as
- * their router. Addresses: the range's first is the machine's, then one a node.
+ * their router. Addresses: each range's first is the machine's, then one a node.
  */
-#include "adm/forward.h"
 #include "adm/nodes.h"
+
+#include "adm/addresses.h"
+#include "adm/forward.h"
 
 #include "base/fiber.h"
 #include "base/os.h"
 #include "netlink/nft.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
-#include <unistd.h>
 
-const char *ip_text(struct arena *a, uint32_t ip)
+/* ---- which ranges --------------------------------------------------------------------------------- */
+
+static bool overlaps(const struct prefix *range, const struct prefixes *with)
 {
-    char text[INET_ADDRSTRLEN];
-    struct in_addr addr = {htonl(ip)};
-    return arena_cstr(a, str_of(inet_ntop(AF_INET, &addr, text, sizeof(text))));
+    for (size_t i = 0; i < with->n; i++)
+        if (prefix_overlaps(range, &with->list[i]))
+            return true;
+    return false;
 }
 
-/* ---- which range ---------------------------------------------------------------------------------- */
-
-static bool overlap(const struct range4 *a, const struct range4 *b)
+/* 10.123.N.0/24, fd7b:N::/64 (RFC 4193 wants a random number there; the data folder's name makes it). */
+static struct prefix candidate(unsigned family, uint32_t hash, uint32_t n)
 {
-    return a->first <= b->last && b->first <= a->last;
+    struct prefix p = {{.family = (uint8_t)family}, family == AF_INET ? 24 : 64};
+    if (family == AF_INET)
+        memcpy(p.ip.b, (uint8_t[]){10, 123, (uint8_t)(hash + n)}, 3);
+    else
+        memcpy(p.ip.b, (uint8_t[]){0xfd, 0x7b, (uint8_t)(hash >> 24), (uint8_t)(hash >> 16), (uint8_t)(hash >> 8), (uint8_t)(hash + n)}, 6);
+    return p;
 }
 
-/* Whether the machine has an address in it already, but for that of our own bridge. */
-static bool is_in_use(const struct range4 *range, const char *bridge)
+/* With the first N from the data folder's name on that collides with nothing: clusters share a machine. */
+static int find_range(const struct cluster_config *c, unsigned family, const struct prefixes *services, const struct prefixes *pods,
+                      struct prefix *ret, struct err *e)
 {
-    struct ifaddrs *all = NULL;
-    bool used = false;
-    if (getifaddrs(&all) < 0)
-        return false;
-    for (struct ifaddrs *i = all; i && !used; i = i->ifa_next) {
-        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !strcmp(i->ifa_name, bridge))
-            continue;
-        uint32_t ip = ntohl(((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr.s_addr);
-        used = ip >= range->first && ip <= range->last;
-    }
-    freeifaddrs(all);
-    return used;
-}
-
-/* 10.123.N.0/24, with the first N from the data folder's name on that collides with nothing: clusters share a
- * machine. */
-static int find_range(const struct cluster_config *c, struct range4 *ret, struct err *e)
-{
-    struct range4 services = {0}, pods = {0};
-    uint32_t start = (uint32_t)(str_hash(str_of(c->data_dir)) % 256);
-    range4_parse(c->service_cidr, &services);
-    range4_parse(c->pod_cidr, &pods);
+    uint32_t hash = (uint32_t)str_hash(str_of(c->data_dir));
     for (uint32_t i = 0; i < 256; i++) {
-        uint32_t first = (10u << 24) | (123u << 16) | (((start + i) % 256) << 8);
-        struct range4 range = {first, first | 255, 24};
-        if (overlap(&range, &services) || overlap(&range, &pods) || is_in_use(&range, c->node_bridge))
+        struct prefix range = candidate(family, hash, i);
+        if (overlaps(&range, services) || overlaps(&range, pods) || machine_has_address_in(&range, c->node_bridge))
             continue;
         *ret = range;
         return 0;
     }
-    return err_set(e, -EADDRNOTAVAIL,
-                   "no range in 10.123.0.0/16 is free for further nodes; name one with --node-cidr");
+    return err_set(e, -EADDRNOTAVAIL, "no range in %s is free for further nodes; name one with --node-cidr",
+                   family == AF_INET ? "10.123.0.0/16" : "fd7b::/16");
 }
 
-int node_net_range(struct arena *a UNUSED, const struct cluster_config *c, const struct node_list *known,
-                   struct range4 *ret, struct err *e)
+static int find_ranges(struct arena *a, const struct cluster_config *c, const struct prefixes *pods, struct prefixes *ret, struct err *e)
 {
-    struct range4 told = {0}, recorded = {0};
-    if (c->node_cidr && !range4_parse(c->node_cidr, &told))
-        return err_set(e, -EINVAL, "--node-cidr %s: expected an IPv4 range like 10.123.0.0/24", c->node_cidr);
-    if (known->n && range4_parse(known->list[0].cluster.node_cidr, &recorded)) {
-        if (c->node_cidr && (told.first != recorded.first || told.last != recorded.last))
+    struct prefixes services, out = {ARENA_ARRAY(a, struct prefix, pods->n), 0};
+    int r = ranges_parse(a, "service-cidr", c->service_cidr, &services, e);
+    for (size_t i = 0; r == 0 && i < pods->n; i++)
+        r = find_range(c, pods->list[i].ip.family, &services, pods, &out.list[out.n++], e);
+    if (r == 0)
+        *ret = out;
+    return r;
+}
+
+int node_net_range(struct arena *a, const struct cluster_config *c, const struct node_list *known,
+                   struct prefixes *ret, struct err *e)
+{
+    struct prefixes told = {0}, recorded = {0}, pods = {0};
+    int r = ranges_parse(a, "pod-cidr", c->pod_cidr, &pods, e);
+    if (r == 0 && c->node_cidr)
+        r = ranges_parse(a, "node-cidr", c->node_cidr, &told, e);
+    for (size_t i = 0; r == 0 && c->node_cidr && i < pods.n; i++)
+        if (!range_of(&told, pods.list[i].ip.family) || told.n != pods.n)
+            r = err_set(e, -EINVAL, "--node-cidr %s: nodes need the families that --pod-cidr %s has", c->node_cidr, c->pod_cidr);
+    if (r < 0)
+        return r;
+    if (known->n && ranges_parse(a, "node-cidr", known->list[0].cluster.node_cidr, &recorded, NULL) == 0) {
+        if (c->node_cidr && strcmp(ranges_text(a, &told), ranges_text(a, &recorded)))
             return err_set(e, -EINVAL, "--node-cidr %s: there are nodes with addresses of %s", c->node_cidr,
                            known->list[0].cluster.node_cidr);
         *ret = recorded;
         return 0;
     }
     if (!c->node_cidr)
-        return find_range(c, ret, e);
+        return find_ranges(a, c, &pods, ret, e);
     *ret = told;
     return 0;
 }
@@ -108,42 +109,94 @@ static int ip_run(const char *const *argv, struct err *e)
 }
 #define IP(e, ...) ip_run((const char *const[]){"ip", __VA_ARGS__, NULL}, e)
 
-/* A kernel without the setting does not need it. */
-static void sysctl(const char *name, const char *value)
+/* "10.123.4.2/24,fd7b::2/64" of the addresses and the ranges they are of. */
+static const char **with_bits(struct arena *a, const char *addresses, const char *ranges)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    int fd = os_open(arena_printf(&a, "/proc/sys/net/%s", name).p, O_WRONLY, 0);
-    if (fd >= 0)
-        os_pwrite(fd, value, strlen(value), 0);
-    os_close(fd);
+    const char **out = list_items(a, addresses);
+    struct prefixes p = {0};
+    (void)prefixes_parse(a, ranges, &p, NULL);
+    for (const char **i = out; *i; i++) {
+        const struct prefix *range = range_of(&p, strchr(*i, ':') ? AF_INET6 : AF_INET);
+        *i = range ? arena_printf(a, "%s/%u", *i, range->bits).p : as_host(a, *i);
+    }
+    return out;
+}
+
+/* Nobody else can have them: no time is lost on asking (duplicate address detection). */
+static int take_addresses(struct arena *a, const char *addresses, const char *ranges, const char *link, struct err *e)
+{
+    int r = 0;
+    for (const char **i = with_bits(a, addresses, ranges); r == 0 && *i; i++)
+        r = strchr(*i, ':') ? IP(e, "address", "replace", *i, "dev", link, "nodad") : IP(e, "address", "replace", *i, "dev", link);
+    return r;
+}
+
+/* The items of a list that are of that family, in nft's words. */
+static void put_of_family(struct buf *b, struct arena *a, const char *list, unsigned family)
+{
+    for (const char **i = list_items(a, list); *i; i++)
+        if (has_family(*i, family))
+            buf_printf(b, "%s%s", b->n ? ", " : "", *i);
+}
+
+static void hide_family(struct buf *rules, struct arena *a, const struct cluster_config *c, const char *nodes, unsigned family)
+{
+    struct buf own CLEANUP_BUF = BUF_INIT, all CLEANUP_BUF = BUF_INIT;
+    const char *ip = family == AF_INET ? "ip" : "ip6";
+    const char *everybody = arena_printf(a, "%s,%s,%s", nodes, c->pod_cidr, c->service_cidr).p;
+    put_of_family(&own, a, nodes, family);
+    put_of_family(&all, a, everybody, family);
+    if (own.n)
+        buf_printf(rules,
+                   "%s saddr " STR_FMT " %s daddr { " STR_FMT " } return\n"
+                   "%s saddr " STR_FMT " oifname != \"%s\" masquerade\n",
+                   ip, STR_ARG(buf_str(&own)), ip, STR_ARG(buf_str(&all)), ip, STR_ARG(buf_str(&own)), c->node_bridge);
 }
 
 static int hide_nodes(struct arena *a, const struct cluster_config *c, const struct node *n, struct err *e)
 {
-    const char *nodes = n->cluster.node_cidr, *bridge = c->node_bridge;
-    struct str rules =
-        arena_printf(a,
-                     "table inet cube-nodes-%s\ndelete table inet cube-nodes-%s\ntable inet cube-nodes-%s {\n"
-                     "chain postrouting {\ntype nat hook postrouting priority srcnat; policy accept;\n"
-                     "ip saddr %s ip daddr { %s, %s, %s } return\n"
-                     "ip saddr %s oifname != \"%s\" masquerade\n}\n}\n",
-                     bridge, bridge, bridge, nodes, nodes, c->pod_cidr, c->service_cidr, nodes, bridge);
-    int r = nft_apply(rules, e);
+    const char *bridge = c->node_bridge;
+    struct buf rules CLEANUP_BUF = BUF_INIT;
+    buf_printf(&rules,
+               "table inet cube-nodes-%s\ndelete table inet cube-nodes-%s\ntable inet cube-nodes-%s {\n"
+               "chain postrouting {\ntype nat hook postrouting priority srcnat; policy accept;\n",
+               bridge, bridge, bridge);
+    hide_family(&rules, a, c, n->cluster.node_cidr, AF_INET);
+    hide_family(&rules, a, c, n->cluster.node_cidr, AF_INET6);
+    buf_puts(&rules, "}\n}\n");
+    int r = nft_apply(buf_str(&rules), e);
     return r < 0 ? err_wrap(e, r, "the rule that hides nodes behind the machine") : 0;
+}
+
+/* Nodes look for the machine's advertised address on their link. IPv4 answers for every address of the machine, IPv6 only for those of
+ * the link that was asked, unless it is told to. */
+static int answer_for_machine(struct arena *a, const struct cluster_config *c, struct err *e)
+{
+    const char *bridge = c->node_bridge;
+    int r = 0;
+    for (const char **ip = list_items(a, c->advertise); r == 0 && *ip; ip++) {
+        if (!has_family(*ip, AF_INET6))
+            continue;
+        net_setting(arena_printf(a, "ipv6/conf/%s/proxy_ndp", bridge).p, "1");
+        net_setting(arena_printf(a, "ipv6/neigh/%s/proxy_delay", bridge).p, "0");
+        r = IP(e, "-6", "neighbour", "replace", "proxy", *ip, "dev", bridge);
+    }
+    return r;
 }
 
 int node_net_bridge(const struct cluster_config *c, const struct node *n, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *address = arena_printf(&a, "%s/%lld", n->gateway, (long long)n->prefix_bits).p;
     int r = if_nametoindex(c->node_bridge) ? 0 : IP(e, "link", "add", c->node_bridge, "type", "bridge");
     if (r == 0)
-        r = IP(e, "address", "replace", address, "dev", c->node_bridge);
+        r = take_addresses(&a, n->gateway, n->cluster.node_cidr, c->node_bridge, e);
     if (r == 0)
         r = IP(e, "link", "set", c->node_bridge, "up");
-    sysctl("ipv4/ip_forward", "1");
+    net_setting("ipv4/ip_forward", "1");
     if (r == 0)
         r = forward_allow(c->node_bridge, e);
+    if (r == 0)
+        r = answer_for_machine(&a, c, e);
     return r < 0 ? r : hide_nodes(&a, c, n, e);
 }
 
@@ -191,28 +244,45 @@ void node_net_remove(const struct cluster_config *c)
 
 /* ---- within --------------------------------------------------------------------------------------- */
 
-int node_net_within(const struct node *n, struct err *e)
+static int wait_for_cable(struct err *e)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *address = arena_printf(&a, "%s/%lld", n->cluster.advertise, (long long)n->prefix_bits).p;
     struct mono deadline = mono_add(os_mono(), SECONDS(30));
-    int r = 0;
+    int r;
     while (!if_nametoindex("eth0"))
         if (os_mono().ns > deadline.ns)
             return err_set(e, -ETIMEDOUT, "the machine did not plug in this node's network within 30 s");
         else if ((r = fiber_sleep(MILLISECONDS(5))) < 0)
             return r;
-    sysctl("ipv4/ip_forward", "1");
-    sysctl("ipv6/conf/all/forwarding", "1");
-    sysctl("ipv4/conf/all/rp_filter", "0");
-    sysctl("bridge/bridge-nf-call-iptables", "1");
-    sysctl("bridge/bridge-nf-call-ip6tables", "1");
+    return 0;
+}
+
+/* The machine answers for all its addresses: its pods' routes can name the advertised ones. */
+static int set_routes(struct arena *a, const struct node *n, struct err *e)
+{
+    int r = 0;
+    for (const char **ip = list_items(a, n->control_plane); r == 0 && *ip; ip++)
+        if (has_family(n->gateway, has_family(*ip, AF_INET6) ? AF_INET6 : AF_INET))
+            r = IP(e, "route", "replace", as_host(a, *ip), "dev", "eth0");
+    for (const char **ip = list_items(a, n->gateway); r == 0 && *ip; ip++)
+        r = IP(e, has_family(*ip, AF_INET6) ? "-6" : "-4", "route", "replace", "default", "via", *ip);
+    return r;
+}
+
+int node_net_within(const struct node *n, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    int r = wait_for_cable(e);
+    if (r < 0)
+        return r;
+    net_setting("ipv4/ip_forward", "1");
+    net_setting("ipv6/conf/all/forwarding", "1");
+    net_setting("ipv4/conf/all/rp_filter", "0");
+    net_setting("bridge/bridge-nf-call-iptables", "1");
+    net_setting("bridge/bridge-nf-call-ip6tables", "1");
     r = IP(e, "link", "set", "lo", "up");
     if (r == 0)
-        r = IP(e, "address", "replace", address, "dev", "eth0");
+        r = take_addresses(&a, n->cluster.advertise, n->cluster.node_cidr, "eth0", e);
     if (r == 0)
         r = IP(e, "link", "set", "eth0", "up");
-    if (r == 0) /* the machine answers for all its addresses: its pods' routes can name the advertised one */
-        r = IP(e, "route", "replace", arena_printf(&a, "%s/32", n->control_plane).p, "dev", "eth0");
-    return r < 0 ? r : IP(e, "route", "replace", "default", "via", n->gateway);
+    return r < 0 ? r : set_routes(&a, n, e);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adm/nodes.h"
 
+#include "adm/addresses.h"
 #include "adm/options.h"
 #include "base/fiber.h"
 #include "base/log.h"
@@ -151,30 +152,41 @@ static const char *free_name(struct arena *a, const struct cluster_config *c, co
     }
 }
 
-static bool has_address(const struct node_list *l, const char *address)
+static bool has_address(struct arena *a, const struct node_list *l, const char *addresses)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (!strcmp(l->list[i].cluster.advertise, address))
+        if (!strcmp(list_first(a, l->list[i].cluster.advertise), list_first(a, addresses)))
             return true;
     return false;
 }
 
-/* Address and cable: the first number from 2 on that nobody has. */
+/* How many addresses the smallest of the ranges has, from its first on and without its last. */
+static uint64_t room_in(const struct prefixes *ranges)
+{
+    uint64_t room = UINT64_MAX;
+    for (size_t i = 0; i < ranges->n; i++) {
+        unsigned bits = ip_bits(&ranges->list[i].ip) - ranges->list[i].bits;
+        if (bits < 32)
+            room = MIN(room, (UINT64_C(1) << bits) - 1);
+    }
+    return room;
+}
+
+/* Addresses and cable: the first number from 2 on that nobody has. */
 static int give_address(struct arena *a, const struct cluster_config *c, const struct node_list *known,
                         struct node *n, struct err *e)
 {
-    struct range4 range;
-    int r = node_net_range(a, c, known, &range, e);
+    struct prefixes ranges;
+    int r = node_net_range(a, c, known, &ranges, e);
     if (r < 0)
         return r;
-    for (uint32_t i = 2; range.first + i < range.last && i < MAX_NODES + 2; i++) {
-        const char *address = ip_text(a, range.first + i);
-        if (has_address(known, address))
+    for (uint32_t i = 2; i < room_in(&ranges) && i < MAX_NODES + 2; i++) {
+        const char *addresses = addresses_at(a, &ranges, i);
+        if (has_address(a, known, addresses))
             continue;
-        n->cluster.advertise = address;
-        n->cluster.node_cidr = arena_printf(a, "%s/%d", ip_text(a, range.first), range.bits).p;
-        n->gateway = ip_text(a, range.first + 1);
-        n->prefix_bits = range.bits;
+        n->cluster.advertise = addresses;
+        n->cluster.node_cidr = ranges_text(a, &ranges);
+        n->gateway = addresses_at(a, &ranges, 1);
         n->link = arena_printf(a, "%s%u", c->node_bridge, i).p;
         return 0;
     }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "adm/cluster.h"
+#include "netlink/prefix.h"
 #include "base/flags.h"
 
 struct node {
@@ -15,10 +16,9 @@ struct node {
     const char *dir;                        /* data_dir/nodes/<name>, on the machine and within */
     const char *program;                    /* this binary; looked up anew at each start */
     const char *link;                       /* the machine's end of its cable */
-    const char *gateway;                    /* the machine's address on the bridge */
-    const char *control_plane;              /* the machine's advertised address */
+    const char *gateway;                    /* the machine's addresses on the bridge, one of each family */
+    const char *control_plane;              /* the machine's advertised addresses */
     const char *machine_data, *machine_run; /* the machine's folders, whose mounts a node does not want */
-    int64_t prefix_bits;
     bool stopped;                  /* by hand: stays down when the cluster comes up */
     struct cluster_config cluster; /* as its parts see it: own name, address and folders */
 };
@@ -62,16 +62,15 @@ const char *node_socket(struct arena *a, const struct node *n);
 
 /* ---- its cable (node_net.c) ----------------------------------------------------------------------- */
 
-/* The range of further nodes: as told, as on record, or one that is free. */
+/* The ranges of further nodes, of the families that pods have: as told, as on record, or such as are free. */
 int node_net_range(struct arena *a, const struct cluster_config *c, const struct node_list *known,
-                   struct range4 *ret, struct err *e);
-const char *ip_text(struct arena *a, uint32_t ip);
-/* Bridge, its address, forwarding, and the rule that hides nodes behind the machine. */
+                   struct prefixes *ret, struct err *e);
+/* Bridge, its addresses, forwarding, and the rule that hides nodes behind the machine. */
 int node_net_bridge(const struct cluster_config *c, const struct node *n, struct err *e);
 int node_net_plug(const struct cluster_config *c, const struct node *n, pid_t pid, struct err *e);
 void node_net_unplug(const struct node *n);
 void node_net_remove(const struct cluster_config *c);
-/* Within: address, routes, what the kernel must forward. Waits for the cable. */
+/* Within: addresses, routes, what the kernel must forward. Waits for the cable. */
 int node_net_within(const struct node *n, struct err *e);
 
 /* ---- certificates (node_certs.c) ------------------------------------------------------------------ */
@@ -87,7 +86,6 @@ int node_certs_ensure(const struct cluster_config *c, const struct node *n, bool
         {"control-plane", 0, FLAG_STRING, &(n)->control_plane, NULL},                                        \
         {"machine-data", 0, FLAG_STRING, &(n)->machine_data, NULL},                                          \
         {"machine-run", 0, FLAG_STRING, &(n)->machine_run, NULL},                                            \
-        {"prefix-bits", 0, FLAG_INT, &(n)->prefix_bits, NULL},                                               \
         {"stopped", 0, FLAG_BOOL, &(n)->stopped, NULL},                                                      \
     {                                                                                                        \
         "without", 0, FLAG_STRING, &(n)->cluster.without, NULL                                               \

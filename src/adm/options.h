@@ -17,10 +17,10 @@
         {"proxy-mode", 0, FLAG_STRING, &(c)->proxy_mode, "How Services are served: nftables, iptables or ipvs (nftables)"}, \
         {"node-name", 0, FLAG_STRING, &(c)->node_name, "Name of this node (the host name)"},                 \
         {"port", 0, FLAG_INT, &(c)->port, "Port of the API (6443)"},                                         \
-        {"advertise-address", 0, FLAG_STRING, &(c)->advertise, "Address of this node (found)"},              \
-        {"service-cidr", 0, FLAG_STRING, &(c)->service_cidr, "Addresses of Services (10.96.0.0/12)"},        \
-        {"pod-cidr", 0, FLAG_STRING, &(c)->pod_cidr, "Addresses of pods (10.244.0.0/16)"},                   \
-        {"dns-ip", 0, FLAG_STRING, &(c)->dns_ip, "Address of the cluster's DNS (10.96.0.10)"},               \
+        {"advertise-address", 0, FLAG_STRING, &(c)->advertise, "Address of this node; a second of the other family for dual stack (found)"},              \
+        {"service-cidr", 0, FLAG_STRING, &(c)->service_cidr, "Addresses of Services, or two ranges for dual stack (10.96.0.0/12)"},        \
+        {"pod-cidr", 0, FLAG_STRING, &(c)->pod_cidr, "Addresses of pods, or two as 10.244.0.0/16,fd00:10:244::/56 (10.244.0.0/16)"},                   \
+        {"dns-ip", 0, FLAG_STRING, &(c)->dns_ip, "Address of the cluster's DNS (the tenth of --service-cidr)"},               \
         {"cluster-domain", 0, FLAG_STRING, &(c)->cluster_domain, "DNS domain of the cluster (cluster.local)"}, \
         {"kubelet-port", 0, FLAG_INT, &(c)->kubelet_port, "Port of the node agent (10250)"},                 \
         {"service-node-port-range", 0, FLAG_STRING, &(c)->node_ports, "Ports of NodePort Services (30000-32767)"}, \

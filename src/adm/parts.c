@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "adm/parts.h"
 
+#include "adm/addresses.h"
+#include "adm/forward.h"
 #include "auth/pki.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -8,6 +10,7 @@
 #include "dns/dns.h"
 #include "ingress/ingress.h"
 #include "names.h"
+#include "net/resolve.h"
 #include "node/kubelet.h"
 #include "overlay/overlay.h"
 #include "policy/policy.h"
@@ -21,16 +24,13 @@
 
 static struct pki_config pki_of(struct arena *a, const struct cluster_config *c)
 {
-    const char **dns = ARENA_ARRAY(a, const char *, 3), **ips = ARENA_ARRAY(a, const char *, 4);
-    struct str base, bits;
+    const char **dns = ARENA_ARRAY(a, const char *, 3);
+    struct prefixes services = {0};
     dns[0] = c->node_name;
     dns[1] = "localhost";
-    ips[0] = c->advertise;
-    ips[1] = "127.0.0.1";
-    str_cut(str_of(c->service_cidr), '/', &base, &bits);
-    /* The first address of the range is the Service `kubernetes`: ranges end with a zero byte at least. */
-    ssize_t dot = str_rfind(base, '.');
-    ips[2] = arena_printf(a, "%.*s.1", (int)dot, base.p).p;
+    /* The first address of the services is the Service `kubernetes`. */
+    const char *first = ranges_parse(a, "service-cidr", c->service_cidr, &services, NULL) == 0 ? addresses_at(a, &services, 1) : "";
+    const char **ips = list_items(a, arena_printf(a, "%s,127.0.0.1,::1,%s", c->advertise, first).p);
     return (struct pki_config){.dir = arena_printf(a, "%s/pki", c->conf_dir).p, .apiserver_dns = dns, .apiserver_ips = ips,
                                .dns_domain = c->cluster_domain, .now = os_wall()};
 }
@@ -38,7 +38,8 @@ static struct pki_config pki_of(struct arena *a, const struct cluster_config *c)
 int parts_kubelet_cert(struct arena *a, const struct cluster_config *c, struct str ca_pem, struct str ca_key_pem,
                        struct str *ret_cert, struct str *ret_key, struct err *e)
 {
-    const char *dns[] = {c->node_name, NULL}, *ips[] = {c->advertise, "127.0.0.1", NULL}, *orgs[] = {"system:nodes", NULL};
+    const char *dns[] = {c->node_name, NULL}, *orgs[] = {"system:nodes", NULL};
+    const char **ips = list_items(a, arena_printf(a, "%s,127.0.0.1,::1", c->advertise).p);
     struct wall now = os_wall();
     struct x509_spec spec = {
         .names = {.cn = arena_printf(a, "system:node:%s", c->node_name).p, .orgs = orgs, .dns = dns, .ips = ips},
@@ -72,7 +73,7 @@ int parts_kubelet_cert(struct arena *a, const struct cluster_config *c, struct s
 int parts_certificates(struct arena *a, const struct cluster_config *c, struct parts_input *in, struct err *e)
 {
     struct pki_config p = pki_of(a, c);
-    const char *server = arena_printf(a, "https://%s:%lld", c->advertise, (long long)c->port).p;
+    const char *server = api_url(a, c);
     int r = pki_ensure(a, &p, NULL, e);
     if (r == 0)
         r = pki_kubeconfigs_ensure(a, &p, c->conf_dir, server, c->node_name, NULL, e);
@@ -88,18 +89,26 @@ int parts_certificates(struct arena *a, const struct cluster_config *c, struct p
 }
 
 /* Pods reach it by their default route; the address lives on the loopback interface. */
-int parts_network(const struct parts_input *in, struct err *e)
+static int take_dns_address(const char *ip, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str text;
-    const char *argv[] = {"ip", "addr", "replace", arena_printf(&a, "%s/32", in->config->dns_ip).p, "dev", "lo", NULL};
+    const char *argv[] = {"ip", "addr", "replace", as_host(&a, ip), "dev", "lo", NULL};
     int r = os_run(&a, argv, NULL, &text, mono_add(os_mono(), SECONDS(10)));
     if (r == -ENOENT)
         return err_set(e, r, "the program ip was not found: apt-get install iproute2");
-    if (r)
-        return err_set(e, -EIO, "cannot give this node the DNS address %s: " STR_FMT, in->config->dns_ip,
-                       STR_ARG(str_trim(text)));
-    return 0;
+    return r ? err_set(e, -EIO, "cannot give this node the DNS address %s: " STR_FMT, ip, STR_ARG(str_trim(text))) : 0;
+}
+
+int parts_network(const struct parts_input *in, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    int r = 0;
+    if (has_family(in->config->pod_cidr, AF_INET6))
+        forward_six();
+    for (const char **ip = list_items(&a, in->config->dns_ip); r == 0 && *ip; ip++)
+        r = take_dns_address(*ip, e);
+    return r;
 }
 
 /* ---- the parts -------------------------------------------------------------------------------------------------------- */
@@ -151,10 +160,9 @@ static void tell_policy(void *gate, struct str ns, struct str name, struct str u
 static int run_kubelet(const struct parts_input *in, struct client *client, struct err *e)
 {
     const struct cluster_config *c = in->config;
-    const char *ips[] = {c->advertise, NULL}, *dns[] = {c->dns_ip, NULL};
     struct kubelet_config k = {
         .node_name = c->node_name,
-        .node_ips = ips,
+        .node_ips = list_items(in->arena, c->advertise),
         .client = client,
         .cri_socket = arena_printf(in->arena, "unix://%s", in->cri_socket).p,
         .root_dir = in->paths.kubelet,
@@ -167,11 +175,11 @@ static int run_kubelet(const struct parts_input *in, struct client *client, stru
         .cni_subnet_file = c->overlay_backend && !strcmp(c->overlay_backend, "vxlan") ? in->paths.subnet_file : NULL,
         .cni_bridge = c->bridge,
         .cluster_cidr = c->pod_cidr,
-        .cluster_dns = dns,
+        .cluster_dns = list_items(in->arena, c->dns_ip),
         .cluster_domain = c->cluster_domain,
         .cgroup_root = c->cgroup_root,
         .lease_duration = c->node_grace / 5 * 4, /* upstream's defaults: 40 s and 50 s */
-        .listen = arena_printf(in->arena, "0.0.0.0:%lld", (long long)c->kubelet_port).p,
+        .listen = every_address(in->arena, c, c->kubelet_port),
         .tls_cert = in->kubelet_cert,
         .tls_key = in->kubelet_key,
         .client_ca = in->ca_pem,
@@ -190,12 +198,11 @@ static const char *user_proxy(const struct parts_input *in UNUSED)
 
 static int run_proxy(const struct parts_input *in, struct client *client, struct err *e)
 {
-    const char *skip[] = {in->config->dns_ip, NULL};
     struct proxy_config p = {.client = client,
                              .node_name = in->config->node_name,
                              .node_ip = in->config->advertise,
                              .cluster_cidr = in->config->pod_cidr,
-                             .skip_ips = skip,
+                             .skip_ips = list_items(in->arena, in->config->dns_ip),
                              .mode = in->config->proxy_mode,
                              .table = in->config->proxy_table};
     return proxy_run(&p, e);
@@ -243,11 +250,10 @@ static const char *user_ingress(const struct parts_input *in UNUSED)
 static int run_ingress(const struct parts_input *in, struct client *client, struct err *e)
 {
     const struct cluster_config *c = in->config;
-    const char *publish[] = {c->advertise, NULL};
     struct ingress_config g = {.client = client,
-                               .http = arena_printf(in->arena, ":%lld", (long long)c->ingress_http).p,
-                               .https = arena_printf(in->arena, ":%lld", (long long)c->ingress_https).p,
-                               .publish = publish,
+                               .http = every_address(in->arena, c, c->ingress_http),
+                               .https = every_address(in->arena, c, c->ingress_https),
+                               .publish = list_items(in->arena, c->advertise),
                                .access_log = c->ingress_log,
                                .node_name = c->node_name};
     return ingress_run(&g, e);
@@ -260,7 +266,9 @@ static const char *user_dns(const struct parts_input *in UNUSED)
 
 static int run_dns(const struct parts_input *in, struct client *client, struct err *e)
 {
-    const char *listen[] = {arena_printf(in->arena, "%s:53", in->config->dns_ip).p, NULL};
+    const char **listen = list_items(in->arena, in->config->dns_ip);
+    for (const char **ip = listen; *ip; ip++)
+        *ip = net_join(in->arena, *ip, 53);
     return dns_run(&(struct dns_config){.client = client, .listen = listen, .cluster_domain = in->config->cluster_domain}, e);
 }
 

@@ -51,7 +51,7 @@ int parts_certificates(struct arena *a, const struct cluster_config *c, struct p
 /* The certificate and key that the kubelet of c->node_name at c->advertise serves with. */
 int parts_kubelet_cert(struct arena *a, const struct cluster_config *c, struct str ca_pem, struct str ca_key_pem,
                        struct str *ret_cert, struct str *ret_key, struct err *e);
-/* The address that cluster DNS answers on, on this node. */
+/* The addresses that cluster DNS answers on, on this node; forwarding of IPv6 where pods have it. */
 int parts_network(const struct parts_input *in, struct err *e);
 /* The objects that a cluster has from its first day besides the API server's own: what kubeadm makes after init. Those
  * that are there are left alone. Needs a client that may do anything. */

@@ -3,6 +3,7 @@
  * cube up: starts the cluster as a background process of its own session and shows its steps until it is ready. The
  * background process is `cube up --foreground`; it tells its steps on standard output, a line each, and logs to a file.
  */
+#include "adm/addresses.h"
 #include "adm/adm.h"
 #include "adm/options.h"
 
@@ -118,6 +119,7 @@ static int follow(struct up *u, int in, pid_t pid)
 
 static void run_background(void *arg)
 {
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct up *u = arg;
     int pair[2];
     pid_t pid;
@@ -138,8 +140,7 @@ static void run_background(void *arg)
     if (r < 0)
         u->code = complain(&u->err, r);
     else
-        printf("The API is at https://%s:%lld; export KUBECONFIG=%s/admin.conf\n", u->config.advertise,
-               (long long)u->config.port, u->config.conf_dir);
+        printf("The API is at %s; export KUBECONFIG=%s/admin.conf\n", api_url(&a, &u->config), u->config.conf_dir);
 }
 
 int up_main(int argc, char **argv)

@@ -47,8 +47,10 @@ int linux_masquerade(struct host *h, const char *bridge, const struct str *cidrs
         const char *family = six ? "ip6" : "ip";
         buf_printf(&b, "%s saddr " STR_FMT " %s daddr %s return\n", family, STR_ARG(cidrs[i]), family,
                    six ? "ff00::/8" : "224.0.0.0/4");
-        if (cluster_cidr && (strchr(cluster_cidr, ':') != NULL) == six)
-            buf_printf(&b, "%s saddr " STR_FMT " %s daddr %s return\n", family, STR_ARG(cidrs[i]), family, cluster_cidr);
+        struct str ranges = str_of(cluster_cidr), range;
+        while (cluster_cidr && str_next(&ranges, ',', &range))
+            if ((str_find(range, ':') >= 0) == six)
+                buf_printf(&b, "%s saddr " STR_FMT " %s daddr " STR_FMT " return\n", family, STR_ARG(cidrs[i]), family, STR_ARG(str_trim(range)));
         buf_printf(&b, "%s saddr " STR_FMT " oifname != \"%s\" masquerade\n", family, STR_ARG(cidrs[i]), bridge);
     }
     buf_puts(&b, "}\n}\n");

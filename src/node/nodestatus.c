@@ -404,17 +404,43 @@ static bool same_status(struct arena *a, const struct val *x, const struct val *
     return val_equal(p, q);
 }
 
+/* The API merges addresses by their type, of which a node with two families has two: they are replaced as a whole. */
+static struct str with_addresses(struct arena *a, struct str patch, const struct val *addresses)
+{
+    static const struct str head = STR("{\"status\":{");
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    buf_putstr(&b, head);
+    buf_puts(&b, "\"addresses\":[{\"$patch\":\"replace\"}");
+    VAL_EACH (addresses, v) {
+        buf_putc(&b, ',');
+        json_encode(&b, type_at(T_core_v1_NodeAddress), v, 0);
+    }
+    buf_puts(&b, str_starts(patch, head) ? "]," : "]}}");
+    if (str_starts(patch, head))
+        buf_putstr(&b, str_from(patch, head.n));
+    return arena_str(a, buf_str(&b));
+}
+
+static struct val *without_addresses(struct arena *a, const struct val *status)
+{
+    struct val *root = val_new(a, VAL_OBJ), *v = status ? val_copy_shallow(a, status) : val_new(a, VAL_OBJ);
+    val_del(v, N_addresses);
+    val_set_ref(a, root, N_status, v);
+    return root;
+}
+
 static int write_status(struct kubelet *k, struct arena *a, const struct val *node, const struct val *status,
                         struct status *s)
 {
-    struct val *old = val_new(a, VAL_OBJ), *new_ = val_new(a, VAL_OBJ);
+    const struct val *was = pod_status(node), *addresses = val_get(status, N_addresses);
+    struct val *old = without_addresses(a, was), *new_ = without_addresses(a, status);
     struct str patch;
     struct err e;
-    val_set_ref(a, old, N_status, pod_status(node));
-    val_set_ref(a, new_, N_status, status);
     int r = patch_three_way(a, type_at(T_core_v1_Node), old, new_, old, &patch, &e);
     if (r < 0)
         return status_set(s, 500, NULL, "cannot make a patch: %s", err_text(&e, r));
+    if (!val_equal(val_get(was, N_addresses), addresses))
+        patch = with_addresses(a, patch, addresses);
     return client_patch(k->client,
                         CALL(.res = &resources[RES_NODES], .name = str_of(k->cfg.node_name), .subresource = "status"),
                         PATCH_STRATEGIC, patch, a, NULL, s);

@@ -141,7 +141,10 @@ static void read_detection(const struct proxy_config *c, const struct val *node,
 static void read_node_ip(const struct proxy_config *c, const struct val *node, struct node_side *s)
 {
     static const struct str kinds[] = {{"InternalIP", 10}, {"ExternalIP", 10}};
-    s->has_node_ip = c->node_ip && model_ip(s->six, str_of(c->node_ip), &s->node_ip);
+    struct str rest = str_of(c->node_ip), one;
+    s->has_node_ip = false;
+    while (c->node_ip && !s->has_node_ip && str_next(&rest, ',', &one))
+        s->has_node_ip = model_ip(s->six, one, &s->node_ip);
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         VAL_EACH(val_at(node, N_status, N_addresses), v)
         {

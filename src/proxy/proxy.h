@@ -19,7 +19,7 @@ struct proxy_config {
     struct client *client;
     const char *node_name;
     const char *mode;                 /* "nftables", "iptables", "ipvs"; NULL: nftables */
-    const char *node_ip;              /* NULL: from the Node */
+    const char *node_ip;              /* or two of both families with a comma; NULL, or none of a family: from the Node */
     const char *detect_local;         /* "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"; NULL: ClusterCIDR */
     const char *cluster_cidr;         /* pods' range, or two of both families with a comma; NULL: none */
     const char *bridge, *interface_prefix;

@@ -63,7 +63,7 @@ FIBER_TEST(nodes_get_names_and_addresses)
     assert_string_equal(second->link, "cubeu0n2");
     assert_string_equal(second->cluster.cgroup_root, "/cube-unit/m-2");
     assert_string_equal(second->cluster.pod_cidr, "198.19.0.0/16");
-    assert_int_equal(second->prefix_bits, 28);
+    assert_string_equal(second->cluster.node_cidr, "203.0.113.0/28");
     assert_false(second->stopped);
     assert_int_equal(node_pid(second), 0);
     assert_null(node_socket(&a, second));
@@ -174,15 +174,17 @@ FIBER_TEST(ranges_are_found)
                                  .node_bridge = "none0"};
     struct cluster_config two = one;
     struct node_list none = {0};
-    struct range4 r = {0}, s = {0};
+    struct prefixes r = {0}, s = {0};
     struct err e = {0};
     two.data_dir = "/x/two";
     assert_int_equal(node_net_range(&a, &one, &none, &r, &e), 0);
     assert_int_equal(node_net_range(&a, &two, &none, &s, &e), 0);
-    assert_int_equal(r.bits, 24);
-    assert_true(r.first >= ((10u << 24) | (123u << 16) | (192u << 8)) &&
-                r.last <= ((10u << 24) | (123u << 16) | 0xffffu));
-    assert_int_not_equal(r.first, s.first);
+    struct prefix rest = {0};
+    assert_true(prefix_parse(STR("10.123.192.0/18"), &rest));
+    assert_int_equal(r.n, 1);
+    assert_int_equal(r.list[0].bits, 24);
+    assert_true(prefix_contains(&rest, &r.list[0]));
+    assert_int_not_equal(prefix_compare(&r.list[0], &s.list[0]), 0);
     one.pod_cidr = "10.123.0.0/16";
     assert_int_equal(node_net_range(&a, &one, &none, &r, &e), -EADDRNOTAVAIL);
     one.node_cidr = "10.9.0.0/31";
