@@ -237,26 +237,114 @@ static struct str family_of(struct str ip)
     return str_find(ip, ':') >= 0 ? STR("IPv6") : STR("IPv4");
 }
 
-static void choose_families(struct request *r, struct val *spec)
+static struct str other_family(struct str family)
+{
+    return str_is(family, "IPv4") ? STR("IPv6") : STR("IPv4");
+}
+
+static bool same_member(const struct val *spec, const struct val *old, name_id name)
+{
+    return val_equal(val_get(spec, name), val_get(old, name));
+}
+
+static bool headless_by_hand(const struct val *spec)
+{
+    return service_headless(spec) && !val_len(val_get(spec, N_selector));
+}
+
+/* A cluster that gets another family gives no Service more addresses, and takes none, until somebody asks. */
+static bool stays_as_it_is(const struct val *spec, const struct val *old)
+{
+    struct str was = val_getstr(old, N_ipFamilyPolicy);
+    return old && str_is(val_getstr(spec, N_ipFamilyPolicy), "PreferDualStack") && same_member(spec, old, N_type) &&
+           (!was.n || str_is(was, "PreferDualStack")) && same_member(spec, old, N_clusterIPs) && same_member(spec, old, N_ipFamilies);
+}
+
+static struct str policy_of(struct request *r, struct val *spec, const struct val *old)
+{
+    struct str policy = val_getstr(spec, N_ipFamilyPolicy);
+    if (policy.n)
+        return policy;
+    policy = val_getstr(old, N_ipFamilyPolicy);
+    if (!policy.n)
+        policy = headless_by_hand(spec) ? STR("RequireDualStack") : STR("SingleStack");
+    val_set_str(r->arena, spec, N_ipFamilyPolicy, policy);
+    return policy;
+}
+
+/* SingleStack alone gives the second address and family back; who takes them away must also say that. */
+static void release_second(struct request *r, struct val *spec, const struct val *old, bool single)
+{
+    static const struct {
+        name_id name;
+        const char *many, *released;
+    } lists[] = {
+        {N_clusterIPs, "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified",
+         "must be 'SingleStack' to release the secondary cluster IP"},
+        {N_ipFamilies, "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified",
+         "must be 'SingleStack' to release the secondary IP family"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        struct val *list = val_mut(spec, lists[i].name);
+        size_t had = val_len(val_get(old, lists[i].name));
+        if (single && had > 1 && same_member(spec, old, lists[i].name))
+            list->n = 1;
+        if (single && val_len(list) > 1)
+            cause_invalid(&r->status, STR("spec.ipFamilyPolicy"), val_get(spec, N_ipFamilyPolicy), lists[i].many);
+        if (!single && had > 1 && val_len(list) == 1)
+            cause_invalid(&r->status, STR("spec.ipFamilyPolicy"), val_get(spec, N_ipFamilyPolicy), lists[i].released);
+    }
+}
+
+/* Each address says of which family it is. */
+static void infer_families(struct request *r, struct val *spec)
+{
+    const struct val *ips = val_get(spec, N_clusterIPs);
+    struct val *list = val_sub_list(r->arena, spec, N_ipFamilies);
+    for (size_t i = list->n; !service_headless(spec) && i < val_len(ips); i++) {
+        struct str family = family_of(val_str(val_item(ips, i)));
+        if (range_of_family(r->server->services, family))
+            val_add_str(r->arena, list, family);
+        else
+            cause_invalid(&r->status, arena_printf(r->arena, "spec.clusterIPs[%zu]", i), ips,
+                          arena_printf(r->arena, STR_FMT " is not configured on this cluster", STR_ARG(family)).p);
+    }
+}
+
+static void check_configured(struct request *r, const struct val *spec, struct str policy)
 {
     const struct service_alloc *s = r->server->services;
-    struct arena *a = r->arena;
-    struct str policy = val_getstr(spec, N_ipFamilyPolicy);
-    struct val *list = val_sub_list(a, spec, N_ipFamilies);
-    bool headless = service_headless(spec);
-    bool no_selector = headless && !val_len(val_get(spec, N_selector));
-    if (!policy.n) {
-        policy = no_selector || list->n > 1 ? STR("RequireDualStack") : STR("SingleStack");
-        val_set_str(a, spec, N_ipFamilyPolicy, policy);
-        list = val_sub_list(a, spec, N_ipFamilies);
+    size_t i = 0;
+    if (str_is(policy, "RequireDualStack") && s->n_ranges < 2)
+        cause_invalid(&r->status, STR("spec.ipFamilyPolicy"), val_get(spec, N_ipFamilyPolicy),
+                      "this cluster is not configured for dual-stack services");
+    VAL_EACH(val_get(spec, N_ipFamilies), family) {
+        if (!range_of_family(s, val_str(family)))
+            cause_invalid(&r->status, arena_printf(r->arena, "spec.ipFamilies[%zu]", i), family, "not configured on this cluster");
+        i++;
     }
-    const struct val *ips = val_get(spec, N_clusterIPs);
-    for (size_t i = list->n; !headless && i < val_len(ips); i++)
-        val_add_str(a, list, family_of(val_str(val_item(ips, i))));
+}
+
+/* Policy and families from each other, from the addresses asked for and from what the cluster has (KEP-563). */
+static int choose_families(struct request *r, const struct val *v, struct val *spec, const struct val *old)
+{
+    const struct service_alloc *s = r->server->services;
+    if (stays_as_it_is(spec, old))
+        return 0;
+    struct str policy = policy_of(r, spec, old);
+    bool single = str_is(policy, "SingleStack"), by_hand = headless_by_hand(spec);
+    release_second(r, spec, old, single);
+    infer_families(r, spec);
+    if (!r->status.n_causes && !by_hand)
+        check_configured(r, spec, policy);
+    if (r->status.n_causes)
+        return status_invalid(&r->status, STR(""), STR("Service"), obj_name(v));
+    struct val *list = val_sub_list(r->arena, spec, N_ipFamilies);
     if (!list->n)
-        val_add_str(a, list, str_of(s->ranges[0].family));
-    if (list->n == 1 && !str_is(policy, "SingleStack") && (s->n_ranges > 1 || no_selector))
-        val_add_str(a, list, str_is(val_str(&list->items[0]), "IPv4") ? STR("IPv6") : STR("IPv4"));
+        val_add_str(r->arena, list, str_of(s->ranges[0].family));
+    if (list->n == 1 && !single && (s->n_ranges > 1 || by_hand))
+        val_add_str(r->arena, list, other_family(val_str(&list->items[0])));
+    return 0;
 }
 
 void service_prepare(struct request *r, struct val *v, const struct val *old)
@@ -339,13 +427,12 @@ void service_forget(struct request *r, const struct val *v)
         remove_ip_object(r, val_str(ip));
 }
 
-static int refuse_ip(struct request *r, const struct val *v, struct str ip, size_t i, const char *why)
+static int refuse_ip(struct request *r, const struct val *v, struct str ip, const char *why)
 {
     struct val bad = val_of_str(arena_str(r->arena, ip));
     struct val list = {.kind = VAL_LIST, .n = 1, .items = &bad};
     cause_invalid(&r->status, arena_printf(r->arena, "spec.clusterIPs"), &list,
                   arena_printf(r->arena, "failed to allocate IP %.*s: %s", STR_ARG(ip), why).p);
-    (void)i;
     return status_invalid(&r->status, STR(""), STR("Service"), obj_name(v));
 }
 
@@ -359,15 +446,12 @@ static int claim_ip(struct request *r, struct val *v, const struct val *old, siz
     const struct range *range = range_of_family(s, family);
     if (ip.n && had_ip(old, ip))
         return 0;
-    if (!range) {
-        cause_invalid(&r->status, arena_printf(r->arena, "spec.ipFamilies[%zu]", i),
-                      val_item(val_get(spec, N_ipFamilies), i), "not configured on this cluster");
-        return status_invalid(&r->status, STR(""), STR("Service"), obj_name(v));
-    }
+    if (!range)
+        return refuse_ip(r, v, family, "not configured on this cluster");
     if (ip.n && !in_range(range, ip))
-        return refuse_ip(r, v, ip, i, "the provided network does not match the current range");
+        return refuse_ip(r, v, ip, "the provided network does not match the current range");
     if (ip.n && !is_free(s, ip))
-        return refuse_ip(r, v, ip, i, "provided IP is already allocated");
+        return refuse_ip(r, v, ip, "provided IP is already allocated");
     if (!ip.n && !(ip = choose_ip(r, range)).n)
         return status_internal(&r->status, "failed to allocate a serviceIP: range is full");
     reserve(r, c, ip);
@@ -518,9 +602,9 @@ int service_claim(struct request *r, struct val *v, const struct val *old, struc
 {
     *ret = (struct service_claim){.n = 0};
     struct val *spec = val_sub_obj(r->arena, v, N_spec);
-    if (service_needs_cluster_ip(spec))
-        choose_families(r, spec);
-    int e = claim_ips(r, v, old, ret);
+    int e = service_needs_cluster_ip(spec) ? choose_families(r, v, spec, val_get(old, N_spec)) : 0;
+    if (!e)
+        e = claim_ips(r, v, old, ret);
     if (!e)
         e = claim_ports(r, v, old, ret);
     if (!e)

@@ -191,6 +191,74 @@ FIBER_TEST(ranges_are_found)
     assert_int_equal(node_net_range(&a, &one, &none, &r, &e), -EINVAL);
 }
 
+/* One address of each family for everybody, in the same order. */
+FIBER_TEST(two_families)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    char dir[] = "/tmp/cube-unit-XXXXXX";
+    struct cluster_config c = cluster_in(&a, dir);
+    struct prefixes r = {0};
+    struct node n;
+    struct err e = {0};
+    c.pod_cidr = "198.19.0.0/16,fd00:19::/56";
+    assert_int_equal(nodes_add(&a, &c, "m-2", &n, &e), -EINVAL); /* node_cidr has one */
+    assert_true(strstr(e.text, "--node-cidr"));
+    c.node_cidr = "203.0.113.0/28,fd00:113::/64";
+    assert_int_equal(nodes_add(&a, &c, "m-2", &n, &e), 0);
+    assert_string_equal(n.cluster.advertise, "203.0.113.2,fd00:113::2");
+    assert_string_equal(n.gateway, "203.0.113.1,fd00:113::1");
+    assert_int_equal(nodes_add(&a, &c, "m-3", &n, &e), 0);
+    assert_string_equal(n.cluster.advertise, "203.0.113.3,fd00:113::3");
+    c.node_cidr = NULL;
+    c.service_cidr = "198.18.0.0/16,fd00:18::/112";
+    assert_int_equal(node_net_range(&a, &c, &(struct node_list){0}, &r, &e), 0);
+    assert_int_equal(r.n, 2);
+    assert_int_equal(r.list[1].bits, 64);
+    assert_int_equal(r.list[1].ip.b[0], 0xfd);
+    remove_dir(dir);
+}
+
+FIBER_TEST(what_a_configuration_says_of_addresses)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct cluster_config whole = {.advertise = "192.0.2.7,2001:db8::7", .pod_cidr = "10.1.0.0/16,fd01::/56",
+                                   .service_cidr = "10.2.0.0/16,fd02::/112"};
+    const struct {
+        const char *pods, *services, *dns, *advertise, *fault; /* NULL: as above; fault NULL: good */
+    } cases[] = {
+        {NULL, NULL, NULL, NULL, NULL},
+        {NULL, "10.2.0.0/16", NULL, NULL, NULL}, /* pods may have more than Services */
+        {"fd01::/56", "fd02::/112", NULL, "2001:db8::7", NULL},
+        {NULL, NULL, "10.2.0.53,fd02::53", NULL, NULL},
+        {NULL, NULL, NULL, "192.0.2.7", NULL},
+        {NULL, NULL, NULL, "2001:db8::7,192.0.2.7", "--advertise-address"},
+        {NULL, NULL, NULL, "192.0.2.7,192.0.2.8", "--advertise-address"},
+        {NULL, NULL, "10.2.0.53,fd03::53", NULL, "--dns-ip"},
+        {NULL, NULL, "fd02::53", NULL, "--dns-ip"},
+        {NULL, "fd02::/112,10.2.0.0/16", NULL, NULL, "--service-cidr"},
+        {"10.1.0.0/16", NULL, NULL, NULL, "--service-cidr"},
+        {"10.1.0.0/16,10.3.0.0/16", NULL, NULL, NULL, "--pod-cidr"},
+        {"10.1.0.0/16,fd01::/72", NULL, NULL, NULL, "--pod-cidr"},
+        {"10.1.0.0/25,fd01::/56", NULL, NULL, NULL, "--pod-cidr"},
+        {NULL, "10.2.0.0/16,fd01::/112", NULL, NULL, "overlap"},
+        {NULL, "10.2.0.0/16,fd02::/129", NULL, NULL, "--service-cidr"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct cluster_config c = whole;
+        struct err e = {0};
+        c.pod_cidr = cases[i].pods ? cases[i].pods : c.pod_cidr;
+        c.service_cidr = cases[i].services ? cases[i].services : c.service_cidr;
+        c.advertise = cases[i].advertise ? cases[i].advertise : c.advertise;
+        c.dns_ip = cases[i].dns;
+        assert_int_equal(cluster_config_complete(&a, &c, &e), 0);
+        int r = cluster_config_check(&c, &e);
+        if (r != (cases[i].fault ? -EINVAL : 0) || (cases[i].fault && !strstr(e.text, cases[i].fault)))
+            fail_msg("case %zu: %d %s", i, r, e.text);
+        if (!i)
+            assert_string_equal(c.dns_ip, "10.2.0.10,fd02::a");
+    }
+}
+
 FIBER_TEST(settings_are_kept)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -226,6 +294,8 @@ int main(void)
         cmocka_unit_test(an_address_that_is_given_back_is_given_again),
         cmocka_unit_test(what_cannot_be),
         cmocka_unit_test(ranges_are_found),
+        cmocka_unit_test(two_families),
+        cmocka_unit_test(what_a_configuration_says_of_addresses),
         cmocka_unit_test(settings_are_kept),
         cmocka_unit_test(records_of_something_else),
     };

@@ -115,6 +115,74 @@ FIBER_TEST(updates_keep_what_they_do_not_name)
     fixture_stop(&f);
 }
 
+/* Refused for one reason. */
+static void assert_cause(struct fixture *f, struct reply r, const char *field)
+{
+    assert_code(r, 422);
+    assert_at(f, r, "details.causes.0.field", field);
+    assert_at(f, r, "details.causes.1.field", "");
+}
+
+/* KEP-563: who asks for what, and what comes of it. */
+FIBER_TEST(both_families)
+{
+    struct fixture f;
+    struct apiserver_config c = {.authorization = "AlwaysAllow", .service_cidr = "10.96.0.0/24,fd00:96::/112"};
+    fixture_start(&f, &c);
+    struct reply r = make(&f, "single", "{\"ports\":[{\"port\":80}]}");
+    assert_at(&f, r, "spec.ipFamilies.1", "");
+    assert_at(&f, r, "spec.ipFamilyPolicy", "SingleStack");
+    r = make(&f, "prefer", "{\"ipFamilyPolicy\":\"PreferDualStack\",\"ports\":[{\"port\":80}]}");
+    assert_at(&f, r, "spec.ipFamilies.1", "IPv6");
+    assert_true(strncmp(at(&f, r.v, "spec.clusterIPs.1"), "fd00:96::", 9) == 0);
+    const char *second = arena_cstr(&f.arena, str_of(at(&f, r.v, "spec.clusterIPs.1")));
+    const char *object = arena_printf(&f.arena, "/apis/networking.k8s.io/v1/ipaddresses/%s", second).p;
+    assert_code(get(&f, object), 200);
+    r = make(&f, "six", "{\"ipFamilies\":[\"IPv6\",\"IPv4\"],\"ipFamilyPolicy\":\"RequireDualStack\",\"ports\":[{\"port\":80}]}");
+    assert_true(strchr(at(&f, r.v, "spec.clusterIP"), ':') != NULL);
+    assert_at(&f, r, "spec.ipFamilies.1", "IPv4");
+    r = make(&f, "told", "{\"clusterIP\":\"fd00:96::77\",\"ports\":[{\"port\":80}]}");
+    assert_at(&f, r, "spec.ipFamilies.0", "IPv6");
+    r = make(&f, "two", "{\"ipFamilies\":[\"IPv6\",\"IPv4\"],\"ports\":[{\"port\":80}]}");
+    assert_code(r, 422);
+    assert_cause(&f, r, "spec.ipFamilyPolicy");
+    /* up and down again */
+    r = patch(&f, SERVICES "/single", "merge-patch+json", "{\"spec\":{\"ipFamilyPolicy\":\"RequireDualStack\"}}");
+    assert_code(r, 200);
+    assert_true(*at(&f, r.v, "spec.clusterIPs.1"));
+    r = patch(&f, SERVICES "/prefer", "merge-patch+json", "{\"spec\":{\"ipFamilies\":[\"IPv4\"]}}");
+    assert_code(r, 422);
+    r = patch(&f, SERVICES "/prefer", "merge-patch+json", "{\"spec\":{\"ipFamilyPolicy\":\"SingleStack\"}}");
+    assert_code(r, 200);
+    assert_at(&f, r, "spec.clusterIPs.1", "");
+    assert_at(&f, r, "spec.ipFamilies.1", "");
+    assert_code(get(&f, object), 404); /* what it had is free */
+    fixture_stop(&f);
+}
+
+FIBER_TEST(a_cluster_of_one_family)
+{
+    struct fixture f;
+    struct apiserver_config c = {.authorization = "AlwaysAllow", .service_cidr = "fd00:96::/112"};
+    fixture_start(&f, &c);
+    assert_at(&f, get(&f, SERVICES "/kubernetes"), "spec.clusterIP", "fd00:96::1");
+    struct reply r = make(&f, "prefer", "{\"ipFamilyPolicy\":\"PreferDualStack\",\"ports\":[{\"port\":80}]}");
+    assert_at(&f, r, "spec.ipFamilies.1", "");
+    assert_at(&f, r, "spec.ipFamilies.0", "IPv6");
+    r = make(&f, "must", "{\"ipFamilyPolicy\":\"RequireDualStack\",\"ports\":[{\"port\":80}]}");
+    assert_cause(&f, r, "spec.ipFamilyPolicy");
+    r = make(&f, "four", "{\"ipFamilies\":[\"IPv4\"],\"ports\":[{\"port\":80}]}");
+    assert_cause(&f, r, "spec.ipFamilies[0]");
+    r = make(&f, "none", "{\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"},\"ipFamilies\":[\"IPv4\"],\"ports\":[{\"port\":80}]}");
+    assert_cause(&f, r, "spec.ipFamilies[0]");
+    r = make(&f, "ip", "{\"clusterIP\":\"10.96.0.7\",\"ports\":[{\"port\":80}]}");
+    assert_cause(&f, r, "spec.clusterIPs[0]");
+    r = make(&f, "hand", "{\"clusterIP\":\"None\",\"ports\":[{\"port\":80}]}"); /* its endpoints are anybody's */
+    assert_at(&f, r, "spec.ipFamilyPolicy", "RequireDualStack");
+    assert_at(&f, r, "spec.ipFamilies.1", "IPv4");
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +191,8 @@ int main(void)
         cmocka_unit_test(headless_and_external_have_none),
         cmocka_unit_test(node_ports),
         cmocka_unit_test(updates_keep_what_they_do_not_name),
+        cmocka_unit_test(both_families),
+        cmocka_unit_test(a_cluster_of_one_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
