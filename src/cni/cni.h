@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "netlink/prefix.h"
+#include "netlink/subnet_env.h"
 #include "wire/value.h"
 
 #include <net/if.h>
@@ -100,14 +101,6 @@ int cni_request_read(struct arena *a, cni_env *env, struct str input, struct cni
 /* A configuration by itself: what DEL of a delegate, tests and fuzzing use. */
 int cni_conf_read(struct arena *a, struct str input, struct cni_request *ret, struct err *e);
 bool cni_version_known(struct str version);
-/* subnet.env: the node's ranges, all pods' ranges, MTU, whether flanneld masquerades. Pure. */
-struct subnet_env {
-    struct prefix subnet[2];
-    struct prefix network[2];
-    uint32_t mtu;
-    bool ip_masq;
-};
-void subnet_env_read(struct str text, struct subnet_env *ret);
 /* What type flannel hands on: its delegate with bridge's and host-local's members filled in, as JSON. */
 int cni_flannel_delegate(struct arena *a, const struct val *conf, const struct subnet_env *env, struct str *ret,
                          struct err *e);

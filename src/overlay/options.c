@@ -10,7 +10,9 @@ struct options {
     struct daemon_flags common;
     struct overlay_config config;
     struct flag_list links, patterns;
-    const char *public4, *public6, *endpoints;
+    const char *public4, *public6;
+    struct subnets_config subnets;
+    int64_t margin; /* minutes */
     bool kube;
 };
 
@@ -23,9 +25,14 @@ static int prepare(void *arg, struct err *e)
         if (texts[f] && (!ip_parse(str_of(texts[f]), to) || family_of(to) != f))
             return err_set(e, -EINVAL, "\"%s\" is no address for --public-ip%s", texts[f], f == V4 ? "" : "v6");
     }
-    if (o->endpoints && !o->kube)
-        return err_set(e, -EINVAL, "--etcd-endpoints: subnets come from the Nodes; leases in etcd are not there yet "
-                                   "(say --kube-subnet-mgr)");
+    if (o->subnets.ttl < 0 || (o->subnets.ttl && o->subnets.ttl < SECONDS(1)))
+        return err_set(e, -EINVAL, "--subnet-lease-ttl: at least a second");
+    if (o->margin < 1 || o->margin >= 24 * 60)
+        return err_set(e, -EINVAL, "--subnet-lease-renew-margin %lld: expected 1 to 1439 minutes", (long long)o->margin);
+    o->subnets.margin = SECONDS(60) * o->margin;
+    o->subnets.subnet_file = o->config.subnet_file;
+    if (o->subnets.etcd.endpoints && !o->kube)
+        o->config.subnets = &o->subnets;
     return 0;
 }
 
@@ -44,10 +51,11 @@ static int run(void *arg, struct client *c, struct err *e)
 
 int overlay_main(int argc, char **argv)
 {
-    struct options o = {.config = {.fallback = "vxlan",
+    struct options o = {.margin = 60, .config = {.fallback = "vxlan",
                                    .net_conf_path = "/etc/kube-flannel/net-conf.json",
                                    .subnet_file = "/run/flannel/subnet.env"}};
     struct overlay_config *c = &o.config;
+    struct etcd_config *etcd = &o.subnets.etcd;
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
         {"node-name", 0, FLAG_STRING, &c->node_name, "name of this node ($NODE_NAME, the host name)"},
@@ -64,19 +72,20 @@ int overlay_main(int argc, char **argv)
         {"subnet-file", 0, FLAG_STRING, &c->subnet_file, "where to write this node's range (/run/flannel/subnet.env)"},
         {"ip-masq", 0, FLAG_BOOL, &c->ip_masq, "hide pods behind the node towards the world"},
         {"ip-masq-fully-random-disable", 0, FLAG_BOOL, &c->masq_predictable, "do so without random ports"},
-        {"kube-subnet-mgr", 0, FLAG_BOOL, &o.kube, "take subnets from the Nodes (always so)"},
+        {"kube-subnet-mgr", 0, FLAG_BOOL, &o.kube, "take subnets from the Nodes (so unless --etcd-endpoints are named)"},
         {"kube-annotation-prefix", 0, FLAG_STRING, &c->annotation_prefix,
          "what annotations begin with (" FLANNEL_PREFIX ")"},
         {"kubeconfig-file", 0, FLAG_STRING, &o.common.kubeconfig, "the same as --kubeconfig"},
         {"kube-api-url", 0, FLAG_STRING, &o.common.master, "the same as --master"},
-        {"etcd-endpoints", 0, FLAG_STRING, &o.endpoints, NULL},
-        {"etcd-prefix", 0, FLAG_IGNORED, NULL, NULL},
-        {"etcd-keyfile", 0, FLAG_IGNORED, NULL, NULL},
-        {"etcd-certfile", 0, FLAG_IGNORED, NULL, NULL},
-        {"etcd-cafile", 0, FLAG_IGNORED, NULL, NULL},
-        {"etcd-username", 0, FLAG_IGNORED, NULL, NULL},
-        {"etcd-password", 0, FLAG_IGNORED, NULL, NULL},
-        {"subnet-lease-renew-margin", 0, FLAG_IGNORED, NULL, NULL},
+        {"etcd-endpoints", 0, FLAG_STRING, &etcd->endpoints, "lease subnets in this etcd, without Kubernetes; comma separated"},
+        {"etcd-prefix", 0, FLAG_STRING, &o.subnets.prefix, "where in etcd (" LEASE_PREFIX ")"},
+        {"etcd-keyfile", 0, FLAG_STRING, &etcd->key_file, "key of the certificate for etcd"},
+        {"etcd-certfile", 0, FLAG_STRING, &etcd->cert_file, "certificate for etcd"},
+        {"etcd-cafile", 0, FLAG_STRING, &etcd->ca_file, "authorities that etcd's certificate may be of (the system's)"},
+        {"etcd-username", 0, FLAG_STRING, &etcd->user, "user of etcd"},
+        {"etcd-password", 0, FLAG_STRING, &etcd->password, "and password"},
+        {"subnet-lease-renew-margin", 0, FLAG_INT, &o.margin, "renew a lease so many minutes before its end (60)"},
+        {"subnet-lease-ttl", 0, FLAG_DURATION, &o.subnets.ttl, "how long a node that says nothing keeps its subnet (24h)"},
         {"healthz-ip", 0, FLAG_IGNORED, NULL, NULL},
         {"healthz-port", 0, FLAG_IGNORED, NULL, NULL},
         {"iptables-resync", 0, FLAG_IGNORED, NULL, NULL},

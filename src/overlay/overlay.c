@@ -19,7 +19,8 @@ struct overlay {
     struct netconf conf;
     struct str prefix; /* of annotations */
     struct prefixes within;
-    struct replica *replica;
+    struct replica *replica; /* of the Nodes; or */
+    struct subnets *subnets; /* what is leased in etcd */
     struct waitq changed;
     bool dirty; /* a Node has changed */
     bool again; /* the kernel may have lost what it had */
@@ -72,19 +73,36 @@ static void tell_troubles(struct overlay *o, const struct kernel_sync *s)
 
 /* ---- telling others --------------------------------------------------------------------------------- */
 
-static void announce(struct overlay *o, const struct object *node)
+/* self false: there is no range yet, and so no device. */
+static struct announcement what_to_say(const struct overlay *o, bool self)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct announcement say = {.backend = o->conf.backend, .vni = o->conf.vni};
-    struct status s;
-    status_init(&s, &a);
     for (unsigned f = 0; f < FAMILIES; f++) {
         const struct device *d = &o->kernel.devices[f];
-        if (!o->conf.enabled[f] || (say.backend == BACKEND_VXLAN && !d->index))
+        if (!o->conf.enabled[f] || (self && say.backend == BACKEND_VXLAN && !d->index))
             continue;
         say.address[f] = o->config->uplink.public[f].family ? o->config->uplink.public[f] : o->kernel.uplink.address[f];
         memcpy(say.mac[f], d->mac, 6);
     }
+    return say;
+}
+
+static void announce_in_etcd(struct overlay *o, bool self)
+{
+    struct announcement say = what_to_say(o, self);
+    struct err e = {0};
+    int r = subnets_announce(o->subnets, &say, &e);
+    if (r && r != -EAGAIN && r != -ECANCELED)
+        log_warn(LOG, "no range could be leased: %s", err_text(&e, -EIO));
+    o->failing = o->failing || r;
+}
+
+static void announce(struct overlay *o, const struct object *node)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct announcement say = what_to_say(o, true);
+    struct status s;
+    status_init(&s, &a);
     struct str patch = announcement_patch(&a, node, o->prefix, &say);
     if (!patch.n)
         return;
@@ -167,6 +185,13 @@ static void look_at_change(void *arg, const struct nlmsghdr *h)
     c->matters = c->matters || kernel_change_matters(&c->o->kernel, h);
 }
 
+static void leases_changed(void *arg)
+{
+    struct overlay *o = arg;
+    o->dirty = true;
+    waitq_wake_all(&o->changed);
+}
+
 /* What others do to the kernel; a machine with many pods sees links come and go, so not more often than that. */
 static void watch_kernel(void *arg)
 {
@@ -197,21 +222,34 @@ static int wait_for_work(struct overlay *o)
     return fiber_sleep(MILLISECONDS(CALM_MS)); /* what comes together is done together */
 }
 
+/* Everybody else and ourselves; ret_node (a reference): where the Node is what we are told by. */
+static bool who(struct overlay *o, struct arena *a, struct peer **ret, size_t *ret_n, struct peer *ret_self,
+                struct object **ret_node)
+{
+    if (o->subnets)
+        return subnets_peers(o->subnets, a, ret, ret_n, ret_self);
+    struct str name = str_of(o->config->node_name);
+    const struct tree *nodes = replica_tree(o->replica, &resources[RES_NODES]);
+    bool known = peers_of_nodes(a, nodes, name, o->prefix, ret, ret_n, ret_self);
+    *ret_node = known ? object_ref(tree_get(nodes, name)) : NULL;
+    return known;
+}
+
 static void sync_once(struct overlay *o)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct err e = {0};
     struct peer self = {0};
-    struct str name = str_of(o->config->node_name);
-    const struct tree *nodes = replica_tree(o->replica, &resources[RES_NODES]);
+    struct object *node = NULL;
+    bool had_device = o->kernel.devices[V4].index || o->kernel.devices[V6].index;
     struct kernel_sync s = {.conf = &o->conf, .choice = &o->config->uplink, .within = &o->within, .arena = &a,
                             .look = o->again};
     o->dirty = o->again = o->failing = false;
     struct peer *peers;
-    bool known = peers_of_nodes(&a, nodes, name, o->prefix, &peers, &s.n, &self);
+    bool known = who(o, &a, &peers, &s.n, &self, &node);
     s.self = known ? &self : NULL;
     s.peers = peers;
-    struct object *node = known ? object_ref(tree_get(nodes, name)) : NULL;
+    s.look = s.look || (o->subnets && known && !had_device); /* the first range makes the device */
     int r = kernel_sync(&o->kernel, &s, &e);
     if (r < 0) {
         log_error(LOG, "%s", err_text(&e, r));
@@ -220,8 +258,11 @@ static void sync_once(struct overlay *o)
         o->failing = s.failing;
         tell_troubles(o, &s);
     }
-    if (r == 0 && node) {
+    if (r == 0 && o->subnets)
+        announce_in_etcd(o, known);
+    else if (r == 0 && node)
         announce(o, node);
+    if (r == 0 && known) {
         write_subnet_file(o, &self);
         masquerade(o, &self);
     }
@@ -261,6 +302,11 @@ static int read_conf(struct overlay *o, struct err *e)
     if (name && !backend_parse(str_of(name), &kind))
         return err_set(e, -EINVAL, "there is no overlay back end \"%s\"; there are: host-gw, vxlan", name);
     netconf_default(kind, &o->conf);
+    if (o->subnets) {
+        int r = subnets_read_conf(o->subnets, &a, &text);
+        r = r ? r : netconf_parse(text, &o->conf, e);
+        return r ? r : netconf_complete(&o->conf, e);
+    }
     if (c->net_conf_path) {
         int r = os_read_file(&a, c->net_conf_path, 1 << 20, &text);
         if (r < 0 && r != -ENOENT)
@@ -280,6 +326,8 @@ static int prepare(struct overlay *o, struct err *e)
     if (!o->prefix.n)
         return err_set(e, -EINVAL, "\"%s\" cannot be what annotations begin with", o->config->annotation_prefix);
     int r = prefixes_parse(&o->arena, o->config->cluster_cidr, &o->within, e);
+    if (r == 0 && o->config->subnets)
+        r = subnets_new(o->config->subnets, leases_changed, o, &o->subnets, e);
     r = r ? r : read_conf(o, e);
     if (r < 0)
         return r;
@@ -291,6 +339,22 @@ static int prepare(struct overlay *o, struct err *e)
             o->conf.network[f] = o->within.list[i];
     }
     return rtnl_watch(o->conf.backend == BACKEND_VXLAN, &o->watch, e);
+}
+
+static void follow_leases(void *arg)
+{
+    struct overlay *o = arg;
+    subnets_follow(o->subnets, &o->conf);
+}
+
+static int follow_etcd(struct overlay *o)
+{
+    struct group g = {0};
+    group_spawn(&g, "leases", follow_leases, o);
+    group_spawn(&g, "kernel", watch_kernel, o);
+    int r = serve(o);
+    group_stop(&g);
+    return r;
 }
 
 static int follow(struct overlay *o)
@@ -314,9 +378,10 @@ int overlay_run(const struct overlay_config *c, struct err *e)
     struct overlay o = {.config = c, .watch = -1};
     int r = prepare(&o, e);
     if (r == 0)
-        r = follow(&o);
+        r = o.subnets ? follow_etcd(&o) : follow(&o);
     if (o.watch >= 0)
         rtnl_unwatch(o.watch);
+    subnets_free(o.subnets);
     kernel_done(&o.kernel);
     buf_done(&o.subnet_file);
     buf_done(&o.masq);

@@ -8,10 +8,12 @@
 
 #include "client/client.h"
 #include "overlay/kernel.h"
+#include "overlay/subnets.h"
 
 struct overlay_config {
     struct client *client;
     const char *node_name;
+    const struct subnets_config *subnets; /* leased in etcd, without Kubernetes: no client, no name; NULL: by the Nodes */
     /* All pods' ranges, comma separated. Only routes into them are made, and only such routes of ours are removed, so that
      * clusters can share a machine. NULL: those of net-conf.json, else any. */
     const char *cluster_cidr;

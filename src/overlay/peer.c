@@ -38,6 +38,11 @@ bool vtep_parse(struct str json, uint8_t ret_mac[static 6])
     struct val *v = NULL;
     if (!json.n || json_decode(&a, NULL, json, 0, NULL, &v, NULL) < 0)
         return false;
+    return vtep_read(v, ret_mac);
+}
+
+bool vtep_read(const struct val *v, uint8_t ret_mac[static 6])
+{
     return mac_parse(val_str(val_key(v, STR("VtepMAC"))), ret_mac);
 }
 
@@ -139,6 +144,12 @@ static int compare_age(const void *a, const void *b)
     return x->since.ns != y->since.ns ? (x->since.ns < y->since.ns ? -1 : 1) : str_cmp(x->name, y->name);
 }
 
+void peers_sort(struct peer *list, size_t n)
+{
+    if (n)
+        qsort(list, n, sizeof(*list), compare_age);
+}
+
 bool peers_of_nodes(struct arena *a, const struct tree *nodes, struct str self, struct str prefix, struct peer **ret,
                     size_t *ret_n, struct peer *ret_self)
 {
@@ -155,8 +166,7 @@ bool peers_of_nodes(struct arena *a, const struct tree *nodes, struct str self, 
             n++;
         }
     }
-    if (n)
-        qsort(list, n, sizeof(*list), compare_age);
+    peers_sort(list, n);
     *ret = list;
     *ret_n = n;
     return found;

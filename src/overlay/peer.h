@@ -30,8 +30,10 @@ bool peer_differs(const struct object *old, const struct object *new_, struct st
  * has by now; false when there is none. */
 bool peers_of_nodes(struct arena *a, const struct tree *nodes, struct str self, struct str prefix, struct peer **ret,
                     size_t *ret_n, struct peer *ret_self);
+void peers_sort(struct peer *list, size_t n); /* by age */
 /* {"VNI":1,"VtepMAC":"..."} */
 bool vtep_parse(struct str json, uint8_t ret_mac[static 6]);
+bool vtep_read(const struct val *v, uint8_t ret_mac[static 6]); /* decoded */
 struct str vtep_format(struct arena *a, uint32_t vni, const uint8_t mac[static 6]);
 
 /* What a node has to say about itself. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a container runtime says to the CNI plug-in, and what Flannel's files say: any bytes. */
 #include "cni/cni.h"
-#include "overlay/netconf.h"
+#include "overlay/lease.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,9 +14,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cni_result prev = {0};
     struct subnet_env env;
     struct netconf conf;
+    struct lease_ranges ranges;
+    struct peer peer;
     struct err e = {0};
     if (netconf_parse(text, &conf, &e) == 0)
         netconf_complete(&conf, &e);
+    if (lease_key_parse(text, &ranges))
+        lease_key(&a, &ranges);
+    lease_value_parse(&a, text, &peer);
     subnet_env_read(text, &env);
     if (cni_conf_read(&a, text, &r, &e))
         return 0;
