@@ -176,12 +176,13 @@ struct cel_env {
     unsigned n_vars, cap_vars;
     const struct cel_type **types;
     unsigned n_types, cap_types;
+    struct str open; /* root of the names of open types; empty: none */
 };
 
 /* The newest variable of that name, or -1. */
 int cel_env_find(const struct cel_env *env, struct str name);
 /* A type by the name that an expression has for it: int, list, google.protobuf.Timestamp, an object's; or NULL. */
-const struct cel_type *cel_env_find_type(const struct cel_env *env, struct str name);
+const struct cel_type *cel_env_find_type(struct cel_env *env, struct str name);
 
 struct cel_program {
     int refs;
@@ -212,7 +213,7 @@ void cel_issue_add(struct cel_report *r, size_t pos, const char *fmt, ...) PRINT
 struct cel_maker { /* of nodes */
     struct arena *arena;
     struct cel_report *report;
-    const struct cel_env *env;
+    struct cel_env *env;
     unsigned n_nodes;
 };
 struct cel_node *cel_node_new(struct cel_maker *m, enum cel_node_kind kind, size_t pos);
@@ -271,7 +272,9 @@ struct cel_map {
     const struct cel_val *absent;
 };
 struct cel_object {
-    struct cel_val *values; /* by the index of the type's field; kind CEL_ERROR and s NULL: absent */
+    struct cel_val *values; /* by the index of the type's field; kind CEL_ERROR and s NULL: absent, or not asked for yet */
+    struct cel_val (*field)(void *user, unsigned i, struct arena *a); /* of a lazy one */
+    void *user;
 };
 struct cel_opaque { /* the first member of what stands for it */
     const struct cel_type *type;

@@ -144,6 +144,12 @@ struct cel_val cel_new_map_default(struct arena *a, const struct cel_val *pairs,
                                    const struct cel_val *absent);
 /* An object of a declared type; values[i] of fields[i], kind CEL_ERROR with s NULL where it is absent. */
 struct cel_val cel_new_object(struct arena *a, const struct cel_type *type, const struct cel_val *values);
+/* An object all of whose fields are there, each asked for when it is first read (fields[i]), and once. */
+struct cel_val cel_new_lazy_object(struct arena *a, const struct cel_type *type,
+                                   struct cel_val (*field)(void *user, unsigned i, struct arena *a), void *user);
+/* Are all objects in a value of the type that the path to them says: "Object.spec" in the field spec of an "Object"
+ * (those of cel_env_open_type)? -EINVAL with what is not. */
+int cel_check_type_names(struct arena *a, struct cel_val v, struct err *e);
 /* Kubernetes' own: from text; an error value when it is none. */
 struct cel_val cel_quantity_of(struct arena *a, struct str text);
 struct cel_val cel_semver_of(struct arena *a, struct str text);
@@ -182,6 +188,9 @@ struct arena *cel_env_arena(struct cel_env *env);
 unsigned cel_env_var(struct cel_env *env, const char *name, const struct cel_type *type);
 /* An object type that expressions may make (Object.spec{...}) and name. */
 void cel_env_type(struct cel_env *env, const struct cel_type *object);
+/* The same for types of objects about whose fields nothing is known: root itself and everything below it by name
+ * (Object, Object.spec, Object.spec.template ...). */
+void cel_env_open_type(struct cel_env *env, const char *root);
 void cel_env_container(struct cel_env *env, const char *name);
 /* List and map literals may mix types (cel-spec; Kubernetes refuses it). */
 void cel_env_mixed_literals(struct cel_env *env, bool allowed);

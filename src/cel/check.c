@@ -641,6 +641,19 @@ static NOINLINE const struct cel_type *struct_type(struct checker *c, struct cel
     return NULL;
 }
 
+/* An object about whose fields nothing is known has those that it is made with. */
+static const struct cel_type *type_as_made(struct checker *c, const struct cel_node *x)
+{
+    struct cel_type *t = ARENA_NEW(c->m->arena, struct cel_type);
+    struct cel_field *f = ARENA_ARRAY(c->m->arena, struct cel_field, x->n);
+    for (unsigned i = 0; i < x->n; i++)
+        f[i] = (struct cel_field){.name = x->fields[i], .json = x->fields[i], .type = &cel_dyn};
+    *t = *x->type;
+    t->fields = f;
+    t->n_fields = x->n;
+    return t;
+}
+
 static NOINLINE void check_struct(struct checker *c, struct cel_node *x)
 {
     x->type = struct_type(c, x);
@@ -649,6 +662,8 @@ static NOINLINE void check_struct(struct checker *c, struct cel_node *x)
         return;
     }
     bool known = x->type->kind == CEL_OBJECT;
+    if (known && x->type->flags & CEL_OPEN)
+        x->type = type_as_made(c, x);
     uint32_t *index = ARENA_ARRAY(c->m->arena, uint32_t, x->n);
     for (unsigned i = 0; i < x->n; i++) {
         struct cel_node *v = x->args[i];

@@ -179,7 +179,23 @@ static const struct {
     {"kubernetes.NamedFormat", &cel_format},
 };
 
-const struct cel_type *cel_env_find_type(const struct cel_env *env, struct str name)
+void cel_env_open_type(struct cel_env *env, const char *root)
+{
+    env->open = arena_str(&env->arena, str_of(root));
+}
+
+static const struct cel_type *open_type(struct cel_env *env, struct str name)
+{
+    bool below = str_starts(name, env->open) && name.n > env->open.n + 1 && name.p[env->open.n] == '.';
+    if (!env->open.n || !(below || str_eq(name, env->open)))
+        return NULL;
+    struct cel_type *t = ARENA_NEW(&env->arena, struct cel_type);
+    *t = (struct cel_type){.kind = CEL_OBJECT, .flags = CEL_OPEN, .name = arena_str(&env->arena, name)};
+    cel_env_type(env, t);
+    return t;
+}
+
+const struct cel_type *cel_env_find_type(struct cel_env *env, struct str name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(type_names); i++)
         if (str_is(name, type_names[i].name))
@@ -187,7 +203,7 @@ const struct cel_type *cel_env_find_type(const struct cel_env *env, struct str n
     for (unsigned i = env->n_types; i > 0; i--)
         if (str_eq(env->types[i - 1]->name, name))
             return env->types[i - 1];
-    return NULL;
+    return open_type(env, name);
 }
 
 /* ---- programs -------------------------------------------------------------------------------------------- */

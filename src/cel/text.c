@@ -311,6 +311,34 @@ static int object_to_val(struct arena *a, struct cel_val v, unsigned depth, stru
     return 0;
 }
 
+static int check_names(struct arena *a, struct cel_val v, struct str path, unsigned depth, struct err *e)
+{
+    struct cel_val key, item;
+    size_t pos = 0;
+    int r = 0;
+    if (depth > 64)
+        return err_set(e, -EINVAL, "nested too deeply");
+    if (v.kind == CEL_OBJECT && v.form == FORM_OWN) {
+        const struct cel_type *t = v.of;
+        if (!str_eq(t->name, path))
+            return err_set(e, -EINVAL, "unexpected type name \"" STR_FMT "\", expected \"" STR_FMT
+                           "\", which matches field name path from root Object type", STR_ARG(t->name), STR_ARG(path));
+        for (uint32_t i = 0; i < t->n_fields && !r; i++)
+            if (!cel_absent(v.object->values[i]))
+                r = check_names(a, v.object->values[i],
+                                arena_printf(a, STR_FMT "." STR_FMT, STR_ARG(path), STR_ARG(t->fields[i].name)), depth + 1, e);
+    } else if ((v.kind == CEL_LIST || v.kind == CEL_MAP) && v.form == FORM_OWN) {
+        while (!r && cel_next(a, v, &pos, &key, &item))
+            r = check_names(a, item, path, depth + 1, e);
+    }
+    return r;
+}
+
+int cel_check_type_names(struct arena *a, struct cel_val v, struct err *e)
+{
+    return v.kind == CEL_OBJECT ? check_names(a, v, ((const struct cel_type *)v.of)->name, 0, e) : 0;
+}
+
 static int to_val(struct arena *a, struct cel_val v, unsigned depth, struct val *ret, struct err *e)
 {
     struct val none = {.kind = VAL_NULL};

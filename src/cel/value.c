@@ -530,13 +530,28 @@ struct cel_val cel_new_object(struct arena *a, const struct cel_type *type, cons
     return (struct cel_val){.kind = CEL_OBJECT, .form = FORM_OWN, .object = o, .of = type};
 }
 
+struct cel_val cel_new_lazy_object(struct arena *a, const struct cel_type *type,
+                                   struct cel_val (*field)(void *user, unsigned i, struct arena *a), void *user)
+{
+    struct cel_object *o = ARENA_NEW(a, struct cel_object);
+    *o = (struct cel_object){.values = ARENA_ARRAY(a, struct cel_val, type->n_fields), .field = field, .user = user};
+    return (struct cel_val){.kind = CEL_OBJECT, .form = FORM_OWN, .object = o, .of = type};
+}
+
+static struct cel_val own_field(struct arena *a, struct cel_object *o, unsigned i)
+{
+    if (o->field && cel_absent(o->values[i]))
+        o->values[i] = o->field(o->user, i, a);
+    return o->values[i];
+}
+
 /* The field as it is there; CEL_ABSENT when it is not. */
 static struct cel_val object_field(struct arena *a, struct cel_val v, struct str name, const struct cel_field **ret_field)
 {
     const struct cel_type *t = v.of;
     const struct cel_field *f = *ret_field = cel_type_field(t, name);
     if (v.form == FORM_OWN)
-        return f ? v.object->values[f - t->fields] : CEL_ABSENT;
+        return f ? own_field(a, v.object, (unsigned)(f - t->fields)) : CEL_ABSENT;
     const struct val *m = f ? val_key(v.val, f->json) : t->flags & CEL_OPEN ? val_key(v.val, name) : NULL;
     if (!m || (m->kind == VAL_NULL && f && f->type->kind != CEL_WRAPPER && f->type->kind != CEL_DYN))
         return CEL_ABSENT;
