@@ -3,10 +3,12 @@
 
 #include <stdarg.h>
 
+#include "apiserver/dynamic.h"
 #include "apiserver/state.h"
 #include "type/meta.h"
 
 #define WRITES (ADMIT_CREATE | ADMIT_UPDATE)
+#define ALL (WRITES | ADMIT_DELETE | ADMIT_CONNECT | ADMIT_BODY)
 
 /* In upstream's order. */
 static const struct admit_plugin plugins[] = {
@@ -29,12 +31,15 @@ static const struct admit_plugin plugins[] = {
     {"DenyServiceExternalIPs", true, WRITES, NULL, admit_deny_external_ips},
     {"NodeDeclaredFeatureValidator", true, ADMIT_UPDATE, NULL, admit_declared_features},
     {"PodResizeValidator", true, ADMIT_UPDATE, NULL, admit_pod_resize},
+    {"MutatingAdmissionPolicy", true, WRITES | ADMIT_CONNECT | ADMIT_BODY, admit_mutating_policies, NULL},
+    {"MutatingAdmissionWebhook", true, ALL, admit_mutating_webhooks, NULL},
+    {"ValidatingAdmissionPolicy", true, ALL, NULL, admit_validating_policies},
+    {"ValidatingAdmissionWebhook", true, ALL, NULL, admit_validating_webhooks},
     {"ResourceQuota", true, WRITES, NULL, admit_resource_quota},
 };
 
 /* Names of upstream that have nothing to do here yet; asking for them is no error. */
-static const char *const accepted[] = {"MutatingAdmissionWebhook", "ValidatingAdmissionWebhook",
-    "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy", "ClusterTrustBundleAttest", "PodTopologyLabels", NULL};
+static const char *const accepted[] = {"ClusterTrustBundleAttest", "PodTopologyLabels", NULL};
 
 /* Nobody asks the plugins about reviews of access. */
 static bool is_review(const struct admission *a)
@@ -47,16 +52,35 @@ static int run(struct admission *a, bool mutate)
     const struct admit_plugin **list = a->r->server->plugins;
     for (size_t i = 0; !is_review(a) && list && list[i]; i++) {
         admit_fn *fn = mutate ? list[i]->mutate : list[i]->validate;
-        int e = fn && (list[i]->ops & a->op) ? fn(a) : 0;
+        bool wants = (list[i]->ops & a->op) && (!a->body || list[i]->ops & ADMIT_BODY);
+        int e = fn && wants ? fn(a) : 0;
         if (e)
             return e;
     }
     return 0;
 }
 
+/* Once more, when what objects configure has changed something: plugins and those who want to see it. */
 int admit_mutate(struct admission *a)
 {
-    return run(a, true);
+    struct admit_rerun rerun = {.second = false};
+    a->rerun = &rerun;
+    int e = run(a, true);
+    if (!e && rerun.wanted) {
+        rerun.second = true;
+        e = run(a, true);
+    }
+    admit_rerun_done(&rerun);
+    a->rerun = NULL;
+    return e;
+}
+
+int admit_subresource(struct request *r, enum admit_op op, const struct admit_body *body, struct val *v)
+{
+    struct admission a = {.r = r, .op = op, .res = stored_resource(r->res), .sub = r->sub ? r->sub->name : NULL, .ns = r->ns,
+                          .name = r->info.name, .v = v, .dry_run = r->opt.dry_run, .body = body};
+    int e = admit_mutate(&a);
+    return e ? e : admit_validate(&a);
 }
 
 int admit_validate(struct admission *a)

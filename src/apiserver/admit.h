@@ -8,7 +8,15 @@
 
 #include "apiserver/request.h"
 
-enum admit_op { ADMIT_CREATE = 1, ADMIT_UPDATE = 2, ADMIT_DELETE = 4 };
+enum admit_op { ADMIT_CREATE = 1, ADMIT_UPDATE = 2, ADMIT_DELETE = 4, ADMIT_CONNECT = 8, ADMIT_BODY = 16 /* of a plugin: also bodies of subresources */ };
+
+/* What a subresource is sent that is no form of the object itself: a Binding, PodExecOptions. */
+struct admit_body {
+    const struct type *type;
+    const char *group, *version, *kind;
+};
+struct admit_rerun;
+struct delete_options;
 
 struct admission {
     struct request *r;
@@ -19,6 +27,9 @@ struct admission {
     struct val *v;           /* the new object, to be changed; NULL when deleting or connecting */
     const struct val *old;   /* NULL when creating */
     bool dry_run;
+    const struct admit_body *body;         /* NULL: v and old are objects of the kind */
+    const struct delete_options *deletion; /* of a deletion */
+    struct admit_rerun *rerun;             /* dynamic.h; while mutating plugins run */
 };
 
 typedef int admit_fn(struct admission *a);
@@ -32,9 +43,14 @@ struct admit_plugin {
 
 int admit_mutate(struct admission *a);
 int admit_validate(struct admission *a);
+/* A whole subresource request with a body of its own: both. v may be changed. */
+int admit_subresource(struct request *r, enum admit_op op, const struct admit_body *body, struct val *v);
 struct apiserver;
 /* Chooses the plugins that run. -EINVAL with a sentence for unknown names. */
 int admit_setup(struct apiserver *s, struct err *e);
+
+/* Of a request that connects: its body is made of the query. */
+int admit_connect(struct request *r);
 
 /* The named object of a kind from the cache, for plugins; NULL when there is none. Borrowed until the next
  * wait. */
@@ -50,4 +66,5 @@ admit_fn admit_namespace_lifecycle, admit_namespace_delete, admit_service_accoun
     admit_pod_security, admit_node_restriction, admit_taint_nodes, admit_default_storage_class,
     admit_runtime_class, admit_runtime_class_check, admit_deny_external_ips, admit_storage_in_use,
     admit_default_ingress_class, admit_pvc_resize, admit_certificate_approval, admit_certificate_signing,
-    admit_certificate_subject, admit_service_account_check, admit_pod_resize, admit_declared_features;
+    admit_certificate_subject, admit_mutating_webhooks, admit_validating_webhooks, admit_mutating_policies,
+    admit_validating_policies, admit_service_account_check, admit_pod_resize, admit_declared_features;

@@ -85,6 +85,8 @@ static struct val *event(struct request *r)
     val_set_ref(a, v, N_objectRef, event_object(r));
     struct val *status = val_sub_obj(a, v, N_responseStatus);
     val_set_int(a, status, N_code, r->status.code ? r->status.code : r->answer.code);
+    if (r->annotations)
+        val_set_ref(a, v, N_annotations, r->annotations);
     val_set_str(a, v, N_requestReceivedTimestamp, micro(r, r->now));
     val_set_str(a, v, N_stageTimestamp, micro(r, os_wall()));
     return v;

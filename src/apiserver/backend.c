@@ -113,6 +113,92 @@ bool backend_address_allowed(const struct apiserver *s, const char *host)
            !(a >> 24 == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >> 28 == 0xe || a == UINT32_MAX);
 }
 
+/* ---- services ------------------------------------------------------------------------------------------- */
+
+const struct val *backend_service_port(const struct val *svc, struct str port)
+{
+    const struct val *ports = val_at(svc, N_spec, N_ports);
+    int64_t n;
+    if (!port.n)
+        return val_item(ports, 0);
+    VAL_EACH(ports, p)
+        if (str_eq(val_getstr(p, N_name), port) ||
+            (!str_to_i64(port, &n) && val_int(val_get(p, N_port), 0) == n))
+            return p;
+    return NULL;
+}
+
+static bool of_service(const struct val *slice, struct str name)
+{
+    return str_eq(obj_label(slice, STR("kubernetes.io/service-name")), name);
+}
+
+struct pick {
+    struct str ip;
+    int64_t port;
+    uint64_t seen;
+};
+
+static void pick_from(const struct val *slice, struct str port_name, struct pick *p)
+{
+    VAL_EACH(val_get(slice, N_ports), port) {
+        if (!str_eq(val_getstr(port, N_name), port_name))
+            continue;
+        VAL_EACH(val_get(slice, N_endpoints), ep)
+            if (val_bool(val_at(ep, N_conditions, N_ready), true) && os_random_below(++p->seen) == 0) {
+                p->ip = val_str(val_item(val_get(ep, N_addresses), 0));
+                p->port = val_int(val_get(port, N_port), 0);
+            }
+    }
+}
+
+bool backend_endpoint(const struct apiserver *s, const struct object *svc, const struct val *port, struct str *ret_ip,
+                      int64_t *ret_port)
+{
+    struct pick p = {.ip = STR_NULL};
+    TREE_EACH (state_kind(s, RES_ENDPOINTSLICES)->root, svc->namespace_, it)
+        if (port && of_service(it.object->val, svc->name))
+            pick_from(it.object->val, val_getstr(port, N_name), &p);
+    if (!p.ip.n)
+        return false;
+    *ret_ip = p.ip;
+    *ret_port = p.port;
+    return true;
+}
+
+/* A Service that is no more than a name for somebody else's host. */
+static int external(const struct val *svc, struct arena *a, int64_t port, struct str *ret)
+{
+    struct str host = val_str(val_at(svc, N_spec, N_externalName));
+    *ret = arena_printf(a, STR_FMT ":%lld", STR_ARG(host), (long long)port);
+    return 0;
+}
+
+int backend_service(struct apiserver *s, struct arena *a, struct str ns, struct str name, int64_t number, struct str *ret,
+                    struct err *e)
+{
+    int r = cache_fresh(s->cache);
+    if (r < 0)
+        return err_set(e, r, "%s", strerror(-r));
+    const struct object *svc = cache_get(state_kind(s, RES_SERVICES), ns, name);
+    struct str ip;
+    int64_t at;
+    if (!svc)
+        return err_set(e, -ENOENT, "service \"" STR_FMT "\" not found", STR_ARG(name));
+    if (str_is(val_str(val_at(svc->val, N_spec, N_type)), "ExternalName"))
+        return external(svc->val, a, number, ret);
+    const struct val *port = backend_service_port(svc->val, arena_printf(a, "%lld", (long long)number));
+    if (!port)
+        return err_set(e, -ENOENT, "no service port %lld found for service \"" STR_FMT "\"", (long long)number, STR_ARG(name));
+    if (!backend_endpoint(s, svc, port, &ip, &at))
+        return err_set(e, -ENOENT, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(name));
+    const char *host = arena_cstr(a, ip);
+    if (!backend_address_allowed(s, host))
+        return err_set(e, -EACCES, "address %s of service \"" STR_FMT "\" is not allowed", host, STR_ARG(name));
+    *ret = str_of(net_join(a, host, (uint16_t)at));
+    return 0;
+}
+
 /* What of an answer is rewritten: addresses in its Location and in a page's links (apimachinery's util/proxy). Packed
  * pages are unpacked whole, up to a bound; larger ones pass as they are. */
 enum { PACKED_MAX = 4 << 20, UNPACKED_MAX = 32 << 20 };

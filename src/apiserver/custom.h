@@ -49,6 +49,9 @@ bool served_first_of_group(const struct apiserver *s, size_t i);
 /* The resources of a group version, in the arena. */
 const struct resource **served_resources(const struct apiserver *s, struct arena *a, const struct group_version *g, size_t *ret_n);
 
+/* The served versions of the kind that r is of, r among them; in the arena. */
+const struct resource *const *served_versions(struct arena *a, const struct resource *r, size_t *ret_n);
+
 /* ---- their life ---------------------------------------------------------------------------------------- */
 
 /* Takes up all definitions that are established. Waits. Before the server answers. */

@@ -188,6 +188,21 @@ static size_t first_of(const struct served *x, const struct resource *like)
     return lo;
 }
 
+const struct resource *const *served_versions(struct arena *a, const struct resource *r, size_t *ret_n)
+{
+    const struct custom_version *v = custom_version(r);
+    size_t most = v ? v->kind->n_versions : n_resources, n = 0;
+    const struct resource **out = ARENA_ARRAY(a, const struct resource *, most);
+    for (size_t i = 0; v && i < most; i++)
+        if (is_served(v->kind->versions[i]))
+            out[n++] = &v->kind->versions[i]->res;
+    for (size_t i = 1; !v && i < most; i++)
+        if (resources[i].stored && stored_resource(&resources[i]) == stored_resource(r))
+            out[n++] = &resources[i];
+    *ret_n = n;
+    return out;
+}
+
 const struct resource **served_resources(const struct apiserver *s, struct arena *a, const struct group_version *g, size_t *ret_n)
 {
     const struct served *x = served(s);

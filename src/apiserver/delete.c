@@ -294,8 +294,9 @@ int write_delete(struct request *r, struct str ns, struct str name, const struct
                               .ns = ns,
                               .name = name,
                               .old = now->val,
-                              .dry_run = o->dry_run};
-        if ((e = check_preconditions(r, now, o)) || (e = admit_validate(&a)))
+                              .dry_run = o->dry_run,
+                              .deletion = o};
+        if ((e = check_preconditions(r, now, o)) || (e = admit_mutate(&a)) || (e = admit_validate(&a)))
             return e;
         e = delete_once(r, k, now, o, ret, ret_deleted);
         if (e != STORE_CONFLICT)

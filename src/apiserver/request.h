@@ -115,6 +115,8 @@ struct request {
 
     struct str *warnings;
     size_t n_warnings;
+    struct val *annotations; /* MAP for the audit log; NULL: none */
+    bool name_made;          /* of a new object, from generateName */
 
     struct answer answer;
     struct held *held;

@@ -7,11 +7,13 @@
 #include "apiserver/backend.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/custom.h"
+#include "apiserver/dynamic.h"
 #include "apiserver/expire.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/usage.h"
 #include "apiserver/uuid.h"
+#include "apiserver/webhook.h"
 #include "auth/crypto.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -266,8 +268,10 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
         s->rbac = rbac_index_new(s->cache);
         r = service_alloc_new(s, e);
     }
-    if (!r)
+    if (!r) {
         custom_open(s);
+        dynamic_open(s);
+    }
     if (!r)
         r = serve(s, e);
     if (r < 0) {
@@ -323,6 +327,8 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
     if (s->services)
         service_alloc_free(s);
     rbac_index_free(s->rbac);
+    dynamic_close(s);
+    webhook_free(s);
     cache_close(s->cache);
     custom_close(s);
     usage_free(s);

@@ -17,6 +17,8 @@ struct rbac_index;
 struct token_cache;
 struct usage_state;
 struct custom_state;
+struct webhook_clients;
+struct dynamic_state;
 
 enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
 
@@ -49,6 +51,8 @@ struct apiserver {
     struct http_client *kubelet;
     struct http_client *outside; /* pods and services */
     struct usage_state *usage;   /* usage.h; NULL until somebody asks */
+    struct webhook_clients *webhooks; /* webhook.h; NULL until one is called */
+    struct dynamic_state *dynamic;    /* dynamic.h */
 
     const struct admit_plugin **plugins; /* those that are on, in order; NULL-terminated */
     struct service_alloc *services;

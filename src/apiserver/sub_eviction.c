@@ -5,6 +5,7 @@
  * unhealthyPodEvictionPolicy says (KEP-3017). Who is evicted learns why by its condition DisruptionTarget
  * (KEP-3329).
  */
+#include "apiserver/admit.h"
 #include "apiserver/select.h"
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
@@ -284,6 +285,8 @@ static int check(struct request *r, const struct val *eviction)
     return status_invalid(&r->status, STR("policy"), STR("Eviction"), r->info.name);
 }
 
+static const struct admit_body eviction_body = {&types[T_policy_v1_Eviction], "policy", "v1", "Eviction"};
+
 int sub_eviction(struct request *r)
 {
     struct val *eviction = NULL;
@@ -291,6 +294,8 @@ int sub_eviction(struct request *r)
     int e = decode_body(r, &types[T_policy_v1_Eviction], "policy/v1", "Eviction", &eviction);
     if (!e)
         e = check(r, eviction);
+    if (!e)
+        e = admit_subresource(r, ADMIT_CREATE, &eviction_body, eviction);
     if (e)
         return e;
     options_of(eviction, r, &o);

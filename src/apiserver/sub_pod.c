@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods/binding (and the old bindings): where a pod runs. */
+#include "apiserver/admit.h"
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
 #include "apiserver/write.h"
@@ -80,6 +81,8 @@ static int check_binding(struct request *r, const struct val *b)
     return status_invalid(&r->status, STR(""), STR("Binding"), obj_name(b));
 }
 
+static const struct admit_body binding_body = {&types[T_core_v1_Binding], "", "v1", "Binding"};
+
 int sub_binding(struct request *r)
 {
     struct val *b = NULL;
@@ -91,7 +94,7 @@ int sub_binding(struct request *r)
         r->info.name = obj_name(b);
     else if (obj_name(b).n && !str_eq(obj_name(b), r->info.name))
         return status_bad_request(&r->status, "name in URL does not match name in Binding object");
-    if ((e = check_binding(r, b)))
+    if ((e = check_binding(r, b)) || (e = admit_subresource(r, ADMIT_CREATE, &binding_body, b)))
         return e;
     r->kind = state_kind(r->server, RES_PODS);
     e = write_update(r, bind_pod, b, WRITE_NO_CHECKS | WRITE_NO_ADMIT, &o, NULL);

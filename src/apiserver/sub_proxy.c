@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods/proxy, services/proxy, nodes/proxy: [scheme:]name[:port] and a path, carried to where it leads. */
+#include "apiserver/admit.h"
 #include "apiserver/backend.h"
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
@@ -93,7 +94,7 @@ int sub_pod_proxy(struct request *r)
     int e = split_target(r, &t);
     if (e || redirect(r))
         return e;
-    if ((e = cache_fresh(r->server->cache)) < 0)
+    if ((e = admit_connect(r)) || (e = cache_fresh(r->server->cache)) < 0)
         return e;
     const struct object *pod = cache_get(r->kind, r->info.ns, t.name);
     if (!pod)
@@ -111,63 +112,23 @@ int sub_pod_proxy(struct request *r)
 
 /* ---- services ---------------------------------------------------------------------------------------- */
 
-static const struct val *service_port(const struct val *svc, struct str port)
-{
-    const struct val *ports = val_at(svc, N_spec, N_ports);
-    int64_t n;
-    if (!port.n)
-        return val_item(ports, 0);
-    VAL_EACH(ports, p)
-        if (str_eq(val_getstr(p, N_name), port) ||
-            (!str_to_i64(port, &n) && val_int(val_get(p, N_port), 0) == n))
-            return p;
-    return NULL;
-}
-
-static bool of_service(const struct val *slice, struct str name)
-{
-    return str_eq(obj_label(slice, STR("kubernetes.io/service-name")), name);
-}
-
-struct pick {
-    struct str ip;
-    int64_t port;
-    uint64_t seen;
-};
-
-static void pick_from(const struct val *slice, struct str port_name, struct pick *p)
-{
-    VAL_EACH(val_get(slice, N_ports), port) {
-        if (!str_eq(val_getstr(port, N_name), port_name))
-            continue;
-        VAL_EACH(val_get(slice, N_endpoints), ep)
-            if (val_bool(val_at(ep, N_conditions, N_ready), true) && os_random_below(++p->seen) == 0) {
-                p->ip = val_str(val_item(val_get(ep, N_addresses), 0));
-                p->port = val_int(val_get(port, N_port), 0);
-            }
-    }
-}
-
 int sub_service_proxy(struct request *r)
 {
     struct target t;
-    struct pick p = {.ip = STR_NULL};
+    struct str ip;
+    int64_t port;
     int e = split_target(r, &t);
     if (e || redirect(r))
         return e;
-    if ((e = cache_fresh(r->server->cache)) < 0)
+    if ((e = admit_connect(r)) || (e = cache_fresh(r->server->cache)) < 0)
         return e;
     const struct object *svc = cache_get(r->kind, r->info.ns, t.name);
     if (!svc)
         return status_not_found(&r->status, r->res, t.name);
-    const struct val *port = service_port(svc->val, t.port);
-    TREE_EACH(state_kind(r->server, RES_ENDPOINTSLICES)->root, r->info.ns, it)
-        if (port && of_service(it.object->val, t.name))
-            pick_from(it.object->val, val_getstr(port, N_name), &p);
-    if (!p.ip.n)
+    if (!backend_endpoint(r->server, svc, backend_service_port(svc->val, t.port), &ip, &port))
         return status_set(&r->status, 503, "ServiceUnavailable",
                           "no endpoints available for service \"%.*s\"", STR_ARG(t.name));
-    return forward_to(r, t.scheme, arena_str(r->arena, p.ip), p.port);
+    return forward_to(r, t.scheme, arena_str(r->arena, ip), port);
 }
 
 /* ---- nodes ------------------------------------------------------------------------------------------- */
@@ -179,7 +140,7 @@ int sub_node_proxy(struct request *r)
     int e = split_target(r, &t);
     if (e || redirect(r))
         return e;
-    if ((e = cache_fresh(r->server->cache)) < 0)
+    if ((e = admit_connect(r)) || (e = cache_fresh(r->server->cache)) < 0)
         return e;
     if ((e = backend_kubelet(r, t.name, &base)))
         return e;

@@ -34,7 +34,7 @@ static struct custom_replicas replicas_of(struct request *r, const struct val *v
     return n;
 }
 
-static struct val *scale_of(struct request *r, const struct val *v)
+struct val *scale_view(struct request *r, const struct val *v)
 {
     struct custom_replicas n = replicas_of(r, v);
     static const name_id shared[] = {N_name, N_namespace, N_uid, N_resourceVersion, N_creationTimestamp};
@@ -53,9 +53,19 @@ static struct val *scale_of(struct request *r, const struct val *v)
     return scale;
 }
 
+void scale_store(struct request *r, struct val *v, const struct val *scale)
+{
+    const struct custom_version *custom = custom_version(r->res);
+    int64_t wanted = val_int(val_at(scale, N_spec, N_replicas), 0);
+    if (!custom)
+        val_set_int(r->arena, val_sub_obj(r->arena, v, N_spec), N_replicas, wanted);
+    else
+        custom_scale_set(custom, r->arena, v, wanted);
+}
+
 static void answer_scale(struct request *r, const struct object *o)
 {
-    answer_value(r, 200, &types[T_autoscaling_v1_Scale], scale_of(r, o->val));
+    answer_value(r, 200, &types[T_autoscaling_v1_Scale], scale_view(r, o->val));
 }
 
 int sub_scale_get(struct request *r)
@@ -107,7 +117,7 @@ static int apply_scale(struct request *r, const struct object *now, const struct
 /* What stands, with its managers. */
 static struct val *scale_before(struct request *r, const struct object *now)
 {
-    struct val *was = scale_of(r, now->val);
+    struct val *was = scale_view(r, now->val);
     track_scale_before(r, now, was);
     return was;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods/log, exec, attach, portforward: on to the pod's kubelet. */
+#include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "apiserver/backend.h"
 #include "apiserver/state.h"
@@ -274,6 +275,8 @@ int sub_exec(struct request *r)
     if (!e)
         e = find_named(r, &pod);
     if (!e)
+        e = admit_connect(r);
+    if (!e)
         e = pod_url(r, pod, r->sub->name, true, &url);
     if (e)
         return e;
@@ -293,6 +296,8 @@ int sub_portforward(struct request *r)
     int e = require_verb(r, STR("create"));
     if (!e)
         e = find_named(r, &pod);
+    if (!e)
+        e = admit_connect(r);
     if (!e)
         e = pod_url(r, pod, "portForward", false, &url);
     if (e)

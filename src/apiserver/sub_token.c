@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* serviceaccounts/token: TokenRequest (KEP-1205). */
+#include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "apiserver/state.h"
 #include "apiserver/uuid.h"
@@ -164,6 +165,8 @@ static int sign(struct request *r, const struct val *claims, struct val *status)
     return 0;
 }
 
+static const struct admit_body token_body = {&types[T_authentication_v1_TokenRequest], "authentication.k8s.io", "v1", "TokenRequest"};
+
 int sub_token(struct request *r)
 {
     struct val *v = NULL, *claims = NULL;
@@ -178,7 +181,7 @@ int sub_token(struct request *r)
     if (!val_get(spec, N_expirationSeconds))
         val_set_int(r->arena, spec, N_expirationSeconds, DEFAULT_SECONDS);
     if ((e = check_spec(r, spec)) || (e = find_named(r, &sa)) ||
-        (e = restrict_node(r, val_get(spec, N_boundObjectRef))) ||
+        (e = restrict_node(r, val_get(spec, N_boundObjectRef))) || (e = admit_subresource(r, ADMIT_CREATE, &token_body, v)) ||
         (e = make_claims(r, sa, spec, &claims, &life)))
         return e;
     val_set_int(r->arena, spec, N_expirationSeconds,

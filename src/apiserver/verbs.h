@@ -19,6 +19,10 @@ int patch_value(struct request *r, const struct type *t, const struct val *doc, 
 /* The body as the configuration (plain) of a server-side apply onto an object of that version and kind. */
 int read_config(struct request *r, struct str api_version, struct str kind, struct val **ret);
 
+/* The Scale of an object (stored form), and what a Scale says back into it. */
+struct val *scale_view(struct request *r, const struct val *v);
+void scale_store(struct request *r, struct val *v, const struct val *scale);
+
 /* subresources */
 request_stage sub_scale_get, sub_scale_update, sub_scale_patch, sub_binding, sub_eviction, sub_log, sub_exec,
     sub_portforward, sub_pod_proxy, sub_service_proxy, sub_node_proxy, sub_finalize, sub_token,

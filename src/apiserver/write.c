@@ -227,6 +227,7 @@ int write_create(struct request *r, struct val *v, const struct object **ret)
     for (int i = 0; i < NAME_TRIES; i++) { /* KEP-4420 */
         struct val *copy = val_copy(r->arena, v);
         generate_name(r, copy);
+        r->name_made = true;
         status_init(&r->status, r->arena);
         e = create_value(r, copy, 0, ret);
         if (e != 409 || strcmp(r->status.reason, "AlreadyExists") != 0)

@@ -176,6 +176,13 @@ static char *stack_end(const struct fiber *f)
 #endif
 }
 
+size_t fiber_stack_left(void)
+{
+    const struct fiber *f = loop ? loop->current : NULL;
+    const char *here = __builtin_frame_address(0);
+    return f && here > f->stack + GUARD_SIZE ? (size_t)(here - (f->stack + GUARD_SIZE)) : SIZE_MAX;
+}
+
 void fiber_trim_stacks(void)
 {
     enum { RED_ZONE = 512, PAGE = 4096 };

@@ -81,6 +81,9 @@ void fiber_offload(void (*fn)(void *arg), void *arg);
  * wait have in use. */
 void fiber_trim_stacks(void);
 
+/* Bytes that are left of this fiber's stack, for what calls itself as deep as its input is; SIZE_MAX outside of fibers. */
+size_t fiber_stack_left(void);
+
 /* For doors (os_real.c, sim): park the current fiber until fiber_ready() or the deadline. */
 int fiber_park(struct mono deadline);
 void fiber_ready(struct fiber *f);
