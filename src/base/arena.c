@@ -102,6 +102,16 @@ static void arena_free_blocks(struct arena_block *b)
     }
 }
 
+void *arena_grow(struct arena *a, const void *items, size_t n, size_t size)
+{
+    if (n & (n - 1)) /* between two powers of two there is room */
+        return (void *)(uintptr_t)items;
+    char *more = arena_alloc(a, MAX(n * 2, (size_t)1) * size);
+    if (n)
+        memcpy(more, items, n * size);
+    return more;
+}
+
 void arena_done(struct arena *a)
 {
     arena_free_blocks(a->head);

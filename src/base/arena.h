@@ -27,6 +27,8 @@ struct str arena_str(struct arena *a, struct str s);
 char *arena_cstr(struct arena *a, struct str s);
 struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 struct str arena_join(struct arena *a, const struct str *parts, size_t n, struct str between);
+/* Room for one item more behind n of an array that grows one by one: the items, or a copy twice as large. */
+void *arena_grow(struct arena *a, const void *items, size_t n, size_t size);
 /* Frees everything; the arena is empty and usable again. */
 void arena_done(struct arena *a);
 /* As arena_done but keeps one block: for loops. */

@@ -278,3 +278,9 @@ struct cel_regex *cel_regex_new(struct str pattern, char *ret_fault, size_t size
 void cel_regex_free(struct cel_regex *re); /* NULL is fine */
 /* Somewhere at or after `from`? The bounds of the leftmost match. */
 bool cel_regex_find(const struct cel_regex *re, struct str text, size_t from, size_t *ret_start, size_t *ret_end);
+/* The groups of the first match, the whole of it as group 0, in n places; .p is NULL for those that took no part. */
+bool cel_regex_match(const struct cel_regex *re, struct str text, struct str *ret_groups, size_t n);
+/* How many groups there are besides the whole match. */
+size_t cel_regex_groups(const struct cel_regex *re);
+/* The number of the group of that name; -1: there is none. */
+int cel_regex_group(const struct cel_regex *re, struct str name);

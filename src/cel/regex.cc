@@ -16,6 +16,9 @@ struct cel_regex;
 cel_regex *cel_regex_new(cel_regex_str pattern, char *ret_fault, size_t size);
 void cel_regex_free(cel_regex *re);
 bool cel_regex_find(const cel_regex *re, cel_regex_str text, size_t from, size_t *ret_start, size_t *ret_end);
+bool cel_regex_match(const cel_regex *re, cel_regex_str text, cel_regex_str *ret_groups, size_t n);
+size_t cel_regex_groups(const cel_regex *re);
+int cel_regex_group(const cel_regex *re, cel_regex_str name);
 }
 
 // What Go's parser says of it: its sentences, the same for each kind of fault.
@@ -118,4 +121,30 @@ bool cel_regex_find(const cel_regex *re, cel_regex_str text, size_t from, size_t
     *ret_start = static_cast<size_t>(hit.data() - p);
     *ret_end = *ret_start + hit.size();
     return true;
+}
+
+bool cel_regex_match(const cel_regex *re, cel_regex_str text, cel_regex_str *ret_groups, size_t n)
+{
+    enum { MOST = 32 };
+    re2::StringPiece all(text.p ? text.p : "", text.n), groups[MOST];
+    size_t held = cel_regex_groups(re) + 1, asked = n < held ? n : held;
+    if (asked > MOST)
+        asked = MOST;
+    if (!reinterpret_cast<const RE2 *>(re)->Match(all, 0, text.n, RE2::UNANCHORED, groups, static_cast<int>(asked)))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        ret_groups[i] = i < asked ? cel_regex_str{groups[i].data(), groups[i].size()} : cel_regex_str{nullptr, 0};
+    return true;
+}
+
+size_t cel_regex_groups(const cel_regex *re)
+{
+    return static_cast<size_t>(reinterpret_cast<const RE2 *>(re)->NumberOfCapturingGroups());
+}
+
+int cel_regex_group(const cel_regex *re, cel_regex_str name)
+{
+    const auto &names = reinterpret_cast<const RE2 *>(re)->NamedCapturingGroups();
+    auto it = names.find(std::string(name.p ? name.p : "", name.n));
+    return it == names.end() ? -1 : it->second;
 }

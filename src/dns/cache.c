@@ -9,6 +9,7 @@
 
 /* Many locks, so that threads seldom meet at one. */
 enum { SHARDS = 32, STALE_TTL = 0, KEY_MAX = DNS_NAME_MAX + 16 };
+enum { MOST_BYTES = 4096 }; /* of an answer: sizes are counted in answers, so each must be bounded */
 
 struct kept {
     struct buf wire; /* as it came, id 0 */
@@ -20,7 +21,7 @@ struct kept {
 
 struct shard {
     pthread_mutex_t lock;
-    struct map kinds[2]; /* success, denial: question (type, class, DO, CD, name) -> struct kept */
+    struct map kinds[2]; /* success, denial: question (type, class, DO, CD, options, name) -> struct kept */
     struct dns_cache_figures figures;
 };
 
@@ -70,8 +71,9 @@ static struct str key_of(const struct dns_query *q, char buf[static KEY_MAX])
     dns_set16(buf, q->type);
     dns_set16(buf + 2, q->class_);
     buf[4] = (char)('0' + q->dnssec_ok + 2 * q->checking_disabled);
-    memcpy(buf + 5, q->name, n);
-    return str_n(buf, n + 5);
+    dns_set32(buf + 5, q->onward.n ? (uint32_t)str_hash(q->onward) : 0); /* who is asked for a subnet answers for that one */
+    memcpy(buf + 9, q->name, n);
+    return str_n(buf, n + 9);
 }
 
 static struct shard *shard_of(struct dns_cache *c, struct str key)
@@ -136,7 +138,7 @@ void dns_cache_put(struct dns_cache *c, const struct dns_query *q, struct str wi
 {
     char buf[KEY_MAX];
     int kind;
-    if (wire.n < DNS_HEADER || !dns_zone_of(c->o.zones, c->o.n_zones, str_of(q->name)))
+    if (wire.n < DNS_HEADER || wire.n > MOST_BYTES || !dns_zone_of(c->o.zones, c->o.n_zones, str_of(q->name)))
         return;
     int64_t seconds = life_of(c, q, wire, &kind);
     if (seconds <= 0)
@@ -169,10 +171,11 @@ struct aging {
     uint32_t seconds;
 };
 
-static void age_ttl(void *arg, size_t at, uint16_t type UNUSED, uint32_t ttl)
+static bool age_ttl(void *arg, const struct dns_record *r)
 {
     const struct aging *a = arg;
-    dns_set32(a->wire + at, ttl > a->seconds ? ttl - a->seconds : STALE_TTL);
+    dns_set32(a->wire + r->ttl_at, r->ttl > a->seconds ? r->ttl - a->seconds : STALE_TTL);
+    return true;
 }
 
 /* Whether this asker is one of many near its end (CoreDNS' prefetch). */
@@ -202,7 +205,7 @@ static void copy_out(const struct dns_cache *c, const struct dns_query *q, const
     char *wire = ret->p + start;
     if (!c->o.keep_ttl) {
         struct aging a = {wire, (uint32_t)age};
-        dns_each_ttl(str_n(wire, ret->n - start), age_ttl, &a);
+        dns_each_record(str_n(wire, ret->n - start), age_ttl, &a);
     }
     dns_set16(wire, q->id);
     if (k->wire.n >= DNS_HEADER + q->question.n)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One question through the plug-ins of its server block, in CoreDNS' order: acl, any, chaos, rewrite, template, hosts,
- * kubernetes, loop, cache, forward, whoami. Several threads may ask at once as long as nobody may wait.
+ * One question through the plug-ins of its server block, in CoreDNS' order: dns64, any, chaos, rewrite, autopath, acl,
+ * template, hosts, kubernetes, loop, cache, forward, whoami. Several threads may ask at once as long as nobody may wait.
  */
 #pragma once
 
@@ -24,7 +24,8 @@ struct chain_ask {
     uint16_t port;        /* that it came to */
     const char *peer;     /* who asks: "10.0.0.1"; only when it may wait */
     uint16_t peer_port;
-    bool tcp, may_wait;
+    const char *local;    /* the address that was asked; NULL: not known. Only when it may wait */
+    bool tcp, v6, may_wait;
     size_t limit;         /* bytes that the asker takes */
     uint64_t random;
     struct mono now;

@@ -2,8 +2,8 @@
 #include "dns/config.h"
 
 #include "dns/plugins.h"
+#include "netlink/prefix.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -44,32 +44,39 @@ int config_name(const struct config_parse *p, const struct directive *d, struct 
     struct buf wire CLEANUP_BUF = BUF_INIT;
     if (text.n && text.p[text.n - 1] == '.')
         text.n--;
-    char *name = arena_cstr(p->a, text);
-    for (char *c = name; *c; c++)
-        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    char *name = dns_lower(arena_cstr(p->a, text));
     if (text.n >= DNS_NAME_MAX || !dns_write_name(&wire, name))
         return config_refuse(p, d, "\"" STR_FMT "\" is no name", STR_ARG(text));
     *ret = name;
     return 0;
 }
 
+enum { MAX_PATTERN = 10000 };
+
+int config_pattern(const struct config_parse *p, const struct directive *d, struct str text, struct cel_regex **ret)
+{
+    char fault[CEL_REGEX_FAULT] = "a pattern is too long";
+    struct cel_regex *re = text.n > MAX_PATTERN ? NULL : cel_regex_new(text, fault, sizeof(fault));
+    if (!re)
+        return config_refuse(p, d, "%s", fault);
+    *ret = re;
+    return 0;
+}
+
 /* "10.0.0.0/8" is the zone of its addresses' names: only whole bytes (v6: half bytes) can be one. */
 static int reverse_zone(const struct config_parse *p, const struct directive *d, struct str text, const char **ret)
 {
-    struct str ip, bits;
-    int64_t n;
-    uint8_t b[16];
     struct buf out CLEANUP_BUF = BUF_INIT;
-    str_cut(text, '/', &ip, &bits);
-    const char *address = arena_cstr(p->a, ip);
-    bool v4 = inet_pton(AF_INET, address, b) == 1, v6 = !v4 && inet_pton(AF_INET6, address, b) == 1;
-    if ((!v4 && !v6) || str_to_i64(bits, &n) || n < (v4 ? 8 : 4) || n > (v4 ? 32 : 128) || n % (v4 ? 8 : 4))
+    struct prefix net;
+    bool is = str_find(text, '/') > 0 && prefix_parse(text, &net), v4 = is && net.ip.family == AF_INET;
+    unsigned step = v4 ? 8 : 4;
+    if (!is || !net.bits || net.bits % step)
         return config_refuse(p, d, "\"" STR_FMT "\" is no network that is a zone", STR_ARG(text));
-    for (int64_t i = n / (v4 ? 8 : 4) - 1; i >= 0; i--)
+    for (unsigned i = net.bits / step; i--;)
         if (v4)
-            buf_printf(&out, "%u.", b[i]);
+            buf_printf(&out, "%u.", net.ip.b[i]);
         else
-            buf_printf(&out, "%x.", i % 2 ? b[i / 2] & 15 : b[i / 2] >> 4);
+            buf_printf(&out, "%x.", i % 2 ? net.ip.b[i / 2] & 15 : net.ip.b[i / 2] >> 4);
     buf_puts(&out, v4 ? "in-addr.arpa" : "ip6.arpa");
     *ret = arena_cstr(p->a, buf_str(&out));
     return 0;
@@ -111,52 +118,66 @@ int config_fall(const struct config_parse *p, const struct directive *d, const c
 
 /* ---- server blocks --------------------------------------------------------------------------------------------- */
 
-/* "dns://cluster.local:5353" */
-static int read_key(const struct config_parse *p, const struct directive *d, struct str key, const char **ret_zone, uint16_t *ret_port)
+/* What one key of a block says: "dns://cluster.local:5353" */
+struct key {
+    const char *zone;
+    uint16_t port;
+    bool over_tls;
+};
+
+static int read_key(const struct config_parse *p, const struct directive *d, struct str text, struct key *ret)
 {
-    static const char *const others[] = {"tls://", "quic://", "grpc://", "https://", "https3://"};
+    static const char *const others[] = {"quic://", "grpc://", "https://", "https3://"};
+    struct key k = {.over_tls = str_starts(text, STR("tls://"))};
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-        if (str_starts(key, str_of(others[i])))
-            return config_refuse(p, d, "this server answers over UDP and TCP only");
-    if (str_starts(key, STR("dns://")))
-        key = str_from(key, 6);
-    ssize_t colon = str_rfind(key, ':'), slash = str_rfind(key, '/');
-    int64_t port = 53;
+        if (str_starts(text, str_of(others[i])))
+            return config_refuse(p, d, "this server answers over UDP, TCP and TLS only");
+    if (k.over_tls || str_starts(text, STR("dns://")))
+        text = str_from(text, 6);
+    ssize_t colon = str_rfind(text, ':'), slash = str_rfind(text, '/');
+    int64_t port = k.over_tls ? 853 : 53;
     if (colon >= 0 && (slash < 0 || colon > slash)) {
-        int r = config_number(p, d, str_from(key, (size_t)colon + 1), 1, 65535, &port);
+        int r = config_number(p, d, str_from(text, (size_t)colon + 1), 1, 65535, &port);
         if (r < 0)
             return r;
-        key.n = (size_t)colon;
+        text.n = (size_t)colon;
     }
-    *ret_port = port == 53 && p->world->port ? p->world->port : (uint16_t)port; /* 53 is wherever we are told to be */
-    return key.n ? read_zone(p, d, key, ret_zone) : config_refuse(p, d, "a zone is missing before the port");
+    k.port = port == 53 && p->world->port ? p->world->port : (uint16_t)port; /* 53 is wherever we are told to be */
+    int r = text.n ? read_zone(p, d, text, &k.zone) : config_refuse(p, d, "a zone is missing before the port");
+    if (r == 0)
+        *ret = k;
+    return r;
 }
 
-static int check_unique(const struct config_parse *p, const struct directive *d, const char *zone, uint16_t port)
+static int check_unique(const struct config_parse *p, const struct directive *d, const struct key *k)
 {
-    for (size_t i = 0; i < p->config->n; i++)
-        for (size_t j = 0; j < p->config->blocks[i].n_zones; j++)
-            if (p->config->blocks[i].port == port && !strcmp(p->config->blocks[i].zones[j], zone))
-                return config_refuse(p, d, "the zone \"%s.\" has two server blocks at port %u", zone, port);
+    for (size_t i = 0; i < p->config->n; i++) {
+        const struct block *b = &p->config->blocks[i];
+        if (b->port == k->port && b->over_tls != k->over_tls)
+            return config_refuse(p, d, "port %u cannot be one with TLS and one without", k->port);
+        for (size_t j = 0; j < b->n_zones; j++)
+            if (b->port == k->port && !strcmp(b->zones[j], k->zone))
+                return config_refuse(p, d, "the zone \"%s.\" has two server blocks at port %u", k->zone, k->port);
+    }
     return 0;
 }
 
 /* A block at each port that its keys name; the plug-ins are read once for each. */
-static int read_block_at(struct config_parse *p, const struct server_block *s, uint16_t port)
+static int read_block_at(struct config_parse *p, const struct server_block *s, const struct directive *head, const struct key *keys,
+                         uint16_t port)
 {
-    struct directive head = {.name = s->keys[0], .file = s->file, .line = s->line};
     struct block *b = p->block = &p->config->blocks[p->config->n];
     *b = (struct block){.port = port, .zones = ARENA_ARRAY(p->a, const char *, s->n_keys)};
     for (size_t i = 0; i < s->n_keys; i++) {
-        const char *zone;
-        uint16_t at;
-        int r = read_key(p, &head, s->keys[i], &zone, &at);
-        if (r == 0 && at == port)
-            r = check_unique(p, &head, zone, port);
+        if (keys[i].port != port)
+            continue;
+        int r = check_unique(p, head, &keys[i]);
+        if (r == 0 && b->n_zones && b->over_tls != keys[i].over_tls)
+            r = config_refuse(p, head, "port %u cannot be one with TLS and one without", port);
         if (r < 0)
             return r;
-        if (at == port)
-            b->zones[b->n_zones++] = zone;
+        b->over_tls = keys[i].over_tls;
+        b->zones[b->n_zones++] = keys[i].zone;
     }
     b->key = arena_printf(p->a, "%s.", b->zones[0]);
     p->config->n++; /* from now on what the plug-ins make is freed with the configuration */
@@ -165,28 +186,23 @@ static int read_block_at(struct config_parse *p, const struct server_block *s, u
         if (r < 0)
             return r;
     }
-    return plugins_ready(p, &head);
+    return plugins_ready(p, head);
 }
 
 static int read_block(struct config_parse *p, const struct server_block *s)
 {
     struct directive head = {.name = s->keys[0], .file = s->file, .line = s->line};
-    uint16_t *ports = ARENA_ARRAY(p->a, uint16_t, s->n_keys);
-    size_t n = 0;
+    struct key *keys = ARENA_ARRAY(p->a, struct key, s->n_keys);
     for (size_t i = 0; i < s->n_keys; i++) {
-        const char *zone;
-        uint16_t port;
-        bool seen = false;
-        int r = read_key(p, &head, s->keys[i], &zone, &port);
+        int r = read_key(p, &head, s->keys[i], &keys[i]);
         if (r < 0)
             return r;
-        for (size_t j = 0; j < n; j++)
-            seen = seen || ports[j] == port;
-        if (!seen)
-            ports[n++] = port;
     }
-    for (size_t i = 0; i < n; i++) {
-        int r = read_block_at(p, s, ports[i]);
+    for (size_t i = 0; i < s->n_keys; i++) {
+        bool seen = false;
+        for (size_t j = 0; j < i; j++)
+            seen = seen || keys[j].port == keys[i].port;
+        int r = seen ? 0 : read_block_at(p, s, &head, keys, keys[i].port);
         if (r < 0)
             return r;
     }
@@ -240,6 +256,7 @@ static void block_done(struct block *b)
     if (b->hosts)
         hosts_done(b->hosts);
     dns_cache_free(b->cache);
+    tls_server_unref(b->tls);
     for (size_t i = 0; i < b->n_forwards; i++)
         forwarder_free(b->forwards[i]);
 }
@@ -252,6 +269,14 @@ void config_unref(struct config *c)
         block_done(&c->blocks[i]);
     arena_done(&c->arena);
     free(c);
+}
+
+const struct block *config_tls(const struct config *c, uint16_t port)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->blocks[i].port == port && c->blocks[i].tls)
+            return &c->blocks[i];
+    return NULL;
 }
 
 const struct block *config_block(const struct config *c, uint16_t port, struct str name)

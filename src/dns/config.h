@@ -12,6 +12,8 @@
 #include "dns/rewrite.h"
 #include "dns/template.h"
 #include "dns/zone.h"
+#include "net/tls.h"
+#include "netlink/prefix.h"
 
 struct log_rule {
     const char *zone;
@@ -24,11 +26,7 @@ struct acl_rule {
     struct acl_policy {
         enum acl_action { ACL_ALLOW, ACL_BLOCK, ACL_FILTER, ACL_DROP } action;
         int type; /* 0: any */
-        struct network {
-            uint8_t address[16]; /* v4 as v4-mapped */
-            unsigned bits;
-        } * networks; /* none: everybody */
-        size_t n_networks;
+        struct prefixes networks; /* none: everybody */
     } * policies;
     size_t n_policies;
 };
@@ -38,10 +36,33 @@ struct kubernetes {
     struct selector labels, namespace_labels;
 };
 
+/* `autopath`: the search list of the asker's resolver, gone through here. */
+struct autopath {
+    const char *const *zones;
+    size_t n_zones;
+    bool by_pod;         /* the asker's namespace begins the list */
+    const char **search; /* zones; those of this machine when by_pod; "" ends it */
+    size_t n_search;
+    uint64_t found;
+};
+
+/* `dns64` (RFC 6147) */
+struct dns64 {
+    struct prefix prefix;
+    bool all, v4; /* also where there are AAAA records; also for who asks over IPv4 */
+    uint64_t translated;
+};
+
+/* What may be wrong with a client's certificate. */
+enum client_auth { CLIENT_NONE, CLIENT_REQUEST, CLIENT_REQUIRE, CLIENT_VERIFY_IF_GIVEN, CLIENT_REQUIRE_AND_VERIFY };
+
 struct block {
     const char **zones; /* lower case, without the last dot, "" for all */
     size_t n_zones;
     uint16_t port;
+    bool over_tls;              /* "tls://": RFC 7858 */
+    struct tls_server *tls;
+    enum client_auth client_auth;
     struct str key;   /* of its first zone, "cluster.local.": in metrics */
     struct str *binds; /* addresses; none: the server's own */
     size_t n_binds;
@@ -59,7 +80,8 @@ struct block {
     struct templates templates;
     struct hosts *hosts;
     struct kubernetes *kubernetes;
-    size_t n_kubernetes;
+    struct autopath *autopath;
+    struct dns64 *dns64;
     struct dns_cache *cache;
     struct forwarder **forwards;
     size_t n_forwards;
@@ -89,6 +111,8 @@ struct config_world {
 int config_parse(const char *file, struct str text, const struct config_world *w, struct config **ret, struct err *e);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL is fine */
+/* The block whose certificate is shown at a port; NULL: it is not one of TLS. */
+const struct block *config_tls(const struct config *c, uint16_t port);
 /* The block for a name (lower case) at a port: that of the longest zone; NULL: none. */
 const struct block *config_block(const struct config *c, uint16_t port, struct str name);
 
@@ -109,5 +133,7 @@ int config_duration(const struct config_parse *p, const struct directive *d, str
 int config_zones(const struct config_parse *p, const struct directive *d, size_t from, const char *const **ret, size_t *ret_n);
 /* The same for `fallthrough`: everything when there are none. */
 int config_fall(const struct config_parse *p, const struct directive *d, const char *const **ret, size_t *ret_n);
+/* A pattern, to be freed with cel_regex_free. */
+int config_pattern(const struct config_parse *p, const struct directive *d, struct str text, struct cel_regex **ret);
 /* One name as zones are kept: lower case, without the last dot; -EINVAL. */
 int config_name(const struct config_parse *p, const struct directive *d, struct str text, const char **ret);

@@ -38,21 +38,11 @@ static int refuse(struct parser *p, const struct token *t, const char *what, str
                    about.n ? "\"" : "");
 }
 
-static void *grown(struct arena *a, const void *items, size_t n, size_t size)
-{
-    if (n && (n & (n - 1)))
-        return (void *)items;
-    char *more = arena_alloc(a, MAX(n * 2, (size_t)1) * size);
-    if (n)
-        memcpy(more, items, n * size);
-    return more;
-}
-
 static int add_token(struct parser *p, struct tokens *list, struct token t)
 {
     if (++p->n_tokens > MAX_TOKENS)
         return refuse(p, &t, "too many words", STR_NULL);
-    list->items = grown(p->a, list->items, list->n, sizeof(*list->items));
+    list->items = arena_grow(p->a, list->items, list->n, sizeof(*list->items));
     list->items[list->n++] = t;
     return 0;
 }
@@ -189,9 +179,10 @@ static int imported(struct parser *p, const struct token *what, struct tokens *r
     const struct snippet *s = snippet_named(p, what->text);
     struct str *texts;
     size_t n;
-    if (s) {
+    if (s) { /* counted again each time: snippets of snippets multiply */
+        p->n_tokens += s->tokens.n;
         *ret = s->tokens;
-        return 0;
+        return p->n_tokens > MAX_TOKENS ? refuse(p, what, "too many words by import of", what->text) : 0;
     }
     if (!p->world || !p->world->files)
         return refuse(p, what, "there is no snippet", what->text);
@@ -242,10 +233,10 @@ static int read_directive(struct parser *p, struct cursor *c, unsigned depth, st
             d.n_body = body.n;
             break;
         }
-        d.args = grown(p->a, d.args, d.n_args, sizeof(*d.args));
+        d.args = arena_grow(p->a, d.args, d.n_args, sizeof(*d.args));
         d.args[d.n_args++] = t->text;
     }
-    ret->items = grown(p->a, ret->items, ret->n, sizeof(*ret->items));
+    ret->items = arena_grow(p->a, ret->items, ret->n, sizeof(*ret->items));
     ret->items[ret->n++] = d;
     return 0;
 }
@@ -297,7 +288,7 @@ static int read_snippet(struct parser *p, struct cursor *c, struct str key)
             return r;
     }
     c->at++;
-    p->snippets = grown(p->a, p->snippets, p->n_snippets, sizeof(*p->snippets));
+    p->snippets = arena_grow(p->a, p->snippets, p->n_snippets, sizeof(*p->snippets));
     p->snippets[p->n_snippets++] = s;
     return 0;
 }
@@ -308,7 +299,7 @@ static void add_key(struct parser *p, struct server_block *b, struct str key)
     while (str_next(&key, ',', &one)) {
         if (!one.n)
             continue;
-        b->keys = grown(p->a, b->keys, b->n_keys, sizeof(*b->keys));
+        b->keys = arena_grow(p->a, b->keys, b->n_keys, sizeof(*b->keys));
         b->keys[b->n_keys++] = one;
     }
 }
@@ -372,7 +363,7 @@ static int read_blocks(struct parser *p, struct cursor *c, struct corefile *ret)
             r = read_body(p, c, 0, open, &list); /* a single block needs no braces */
             b.directives = list.items;
             b.n_directives = list.n;
-            ret->blocks = grown(p->a, ret->blocks, ret->n, sizeof(*ret->blocks));
+            ret->blocks = arena_grow(p->a, ret->blocks, ret->n, sizeof(*ret->blocks));
             ret->blocks[ret->n++] = b;
         }
         if (r < 0)

@@ -7,7 +7,6 @@
 #include "net/tls.h"
 
 #include <stdio.h>
-#include <strings.h>
 
 enum { TRIES = 3, MAX_IDLE = 8 };
 
@@ -38,7 +37,7 @@ struct forwarder {
 int forwarder_new(const struct forward_options *o, struct forwarder **ret, struct err *e)
 {
     struct forwarder *f = NEW(struct forwarder);
-    struct tls_client_config tls = {.ca = o->tls_ca, .key = {o->tls_cert, o->tls_key}, .no_h2 = true};
+    struct tls_client_config tls = {.ca = o->tls_ca, .key = {o->tls_cert, o->tls_key}, .no_alpn = true};
     bool wants_tls = false;
     int r = 0;
     f->o = *o;
@@ -94,16 +93,19 @@ static void write_question(const struct dns_query *q, uint16_t id, struct buf *b
     dns_set16(header + 10, 1);
     buf_put(b, header, sizeof(header));
     buf_putstr(b, q->question);
-    const char opt[11] = {0, 0, DNS_OPT, (char)(DNS_UDP_SIZE >> 8), (char)DNS_UDP_SIZE, 0, 0,
-                          q->dnssec_ok ? (char)0x80 : 0, 0, 0, 0};
+    const char opt[9] = {0, 0, DNS_OPT, (char)(DNS_UDP_SIZE >> 8), (char)DNS_UDP_SIZE, 0, 0, q->dnssec_ok ? (char)0x80 : 0, 0};
+    char length[2];
+    dns_set16(length, (uint16_t)q->onward.n);
     buf_put(b, opt, sizeof(opt));
+    buf_put(b, length, sizeof(length));
+    buf_putstr(b, q->onward);
 }
 
 /* Only an answer to our question counts: the id and the question must come back (RFC 5452). */
-static bool answers(const struct dns_query *q, uint16_t id, struct str wire)
+static bool answers(struct str question, struct str wire)
 {
-    return wire.n >= DNS_HEADER + q->question.n && dns_get16(wire.p) == id && ((uint8_t)wire.p[2] & 0x80) &&
-           strncasecmp(wire.p + DNS_HEADER, q->question.p, q->question.n) == 0;
+    return wire.n >= DNS_HEADER && dns_get16(wire.p) == dns_get16(question.p) && ((uint8_t)wire.p[2] & 0x80) &&
+           dns_same_question(question, wire);
 }
 
 static int ask_udp(const struct forwarder *f, struct upstream *u, const struct dns_query *q, uint16_t id, struct buf *ret)
@@ -119,7 +121,7 @@ static int ask_udp(const struct forwarder *f, struct upstream *u, const struct d
     ssize_t n = os_sendto(fd, question.p, question.n, address);
     while (n >= 0) {
         n = os_recvfrom(fd, data, sizeof(data), peer, sizeof(peer), deadline);
-        if (n < 0 || (!strcmp(peer, address) && answers(q, id, str_n(data, (size_t)n))))
+        if (n < 0 || (!strcmp(peer, address) && answers(buf_str(&question), str_n(data, (size_t)n))))
             break;
     }
     os_close(fd);
@@ -142,7 +144,7 @@ static int connect_to(const struct forwarder *f, const struct upstream *u, struc
     const char *name = u->server->server_name;
     if (!name && net_split(&a, str_of(u->server->address), &host, &port) == 0)
         name = host;
-    return tls_connect(f->tls, fd, name, true, deadline, ret, NULL);
+    return tls_connect(f->tls, fd, name, false, deadline, ret, NULL);
 }
 
 static struct stream *take_idle(const struct forwarder *f, struct upstream *u, struct mono now)
@@ -180,7 +182,7 @@ static int exchange(struct stream *s, const struct dns_query *q, uint16_t id, st
     if (r < 0)
         return r;
     ret->n += n;
-    return answers(q, id, buf_str(ret)) ? 0 : -EBADMSG;
+    return answers(str_from(buf_str(&question), 2), buf_str(ret)) ? 0 : -EBADMSG;
 }
 
 /* A kept connection may be gone at the other end: then a new one gets the question. */

@@ -11,22 +11,22 @@ static void add(struct map *m, struct arena *a, struct str key, struct str item)
     struct host_list *l = map_get(m, key);
     if (!l)
         map_put(m, key, l = ARENA_NEW(a, struct host_list));
-    for (size_t i = 0; i < l->n; i++)
+    l->items = arena_grow(a, l->items, l->n, sizeof(*l->items));
+    l->items[l->n++] = item;
+}
+
+static bool has(const struct map *m, struct str key, struct str item)
+{
+    const struct host_list *l = map_get(m, key);
+    for (size_t i = 0; l && i < l->n; i++)
         if (str_eq(l->items[i], item))
-            return;
-    struct str *more = ARENA_ARRAY(a, struct str, l->n + 1);
-    if (l->n)
-        memcpy(more, l->items, l->n * sizeof(*more));
-    more[l->n] = item;
-    l->items = more;
-    l->n++;
+            return true;
+    return false;
 }
 
 static struct str lower_name(struct arena *a, struct str s)
 {
-    char *p = arena_cstr(a, s);
-    for (char *c = p; *c; c++)
-        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    char *p = dns_lower(arena_cstr(a, s));
     size_t n = s.n;
     return str_n(p, n && p[n - 1] == '.' ? n - 1 : n);
 }
@@ -68,7 +68,7 @@ void hosts_read(struct hosts *h, struct arena *a, struct str text)
             continue;
         for (struct str name = next_word(&content); name.n; name = next_word(&content)) {
             struct str lower = lower_name(a, name);
-            if (!dns_zone_of(h->zones, h->n_zones, lower))
+            if (!dns_zone_of(h->zones, h->n_zones, lower) || has(&h->by_name, lower, ip)) /* a name has few addresses, an address many names */
                 continue;
             add(&h->by_name, a, lower, ip);
             if (!h->no_reverse)
@@ -101,7 +101,7 @@ int hosts_answer(const struct hosts *h, const struct dns_query *q, struct dns_re
     bool ours = dns_zone_of(h->zones, h->n_zones, name) != NULL;
     *ret_code = DNS_NOERROR;
     if (q->type == DNS_PTR && reverse) {
-        for (size_t i = 0; i < reverse->n; i++)
+        for (size_t i = 0; i < reverse->n && !reply->truncated; i++)
             dns_put_name(reply, DNS_ANSWER, NULL, DNS_PTR, h->ttl, reverse->items[i].p);
         return HOSTS_ANSWERED;
     }

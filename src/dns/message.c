@@ -9,6 +9,13 @@ enum { OPCODE_MASK = 0x7800, EDNS_DO = 0x8000 };
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
 
+char *dns_lower(char *name)
+{
+    for (char *c = name; *c; c++)
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c | 0x20) : *c;
+    return name;
+}
+
 /* The question's name, which may not be compressed (nothing stands before it). */
 static int read_question_name(struct str wire, size_t *at, char ret[static DNS_NAME_MAX])
 {
@@ -25,12 +32,11 @@ static int read_question_name(struct str wire, size_t *at, char ret[static DNS_N
             ret[n++] = '.';
         for (size_t i = 0; i < len; i++) {
             char c = wire.p[(*at)++];
-            if (c == '.' || c == '\0') /* no name of ours holds these; they must not pass for a border of labels */
-                c = '?';
-            ret[n++] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+            ret[n++] = c == '.' || c == '\0' ? '?' : c; /* no name of ours holds these; they must not pass for a border of labels */
         }
     }
     ret[n] = '\0';
+    dns_lower(ret);
     return 0;
 }
 
@@ -82,38 +88,89 @@ bool dns_read_name(struct str wire, size_t *at, char ret[static DNS_NAME_MAX])
     return true;
 }
 
-struct record {
-    uint16_t type, class_;
-    size_t ttl_at;
-    uint32_t ttl;
-};
-
-static bool read_record(struct str wire, size_t *at, struct record *ret)
+static bool read_record(struct str wire, size_t *at, struct dns_record *ret)
 {
+    ret->name_at = *at;
     if (!dns_skip_name(wire, at) || *at + 10 > wire.n)
         return false;
     const char *p = wire.p + *at;
-    *ret = (struct record){dns_get16(p), dns_get16(p + 2), *at + 4, dns_get32(p + 4)};
-    *at += 10u + dns_get16(p + 8);
+    size_t n = dns_get16(p + 8);
+    ret->type = dns_get16(p);
+    ret->class_ = dns_get16(p + 2);
+    ret->ttl = dns_get32(p + 4);
+    ret->ttl_at = *at + 4;
+    *at += 10;
+    ret->data = str_slice(wire, *at, n);
+    *at += n;
     return *at <= wire.n;
 }
 
-static int read_edns(struct str wire, size_t at, struct dns_query *q)
+/* Calls fn with every record, OPT among them. */
+static bool each_record(struct str wire, bool (*fn)(void *arg, const struct dns_record *r), void *arg)
 {
-    unsigned records = (unsigned)dns_get16(wire.p + 6) + dns_get16(wire.p + 8) + dns_get16(wire.p + 10);
-    for (unsigned i = 0; i < records; i++) {
-        struct record r;
-        if (!read_record(wire, &at, &r))
-            return DNS_FORMERR;
-        if (r.type != DNS_OPT)
-            continue;
-        q->edns = true;
-        if ((r.ttl >> 16 & 0xff) != 0) /* RFC 6891 section 6.1.3: a version that we do not speak */
-            return DNS_BADVERS;
-        q->udp_size = r.class_ < 512 ? 512 : r.class_;
-        q->dnssec_ok = r.ttl & EDNS_DO;
-    }
-    return 0;
+    size_t at = DNS_HEADER;
+    if (wire.n < DNS_HEADER)
+        return false;
+    for (unsigned i = dns_get16(wire.p + 4); i; i--)
+        if (!dns_skip_name(wire, &at) || (at += 4) > wire.n)
+            return false;
+    for (int section = DNS_ANSWER; section <= DNS_ADDITIONAL; section++)
+        for (unsigned i = dns_get16(wire.p + 4 + 2 * section); i; i--) {
+            struct dns_record r = {.section = (enum dns_section)section};
+            if (!read_record(wire, &at, &r) || !fn(arg, &r))
+                return false;
+        }
+    return true;
+}
+
+struct reader {
+    bool (*fn)(void *arg, const struct dns_record *r);
+    void *arg;
+};
+
+static bool but_for_opt(void *arg, const struct dns_record *r)
+{
+    const struct reader *to = arg;
+    return r->type == DNS_OPT || to->fn(to->arg, r);
+}
+
+bool dns_each_record(struct str wire, bool (*fn)(void *arg, const struct dns_record *r), void *arg)
+{
+    struct reader to = {fn, arg};
+    return each_record(wire, but_for_opt, &to);
+}
+
+static bool keep_opt(void *arg, const struct dns_record *r)
+{
+    if (r->type == DNS_OPT)
+        *(struct dns_record *)arg = *r;
+    return true;
+}
+
+bool dns_find_opt(struct str wire, size_t *ret_at, struct str *ret_options)
+{
+    struct dns_record opt = {0};
+    if (!each_record(wire, keep_opt, &opt) || opt.type != DNS_OPT)
+        return false;
+    *ret_at = opt.name_at;
+    *ret_options = opt.data;
+    return true;
+}
+
+/* RFC 6891 section 6.1: one OPT record at most. */
+static bool take_edns(void *arg, const struct dns_record *r)
+{
+    struct dns_query *q = arg;
+    if (r->type != DNS_OPT)
+        return true;
+    if (q->edns)
+        return false;
+    q->edns = true;
+    q->edns_version = r->ttl >> 16 & 0xff;
+    q->udp_size = r->class_ < 512 ? 512 : r->class_;
+    q->dnssec_ok = r->ttl & EDNS_DO;
+    q->options = r->data;
+    return true;
 }
 
 int dns_parse(struct str wire, struct dns_query *ret)
@@ -139,52 +196,20 @@ int dns_parse(struct str wire, struct dns_query *ret)
     ret->type = dns_get16(wire.p + at);
     ret->class_ = dns_get16(wire.p + at + 2);
     ret->question = str_slice(wire, DNS_HEADER, at + 4 - DNS_HEADER);
-    return read_edns(wire, at + 4, ret);
+    if (!each_record(wire, take_edns, ret))
+        return DNS_FORMERR;
+    return ret->edns_version ? DNS_BADVERS : 0; /* RFC 6891 section 6.1.3: a version that we do not speak */
 }
 
-bool dns_each_ttl(struct str wire, void (*fn)(void *arg, size_t at, uint16_t type, uint32_t ttl), void *arg)
+bool dns_same_question(struct str a, struct str b)
 {
-    size_t at = DNS_HEADER;
-    if (wire.n < DNS_HEADER)
+    struct dns_query x, y;
+    size_t at = DNS_HEADER, other = DNS_HEADER;
+    if (a.n < DNS_HEADER || b.n < DNS_HEADER || dns_get16(a.p + 4) != 1 || dns_get16(b.p + 4) != 1)
         return false;
-    for (unsigned i = dns_get16(wire.p + 4); i; i--)
-        if (!dns_skip_name(wire, &at) || (at += 4) > wire.n)
-            return false;
-    for (int section = 6; section <= 10; section += 2)
-        for (unsigned i = dns_get16(wire.p + section); i; i--) {
-            struct record r;
-            if (!read_record(wire, &at, &r))
-                return false;
-            if (r.type != DNS_OPT)
-                fn(arg, r.ttl_at, r.type, r.ttl);
-        }
-    return true;
-}
-
-bool dns_each_record(struct str wire, bool (*fn)(void *arg, const struct dns_record *r), void *arg)
-{
-    size_t at = DNS_HEADER;
-    if (wire.n < DNS_HEADER)
+    if (read_question_name(a, &at, x.name) || read_question_name(b, &other, y.name) || at + 4 > a.n || at != other || other + 4 > b.n)
         return false;
-    for (unsigned i = dns_get16(wire.p + 4); i; i--)
-        if (!dns_skip_name(wire, &at) || (at += 4) > wire.n)
-            return false;
-    for (int section = 1; section <= 3; section++)
-        for (unsigned i = dns_get16(wire.p + 4 + 2 * section); i; i--) {
-            struct dns_record r = {.section = (enum dns_section)section};
-            struct record raw;
-            size_t name_at = at;
-            if (!read_record(wire, &at, &raw) || !dns_read_name(wire, &name_at, r.name))
-                return false;
-            r.type = raw.type;
-            r.class_ = raw.class_;
-            r.ttl = raw.ttl;
-            r.ttl_at = raw.ttl_at;
-            r.data = str_slice(wire, raw.ttl_at + 6, at - raw.ttl_at - 6);
-            if (raw.type != DNS_OPT && !fn(arg, &r))
-                return false;
-        }
-    return true;
+    return !strcmp(x.name, y.name) && !memcmp(a.p + at, b.p + at, 4);
 }
 
 /* ---- names of types and codes --------------------------------------------------------------------------- */
@@ -195,7 +220,7 @@ static const struct {
 } type_names[] = {
     {DNS_A, "A"},       {DNS_NS, "NS"},   {DNS_CNAME, "CNAME"}, {DNS_SOA, "SOA"},     {DNS_PTR, "PTR"},
     {DNS_HINFO, "HINFO"}, {DNS_MX, "MX"}, {DNS_TXT, "TXT"},     {DNS_AAAA, "AAAA"},   {DNS_SRV, "SRV"},
-    {35, "NAPTR"},      {DNS_DNAME, "DNAME"}, {43, "DS"},       {46, "RRSIG"},        {47, "NSEC"},
+    {DNS_NAPTR, "NAPTR"},      {DNS_DNAME, "DNAME"}, {43, "DS"},       {46, "RRSIG"},        {47, "NSEC"},
     {48, "DNSKEY"},     {52, "TLSA"},     {64, "SVCB"},         {65, "HTTPS"},        {99, "SPF"},
     {DNS_IXFR, "IXFR"}, {DNS_AXFR, "AXFR"}, {DNS_ANY, "ANY"},   {257, "CAA"},
 };
@@ -227,9 +252,33 @@ const char *dns_code_text(unsigned code)
 
 int dns_code_find(struct str text)
 {
+    uint64_t n;
+    if (str_to_u64(text, &n) == 0)
+        return n <= DNS_BADVERS ? (int)n : -1;
     for (size_t i = 0; i < ARRAY_SIZE(code_names); i++)
         if (strlen(code_names[i]) == text.n && !strncasecmp(code_names[i], text.p, text.n))
             return (int)i;
+    return -1;
+}
+
+static const struct {
+    uint16_t class_;
+    const char *text;
+} class_names[] = {{DNS_IN, "IN"}, {DNS_CH, "CH"}, {DNS_HS, "HS"}, {DNS_ANY, "ANY"}};
+
+const char *dns_class_text(uint16_t class_)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(class_names); i++)
+        if (class_names[i].class_ == class_)
+            return class_names[i].text;
+    return "OTHER";
+}
+
+int dns_class_find(struct str text)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(class_names); i++)
+        if (strlen(class_names[i].text) == text.n && !strncasecmp(class_names[i].text, text.p, text.n))
+            return class_names[i].class_;
     return -1;
 }
 
@@ -264,6 +313,7 @@ static void put32(struct buf *b, uint32_t v)
     buf_put(b, p, 4);
 }
 
+/* What is too long is cut at 63: our own names never are. */
 bool dns_write_name(struct buf *b, const char *name)
 {
     struct str rest = str_of(name), label;
@@ -280,11 +330,6 @@ bool dns_write_name(struct buf *b, const char *name)
     return fits && b->n - start <= 255;
 }
 
-static void put_name(struct buf *b, const char *name)
-{
-    dns_write_name(b, name); /* what is too long is cut at 63: our own names never are */
-}
-
 bool dns_write_question(struct buf *b, const char *name, uint16_t type, uint16_t class_)
 {
     bool fits = dns_write_name(b, name);
@@ -298,7 +343,7 @@ static size_t start_record(struct dns_reply *r, const char *name, unsigned type,
 {
     size_t start = r->out.n;
     if (name)
-        put_name(&r->out, name);
+        dns_write_name(&r->out, name);
     else
         put16(&r->out, 0xc000 | DNS_HEADER); /* the question's name */
     put16(&r->out, type);
@@ -313,7 +358,7 @@ enum { OPT_SIZE = 11 };
 
 static void end_record(struct dns_reply *r, enum dns_section s, size_t start, size_t length_at)
 {
-    size_t reserve = r->query->edns ? OPT_SIZE : 0;
+    size_t reserve = r->query->edns ? OPT_SIZE + r->options.n : 0;
     if (r->truncated || r->out.n + reserve > r->limit) {
         r->out.n = start;
         if (s != DNS_ADDITIONAL) /* RFC 2181 section 9: TC only when something required is missing */
@@ -346,7 +391,7 @@ void dns_put_name(struct dns_reply *r, enum dns_section s, const char *name, enu
                   const char *target)
 {
     size_t length_at, start = start_record(r, name, type, ttl, &length_at);
-    put_name(&r->out, target);
+    dns_write_name(&r->out, target);
     end_record(r, s, start, length_at);
 }
 
@@ -357,7 +402,7 @@ void dns_put_srv(struct dns_reply *r, enum dns_section s, const char *name, uint
     put16(&r->out, 0);
     put16(&r->out, weight);
     put16(&r->out, port);
-    put_name(&r->out, target); /* RFC 2782: never compressed */
+    dns_write_name(&r->out, target); /* RFC 2782: never compressed */
     end_record(r, s, start, length_at);
 }
 
@@ -376,9 +421,9 @@ void dns_put_soa(struct dns_reply *r, enum dns_section s, const char *zone, uint
     const char *dot = *zone ? "." : "";
     char name[DNS_NAME_MAX + 16];
     snprintf(name, sizeof(name), "ns.dns%s%s", dot, zone);
-    put_name(&r->out, name);
+    dns_write_name(&r->out, name);
     snprintf(name, sizeof(name), "hostmaster%s%s", dot, zone);
-    put_name(&r->out, name);
+    dns_write_name(&r->out, name);
     put32(&r->out, serial);
     put32(&r->out, 7200);    /* refresh */
     put32(&r->out, 1800);    /* retry */
@@ -392,8 +437,8 @@ void dns_put_data(struct dns_reply *r, enum dns_section s, const char *name, uin
     put_bytes(r, s, name, type, ttl, data.p, data.n);
 }
 
-/* How many bytes stand before the names in the data of a record, and how many names there are. */
-static unsigned names_in(uint16_t type, size_t *ret_before)
+/* How many names a record's data holds, and how many bytes stand before them. */
+static unsigned names_in(uint16_t type, struct str data, size_t *ret_before)
 {
     *ret_before = type == DNS_MX ? 2 : type == DNS_SRV ? 6 : 0;
     switch (type) {
@@ -404,25 +449,33 @@ static unsigned names_in(uint16_t type, size_t *ret_before)
     case DNS_MX:
     case DNS_SRV: return 1;
     case DNS_SOA: return 2;
+    case DNS_NAPTR: /* RFC 3403: two numbers and three texts */
+        *ret_before = 4;
+        for (int i = 0; i < 3; i++)
+            *ret_before += *ret_before < data.n ? 1u + (uint8_t)data.p[*ret_before] : data.n;
+        return 1;
     default: return 0;
     }
 }
 
-void dns_put_record(struct dns_reply *r, enum dns_section s, const char *owner, const struct dns_record *from, struct str wire)
+void dns_put_record(struct dns_reply *r, enum dns_section s, const char *owner, const struct dns_record *from, struct str wire,
+                    dns_rename *rename, void *arg)
 {
     size_t before, length_at, start = start_record(r, owner, from->type, from->ttl, &length_at);
     size_t at = (size_t)(from->data.p - wire.p), end = at + from->data.n;
-    unsigned names = names_in(from->type, &before);
+    unsigned names = names_in(from->type, from->data, &before);
     bool whole = names == 0 || from->data.n >= before;
     if (names && whole) {
         buf_put(&r->out, wire.p + at, before);
         at += before;
     }
-    for (; names && whole; names--) {
+    for (unsigned i = 0; i < names && whole; i++) {
         char name[DNS_NAME_MAX];
         whole = dns_read_name(str_slice(wire, 0, end), &at, name);
+        if (whole && rename && i == 0)
+            rename(arg, name);
         if (whole)
-            put_name(&r->out, name);
+            dns_write_name(&r->out, name);
     }
     if (!whole) { /* broken: it is left out */
         r->out.n = start;
@@ -438,7 +491,8 @@ static void put_opt(struct dns_reply *r, unsigned code)
     put16(&r->out, DNS_OPT);
     put16(&r->out, DNS_UDP_SIZE);
     put32(&r->out, (uint32_t)(code >> 4) << 24 | (r->query->dnssec_ok ? EDNS_DO : 0u));
-    put16(&r->out, 0);
+    put16(&r->out, (unsigned)r->options.n);
+    buf_putstr(&r->out, r->options);
     r->counts[DNS_ADDITIONAL]++;
 }
 

@@ -15,13 +15,14 @@ enum dns_type {
     DNS_TXT = 16,
     DNS_AAAA = 28,
     DNS_SRV = 33,
+    DNS_NAPTR = 35,
     DNS_DNAME = 39,
     DNS_OPT = 41,
     DNS_IXFR = 251,
     DNS_AXFR = 252,
     DNS_ANY = 255,
 };
-enum dns_class { DNS_IN = 1, DNS_CH = 3 };
+enum dns_class { DNS_IN = 1, DNS_CH = 3, DNS_HS = 4 };
 enum dns_code {
     DNS_NOERROR = 0,
     DNS_FORMERR = 1,
@@ -39,9 +40,12 @@ struct dns_query {
     bool recursion_desired, checking_disabled, dnssec_ok, edns;
     uint16_t udp_size;         /* what the asker takes over UDP: 512 without EDNS */
     uint16_t flags;            /* of the header, as they came */
+    uint8_t edns_version;
     uint16_t type, class_;
     char name[DNS_NAME_MAX];   /* lower case, labels joined by dots, without the last dot */
     struct str question;       /* the question section as it came (case kept) */
+    struct str options;        /* of EDNS, as they came: code, length, bytes each */
+    struct str onward;         /* the same, for whoever is asked in turn: what rules made */
 };
 
 /* 0; or a dns_code to answer with when at least the header could be read; -EBADMSG when nothing can be answered (too
@@ -53,7 +57,9 @@ struct dns_reply {
     struct buf out;
     size_t limit;  /* bytes; what does not fit sets TC */
     bool truncated;
+    bool foreign;  /* a message of somebody else */
     uint16_t counts[4];
+    struct str options; /* of the OPT record, when there is one; set before the records */
     const struct dns_query *query;
 };
 enum dns_section { DNS_ANSWER = 1, DNS_AUTHORITY = 2, DNS_ADDITIONAL = 3 };
@@ -89,7 +95,7 @@ bool dns_write_question(struct buf *b, const char *name, uint16_t type, uint16_t
 /* One record of a message that was read. */
 struct dns_record {
     enum dns_section section;
-    char name[DNS_NAME_MAX]; /* case kept */
+    size_t name_at; /* where its name stands, for dns_read_name */
     uint16_t type, class_;
     uint32_t ttl;
     size_t ttl_at; /* where its TTL stands */
@@ -97,15 +103,24 @@ struct dns_record {
 };
 /* Calls fn with each record (OPT left out); false when the message is broken or fn returned false. */
 bool dns_each_record(struct str wire, bool (*fn)(void *arg, const struct dns_record *r), void *arg);
-/* Puts a record of another message, with its names written out. owner: NULL for the question's name. */
-void dns_put_record(struct dns_reply *r, enum dns_section s, const char *owner, const struct dns_record *from, struct str wire);
-/* Calls fn with the offset of each record's TTL (OPT left out), and its type; false when the message is broken. */
-bool dns_each_ttl(struct str wire, void (*fn)(void *arg, size_t at, uint16_t type, uint32_t ttl), void *arg);
+/* The OPT record of a message: where it stands and its options; false when there is none. */
+bool dns_find_opt(struct str wire, size_t *ret_at, struct str *ret_options);
+/* Puts a record of another message, with its names written out. owner: NULL for the question's name. rename (may be NULL)
+ * may change the name that the record leads to. */
+typedef void dns_rename(void *arg, char name[static DNS_NAME_MAX]);
+void dns_put_record(struct dns_reply *r, enum dns_section s, const char *owner, const struct dns_record *from, struct str wire,
+                    dns_rename *rename, void *arg);
+/* Whether both messages ask the same, names in any case. */
+bool dns_same_question(struct str a, struct str b);
 
+/* ASCII letters to lower case, in place (RFC 4343); returns it. */
+char *dns_lower(char *name);
 const char *dns_type_text(uint16_t type, char buf[static 16]); /* "A", "TYPE65280" */
 int dns_type_find(struct str text);                             /* -1: unknown; "ANY" is 255 */
 const char *dns_code_text(unsigned code);                       /* "NOERROR" */
-int dns_code_find(struct str text);                             /* any case; -1: unknown */
+int dns_code_find(struct str text);                             /* any case, or a number; -1: unknown */
+const char *dns_class_text(uint16_t class_); /* "IN" */
+int dns_class_find(struct str text);         /* -1: unknown; "ANY" is 255 */
 
 static inline uint16_t dns_get16(const char *p)
 {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dns/plugins.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 
 /* ---- those with little to say --------------------------------------------------------------------------------- */
@@ -97,9 +96,9 @@ static int parse_reload(const struct config_parse *p, const struct directive *d)
 static int parse_bind(const struct config_parse *p, const struct directive *d)
 {
     struct block *b = p->block;
-    uint8_t bytes[16];
+    struct ip ip;
     for (size_t i = 0; i < d->n_args; i++)
-        if (!acl_address(d->args[i], bytes))
+        if (!ip_parse(d->args[i], &ip))
             return config_refuse(p, d, "\"" STR_FMT "\" is no address", STR_ARG(d->args[i]));
     b->binds = d->args;
     b->n_binds = d->n_args;
@@ -158,37 +157,27 @@ int parse_log(const struct config_parse *p, const struct directive *d)
         return r;
     if (!rule.success && !rule.denial && !rule.error)
         rule.success = rule.denial = rule.error = true;
-    struct log_rule *more = ARENA_ARRAY(p->a, struct log_rule, b->n_logs + 1);
-    if (b->n_logs)
-        memcpy(more, b->logs, b->n_logs * sizeof(*more));
-    more[b->n_logs++] = rule;
-    b->logs = more;
+    b->logs = arena_grow(p->a, b->logs, b->n_logs, sizeof(*b->logs));
+    b->logs[b->n_logs++] = rule;
     b->waits = true;
     return 0;
 }
 
 /* ---- acl --------------------------------------------------------------------------------------------------------- */
 
-bool acl_address(struct str text, uint8_t ret[static 16])
+/* "10.0.0.0/8", or one address */
+static int read_network(const struct config_parse *p, const struct directive *d, struct str text, struct prefixes *list)
 {
-    char copy[64];
-    if (text.n >= sizeof(copy) || !text.n)
-        return false;
-    memcpy(copy, text.p, text.n);
-    copy[text.n] = '\0';
-    memset(ret, 0, 10);
-    memset(ret + 10, 0xff, 2);
-    return inet_pton(AF_INET, copy, ret + 12) == 1 || inet_pton(AF_INET6, copy, ret) == 1;
-}
-
-static int read_network(const struct config_parse *p, const struct directive *d, struct str text, struct network *ret)
-{
-    struct str ip, bits;
-    int64_t n = -1;
-    bool cut = str_cut(text, '/', &ip, &bits), v4 = str_find(ip, ':') < 0;
-    if (!acl_address(ip, ret->address) || (cut && (str_to_i64(bits, &n) || n < 0 || n > (v4 ? 32 : 128))))
+    struct prefix net;
+    bool is = prefix_parse(text, &net);
+    if (!is && ip_parse(text, &net.ip)) {
+        net.bits = (uint8_t)ip_bits(&net.ip);
+        is = true;
+    }
+    if (!is)
         return config_refuse(p, d, "\"" STR_FMT "\" is no network", STR_ARG(text));
-    ret->bits = (unsigned)(n < 0 ? 128 : v4 ? n + 96 : n);
+    list->list = arena_grow(p->a, list->list, list->n, sizeof(*list->list));
+    list->list[list->n++] = net;
     return 0;
 }
 
@@ -204,7 +193,6 @@ static int read_policy(const struct config_parse *p, const struct directive *d, 
     if (i == ARRAY_SIZE(actions))
         return config_refuse(p, d, "acl knows allow, block, filter and drop");
     base.action = (enum acl_action)i;
-    base.networks = ARENA_ARRAY(p->a, struct network, d->n_args + 1);
     bool net = false;
     for (i = 0; i < d->n_args; i++) {
         if (str_is(d->args[i], "type") || str_is(d->args[i], "net")) {
@@ -216,16 +204,13 @@ static int read_policy(const struct config_parse *p, const struct directive *d, 
             return config_refuse(p, d, "\"" STR_FMT "\" is no type", STR_ARG(d->args[i]));
         if (!net)
             kinds[n_kinds++] = type;
-        else if (!str_is(d->args[i], "*") && read_network(p, d, d->args[i], &base.networks[base.n_networks++]) < 0)
+        else if (!str_is(d->args[i], "*") && read_network(p, d, d->args[i], &base.networks) < 0)
             return -EINVAL;
     }
-    struct acl_policy *more = ARENA_ARRAY(p->a, struct acl_policy, rule->n_policies + MAX(n_kinds, (size_t)1));
-    if (rule->n_policies)
-        memcpy(more, rule->policies, rule->n_policies * sizeof(*more));
-    rule->policies = more;
     for (i = 0; i < MAX(n_kinds, (size_t)1); i++) {
         base.type = kinds[i];
-        more[rule->n_policies++] = base;
+        rule->policies = arena_grow(p->a, rule->policies, rule->n_policies, sizeof(base));
+        rule->policies[rule->n_policies++] = base;
     }
     return 0;
 }
@@ -237,14 +222,11 @@ int parse_acl(const struct config_parse *p, const struct directive *d)
     size_t n;
     int r = config_zones(p, d, 0, &zones, &n);
     for (size_t z = 0; r == 0 && z < n; z++) {
-        struct acl_rule rule = {.zone = zones[z]}, *more;
+        struct acl_rule rule = {.zone = zones[z]};
         for (size_t i = 0; r == 0 && i < d->n_body; i++)
             r = read_policy(p, &d->body[i], &rule);
-        more = ARENA_ARRAY(p->a, struct acl_rule, b->n_acls + 1);
-        if (b->n_acls)
-            memcpy(more, b->acls, b->n_acls * sizeof(*more));
-        more[b->n_acls++] = rule;
-        b->acls = more;
+        b->acls = arena_grow(p->a, b->acls, b->n_acls, sizeof(rule));
+        b->acls[b->n_acls++] = rule;
     }
     b->waits = true;
     return r;
@@ -268,8 +250,8 @@ static int read_host_option(const struct config_parse *p, const struct directive
         h->ttl = r == 0 ? (uint32_t)ttl : h->ttl;
         return r;
     }
-    uint8_t bytes[16];
-    if (!acl_address(o->name, bytes) || !o->n_args)
+    struct ip ip;
+    if (!ip_parse(o->name, &ip) || !o->n_args)
         return config_refuse(p, o, "is neither an option of hosts nor an address with names");
     buf_putstr(lines, o->name);
     for (size_t i = 0; i < o->n_args; i++)
@@ -286,18 +268,13 @@ int parse_hosts(const struct config_parse *p, const struct directive *d)
         return config_refuse(p, d, "stands twice in this block");
     *h = (struct hosts){.ttl = 3600};
     p->block->hosts = h;
-    /* The first argument is a file's path when it looks like one, else /etc/hosts is read, as CoreDNS does. */
-    bool path = d->n_args && str_find(d->args[0], '/') >= 0;
-    h->path = path ? arena_cstr(p->a, d->args[0]) : d->n_args ? NULL : "/etc/hosts";
-    bool named_file = d->n_args && !path;
-    if (named_file)
-        h->path = arena_cstr(p->a, d->args[0]);
+    h->path = d->n_args ? arena_cstr(p->a, d->args[0]) : "/etc/hosts";
     int r = config_zones(p, d, 1, &h->zones, &h->n_zones);
     for (size_t i = 0; r == 0 && i < d->n_body; i++)
         r = read_host_option(p, &d->body[i], h, &lines);
     if (r < 0)
         return r;
-    struct str text = p->world->file && h->path ? p->world->file(p->world->ctx, p->a, h->path) : STR_NULL;
+    struct str text = p->world->file ? p->world->file(p->world->ctx, p->a, h->path) : STR_NULL;
     hosts_read(h, p->a, text); /* one that is not there is empty */
     hosts_read(h, p->a, buf_str(&lines));
     return 0;
@@ -366,30 +343,110 @@ static int read_kubernetes_option(const struct config_parse *p, const struct dir
     return config_refuse(p, o, "is no option of kubernetes that is known here");
 }
 
-static bool is_reverse(const char *zone)
-{
-    return dns_within(str_of(zone), STR("in-addr.arpa")) || dns_within(str_of(zone), STR("ip6.arpa"));
-}
-
 int parse_kubernetes(const struct config_parse *p, const struct directive *d)
 {
     struct block *b = p->block;
-    struct kubernetes *more = ARENA_ARRAY(p->a, struct kubernetes, b->n_kubernetes + 1), *k = &more[b->n_kubernetes];
+    struct kubernetes *k = ARENA_NEW(p->a, struct kubernetes);
     struct zone_options *z = &k->options;
-    if (b->n_kubernetes)
+    if (b->kubernetes)
         return config_refuse(p, d, "stands twice in this block");
     *z = (struct zone_options){.ttl = 5, .addresses = p->world->own, .n_addresses = p->world->n_own};
     int r = config_zones(p, d, 0, &z->zones, &z->n_zones);
     for (size_t i = 0; r == 0 && !z->primary && i < z->n_zones; i++)
-        z->primary = is_reverse(z->zones[i]) ? NULL : z->zones[i];
+        z->primary = dns_is_reverse(z->zones[i]) ? NULL : z->zones[i];
     if (r == 0 && !z->primary)
         r = config_refuse(p, d, "wants a zone that is no reverse one");
     for (size_t i = 0; r == 0 && i < d->n_body; i++)
         r = read_kubernetes_option(p, &d->body[i], k);
     if (r == 0 && z->n_namespaces && z->namespace_labels)
         r = config_refuse(p, d, "namespaces and namespace_labels do not go together");
-    b->kubernetes = more;
-    b->n_kubernetes++;
+    b->kubernetes = k;
+    return r;
+}
+
+/* ---- autopath ------------------------------------------------------------------------------------------------------ */
+
+/* The search list of a resolv.conf: its last such line counts. */
+static int read_search(const struct config_parse *p, const struct directive *d, struct str text, struct autopath *to)
+{
+    struct str line, word;
+    while (str_next(&text, '\n', &line)) {
+        line = str_trim(line);
+        size_t skip = str_starts(line, STR("search")) || str_starts(line, STR("domain")) ? 6 : 0;
+        if (!skip || line.n == skip || (line.p[skip] != ' ' && line.p[skip] != '\t'))
+            continue;
+        to->n_search = 0;
+        struct str rest = str_trim(str_from(line, skip));
+        for (size_t n; rest.n; rest = str_trim(str_from(rest, n))) {
+            for (n = 0; n < rest.n && rest.p[n] != ' ' && rest.p[n] != '\t';)
+                n++;
+            word = str_slice(rest, 0, n);
+            to->search = arena_grow(p->a, to->search, to->n_search, sizeof(*to->search));
+            int r = config_name(p, d, word, &to->search[to->n_search]);
+            if (r < 0)
+                return r;
+            to->n_search++;
+        }
+    }
+    to->search = arena_grow(p->a, to->search, to->n_search, sizeof(*to->search));
+    to->search[to->n_search++] = "";
+    return 0;
+}
+
+/* [ZONE...] FILE|@kubernetes */
+static int parse_autopath(const struct config_parse *p, const struct directive *d)
+{
+    struct autopath *a = ARENA_NEW(p->a, struct autopath);
+    if (!d->n_args || p->block->autopath)
+        return config_refuse(p, d, d->n_args ? "stands twice in this block" : "wants a resolv.conf or @kubernetes");
+    struct str from = d->args[d->n_args - 1];
+    struct directive zones = *d;
+    zones.n_args--;
+    a->by_pod = str_is(from, "@kubernetes");
+    if (!a->by_pod && str_starts(from, STR("@")))
+        return config_refuse(p, d, "\"" STR_FMT "\" has no search list: @kubernetes has", STR_ARG(from));
+    const char *path = a->by_pod ? "/etc/resolv.conf" : arena_cstr(p->a, from);
+    struct str text = p->world->file ? p->world->file(p->world->ctx, p->a, path) : STR_NULL;
+    if (!text.p && !a->by_pod)
+        return config_refuse(p, d, "\"%s\" cannot be read", path);
+    p->block->autopath = a;
+    p->block->waits = true;
+    int r = config_zones(p, &zones, 0, &a->zones, &a->n_zones);
+    return r < 0 ? r : read_search(p, d, text, a);
+}
+
+/* ---- dns64 ----------------------------------------------------------------------------------------------------------- */
+
+static int read_dns64_prefix(const struct config_parse *p, const struct directive *d, struct str text, struct dns64 *to)
+{
+    static const uint8_t lengths[] = {32, 40, 48, 56, 64, 96}; /* RFC 6052 section 2.2 */
+    struct prefix prefix;
+    bool is = prefix_parse(text, &prefix) && prefix.ip.family == AF_INET6;
+    if (!is || !memchr(lengths, prefix.bits, sizeof(lengths)))
+        return config_refuse(p, d, "\"" STR_FMT "\" is no IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits", STR_ARG(text));
+    to->prefix = prefix;
+    return 0;
+}
+
+static int read_dns64_option(const struct config_parse *p, const struct directive *o, struct dns64 *to)
+{
+    if (str_is(o->name, "prefix") && o->n_args == 1)
+        return read_dns64_prefix(p, o, o->args[0], to);
+    if (str_is(o->name, "translate_all"))
+        return set_flag(p, o, &to->all);
+    if (str_is(o->name, "allow_ipv4"))
+        return set_flag(p, o, &to->v4);
+    return config_refuse(p, o, "is none of prefix PREFIX, translate_all, allow_ipv4");
+}
+
+static int parse_dns64(const struct config_parse *p, const struct directive *d)
+{
+    struct dns64 *to = p->block->dns64 = ARENA_NEW(p->a, struct dns64);
+    int r = read_dns64_prefix(p, d, d->n_args ? d->args[0] : STR("64:ff9b::/96"), to);
+    if (r == 0 && d->n_args > 1)
+        r = config_refuse(p, d, "takes one prefix");
+    for (size_t i = 0; r == 0 && i < d->n_body; i++)
+        r = read_dns64_option(p, &d->body[i], to);
     return r;
 }
 
@@ -400,7 +457,8 @@ static const struct {
     int (*parse)(const struct config_parse *p, const struct directive *d);
 } plugins[] = {
     {"acl", parse_acl},           {"any", parse_any},
-    {"bind", parse_bind},         {"bufsize", parse_bufsize},
+    {"autopath", parse_autopath}, {"bind", parse_bind},
+    {"bufsize", parse_bufsize},   {"dns64", parse_dns64},
     {"cache", parse_cache},       {"chaos", parse_chaos},
     {"debug", parse_debug},       {"errors", parse_errors},
     {"forward", parse_forward},   {"health", parse_health},
@@ -409,7 +467,8 @@ static const struct {
     {"loop", parse_loop},         {"minimal", parse_minimal},
     {"prometheus", parse_prometheus}, {"ready", parse_ready},
     {"reload", parse_reload},     {"rewrite", rewrite_parse},
-    {"template", template_plugin_parse}, {"whoami", parse_whoami},
+    {"template", template_plugin_parse}, {"tls", parse_tls},
+    {"whoami", parse_whoami},
 };
 
 int plugin_parse(const struct config_parse *p, const struct directive *d)
@@ -420,7 +479,12 @@ int plugin_parse(const struct config_parse *p, const struct directive *d)
     return config_refuse(p, d, "this server has no such plug-in");
 }
 
-int plugins_ready(const struct config_parse *p UNUSED, const struct directive *block UNUSED)
+int plugins_ready(const struct config_parse *p, const struct directive *block)
 {
+    const struct block *b = p->block;
+    if (b->autopath && b->autopath->by_pod && !b->kubernetes)
+        return config_refuse(p, block, "autopath @kubernetes without kubernetes");
+    if (b->over_tls && !b->tls)
+        return config_refuse(p, block, "a server of TLS wants `tls CERT KEY`");
     return 0;
 }

@@ -6,7 +6,7 @@
 
 /* One directive of a block: 0, or -EINVAL with a sentence, also when no plug-in of that name is known. */
 int plugin_parse(const struct config_parse *p, const struct directive *d);
-/* After a block's last directive: what is left to default. */
+/* After a block's last directive: whether they go together. */
 int plugins_ready(const struct config_parse *p, const struct directive *block);
 
 int parse_acl(const struct config_parse *p, const struct directive *d);
@@ -15,6 +15,4 @@ int parse_forward(const struct config_parse *p, const struct directive *d);
 int parse_hosts(const struct config_parse *p, const struct directive *d);
 int parse_kubernetes(const struct config_parse *p, const struct directive *d);
 int parse_log(const struct config_parse *p, const struct directive *d);
-
-/* The address as 16 bytes (v4 as v4-mapped); false when text is none. */
-bool acl_address(struct str text, uint8_t ret[static 16]);
+int parse_tls(const struct config_parse *p, const struct directive *d);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `forward` and `cache`: how the plug-ins for names of the world are read. */
+/* `forward`, `cache` and `tls`: how the plug-ins that deal with the world outside are read. */
 #include "base/os.h"
 #include "dns/plugins.h"
 #include "net/resolve.h"
@@ -14,20 +14,23 @@ struct servers {
     size_t n;
 };
 
-static bool is_own(const struct config_parse *p, struct str host)
+static bool is_own(const struct config_parse *p, const struct ip *host)
 {
+    struct ip own;
     for (size_t i = 0; i < p->world->n_own; i++)
-        if (str_eq(p->world->own[i], host))
+        if (ip_parse(p->world->own[i], &own) && ip_equal(&own, host))
             return true;
     return false;
 }
 
-static int add_server(const struct config_parse *p, const struct directive *d, struct str host, uint16_t port, bool tls,
+/* As the kernel writes addresses: who answers is compared with it. */
+static int add_server(const struct config_parse *p, const struct directive *d, const struct ip *host, uint16_t port, bool tls,
                       const char *server_name, struct servers *list)
 {
+    char text[IP_TEXT_MAX];
     if (list->n == MAX_SERVERS)
         return config_refuse(p, d, "more than %d servers", MAX_SERVERS);
-    const char *address = net_join(p->a, arena_cstr(p->a, host), port);
+    const char *address = net_join(p->a, ip_format(host, text), port);
     for (size_t i = 0; i < list->n; i++)
         if (!strcmp(list->items[i].address, address) && list->items[i].tls == tls)
             return 0;
@@ -47,10 +50,10 @@ static int add_resolv_conf(const struct config_parse *p, const struct directive 
             n++;
         word = str_slice(line, 0, n);
         rest = str_trim(str_from(line, n));
-        uint8_t bytes[16];
-        if (!str_is(word, "nameserver") || !acl_address(rest, bytes) || is_own(p, rest) || list->n == MAX_SERVERS)
+        struct ip ip;
+        if (!str_is(word, "nameserver") || !ip_parse(rest, &ip) || is_own(p, &ip) || list->n == MAX_SERVERS)
             continue;
-        int r = add_server(p, d, rest, 53, false, NULL, list);
+        int r = add_server(p, d, &ip, 53, false, NULL, list);
         if (r < 0)
             return r;
     }
@@ -64,17 +67,17 @@ static int add_target(const struct config_parse *p, const struct directive *d, s
     struct str target = tls ? str_from(text, 6) : str_starts(text, STR("dns://")) ? str_from(text, 6) : text, name = STR_NULL;
     char *host;
     uint16_t port;
-    uint8_t bytes[16];
+    struct ip ip;
     if (str_contains(target, STR("://")))
         return config_refuse(p, d, "\"" STR_FMT "\": this server asks over UDP, TCP and TLS only", STR_ARG(text));
     if (tls && str_cut(target, '%', &target, &name) && !name.n)
         return config_refuse(p, d, "\"" STR_FMT "\" lacks a name behind its %%", STR_ARG(text));
     const char *server_name = name.n ? arena_cstr(p->a, name) : NULL;
     uint16_t absent = tls ? 853 : 53;
-    if (acl_address(target, bytes))
-        return add_server(p, d, target, absent, tls, server_name, list);
-    if (net_split(p->a, target, &host, &port) == 0 && acl_address(str_of(host), bytes))
-        return add_server(p, d, str_of(host), port ? port : absent, tls, server_name, list);
+    if (ip_parse(target, &ip))
+        return add_server(p, d, &ip, absent, tls, server_name, list);
+    if (net_split(p->a, target, &host, &port) == 0 && ip_parse(str_of(host), &ip))
+        return add_server(p, d, &ip, port ? port : absent, tls, server_name, list);
     struct str file = p->world->file ? p->world->file(p->world->ctx, p->a, arena_cstr(p->a, target)) : STR_NULL;
     if (!file.p)
         return config_refuse(p, d, "\"" STR_FMT "\" is neither an address nor a file that can be read", STR_ARG(text));
@@ -83,9 +86,9 @@ static int add_target(const struct config_parse *p, const struct directive *d, s
 
 static int read_pem(const struct config_parse *p, const struct directive *o, size_t i, struct str *ret)
 {
-    if (i >= o->n_args || !p->world->file)
+    if (i >= o->n_args)
         return 0;
-    *ret = p->world->file(p->world->ctx, p->a, arena_cstr(p->a, o->args[i]));
+    *ret = p->world->file ? p->world->file(p->world->ctx, p->a, arena_cstr(p->a, o->args[i])) : STR_NULL;
     return ret->p ? 0 : config_refuse(p, o, "\"" STR_FMT "\" cannot be read", STR_ARG(o->args[i]));
 }
 
@@ -208,15 +211,50 @@ int parse_forward(const struct config_parse *p, const struct directive *d)
     memcpy(servers, list.items, list.n * sizeof(*servers));
     f.servers = servers;
     f.n = list.n; /* a resolv.conf without a server but ourselves: everything is SERVFAIL until there is one */
-    struct forwarder **more = ARENA_ARRAY(p->a, struct forwarder *, b->n_forwards + 1);
-    if (b->n_forwards)
-        memcpy(more, b->forwards, b->n_forwards * sizeof(*more));
-    b->forwards = more;
-    r = forwarder_new(&f, &more[b->n_forwards], p->e);
+    b->forwards = arena_grow(p->a, b->forwards, b->n_forwards, sizeof(*b->forwards));
+    r = forwarder_new(&f, &b->forwards[b->n_forwards], p->e);
     if (r < 0)
         return r;
     b->n_forwards++;
     return 0;
+}
+
+/* ---- tls --------------------------------------------------------------------------------------------------------- */
+
+static int read_client_auth(const struct config_parse *p, const struct directive *o, enum client_auth *ret)
+{
+    static const char *const policies[] = {"nocert", "request", "require", "verify_if_given", "require_and_verify"};
+    for (size_t i = 0; o->n_args == 1 && i < ARRAY_SIZE(policies); i++)
+        if (str_is(o->args[0], policies[i])) {
+            *ret = (enum client_auth)i;
+            return 0;
+        }
+    return config_refuse(p, o, "wants one of nocert, request, require, verify_if_given, require_and_verify");
+}
+
+/* CERT KEY [CA] */
+int parse_tls(const struct config_parse *p, const struct directive *d)
+{
+    struct block *b = p->block;
+    struct tls_keypair key = {0};
+    struct tls_server_config c = {.keys = &key, .n_keys = 1, .no_h2 = true};
+    struct err e = {0};
+    if (b->tls || d->n_args < 2 || d->n_args > 3)
+        return config_refuse(p, d, b->tls ? "stands twice in this block" : "wants a certificate's file, its key's, and possibly a CA's");
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < d->n_body; i++)
+        r = str_is(d->body[i].name, "client_auth") ? read_client_auth(p, &d->body[i], &b->client_auth)
+                                                   : config_refuse(p, &d->body[i], "tls knows client_auth only");
+    if (r == 0)
+        r = read_pem(p, d, 0, &key.cert_pem);
+    if (r == 0)
+        r = read_pem(p, d, 1, &key.key_pem);
+    if (r == 0)
+        r = read_pem(p, d, 2, &c.client_ca);
+    c.client_auth = b->client_auth == CLIENT_NONE ? TLS_CLIENT_NONE : TLS_CLIENT_REQUEST; /* what came is judged afterwards */
+    if (r == 0 && tls_server_new(&c, &b->tls, &e) < 0)
+        r = config_refuse(p, d, "%s", e.text);
+    return r;
 }
 
 /* ---- cache ------------------------------------------------------------------------------------------------------ */

@@ -5,6 +5,7 @@
 #include "base/os.h"
 #include "client/replica.h"
 #include "dns/serving.h"
+#include "net/resolve.h"
 #include "resources.h"
 
 #include <stdio.h>
@@ -29,7 +30,8 @@ static enum udp_verdict answer_in_thread(void *ctx, const struct udp_question *u
     int r = dns_parse(u->wire, &q);
     if (r < 0)
         return UDP_DROP;
-    struct chain_ask a = {.q = &q, .port = u->port, .limit = udp_limit(s->chain.config, u->port, &q), .random = u->random, .now = u->now};
+    struct chain_ask a = {.q = &q, .port = u->port, .limit = udp_limit(s->chain.config, u->port, &q), .v6 = u->v6,
+                          .random = u->random, .now = u->now};
     if (r > 0)
         chain_fail(&q, a.limit, (enum dns_code)r, reply);
     else if ((r = chain_answer(&s->chain, &a, reply)) != CHAIN_ANSWERED)
@@ -43,7 +45,7 @@ bool answer_on_loop(struct server *s, const struct chain_ask *a, size_t question
 {
     struct config *held = config_ref(s->chain.config); /* it may be replaced while we wait */
     int r = chain_answer(&s->chain, a, ret);
-    struct answered done = {.q = a->q, .port = a->port, .tcp = a->tcp, .v6 = strchr(a->peer, ':') != NULL,
+    struct answered done = {.q = a->q, .port = a->port, .tcp = a->tcp, .v6 = a->v6,
                             .question_bytes = question_bytes, .nanoseconds = os_mono().ns - a->now.ns, .peer = a->peer,
                             .peer_port = a->peer_port, .answer = r == CHAIN_ANSWERED ? buf_str(&ret->out) : STR_NULL};
     tally_answer(s, &s->tallies[MAX_THREADS], &done);
@@ -64,7 +66,8 @@ static void answer_deferred(void *arg)
     struct dns_query q;
     free(arg);
     if (dns_parse(buf_str(&j.d->wire), &q) == 0) {
-        struct chain_ask a = {.q = &q, .port = j.d->port, .peer = j.d->peer, .peer_port = j.d->peer_port, .may_wait = true,
+        struct chain_ask a = {.q = &q, .port = j.d->port, .peer = j.d->peer, .peer_port = j.d->peer_port, .local = j.d->local,
+                              .v6 = strchr(j.d->peer, ':') != NULL, .may_wait = true,
                               .limit = udp_limit(j.s->chain.config, j.d->port, &q), .random = os_random_u64(), .now = os_mono()};
         if (answer_on_loop(j.s, &a, j.d->wire.n, &reply))
             udp_send(j.d, buf_str(&reply.out));
@@ -121,27 +124,31 @@ static void refresh(void *ctx, const struct block *b, const struct dns_query *q)
 
 /* ---- listening --------------------------------------------------------------------------------------------------------- */
 
-static void add_address(struct arena *a, struct str host, uint16_t port, const char **list, size_t *n)
+struct places {
+    struct place items[MAX_LISTEN];
+    size_t n;
+};
+
+static void add_place(struct arena *a, struct str host, const struct block *b, struct places *to)
 {
-    bool v6 = str_find(host, ':') >= 0;
-    const char *at = arena_printf(a, v6 ? "[" STR_FMT "]:%u" : STR_FMT ":%u", STR_ARG(host), port).p;
-    for (size_t i = 0; i < *n; i++)
-        if (!strcmp(list[i], at))
+    const char *at = net_join(a, arena_cstr(a, host), b->port);
+    for (size_t i = 0; i < to->n; i++)
+        if (!strcmp(to->items[i].address, at))
             return;
-    if (*n < MAX_LISTEN)
-        list[(*n)++] = at;
+    if (to->n < MAX_LISTEN)
+        to->items[to->n++] = (struct place){at, b->port, b->over_tls};
 }
 
 /* Where a configuration wants to be: its blocks' ports at their own addresses, or at ours. */
-static size_t addresses_of(const struct server *s, const struct config *c, struct arena *a, const char **list)
+static struct places places_of(const struct server *s, const struct config *c, struct arena *a)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < c->n; i++) {
+    struct places out = {.n = 0};
+    for (size_t i = 0; c && i < c->n; i++) {
         const struct block *b = &c->blocks[i];
         for (size_t j = 0; j < (b->n_binds ? b->n_binds : s->n_hosts); j++)
-            add_address(a, b->n_binds ? b->binds[j] : s->hosts[j], b->port, list, &n);
+            add_place(a, b->n_binds ? b->binds[j] : s->hosts[j], b, &out);
     }
-    return n;
+    return out;
 }
 
 static void stop_listening_tcp(struct server *s)
@@ -152,11 +159,11 @@ static void stop_listening_tcp(struct server *s)
     s->n_tcp = 0;
 }
 
-static int start_tcp(struct server *s, const char *const *list, size_t n, struct err *e)
+static int start_tcp(struct server *s, const struct places *at, struct err *e)
 {
     int r = 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
-        r = tcp_start(s, list[i], (uint16_t)atoi(strrchr(list[i], ':') + 1), e);
+    for (size_t i = 0; r == 0 && i < at->n; i++)
+        r = tcp_start(s, &at->items[i], e);
     if (r < 0)
         stop_listening_tcp(s);
     return r;
@@ -182,12 +189,16 @@ static void replace_udp(struct server *s, struct udp_server *fresh)
 }
 
 /* TCP first: unlike our datagram sockets it does not share an address with another server, and so tells of one. */
-static int listen_at(struct server *s, const char *const *list, size_t n, struct err *e)
+static int listen_at(struct server *s, const struct places *at, struct err *e)
 {
-    struct udp_config u = {.addresses = list, .n = n, .threads = thread_count(s), .answer = answer_in_thread, .ctx = s};
+    const char *datagrams[MAX_LISTEN];
+    struct udp_config u = {.addresses = datagrams, .threads = thread_count(s), .answer = answer_in_thread, .ctx = s};
     struct udp_server *fresh;
+    for (size_t i = 0; i < at->n; i++)
+        if (!at->items[i].over_tls)
+            datagrams[u.n++] = at->items[i].address;
     stop_listening_tcp(s);
-    int r = start_tcp(s, list, n, e);
+    int r = start_tcp(s, at, e);
     if (r == 0 && (r = udp_start(&u, &fresh, e)) < 0)
         stop_listening_tcp(s);
     if (r == 0)
@@ -208,29 +219,25 @@ static void set_config(struct server *s, struct config *c)
 static int move_to(struct server *s, struct config *c, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *list[MAX_LISTEN], *before[MAX_LISTEN];
-    size_t n = addresses_of(s, c, &a, list), n_before = s->listening ? addresses_of(s, s->chain.config, &a, before) : 0;
+    struct places at = places_of(s, c, &a), before = places_of(s, s->listening ? s->chain.config : NULL, &a);
     struct buf text CLEANUP_BUF = BUF_INIT;
-    for (size_t i = 0; i < n; i++)
-        buf_printf(&text, "%s ", list[i]);
+    for (size_t i = 0; i < at.n; i++)
+        buf_printf(&text, "%s%s ", at.items[i].over_tls ? "tls:" : "", at.items[i].address);
     buf_putc(&text, '\0');
     if (s->listening && !strcmp(s->listening, text.p))
         return 0;
-    if (!s->chain.config) { /* the threads need one from their first question on; set_config drops this reference */
+    bool first = !s->chain.config;
+    if (first) /* the threads need one from their first question on; set_config drops this reference */
         s->chain.config = config_ref(c);
-        int r = listen_at(s, list, n, e);
-        if (r < 0) {
-            s->chain.config = NULL;
-            config_unref(c);
-            return r;
-        }
-    } else {
-        int r = listen_at(s, list, n, e);
-        if (r < 0) {
-            start_tcp(s, before, n_before, NULL);
-            return r;
-        }
+    int r = listen_at(s, &at, e);
+    if (r < 0 && first) {
+        s->chain.config = NULL;
+        config_unref(c);
+    } else if (r < 0) {
+        start_tcp(s, &before, NULL);
     }
+    if (r < 0)
+        return r;
     free(s->listening);
     s->listening = xstrdup(text.p);
     return 0;
@@ -422,6 +429,7 @@ static void stop_all(struct server *s)
         replica_free(s->maps);
     config_unref(s->chain.config);
     zone_free(s->zone);
+    map_done(&s->tcp_peers);
     free(s->listening);
     arena_done(&s->arena);
     free(s);

@@ -18,6 +18,13 @@ struct tally {
 };
 #define TALLY_ADD(counter, by) __atomic_store_n(&(counter), (counter) + (by), __ATOMIC_RELAXED)
 
+/* Where questions may come. */
+struct place {
+    const char *address; /* "10.96.0.10:53" */
+    uint16_t port;
+    bool over_tls;
+};
+
 struct server {
     const struct dns_config *conf;
     struct chain chain;
@@ -28,10 +35,12 @@ struct server {
         struct server *server;
         int fd;
         uint16_t port;
+        bool over_tls;
     } tcp[MAX_LISTEN];
     size_t n_tcp;
     struct group accepting;
     unsigned tcp_connections;
+    struct map tcp_peers; /* address -> how many of them */
     struct str hosts[MAX_LISTEN], own[MAX_LISTEN]; /* where we listen; of these, addresses that are only ours */
     size_t n_hosts, n_own;
     uint16_t port;
@@ -42,7 +51,7 @@ struct server {
     char *listening; /* what udp and tcp listen on, to see whether a new Corefile changes it */
     struct http_service *http;
     struct tally tallies[MAX_THREADS + 1]; /* the last is the loop's */
-    uint64_t reloads_failed;
+    uint64_t reloads_failed, tried; /* tried: the hash of the text that was last put to use, or could not be */
     unsigned refreshes; /* under way */
     bool stopping;
     struct arena arena;
@@ -69,8 +78,8 @@ void dns_metrics(const struct server *s, struct buf *b);
 void http_services_start(struct server *s);
 void http_services_stop(struct server *s);
 
-/* TCP at an address; -errno with a sentence. */
-int tcp_start(struct server *s, const char *address, uint16_t port, struct err *e);
+/* TCP, or TLS; -errno with a sentence. */
+int tcp_start(struct server *s, const struct place *at, struct err *e);
 /* Answers where waiting is allowed, with metrics and log; false: nothing shall be sent. */
 bool answer_on_loop(struct server *s, const struct chain_ask *a, size_t question_bytes, struct dns_reply *ret);
 

@@ -102,19 +102,19 @@ static void say(struct server *s, const char *name, int r, const struct err *e)
 
 static int follow_map_changes(struct server *s)
 {
-    uint64_t tried = s->chain.config->hash;
     for (;;) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
         struct err e = {0};
         struct str text;
-        int r = s->maps ? waitq_wait(&s->map_changed, MONO_NEVER) : fiber_sleep(SECONDS(3600));
-        if (r < 0 && r != -ETIMEDOUT)
-            return r;
-        const char *name = text_now(s, &a, &text);
-        if (str_hash(text) == tried)
+        const char *name = text_now(s, &a, &text); /* first: it may have changed while the one before was put to use */
+        if (str_hash(text) == s->tried) {
+            int w = s->maps ? waitq_wait(&s->map_changed, MONO_NEVER) : fiber_sleep(SECONDS(3600));
+            if (w < 0 && w != -ETIMEDOUT)
+                return w;
             continue;
-        tried = str_hash(text);
-        r = config_load(s, name, text, &e);
+        }
+        s->tried = str_hash(text);
+        int r = config_load(s, name, text, &e);
         if (r == -ECANCELED)
             return r;
         say(s, name, r, &e);
@@ -132,7 +132,6 @@ static int read_corefile(const struct server *s, struct arena *a, struct str *re
 /* `reload` looks at the file again and again; without it a file is read once. */
 static int follow_file(struct server *s)
 {
-    uint64_t tried = s->chain.config->hash;
     for (;;) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
         struct err e = {0};
@@ -141,9 +140,9 @@ static int follow_file(struct server *s)
         int r = fiber_sleep(every ? every : SECONDS(3600));
         if (r < 0)
             return r;
-        if (!every || read_corefile(s, &a, &text, &e) < 0 || str_hash(text) == tried)
+        if (!every || read_corefile(s, &a, &text, &e) < 0 || str_hash(text) == s->tried)
             continue;
-        tried = str_hash(text);
+        s->tried = str_hash(text);
         r = config_load(s, s->conf->corefile, text, &e);
         if (r == -ECANCELED)
             return r;
@@ -161,11 +160,13 @@ int config_first(struct server *s, struct err *e)
     struct str text;
     if (s->conf->corefile) {
         int r = read_corefile(s, &a, &text, e);
+        s->tried = str_hash(text);
         return r < 0 ? r : config_load(s, s->conf->corefile, text, e);
     }
     if (s->conf->client)
         follow_map(s);
     const char *name = text_now(s, &a, &text);
+    s->tried = str_hash(text);
     int r = config_load(s, name, text, &why);
     if (r == 0 || r == -ECANCELED)
         return r;

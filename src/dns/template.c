@@ -15,25 +15,17 @@ struct expansion {
     const struct template *t;
     const struct dns_query *q;
     const char *zone, *remote;
-    const struct pattern *pattern;
-    struct str groups[PATTERN_GROUPS];
+    const struct cel_regex *pattern; /* NULL: only whether the text could be expanded is of interest */
+    struct str groups[TEMPLATE_GROUPS];
     char name[DNS_NAME_MAX + 2]; /* with its last dot; the groups point into it */
 };
 
-static const char *class_text(unsigned c)
-{
-    return c == DNS_IN ? "IN" : c == DNS_CH ? "CH" : c == 4 ? "HS" : c == DNS_ANY ? "ANY" : "?";
-}
-
 static bool put_group(const struct expansion *x, struct str name, struct buf *out)
 {
-    int64_t which;
-    for (size_t i = 1; i < x->pattern->n; i++)
-        if (str_eq(x->pattern->name[i], name) && name.n) {
-            buf_putstr(out, x->groups[i]);
-            return true;
-        }
-    if (str_to_i64(name, &which) || which < 0 || (size_t)which >= x->pattern->n)
+    int64_t which = x->pattern ? cel_regex_group(x->pattern, name) : -1;
+    if (which < 0 && str_to_i64(name, &which) != 0)
+        return false;
+    if (which < 0 || which >= TEMPLATE_GROUPS || (x->pattern && (size_t)which > cel_regex_groups(x->pattern)))
         return false;
     buf_putstr(out, x->groups[which]);
     return true;
@@ -67,7 +59,7 @@ static bool put_action(const struct expansion *x, struct str action, struct buf 
     else if (str_is(action, ".Type"))
         buf_puts(out, dns_type_text(x->q->type, type));
     else if (str_is(action, ".Class"))
-        buf_puts(out, class_text(x->q->class_));
+        buf_puts(out, dns_class_text(x->q->class_));
     else if (str_is(action, ".Remote"))
         buf_puts(out, x->remote);
     else
@@ -236,8 +228,8 @@ static bool matches(struct expansion *x, const struct template *t)
         return false;
     x->t = t;
     for (size_t i = 0; i < t->n_patterns; i++)
-        if (pattern_find(&t->patterns[i], x->name, x->groups)) {
-            x->pattern = &t->patterns[i];
+        if (cel_regex_match(t->patterns[i], str_of(x->name), x->groups, TEMPLATE_GROUPS)) {
+            x->pattern = t->patterns[i];
             return true;
         }
     return false;
@@ -295,19 +287,15 @@ int template_answer(const struct templates *t, const struct dns_query *q, const 
 
 static void add_record(struct arena *a, struct template *t, enum dns_section s, struct str text)
 {
-    struct template_record *more = ARENA_ARRAY(a, struct template_record, t->n_records + 1);
-    if (t->n_records)
-        memcpy(more, t->records, t->n_records * sizeof(*more));
-    more[t->n_records++] = (struct template_record){s, text};
-    t->records = more;
+    t->records = arena_grow(a, t->records, t->n_records, sizeof(*t->records));
+    t->records[t->n_records++] = (struct template_record){s, text};
 }
 
 /* Every action must be one that we know: refused when the file is read, not when somebody asks. */
 static int check_actions(const struct config_parse *p, const struct directive *d, struct str text)
 {
-    static const struct pattern none = {.n = PATTERN_GROUPS};
     static const struct dns_query q = {.type = DNS_A, .class_ = DNS_IN};
-    struct expansion x = {.q = &q, .zone = "", .remote = "", .pattern = &none};
+    struct expansion x = {.q = &q, .zone = "", .remote = ""};
     for (const char *open; (open = text.n ? memmem(text.p, text.n, "{{", 2) : NULL);) {
         text = str_from(text, (size_t)(open - text.p));
         const char *close = memmem(text.p, text.n, "}}", 2);
@@ -324,11 +312,8 @@ static int check_actions(const struct config_parse *p, const struct directive *d
 static int read_patterns(const struct config_parse *p, const struct directive *d, struct template *t)
 {
     for (size_t i = 0; i < d->n_args; i++) {
-        struct pattern *more = ARENA_ARRAY(p->a, struct pattern, t->n_patterns + 1);
-        if (t->n_patterns)
-            memcpy(more, t->patterns, t->n_patterns * sizeof(*more));
-        t->patterns = more;
-        int r = pattern_compile(p->a, d->args[i], &more[t->n_patterns], p->e);
+        t->patterns = arena_grow(p->a, t->patterns, t->n_patterns, sizeof(*t->patterns));
+        int r = config_pattern(p, d, d->args[i], &t->patterns[t->n_patterns]);
         if (r < 0)
             return r;
         t->n_patterns++;
@@ -364,22 +349,14 @@ static int read_line(const struct config_parse *p, const struct directive *d, st
     return config_refuse(p, d, "template: \"" STR_FMT "\" is not known here", STR_ARG(d->name));
 }
 
-static int class_of(struct str s)
-{
-    return str_is(s, "IN") ? DNS_IN : str_is(s, "CH") ? DNS_CH : str_is(s, "HS") ? 4 : str_is(s, "ANY") ? DNS_ANY : -1;
-}
-
 int template_plugin_parse(const struct config_parse *p, const struct directive *d)
 {
     struct templates *list = &p->block->templates;
-    struct template *more = ARENA_ARRAY(p->a, struct template, list->n + 1), *t = &more[list->n];
     if (d->n_args < 2)
         return config_refuse(p, d, "template wants a class and a type");
-    if (list->n)
-        memcpy(more, list->items, list->n * sizeof(*more));
-    *t = (struct template){.class_ = class_of(d->args[0]), .type = dns_type_find(d->args[1])};
-    list->items = more;
-    list->n++; /* from now on templates_done knows it */
+    list->items = arena_grow(p->a, list->items, list->n, sizeof(*list->items));
+    struct template *t = &list->items[list->n++]; /* from now on templates_done knows it */
+    *t = (struct template){.class_ = dns_class_find(d->args[0]), .type = dns_type_find(d->args[1])};
     p->block->waits = true;
     if (t->class_ < 0 || t->type < 0)
         return config_refuse(p, d, "template wants a class and a type");
@@ -397,5 +374,5 @@ void templates_done(struct templates *t)
 {
     for (size_t i = 0; i < t->n; i++)
         for (size_t j = 0; j < t->items[i].n_patterns; j++)
-            pattern_done(&t->items[i].patterns[j]);
+            cel_regex_free(t->items[i].patterns[j]);
 }

@@ -5,8 +5,10 @@
  */
 #pragma once
 
+#include "cel/cel.h"
 #include "dns/message.h"
-#include "dns/pattern.h"
+
+enum { TEMPLATE_GROUPS = 16 };
 
 struct template_record {
     enum dns_section section;
@@ -17,7 +19,7 @@ struct template {
     int class_, type; /* 255: any */
     const char *const *zones;
     size_t n_zones;
-    struct pattern *patterns;
+    struct cel_regex **patterns;
     size_t n_patterns;
     struct template_record *records;
     size_t n_records;

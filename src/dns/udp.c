@@ -135,6 +135,21 @@ static void peer_text(const struct udp_way *w, char ret[static 64], uint16_t *re
     *ret_port = ntohs(six ? v6->sin6_port : v4->sin_port);
 }
 
+/* The address that was asked. */
+static void local_text(const struct udp_way *w, char ret[static 64])
+{
+    struct msghdr m = {.msg_control = (void *)(uintptr_t)w->control, .msg_controllen = w->control_size};
+    struct cmsghdr *c = w->control_size ? CMSG_FIRSTHDR(&m) : NULL;
+    struct in_pktinfo four;
+    struct in6_pktinfo six;
+    bool v6 = c && c->cmsg_level == IPPROTO_IPV6;
+    ret[0] = '\0';
+    if (!c)
+        return;
+    memcpy(v6 ? (void *)&six : (void *)&four, CMSG_DATA(c), v6 ? sizeof(six) : sizeof(four));
+    inet_ntop(v6 ? AF_INET6 : AF_INET, v6 ? (const void *)&six.ipi6_addr : (const void *)&four.ipi_spec_dst, ret, 64);
+}
+
 /* False: too many wait already. */
 static bool defer(struct udp_server *s, const struct udp_way *way, uint16_t port, struct str wire)
 {
@@ -153,6 +168,7 @@ static bool defer(struct udp_server *s, const struct udp_way *way, uint16_t port
     *d->way = *way;
     buf_putstr(&d->wire, wire);
     peer_text(way, d->peer, &d->peer_port);
+    local_text(way, d->local);
     atomic_fetch_add(&s->refs, 1);
     pthread_mutex_lock(&s->queue_lock);
     *s->last = d;
@@ -300,6 +316,7 @@ static void *worker_main(void *arg)
             break;
     }
     free(polls);
+    os_thread_done();
     return NULL;
 }
 

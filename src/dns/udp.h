@@ -45,7 +45,7 @@ void udp_unlock(struct udp_server *s);
 struct udp_deferred {
     struct udp_deferred *next;
     struct udp_server *server;
-    char peer[64]; /* "10.0.0.1" */
+    char peer[64], local[64]; /* "10.0.0.1"; local: what was asked */
     uint16_t peer_port, port;
     struct buf wire;
     struct udp_way *way; /* back: private */

@@ -291,7 +291,7 @@ static void answer_health(void *ctx, struct http_exchange *x)
 static bool wants_zone(const struct config *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (c->blocks[i].n_kubernetes)
+        if (c->blocks[i].kubernetes)
             return true;
     return false;
 }

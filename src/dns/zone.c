@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-enum { MAX_ALIASES = 8, VERSION_TTL = 28800, MAX_SOA_TTL = 300 };
+enum { MOST_LOOKED_AT = 512, MAX_ALIASES = 8, VERSION_TTL = 28800, MAX_SOA_TTL = 300 };
 
 static const struct str service_name_label = {"kubernetes.io/service-name", 26};
 
@@ -26,6 +26,7 @@ struct zone {
     struct map endpoints;  /* endpoint IP -> struct owners */
     struct map namespaces; /* name -> the namespace object, referenced */
     struct map pods;       /* "ns/ip" -> how many pods have it */
+    struct map pod_by_ip;  /* IP -> the pod that has it by itself, referenced */
 };
 
 /* ---- the index ---------------------------------------------------------------------------------------- */
@@ -57,6 +58,7 @@ void zone_free(struct zone *z)
         return;
     map_done(&z->by_ip);
     map_done(&z->pods);
+    map_done_with(&z->pod_by_ip, unref_any);
     map_done_with(&z->endpoints, owners_free);
     service_index_done(&z->services);
     map_done_with(&z->namespaces, unref_any);
@@ -117,12 +119,35 @@ static void index_endpoints(struct zone *z, const struct object *slice, struct s
                 drop_owner(z, val_str(ip), key);
 }
 
+/* Pods that have ended, and those that have their node's address, are no owners of one. */
+static bool has_own_address(const struct object *pod)
+{
+    struct str phase = val_getstr(val_get(pod->val, N_status), N_phase);
+    return !str_is(phase, "Succeeded") && !str_is(phase, "Failed") && !val_bool(val_at(pod->val, N_spec, N_hostNetwork), false);
+}
+
+static void index_owner(struct zone *z, const struct object *pod, struct str ip, bool add)
+{
+    const struct object *there = map_get(&z->pod_by_ip, ip);
+    if (add && ip.n && has_own_address(pod))
+        object_unref(map_put(&z->pod_by_ip, ip, object_ref(pod)));
+    else if (!add && there && str_eq(there->uid, pod->uid))
+        object_unref(map_del(&z->pod_by_ip, ip));
+}
+
+struct str zone_namespace_of(const struct zone *z, struct str ip)
+{
+    const struct object *pod = map_get(&z->pod_by_ip, ip);
+    return pod ? pod->namespace_ : STR_NULL;
+}
+
 static void index_pod(struct zone *z, const struct object *pod, int by)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     VAL_EACH(val_at(pod->val, N_status, N_podIPs), ip)
     {
         struct str key = obj_key(&a, pod->namespace_, val_getstr(ip, N_ip));
+        index_owner(z, pod, val_getstr(ip, N_ip), by > 0);
         intptr_t n = (intptr_t)map_get(&z->pods, key) + by;
         if (n > 0)
             map_put(&z->pods, key, (void *)n);
@@ -294,7 +319,7 @@ static size_t each_endpoint(const struct ask *k, const struct service_entry *e, 
     for (size_t s = 0; !k->o->no_endpoints && s < e->n_slices; s++) {
         const struct val *slice = e->slices[(s + k->shuffle) % e->n_slices]->val, *list = val_get(slice, N_endpoints);
         size_t n = val_len(list), ports = ports_that_match(val_get(slice, N_ports), w);
-        for (size_t i = 0; ports && i < n; i++) {
+        for (size_t i = 0; ports && i < n && !(fn && k->reply->truncated); i++) { /* full: the rest has no room */
             const struct val *ep = val_item(list, (i + k->shuffle) % n);
             char label[64];
             if (!val_bool(val_at(ep, N_conditions, N_ready), true))
@@ -313,10 +338,12 @@ static size_t each_endpoint(const struct ask *k, const struct service_entry *e, 
 }
 
 /* Whether the very same address record stands in the answer: an address may be in several slices. All records before it
- * are of the question's name and so of one size. */
+ * are of the question's name and so of one size. Only so many are looked at that a large Service does not take quadratic time. */
 static bool has_record(const struct ask *k, size_t start, size_t size)
 {
     const struct buf *out = &k->reply->out;
+    if ((out->n - start) / size > MOST_LOOKED_AT)
+        start = out->n - size * MOST_LOOKED_AT;
     for (size_t at = start; at + size < out->n; at += size)
         if (!memcmp(out->p + at, out->p + out->n - size, size))
             return true;
@@ -571,7 +598,7 @@ const char *dns_zone_of(const char *const *zones, size_t n, struct str name)
     return best;
 }
 
-static bool is_reverse(const char *zone)
+bool dns_is_reverse(const char *zone)
 {
     return dns_within(str_of(zone), STR("in-addr.arpa")) || dns_within(str_of(zone), STR("ip6.arpa"));
 }
@@ -581,9 +608,8 @@ static bool split_labels(struct ask *k)
 {
     char lower[DNS_NAME_MAX];
     struct str name = str_of(k->name), label;
-    for (size_t i = 0; i <= name.n && i < sizeof(lower); i++) /* an alias may be written as it likes */
-        lower[i] = name.p[i] >= 'A' && name.p[i] <= 'Z' ? (char)(name.p[i] | 0x20) : name.p[i];
-    k->zone = dns_zone_of(k->o->zones, k->o->n_zones, str_n(lower, name.n));
+    memcpy(lower, k->name, name.n + 1); /* an alias may be written as it likes */
+    k->zone = dns_zone_of(k->o->zones, k->o->n_zones, str_of(dns_lower(lower)));
     if (!k->zone)
         return false;
     size_t zone = strlen(k->zone);
@@ -668,9 +694,9 @@ static bool answer_reverse(const struct ask *k, const char *ip)
         return false;
     if (!wants(k, DNS_PTR))
         return true;
-    for (size_t i = 0; i < o->n; i++)
+    for (size_t i = 0; i < o->n && !k->reply->truncated; i++)
         put_owner_names(k, o->keys[i], str_of(ip));
-    return k->reply->counts[DNS_ANSWER] > 0;
+    return k->reply->counts[DNS_ANSWER] > 0 || k->reply->truncated;
 }
 
 static int answer_in_reverse_zone(const struct ask *k, enum dns_code *ret_code)
@@ -692,7 +718,7 @@ int zone_answer(const struct zone *z, const struct zone_options *o, const struct
         return ZONE_NOT_OURS;
     if (q->type == DNS_AXFR || q->type == DNS_IXFR)
         return *ret_code = DNS_REFUSED, ZONE_ANSWERED;
-    int r = is_reverse(k.zone) ? answer_in_reverse_zone(&k, &code) : answer_in_zone(&k, &code, ret_alias);
+    int r = dns_is_reverse(k.zone) ? answer_in_reverse_zone(&k, &code) : answer_in_zone(&k, &code, ret_alias);
     if (r == ZONE_ANSWERED && code == DNS_NXDOMAIN && !reply->counts[DNS_ANSWER] &&
         dns_zone_of(o->fall, o->n_fall, str_of(q->name)))
         return ZONE_NOT_OURS;

@@ -46,7 +46,11 @@ enum zone_outcome {
 int zone_answer(const struct zone *z, const struct zone_options *o, const struct dns_query *q, uint64_t shuffle,
                 struct dns_reply *reply, enum dns_code *ret_code, char ret_alias[static DNS_NAME_MAX]);
 
+/* The namespace of the pod whose address that is; empty: no pod has it by itself. */
+struct str zone_namespace_of(const struct zone *z, struct str ip);
+
 /* Is name (lower case) the zone or below it? */
 bool dns_within(struct str name, struct str zone);
+bool dns_is_reverse(const char *zone);
 /* The zone of the list that name is in, the longest; NULL: none. */
 const char *dns_zone_of(const char *const *zones, size_t n, struct str name);

@@ -420,7 +420,8 @@ static int client_ctx(const struct tls_client_config *c, SSL_CTX **ret, struct e
     }
     SSL_CTX_set_verify(ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
     struct alpn alpn = alpn_choice(c->no_h2, c->h2_only);
-    SSL_CTX_set_alpn_protos(ctx, alpn.p, alpn.n);
+    if (!c->no_alpn)
+        SSL_CTX_set_alpn_protos(ctx, alpn.p, alpn.n);
     *ret = ctx;
     return 0;
 }

@@ -53,6 +53,7 @@ struct tls_client_config {
     bool insecure;          /* do not verify the server (--insecure-skip-tls-verify) */
     bool no_h2;             /* offer http/1.1 only */
     bool h2_only;
+    bool no_alpn;           /* what is spoken is no HTTP */
 };
 
 /* Who is at the other end. Lives as long as its stream. */

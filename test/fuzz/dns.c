@@ -4,16 +4,22 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void count_ttl(void *arg, size_t at, uint16_t type UNUSED, uint32_t ttl UNUSED)
+static bool count_ttl(void *arg, const struct dns_record *r)
 {
-    *(size_t *)arg += at;
+    *(size_t *)arg += r->ttl_at;
+    return true;
 }
 
 /* Every record of a message into a message of ours, which must then be readable. */
 static bool copy_record(void *arg, const struct dns_record *r)
 {
     struct dns_reply *to = ((struct dns_reply **)arg)[0];
-    dns_put_record(to, r->section, r->name, r, *((struct str **)arg)[1]);
+    struct str wire = *((struct str **)arg)[1];
+    char name[DNS_NAME_MAX];
+    size_t at = r->name_at;
+    if (!dns_read_name(wire, &at, name))
+        return false;
+    dns_put_record(to, r->section, name, r, wire, NULL, NULL);
     return true;
 }
 
@@ -26,7 +32,7 @@ static void copy_records(struct str wire)
     dns_reply_start(&to, &none, 65535);
     bool whole = dns_each_record(wire, copy_record, arg);
     dns_reply_end(&to, DNS_NOERROR, false);
-    ASSERT(!whole || dns_each_ttl(buf_str(&to.out), count_ttl, &sum));
+    ASSERT(!whole || dns_each_record(buf_str(&to.out), count_ttl, &sum));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -43,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t sum = 0;
     if (!zone)
         zone = zone_new();
-    dns_each_ttl(wire, count_ttl, &sum);
+    dns_each_record(wire, count_ttl, &sum);
     copy_records(wire);
     if (dns_parse(wire, &q) != 0)
         return 0;
@@ -51,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (zone_answer(zone, &options, &q, 1, &reply, &code, alias) == ZONE_ANSWERED) {
         dns_reply_end(&reply, code, true);
         ASSERT(reply.out.n <= 512 || q.question.n > 400);
-        ASSERT(dns_each_ttl(buf_str(&reply.out), count_ttl, &sum));
+        ASSERT(dns_each_record(buf_str(&reply.out), count_ttl, &sum));
     }
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Corefiles: their syntax, what the plug-ins take and refuse, and patterns. */
+/* Corefiles: their syntax, what the plug-ins take and refuse. */
 #include "../testing.h"
 
 #include "dns/config.h"
@@ -83,9 +83,31 @@ static void broken_files_are_refused_with_their_line(void **state UNUSED)
         {". {\n kubernetes in-addr.arpa\n}\n", "Corefile:2: kubernetes: wants a zone that is no reverse one"},
         {". {\n kubernetes c {\n  ttl 3601\n }\n}\n", "Corefile:3: ttl: \"3601\" is no number from 0 to 3600"},
         {". {\n kubernetes c {\n  pods some\n }\n}\n", "Corefile:3: pods: wants one of disabled, insecure, verified"},
-        {"tls://. {\n}\n", "Corefile:1: tls://.: this server answers over UDP and TCP only"},
+        {"quic://. {\n}\n", "Corefile:1: quic://.: this server answers over UDP, TCP and TLS only"},
+        {"tls://. {\n}\n", "Corefile:1: tls://.: a server of TLS wants `tls CERT KEY`"},
+        {"tls://. {\n tls /nowhere /nowhere\n}\n", "Corefile:2: tls: \"/nowhere\" cannot be read"},
+        {"tls://a:53 {\n tls a\n}\n", "Corefile:2: tls: wants a certificate's file, its key's, and possibly a CA's"},
+        {"a:53 tls://b:53 {\n}\n", "Corefile:1: a:53: port 53 cannot be one with TLS and one without"},
+        {". {\n autopath @etcd\n}\n", "Corefile:2: autopath: \"@etcd\" has no search list: @kubernetes has"},
+        {". {\n autopath @kubernetes\n}\n", "Corefile:1: .: autopath @kubernetes without kubernetes"},
+        {". {\n autopath /nowhere\n}\n", "Corefile:2: autopath: \"/nowhere\" cannot be read"},
+        {". {\n dns64 64:ff9b::/97\n}\n", "Corefile:2: dns64: \"64:ff9b::/97\" is no IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits"},
+        {". {\n dns64 {\n  prefix 10.0.0.0/32\n }\n}\n", "Corefile:3: prefix: \"10.0.0.0/32\" is no IPv6 prefix of 32, 40, 48, 56, 64 or 96 bits"},
+        {". {\n rewrite edns0 local add 1 a\n}\n", "Corefile:2: rewrite: \"add\" is none of set, append, replace, unset"},
+        {". {\n rewrite edns0 local set 0x10000 a\n}\n", "Corefile:2: rewrite: edns0 wants local with a code, nsid or subnet"},
+        {". {\n rewrite edns0 local set 1 0xabc\n}\n", "Corefile:2: rewrite: \"0xabc\" is no hexadecimal text"},
+        {". {\n rewrite edns0 local set 1 {nothing}\n}\n", "Corefile:2: rewrite: \"{nothing}\" is no data of an option that is known here"},
+        {". {\n rewrite edns0 subnet set 33 1\n}\n", "Corefile:2: rewrite: \"33\" is no number from 0 to 32"},
+        {". {\n rewrite cname a\n}\n", "Corefile:2: rewrite: this rule wants a name and what becomes of it"},
+        {"(s) {\n errors\n errors\n errors\n errors\n}\n(a) {\n import s\n import s\n import s\n import s\n import s\n import s\n import s\n import s\n}\n"
+         "(b) {\n import a\n import a\n import a\n import a\n import a\n import a\n import a\n import a\n}\n"
+         "(c) {\n import b\n import b\n import b\n import b\n import b\n import b\n import b\n import b\n}\n"
+         "(d) {\n import c\n import c\n import c\n import c\n import c\n import c\n import c\n import c\n}\n"
+         "(e) {\n import d\n import d\n import d\n import d\n import d\n import d\n import d\n import d\n}\n"
+         ". {\n import e\n import e\n import e\n import e\n import e\n import e\n import e\n import e\n}\n",
+         "Corefile:28: too many words by import of \"b\""},
         {". {\n}\n. {\n}\n", "Corefile:3: .: the zone \".\" has two server blocks at port 53"},
-        {". {\n rewrite name regex (a b\n}\n", "the pattern \"(a\": Unmatched ( or \\("},
+        {". {\n rewrite name regex (a b\n}\n", "Corefile:2: rewrite: error parsing regexp: missing closing ): `(a`"},
         {". {\n template IN A {\n  answer \"{{ .Foo }} 1 IN A 1.1.1.1\"\n }\n}\n", "Corefile:3: answer: the template action \".Foo\" is not known here"},
         {"", "it has no server block"},
     };
@@ -148,49 +170,12 @@ static void configurations(void **state UNUSED)
     loop_run(a_configuration_means_what_it_says, NULL);
 }
 
-static void patterns(void **state UNUSED)
-{
-    static const struct {
-        const char *pattern, *text, *one; /* one: what group 1 is; NULL: no match */
-    } cases[] = {
-        {"^(.*)\\.old\\.$", "a.b.old.", "a.b"},
-        {"^(?P<a>\\d+)-x", "42-x", "42"},
-        {"^(?:a|b)([[:alpha:]]+)$", "bcd", "cd"},
-        {"(?i)^ABC(d?)$", "abcD", "D"},
-        {"^([\\w.-]+)!$", "a.b-c!", "a.b-c"},
-        {"^([^\\]x]+)$", "abc", "abc"},
-        {"^([\\-a]+)$", "a-a", "a-a"},
-        {"^a(b)?c$", "ac", ""},
-        {"^a$", "b", NULL},
-        {"\\Ax(y)\\z", "xy", "y"},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct arena a CLEANUP_ARENA = ARENA_INIT;
-        struct pattern p = {0};
-        struct err e = {0};
-        struct str groups[PATTERN_GROUPS];
-        if (pattern_compile(&a, str_of(cases[i].pattern), &p, &e) < 0)
-            fail_msg("%s", e.text);
-        assert_int_equal(pattern_find(&p, cases[i].text, groups), cases[i].one != NULL);
-        if (cases[i].one)
-            assert_str(groups[1], cases[i].one);
-        pattern_done(&p);
-    }
-    static const char *const bad[] = {"a*?", "(?=x)", "[a", "\\pN", "a\\", "(", "[[:alpha"};
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        struct arena a CLEANUP_ARENA = ARENA_INIT;
-        struct pattern p = {0};
-        assert_int_equal(pattern_compile(&a, str_of(bad[i]), &p, NULL), -EINVAL);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_and_directives),
         cmocka_unit_test(broken_files_are_refused_with_their_line),
         cmocka_unit_test(configurations),
-        cmocka_unit_test(patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

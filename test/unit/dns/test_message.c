@@ -48,9 +48,10 @@ static void replies_are_cut_with_tc(void **state UNUSED)
     dns_reply_done(&r);
 }
 
-static void sum_ttls(void *arg, size_t at UNUSED, uint16_t type UNUSED, uint32_t ttl)
+static bool sum_ttls(void *arg, const struct dns_record *r)
 {
-    *(unsigned *)arg += ttl;
+    *(uint32_t *)arg += r->ttl;
+    return true;
 }
 
 static void ttls_are_found(void **state UNUSED)
@@ -66,9 +67,9 @@ static void ttls_are_found(void **state UNUSED)
     dns_put_a(&r, DNS_ANSWER, "y.example.com", 20, (uint8_t[]){1, 2, 3, 4});
     dns_put_soa(&r, DNS_AUTHORITY, "example.com", 3, 3, 1);
     dns_reply_end(&r, DNS_NOERROR, false);
-    assert_true(dns_each_ttl(buf_str(&r.out), sum_ttls, &sum));
+    assert_true(dns_each_record(buf_str(&r.out), sum_ttls, &sum));
     assert_int_equal(sum, 123);
-    assert_false(dns_each_ttl(str_n(r.out.p, r.out.n - 12), sum_ttls, &sum));
+    assert_false(dns_each_record(str_n(r.out.p, r.out.n - 12), sum_ttls, &sum));
     dns_reply_done(&r);
 }
 
