@@ -6,6 +6,8 @@
 
 #include "dns/chain.h"
 #include "dns/rewrite.h"
+#include "resources.h"
+#include "wire/json.h"
 
 static struct config *config_of(const char *text)
 {
@@ -17,18 +19,24 @@ static struct config *config_of(const char *text)
     return c;
 }
 
-static struct str ask(struct chain *c, struct arena *a, const char *name, uint16_t type, const char *peer, bool may_wait)
+static struct str ask_with(struct chain *c, struct arena *a, struct str wire, const char *peer, bool may_wait)
 {
-    struct buf b CLEANUP_BUF = BUF_INIT;
     struct dns_query q;
     struct dns_reply reply = {0};
-    make_question(name, type, false, &b);
-    assert_int_equal(dns_parse(buf_str(&b), &q), 0);
-    struct chain_ask ask = {.q = &q, .port = 53, .peer = peer, .may_wait = may_wait, .limit = 512};
+    assert_int_equal(dns_parse(wire, &q), 0);
+    struct chain_ask ask = {.q = &q, .port = 53, .peer = peer, .peer_port = 0x1234, .local = "10.9.9.9", .v6 = strchr(peer, ':') != NULL,
+                            .may_wait = may_wait, .limit = 512};
     int r = chain_answer(c, &ask, &reply);
     struct str text = r == CHAIN_WAIT ? STR("waits") : r == CHAIN_DROP ? STR("dropped") : print_reply(a, buf_str(&reply.out));
     dns_reply_done(&reply);
     return text;
+}
+
+static struct str ask(struct chain *c, struct arena *a, const char *name, uint16_t type, const char *peer, bool may_wait)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    make_question(name, type, false, &b);
+    return ask_with(c, a, buf_str(&b), peer, may_wait);
 }
 
 struct ask_case {
@@ -146,6 +154,247 @@ static void nothing_of_a_half_filled_zone(void **state UNUSED)
     zone_free(z);
 }
 
+static void rules_are_undone_backwards(void **state UNUSED)
+{
+    static const struct ask_case cases[] = {
+        {"x.one", DNS_SRV, "0 aa | x.one SRV 80 y.one; | |"}, /* y.three is y.two's, and that is y.one's */
+        {"number.test", DNS_A, "0 aa | | |"},
+        {"naptr.test", DNS_SOA, "0 aa | naptr.test SOA; | |"},
+    };
+    check(". {\n rewrite continue name suffix .one. .two. answer auto value ^(.*)[.]two[.]$ {1}.one.\n"
+          " rewrite name suffix .two. .three. answer auto value ^(.*)[.]three[.]$ {1}.two.\n"
+          " rewrite rcode number.test 3 0\n"
+          " template IN SRV three {\n answer \"{{ .Name }} 60 IN SRV 0 1 80 y.three.\"\n}\n"
+          " template ANY ANY number.test {\n rcode NXDOMAIN\n}\n"
+          " template IN SOA naptr.test {\n answer \"{{ .Name }} 60 IN SOA a. b. 1 2 3 4 5\"\n}\n}\n", cases, ARRAY_SIZE(cases));
+}
+
+static void targets_are_changed(void **state UNUSED)
+{
+    static const struct ask_case cases[] = {
+        {"app.test", DNS_A, "0 aa | app.test CNAME mid.test; mid.test CNAME app.new.test; app.new.test A 10.0.0.7; | |"},
+        {"plain.test", DNS_A, "0 aa | plain.test A 10.0.0.1; | |"},
+        {"round.test", DNS_A, "0 aa | round.test CNAME round2.test; | |"}, /* what leads to itself ends */
+        {"exact.test", DNS_CNAME, "0 aa | exact.test CNAME other.test; | |"},
+    };
+    check(". {\n rewrite continue cname regex (.*)[.]old[.]test[.] {1}.new.test.\n rewrite continue cname round.test round2.test\n"
+          " rewrite continue cname target.test other.test\n"
+          " template IN A app.test {\n answer \"app.test. 60 IN CNAME mid.test.\"\n answer \"mid.test. 60 IN CNAME app.old.test.\"\n"
+          " answer \"app.old.test. 60 IN A 10.0.0.6\"\n}\n"
+          " template IN A old.test new.test {\n answer \"{{ .Name }} 60 IN A 10.0.0.7\"\n}\n"
+          " template IN A round.test round2.test {\n match ^round2\n rcode NOERROR\n fallthrough\n}\n"
+          " template IN A round.test {\n answer \"round.test. 60 IN CNAME round.test.\"\n}\n"
+          " template IN CNAME exact.test {\n answer \"exact.test. 60 IN CNAME target.test.\"\n}\n"
+          " hosts /nowhere {\n 10.0.0.1 plain.test\n}\n}\n", cases, ARRAY_SIZE(cases));
+}
+
+static void addresses_are_made_of_four(void **state UNUSED)
+{
+    static const struct {
+        const char *name, *peer, *want;
+        uint16_t type;
+    } cases[] = {
+        {"four.test", "fd00::1", "0 | four.test AAAA ..0102; | |", DNS_AAAA},
+        {"four.test", "10.0.0.1", "0 aa | | |", DNS_AAAA}, /* who asks over IPv4 has it */
+        {"four.test", "fd00::1", "0 aa | four.test A 10.0.1.2; | |", DNS_A},
+        {"six.test", "fd00::1", "0 aa | six.test AAAA ..0009; | |", DNS_AAAA},
+        {"gone.test", "fd00::1", "3 aa | | |", DNS_AAAA},
+        {"alias.test", "fd00::1", "0 | alias.test CNAME four.test; four.test AAAA ..0102; | |", DNS_AAAA},
+    };
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct zone *z = zone_new();
+    struct config *config = config_of(". {\n dns64\n template IN A alias.test {\n answer \"{{ .Name }} 60 IN CNAME four.test.\"\n}\n"
+                                      " template ANY ANY gone.test {\n rcode NXDOMAIN\n}\n"
+                                      " hosts /nowhere {\n 10.0.1.2 four.test\n fd00::9 six.test\n}\n}\n");
+    struct chain c = {.config = config, .zone = z, .ready = true};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_string_equal(ask(&c, &a, cases[i].name, cases[i].type, cases[i].peer, true).p, cases[i].want);
+    assert_int_equal(config->blocks[0].dns64->translated, 2);
+    config_unref(config);
+    static const struct { /* RFC 6052 section 2.4's own examples: the last two bytes */
+        const char *prefix, *want;
+    } prefixes[] = {{"2001:db8::/32", "0000"}, {"2001:db8:122:344::/64", "0000"}, {"2001:db8:122:344::/96", "0221"}, {"2001:db8:122::/48", "0000"}};
+    for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+        struct str text = arena_printf(&a, ". {\n dns64 {\n prefix %s\n translate_all\n allow_ipv4\n}\n hosts /nowhere {\n 192.0.2.33 x.test\n fd00::9 x.test\n}\n}\n", prefixes[i].prefix);
+        config = c.config = config_of(text.p);
+        assert_string_equal(ask(&c, &a, "x.test", DNS_AAAA, "10.0.0.1", true).p, arena_printf(&a, "0 | x.test AAAA ..%s; | |", prefixes[i].want).p);
+        assert_str(ask(&c, &a, "x.test", DNS_A, "10.0.0.1", true), "0 aa | x.test A 192.0.2.33; | |");
+        config_unref(config);
+    }
+    zone_free(z);
+}
+
+/* A question with one EDNS option. */
+static struct str with_option(struct arena *a, const char *name, uint16_t code, const char *data)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    size_t n = strlen(data);
+    make_question(name, DNS_A, true, &b);
+    b.p[b.n - 1] = (char)(n + 4);
+    const char head[4] = {(char)(code >> 8), (char)code, 0, (char)n};
+    buf_put(&b, head, 4);
+    buf_put(&b, data, n);
+    return arena_str(a, buf_str(&b));
+}
+
+/* What goes onward and what the answer shows, as "code:hex code:hex". */
+static struct str print_options(struct arena *a, struct str options)
+{
+    struct buf out CLEANUP_BUF = BUF_INIT;
+    while (options.n >= 4) {
+        buf_printf(&out, "%s%x:", out.n ? " " : "", dns_get16(options.p));
+        for (size_t i = 0; i < dns_get16(options.p + 2); i++)
+            buf_printf(&out, "%02x", (uint8_t)options.p[4 + i]);
+        options = str_from(options, 4u + dns_get16(options.p + 2));
+    }
+    return arena_str(a, buf_str(&out));
+}
+
+static void options_are_set(void **state UNUSED)
+{
+    static const struct {
+        const char *rules, *onward, *shown;
+    } cases[] = { /* the asker sends 0xffee "old" */
+        {"rewrite edns0 local set 0xffee abcd", "ffee:61626364", "ffee:61626364"},
+        {"rewrite edns0 local set 0xffee 0x6162 revert", "ffee:6162", "ffee:6f6c64"},
+        {"rewrite edns0 local set 0xffed ab revert", "ffed:6162", ""},
+        {"rewrite edns0 local append 0xffee abcd", "", ""}, /* it was there: the rule did nothing */
+        {"rewrite edns0 local replace 0xffed abcd", "", ""},
+        {"rewrite edns0 local replace 0xffee ab", "ffee:6162", "ffee:6162"},
+        {"rewrite edns0 local unset 0xffee", "", ""},
+        {"rewrite edns0 nsid set", "3:", "3:"},
+        {"rewrite edns0 subnet set 24 56", "8:000118000a0102", ""},
+        {"rewrite edns0 subnet set 20 56", "8:000114000a0100", ""},
+        {"rewrite edns0 local set 1 {qname}", "1:782e746573742e", "1:782e746573742e"},
+        {"rewrite edns0 local set 1 {qtype}", "1:0001", "1:0001"},
+        {"rewrite edns0 local set 1 {client_ip}", "1:0a010203", "1:0a010203"},
+        {"rewrite edns0 local set 1 {client_port}", "1:1234", "1:1234"},
+        {"rewrite edns0 local set 1 {protocol}", "1:756470", "1:756470"},
+        {"rewrite edns0 local set 1 {server_ip}", "1:0a090909", "1:0a090909"},
+        {"rewrite edns0 local set 1 {server_port}", "1:0035", "1:0035"},
+        {"rewrite continue {\n edns0 local set 0xffee abcd\n }\n rewrite edns0 local replace 0xffee bcde revert", "ffee:62636465", "ffee:61626364"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        struct config *config = config_of(arena_printf(&a, ". {\n %s\n whoami\n}\n", cases[i].rules).p);
+        struct zone *z = zone_new();
+        struct chain c = {.config = config, .zone = z, .ready = true};
+        struct dns_query q, changed;
+        struct dns_reply reply = {0};
+        struct rewriting done;
+        struct buf question CLEANUP_BUF = BUF_INIT;
+        size_t at;
+        struct str shown = STR_NULL;
+        assert_int_equal(dns_parse(with_option(&a, "x.test", 0xffee, "old"), &q), 0);
+        struct chain_ask ask = {.q = &q, .port = 53, .peer = "10.1.2.3", .peer_port = 0x1234, .local = "10.9.9.9", .may_wait = true, .limit = 1232};
+        changed = q;
+        rewrite_question(&config->blocks[0].rewrites, &ask, &changed, &question, &done);
+        assert_string_equal(print_options(&a, done.changed ? changed.onward : STR_NULL).p, cases[i].onward);
+        rewriting_done(&done);
+        assert_int_equal(chain_answer(&c, &ask, &reply), CHAIN_ANSWERED);
+        assert_true(dns_find_opt(buf_str(&reply.out), &at, &shown));
+        assert_string_equal(print_options(&a, shown).p, cases[i].shown);
+        dns_reply_done(&reply);
+        config_unref(config);
+        zone_free(z);
+    }
+}
+
+static struct str search_file(void *ctx UNUSED, struct arena *a UNUSED, const char *path)
+{
+    return !strcmp(path, "/search") ? STR("nameserver 1.1.1.1\nsearch ns.svc.c svc.c c\tcorp.test.\n") : STR_NULL;
+}
+
+static void search_lists_are_gone_through(void **state UNUSED)
+{
+    static const struct ask_case cases[] = {
+        {"WEB.ns.svc.c", DNS_A, "0 aa | WEB.ns.svc.c A 10.0.0.1; | |"},
+        {"db.two.ns.svc.c", DNS_A, "0 aa | db.two.ns.svc.c CNAME db.two.svc.c; db.two.svc.c A 10.0.0.2; | |"},
+        {"host.ns.svc.c", DNS_A, "0 aa | host.ns.svc.c CNAME host.corp.test; host.corp.test A 10.0.0.3; | |"},
+        {"www.example.ns.svc.c", DNS_A, "0 aa | www.example.ns.svc.c CNAME www.example; www.example A 10.0.0.4; | |"},
+        {"nobody.ns.svc.c", DNS_A, "2 | | |"}, /* as if it had not been looked for */
+        {"www.example", DNS_A, "0 aa | www.example A 10.0.0.4; | |"},
+        {"host.svc.c", DNS_A, "2 | | |"}, /* not in the first of the list */
+    };
+    struct err e = {0};
+    struct config *config = NULL;
+    struct config_world w = {.file = search_file};
+    struct zone *z = zone_new();
+    if (config_parse("Corefile", STR(". {\n autopath /search\n hosts /nowhere {\n 10.0.0.1 web.ns.svc.c\n 10.0.0.2 db.two.svc.c\n 10.0.0.3 host.corp.test\n"
+                                     " 10.0.0.4 www.example\n}\n}\n"), &w, &config, &e) < 0)
+        fail_msg("%s", e.text);
+    struct chain c = {.config = config, .zone = z, .ready = true};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        assert_string_equal(ask(&c, &a, cases[i].name, cases[i].type, "10.0.0.1", true).p, cases[i].want);
+        assert_str(ask(&c, &a, cases[i].name, cases[i].type, "10.0.0.1", false), "waits");
+    }
+    assert_int_equal(config->blocks[0].autopath->found, 3);
+    config_unref(config);
+    zone_free(z);
+}
+
+static struct object *object_of(unsigned res, struct str json)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct val *v;
+    struct err e = {0};
+    if (json_decode(&a, resources[res].type, json, 0, NULL, &v, &e) < 0)
+        fail_msg("%s", e.text);
+    return object_new(&resources[res], v);
+}
+
+static void search_lists_of_pods(void **state UNUSED)
+{
+    static const struct {
+        const char *peer, *want;
+    } cases[] = {
+        {"10.1.0.5", "0 aa | x.test.one.svc.c CNAME x.test; x.test A 10.0.0.1; | |"},
+        {"10.1.0.6", "3 aa | | c SOA; |"}, /* a pod of another namespace */
+        {"10.1.0.7", "3 aa | | c SOA; |"}, /* one that has its node's address */
+        {"10.1.0.8", "3 aa | | c SOA; |"}, /* one that has ended */
+        {"10.1.0.9", "3 aa | | c SOA; |"},
+    };
+    struct zone *z = zone_new();
+    struct object *objects[] = {
+        object_of(RES_PODS, STR("{\"metadata\":{\"name\":\"a\",\"namespace\":\"one\",\"uid\":\"a\"},\"status\":{\"podIPs\":[{\"ip\":\"10.1.0.5\"}]}}")),
+        object_of(RES_PODS, STR("{\"metadata\":{\"name\":\"b\",\"namespace\":\"two\",\"uid\":\"b\"},\"status\":{\"podIPs\":[{\"ip\":\"10.1.0.6\"}]}}")),
+        object_of(RES_PODS, STR("{\"metadata\":{\"name\":\"c\",\"namespace\":\"one\",\"uid\":\"c\"},\"spec\":{\"hostNetwork\":true},\"status\":{\"podIPs\":[{\"ip\":\"10.1.0.7\"}]}}")),
+        object_of(RES_PODS, STR("{\"metadata\":{\"name\":\"d\",\"namespace\":\"one\",\"uid\":\"d\"},\"status\":{\"phase\":\"Succeeded\",\"podIPs\":[{\"ip\":\"10.1.0.8\"}]}}")),
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+        zone_changed(z, objects[i]->res, NULL, objects[i]);
+    struct config *config = config_of(". {\n autopath @kubernetes\n kubernetes c {\n pods verified\n}\n hosts /nowhere {\n 10.0.0.1 x.test\n fallthrough\n}\n}\n");
+    struct chain c = {.config = config, .zone = z, .ready = true};
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_string_equal(ask(&c, &a, "x.test.one.svc.c", DNS_A, cases[i].peer, true).p, cases[i].want);
+    for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+        zone_changed(z, objects[i]->res, objects[i], NULL);
+        object_unref(objects[i]);
+    }
+    assert_string_equal(ask(&c, &a, "x.test.one.svc.c", DNS_A, "10.1.0.5", true).p, "3 aa | | c SOA; |");
+    config_unref(config);
+    zone_free(z);
+}
+
+/* ad-blockers' files: all names of one address */
+static void many_names_of_one_address(void **state UNUSED)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct buf text CLEANUP_BUF = BUF_INIT;
+    static const char *const zones[] = {""};
+    struct hosts h = {.zones = zones, .n_zones = 1, .ttl = 60};
+    for (int i = 0; i < 50000; i++)
+        buf_printf(&text, "0.0.0.0 host%d.test\n", i);
+    hosts_read(&h, &a, buf_str(&text));
+    hosts_read(&h, &a, STR("0.0.0.0 host1.test\n"));
+    const struct host_list *l = map_get(&h.by_reverse, STR("0.0.0.0.in-addr.arpa"));
+    assert_int_equal(l->n, 50000);
+    assert_true(a.total < 16u << 20);
+    hosts_done(&h);
+}
+
 /* ---- the cache ------------------------------------------------------------------------------------------------------ */
 
 static const char *const all_zones[] = {""};
@@ -237,6 +486,13 @@ int main(void)
         cmocka_unit_test(hosts_and_fallthrough),
         cmocka_unit_test(templates_answer),
         cmocka_unit_test(questions_are_rewritten_and_answers_back),
+        cmocka_unit_test(rules_are_undone_backwards),
+        cmocka_unit_test(targets_are_changed),
+        cmocka_unit_test(addresses_are_made_of_four),
+        cmocka_unit_test(options_are_set),
+        cmocka_unit_test(search_lists_are_gone_through),
+        cmocka_unit_test(search_lists_of_pods),
+        cmocka_unit_test(many_names_of_one_address),
         cmocka_unit_test(small_ones),
         cmocka_unit_test(who_may_ask),
         cmocka_unit_test(nothing_of_a_half_filled_zone),
