@@ -108,3 +108,6 @@ struct event_recorder *event_recorder_new(struct client *c, const char *componen
 void event_recorder_free(struct event_recorder *r);
 void event_record(struct event_recorder *r, const struct resource *res, const struct val *about, bool warning,
                   const char *reason, const char *fmt, ...) PRINTF(6, 7);
+/* With annotations (a MAP; NULL: none) for programs to read. */
+void event_record_noted(struct event_recorder *r, const struct resource *res, const struct val *about,
+                        const struct val *annotations, bool warning, const char *reason, const char *fmt, ...) PRINTF(7, 8);

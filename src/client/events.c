@@ -252,8 +252,8 @@ static struct val *reference(struct arena *a, const struct resource *res, const 
     return ref;
 }
 
-static struct val *make_event(struct event_recorder *r, struct arena *a, struct val *ref, bool warning,
-                              const char *reason, struct str message)
+static struct val *make_event(struct event_recorder *r, struct arena *a, struct val *ref, const struct val *annotations,
+                              bool warning, const char *reason, struct str message)
 {
     struct wall now = os_wall();
     struct val *e = val_new(a, VAL_OBJ);
@@ -263,6 +263,8 @@ static struct val *make_event(struct event_recorder *r, struct arena *a, struct 
         a, meta, N_name,
         arena_printf(a, STR_FMT ".%llx", STR_ARG(val_getstr(ref, N_name)), (unsigned long long)now.ns));
     val_set_str(a, meta, N_namespace, str_empty(ns) ? STR("default") : ns);
+    if (val_len(annotations))
+        val_set(a, meta, N_annotations, *val_copy(a, annotations));
     val_set_ref(a, e, N_involvedObject, ref);
     val_set_str(a, e, N_reason, str_of(reason));
     val_set_str(a, e, N_message, message);
@@ -294,22 +296,37 @@ static void make_keys(struct pending *p, const struct val *ref)
     p->key = arena_join(a, exact, 2, STR("|"));
 }
 
-void event_record(struct event_recorder *r, const struct resource *res, const struct val *about, bool warning,
-                  const char *reason, const char *fmt, ...)
+static PRINTF(7, 0) void record(struct event_recorder *r, const struct resource *res, const struct val *about,
+                                const struct val *annotations, bool warning, const char *reason, const char *fmt, va_list ap)
 {
     if (!r || r->n_pending >= QUEUE_MAX)
         return;
     struct buf b CLEANUP_BUF = BUF_INIT;
-    va_list ap;
-    va_start(ap, fmt);
     buf_vprintf(&b, fmt, ap);
-    va_end(ap);
     struct pending *p = NEW(struct pending);
     struct str text = str_slice(buf_str(&b), 0, 1024); /* the API takes no more */
     struct val *ref = reference(&p->arena, res, about);
-    p->event = make_event(r, &p->arena, ref, warning, reason, text);
+    p->event = make_event(r, &p->arena, ref, annotations, warning, reason, text);
     make_keys(p, ref);
     list_push_back(&r->pending, &p->link);
     r->n_pending++;
     waitq_wake_one(&r->more);
+}
+
+void event_record(struct event_recorder *r, const struct resource *res, const struct val *about, bool warning,
+                  const char *reason, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    record(r, res, about, NULL, warning, reason, fmt, ap);
+    va_end(ap);
+}
+
+void event_record_noted(struct event_recorder *r, const struct resource *res, const struct val *about,
+                        const struct val *annotations, bool warning, const char *reason, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    record(r, res, about, annotations, warning, reason, fmt, ap);
+    va_end(ap);
 }

@@ -161,20 +161,36 @@ static size_t threads_of_core(const struct cpu_topology *t)
     return cores ? t->n / cores : 1;
 }
 
+static int sockets_of(const struct cpu_topology *t, numa_mask nodes)
+{
+    int n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        bool first = nodes >> t->cpus[i].numa & 1;
+        for (size_t j = 0; j < i; j++)
+            first = first && !((nodes >> t->cpus[j].numa & 1) && t->cpus[j].socket == t->cpus[i].socket);
+        n += first;
+    }
+    return n;
+}
+
 struct spread {
     const struct cpu_topology *t;
     struct cpuset node[NUMA_MOST]; /* what is free there */
     size_t n, unit;
+    bool by_socket; /* nodes of one socket go before what is even */
 };
 
 /* So many of each node of the set as makes n; what does not divide goes round where most is left. False: it does not fit. */
 static bool share_out(const struct spread *s, numa_mask nodes, size_t n, size_t *share)
 {
-    size_t k = (size_t)numa_count(nodes), units = n / s->unit, given = 0, rest;
+    size_t k = (size_t)numa_count(nodes), each = n / s->unit / k * s->unit, given = 0, rest;
     if (n % s->unit)
         return false;
+    for (size_t i = 0; s->by_socket && i < s->n; i++)
+        if (nodes >> i & 1)
+            each = MIN(each, cpuset_count(&s->node[i]) / s->unit * s->unit);
     for (size_t i = 0; i < s->n; i++) {
-        share[i] = nodes >> i & 1 ? units / k * s->unit : 0;
+        share[i] = nodes >> i & 1 ? each : 0;
         given += share[i];
         if (share[i] > cpuset_count(&s->node[i]))
             return false;
@@ -195,30 +211,34 @@ static bool share_out(const struct spread *s, numa_mask nodes, size_t n, size_t 
     return true;
 }
 
-/* How uneven is what would be free then. */
-static size_t unevenness(const struct spread *s, const size_t *share)
+/* How uneven is what would be free then, and before that whether it crosses sockets when it had better not. */
+static size_t unevenness(const struct spread *s, numa_mask nodes, const size_t *share)
 {
     size_t least = SIZE_MAX, most = 0;
     for (size_t i = 0; i < s->n; i++) {
         size_t left = cpuset_count(&s->node[i]) - share[i];
+        if (!cpuset_count(&s->node[i]))
+            continue; /* nothing to have there, now or at all */
         least = MIN(least, left);
         most = MAX(most, left);
     }
-    return most - least;
+    return most - least + (s->by_socket && sockets_of(s->t, nodes) > 1 ? CPUS_MAX : 0);
 }
 
 static bool take_spread(const struct cpu_topology *t, const struct cpuset *free_, size_t n, unsigned options, struct cpuset *ret)
 {
-    struct spread s = {.t = t, .n = MIN(groups_of(t, numa_of), (size_t)NUMA_MOST), .unit = options & CPUS_FULL_CORES ? threads_of_core(t) : 1};
+    struct spread s = {.t = t, .unit = options & CPUS_FULL_CORES ? threads_of_core(t) : 1, .by_socket = options & CPUS_BY_SOCKET};
     size_t best_share[NUMA_MOST] = {0}, share[NUMA_MOST] = {0}, least = SIZE_MAX;
+    for (size_t i = 0; i < t->n; i++) /* numbers have gaps where a node is memory alone */
+        s.n = MAX(s.n, MIN((size_t)t->cpus[i].numa + 1, (size_t)NUMA_MOST));
     for (size_t i = 0; i < s.n; i++) {
         struct cpuset node = group_set(t, numa_of, (int)i);
         s.node[i] = cpuset_both(&node, free_);
     }
     for (int k = 1; k <= (int)s.n && least == SIZE_MAX; k++) /* as few nodes as can be */
         for (numa_mask set = 1; set < (UINT64_C(1) << s.n); set++)
-            if (numa_count(set) == k && share_out(&s, set, n, share) && unevenness(&s, share) < least) {
-                least = unevenness(&s, share);
+            if (numa_count(set) == k && share_out(&s, set, n, share) && unevenness(&s, set, share) < least) {
+                least = unevenness(&s, set, share);
                 memcpy(best_share, share, sizeof(share));
             }
     if (least == SIZE_MAX)
@@ -270,18 +290,6 @@ bool cpus_take_near(const struct cpu_topology *t, const struct cpuset *free_, si
         return false;
     *ret = cpuset_with(&first, &more);
     return true;
-}
-
-static int sockets_of(const struct cpu_topology *t, numa_mask nodes)
-{
-    int n = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        bool first = nodes >> t->cpus[i].numa & 1;
-        for (size_t j = 0; j < i; j++)
-            first = first && !((nodes >> t->cpus[j].numa & 1) && t->cpus[j].socket == t->cpus[i].socket);
-        n += first;
-    }
-    return n;
 }
 
 struct numa_hints cpus_hints(struct arena *a, const struct numa_machine *m, const struct cpu_topology *t, const struct cpuset *free_,
@@ -454,9 +462,8 @@ int cpus_options_parse(const char *text, unsigned *ret, struct err *e)
             return err_set(e, -EINVAL, "bad value for option \"" STR_FMT "\": \"" STR_FMT "\"", STR_ARG(key), STR_ARG(value));
         all = str_is(value, "true") ? all | option : all & ~option;
     }
-    if ((all & CPUS_SPREAD && all & CPUS_BY_CACHE) || (all & CPUS_SPREAD && all & CPUS_BY_SOCKET))
-        return err_set(e, -EINVAL, "static policy options distribute-cpus-across-numa and %s can not be used at the same time",
-                       all & CPUS_BY_CACHE ? "prefer-align-cpus-by-uncorecache" : "align-by-socket");
+    if (all & CPUS_SPREAD && all & CPUS_BY_CACHE)
+        return err_set(e, -EINVAL, "static policy options prefer-align-cpus-by-uncorecache and distribute-cpus-across-numa can not be used at the same time");
     *ret = all;
     return 0;
 }
@@ -687,6 +694,13 @@ struct val *cpus_checkpoint(const struct kubelet *k, struct arena *a)
     return data;
 }
 
+/* What the runtime or the file says may be of another policy's days: no CPU gets two owners by it. */
+static bool nobody_else_s(const struct cpu_manager *m, const char *uid, const struct cpuset *s)
+{
+    struct cpuset taken = taken_by(m, uid), both = cpuset_both(s, &taken);
+    return !cpuset_count(&both);
+}
+
 /* Containers that were promised some and were not made yet. */
 static void recall_earlier(struct worker *w)
 {
@@ -695,11 +709,10 @@ static void recall_earlier(struct worker *w)
     VAL_EACH_ENTRY (mine, name, text) {
         enum container_kind kind = CK_MAIN;
         const struct val *spec = pod_find_container(w->pod->val, val_str(name), &kind);
-        struct cpuset s, taken = taken_by(m, w->uid), both;
+        struct cpuset s;
         if (!spec || find(m, w->uid, val_str(name)) || cpuset_parse(val_str(text), &s) < 0 || cpuset_count(&s) != cpus_exclusive(w->pod->val, spec))
             continue;
-        both = cpuset_both(&s, &taken);
-        if (!cpuset_count(&both))
+        if (nobody_else_s(m, w->uid, &s))
             grant(w->k, w->uid, val_str(name), &s, kind == CK_INIT && !container_is_sidecar(spec));
     }
 }
@@ -713,7 +726,8 @@ void cpus_recall(struct worker *w)
         const struct val *spec = pod_find_container(w->pod->val, c->name, &kind);
         struct cpuset s;
         size_t n = spec && kind != CK_EPHEMERAL ? cpus_exclusive(w->pod->val, spec) : 0;
-        if (c->state == RT_RUNNING && n && c->cpuset.n && cpuset_parse(c->cpuset, &s) == 0 && cpuset_count(&s) == n && !find(m, w->uid, c->name))
+        if (c->state == RT_RUNNING && n && c->cpuset.n && cpuset_parse(c->cpuset, &s) == 0 && cpuset_count(&s) == n && !find(m, w->uid, c->name) &&
+            nobody_else_s(m, w->uid, &s))
             grant(w->k, w->uid, c->name, &s, kind == CK_INIT && !container_is_sidecar(spec));
     }
     if (m && w->pod)

@@ -15,7 +15,8 @@ struct csi_driver {
 };
 
 struct csi {
-    struct map drivers; /* name -> struct csi_driver */
+    struct map drivers;  /* name -> struct csi_driver */
+    struct map changing; /* names that somebody registers or takes away just now */
 };
 
 static void driver_drop(struct csi_driver *d)
@@ -42,6 +43,7 @@ void csi_free(struct kubelet *k)
     if (!k->csi)
         return;
     map_done_with(&k->csi->drivers, driver_drop_value);
+    map_done(&k->csi->changing);
     free(k->csi);
     k->csi = NULL;
 }
@@ -180,38 +182,53 @@ static int introduce(struct kubelet *k, struct csi_driver *d, struct err *e)
     return r;
 }
 
+static int check_name(const struct csi *csi, struct str name, struct err *e)
+{
+    if (!name.n || str_find(name, '/') >= 0) /* it becomes part of paths */
+        return err_set(e, -EINVAL, "kubernetes.io/csi: \"" STR_FMT "\" is no name for a CSI driver", STR_ARG(name));
+    if (map_has(&csi->changing, name))
+        return err_set(e, -EBUSY, "kubernetes.io/csi: CSI driver \"" STR_FMT "\" is being registered or removed", STR_ARG(name));
+    if (map_has(&csi->drivers, name))
+        return err_set(e, -EEXIST,
+                       "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
+                       "\" failed. Another driver with the same name is already registered",
+                       STR_ARG(name));
+    return 0;
+}
+
+static struct csi_driver *driver_new(struct str name, struct str endpoint)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct csi_driver *d = NEW(struct csi_driver);
+    struct str address = str_starts(endpoint, STR("unix:")) ? endpoint : arena_printf(&a, "unix:" STR_FMT, STR_ARG(endpoint));
+    *d = (struct csi_driver){.name = str_dup(name),
+                             .holds = 1,
+                             .client = grpc_client_new(
+                                 &(const struct grpc_client_config){.address = arena_cstr(&a, address)})};
+    return d;
+}
+
+/* A second plug-in of the name that came while the first is introduced would write its id over the first one's; one that
+ * came while another is taken away would be taken out of the CSINode again. Both have to ask again. */
 static int registered(struct kubelet *k, struct str name, struct str endpoint, const struct val *versions,
                       struct err *e)
 {
-    struct arena a = ARENA_INIT;
+    struct csi *csi = k->csi;
     int r = check_versions(name, versions, e);
-    if (r == 0 && (!name.n || str_find(name, '/') >= 0)) /* it becomes part of paths */
-        r = err_set(e, -EINVAL, "kubernetes.io/csi: \"" STR_FMT "\" is no name for a CSI driver", STR_ARG(name));
-    if (r == 0 && map_has(&k->csi->drivers, name))
-        r = err_set(e, -EEXIST,
-                    "kubernetes.io/csi: RegisterPlugin for CSI driver \"" STR_FMT
-                    "\" failed. Another driver with the same name is already registered",
-                    STR_ARG(name));
+    if (r == 0)
+        r = check_name(csi, name, e);
+    if (r < 0)
+        return r;
+    struct csi_driver *d = driver_new(name, endpoint);
+    map_put(&csi->changing, str_of(d->name), csi);
+    r = introduce(k, d, e);
+    map_del(&csi->changing, str_of(d->name));
     if (r == 0) {
-        struct csi_driver *d = NEW(struct csi_driver);
-        struct str address = str_starts(endpoint, STR("unix:"))
-                                 ? endpoint
-                                 : arena_printf(&a, "unix:" STR_FMT, STR_ARG(endpoint));
-        *d = (struct csi_driver){.name = str_dup(name),
-                                 .holds = 1,
-                                 .client = grpc_client_new(
-                                     &(const struct grpc_client_config){.address = arena_cstr(&a, address)})};
-        r = introduce(k, d, e);
-        if (r == 0 && map_has(&k->csi->drivers, name)) /* it came while we waited */
-            r = err_set(e, -EEXIST, "kubernetes.io/csi: another driver \"" STR_FMT "\" is already registered", STR_ARG(name));
-        if (r == 0) {
-            map_put(&k->csi->drivers, name, d);
-            node_volumes_wake(k);
-        } else {
-            driver_drop(d);
-        }
+        map_put(&csi->drivers, str_of(d->name), d);
+        node_volumes_wake(k);
+    } else {
+        driver_drop(d);
     }
-    arena_done(&a);
     return r;
 }
 
@@ -221,7 +238,9 @@ static void gone(struct kubelet *k, struct str name, struct str endpoint UNUSED)
     struct csi_driver *d = map_del(&k->csi->drivers, name);
     if (!d)
         return;
+    map_put(&k->csi->changing, str_of(d->name), d);
     int r = csi_node_remove(k, name, &e);
+    map_del(&k->csi->changing, str_of(d->name));
     if (r != 0 && r != -ECANCELED)
         log_warn(LOG, "CSI driver %s: %s", d->name, err_text(&e, r));
     driver_drop(d);

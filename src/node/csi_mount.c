@@ -226,9 +226,9 @@ int csi_save_data(struct kubelet *k, struct arena *a, const char *dir, const str
     json_encode(&b, NULL, map, JSON_SORTED);
     buf_putc(&b, '\n');
     int r = k->host->ops->make_dir(k->host, dir, 0750, e);
-    if (r == 0)
-        r = k->host->ops->write_file(k->host, arena_printf(a, "%s/vol_data.json", dir).p, buf_str(&b), 0644,
-                                     e);
+    const char *path = arena_printf(a, "%s/vol_data.json", dir).p;
+    if (r == 0 && (r = os_write_file(path, buf_str(&b), 0644)) < 0) /* torn, nobody could tell whose the volume is */
+        err_set(e, r, "cannot write %s: %s", path, strerror(-r));
     buf_done(&b);
     return r;
 }

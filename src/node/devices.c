@@ -216,10 +216,13 @@ static int plugin_registered(struct kubelet *k, struct str name, struct str endp
     int r = known ? 0 : err_set(e, -EINVAL, "device plug-ins speak v1beta1 here");
     if (r == 0) {
         struct grpc_client *c = grpc_client_new(&(const struct grpc_client_config){.address = socket});
-        grpc_call(c, &grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_GetDevicePluginOptions], val_new(&a, VAL_OBJ), mono_add(os_mono(), CALL_TIMEOUT), &a,
-                  &options, NULL);
+        r = grpc_call(c, &grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_GetDevicePluginOptions], val_new(&a, VAL_OBJ), mono_add(os_mono(), CALL_TIMEOUT),
+                      &a, &options, e);
         grpc_client_free(c);
-        r = connect_plugin(k, name, socket, options, e);
+        if (r > 0) /* taken for "no options", containers would start without what it has to do before */
+            r = err_wrap(e, -EIO, "failed to get device plugin options");
+        if (r == 0)
+            r = connect_plugin(k, name, socket, options, e);
     }
     arena_done(&a);
     return r;

@@ -99,6 +99,17 @@ int dra_call(struct kubelet *k, struct str driver, bool prepare, const struct va
 
 /* ---- health of devices (KEP-4680) ------------------------------------------------------------------------------ */
 
+/* What nobody speaks of any more reads as unknown anyhow. */
+static void forget_stale(struct dra_driver *d)
+{
+    struct mono now = os_mono();
+    MAP_EACH (&d->health, m) {
+        struct dra_health *h = m->value;
+        if (h->stale_at.ns <= now.ns)
+            health_free(map_del(&d->health, m->key));
+    }
+}
+
 static void take_health(struct dra_driver *d, const struct val *device)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -106,6 +117,8 @@ static void take_health(struct dra_driver *d, const struct val *device)
     struct str key = arena_printf(&a, STR_FMT "/" STR_FMT, STR_ARG(val_getstr(id, N_pool_name)),
                                   STR_ARG(val_getstr(id, N_device_name)));
     int64_t timeout = val_int(val_get(device, N_health_check_timeout_seconds), 0);
+    if (d->health.n >= DRA_HEALTH_MAX && !map_has(&d->health, key))
+        return;
     struct dra_health *h = NEW(struct dra_health);
     h->status = (int)val_int(val_get(device, N_health), 0);
     h->stale_at = mono_add(os_mono(), timeout > 0 ? SECONDS(MIN(timeout, (int64_t)86400)) : HEALTH_STALE);
@@ -131,6 +144,7 @@ static void watch_health(struct dra_driver *d, struct dra_plugin *p)
     const struct val *m;
     int r = grpc_stream_open(p->client, &grpc_methods[p->health], val_new(&a, VAL_OBJ), MONO_NEVER, &s, NULL);
     while (r == 0 && (r = grpc_stream_recv(s, MONO_NEVER, &a, &m, NULL)) == 0 && m) {
+        forget_stale(d);
         VAL_EACH (val_get(m, N_devices), device)
             take_health(d, device);
         arena_done(&a);

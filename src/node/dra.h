@@ -65,6 +65,7 @@ struct dra_driver {
     struct map health;      /* "pool/device" -> struct dra_health */
 };
 
+enum { DRA_HEALTH_MAX = 4096 }; /* devices a driver may tell of; those beyond stay unknown */
 struct dra_health {
     int status; /* E_drahealth_v1_HealthStatus_... */
     struct mono stale_at;

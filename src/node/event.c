@@ -27,12 +27,12 @@ static struct val *pod_reference(struct arena *a, struct kubelet *k, const struc
     return ref;
 }
 
-static void record(struct kubelet *k, const struct val *ref, bool warning, const char *reason, struct str text)
+static void record(struct kubelet *k, const struct val *ref, const struct val *annotations, bool warning, const char *reason, struct str text)
 {
     struct str who = val_getstr(ref, N_name);
     log_line(warning ? LOG_INFO : LOG_DEBUG, LOG, "%s " STR_FMT "/" STR_FMT ": " STR_FMT, reason,
              STR_ARG(val_getstr(ref, N_namespace)), STR_ARG(who), STR_ARG(text));
-    event_record(k->events, &resources[RES_PODS], ref, warning, reason, STR_FMT, STR_ARG(text));
+    event_record_noted(k->events, &resources[RES_PODS], ref, annotations, warning, reason, STR_FMT, STR_ARG(text));
 }
 
 void pod_event(struct kubelet *k, const struct val *pod, bool warning, const char *reason, const char *fmt, ...)
@@ -44,8 +44,14 @@ void pod_event(struct kubelet *k, const struct val *pod, bool warning, const cha
     va_start(ap, fmt);
     struct str text = format(&a, fmt, ap);
     va_end(ap);
-    record(k, pod_reference(&a, k, pod), warning, reason, text);
+    record(k, pod_reference(&a, k, pod), NULL, warning, reason, text);
     arena_done(&a);
+}
+
+void pod_event_noted(struct kubelet *k, const struct val *pod, const struct val *annotations, const char *reason, struct str text)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    record(k, pod_reference(&a, k, pod), annotations, true, reason, text);
 }
 
 void container_event(struct kubelet *k, const struct val *pod, struct str container, bool warning, const char *reason,
@@ -62,7 +68,7 @@ void container_event(struct kubelet *k, const struct val *pod, struct str contai
     struct str path = container_field_path(&a, pod, container);
     if (path.n)
         val_set_str(&a, ref, N_fieldPath, path);
-    record(k, ref, warning, reason, text);
+    record(k, ref, NULL, warning, reason, text);
     arena_done(&a);
 }
 
@@ -73,7 +79,7 @@ void node_event(struct kubelet *k, bool warning, const char *reason, const char 
     va_start(ap, fmt);
     struct str text = format(&a, fmt, ap);
     va_end(ap);
-    record(k, k->node_ref, warning, reason, text);
+    record(k, k->node_ref, NULL, warning, reason, text);
     arena_done(&a);
 }
 

@@ -149,23 +149,32 @@ static struct str amount_text(struct arena *a, struct quantity q)
     return arena_str(a, str_of(quantity_text(q, text)));
 }
 
+static struct str units_text(const struct use *u, int64_t n)
+{
+    return amount_text(u->a, quantity_of(n, QUANTITY_BINARY_SI));
+}
+
 static struct str blame_one(const struct use *u, const char *what, struct str name, int64_t used, struct quantity request)
 {
     return arena_printf(u->a, "%s " STR_FMT " was using " STR_FMT ", request is " STR_FMT ", has larger consumption of %s. ", what, STR_ARG(name),
-                        STR_ARG(amount_text(u->a, quantity_of(used, QUANTITY_BINARY_SI))), STR_ARG(amount_text(u->a, request)),
+                        STR_ARG(units_text(u, used)), STR_ARG(amount_text(u->a, request)),
                         eviction_resource(u->signal));
 }
 
-/* Of its containers, those that have more than they asked for; before them the Pod, when it asks for memory as a whole. */
-static struct str blame(const struct use *u, const struct eviction_candidate *c)
+static void blame_pod(const struct use *u, const struct eviction_candidate *c, struct buf *b, struct val *notes)
 {
-    struct buf b CLEANUP_BUF = BUF_INIT;
-    const char *resource = eviction_resource(u->signal), *logs = pod_log_dir(u->a, u->k->cfg.pod_logs_dir, c->pod).p;
     const struct val *resources_ = val_at(c->pod, N_spec, N_resources);
-    if (is_inodes(u) || u->signal == EVICT_PIDS)
-        return STR("");
-    if (is_memory(u) && c->usage >= 0 && val_key(val_get(resources_, N_requests), str_of(resource)))
-        buf_putstr(&b, blame_one(u, "Pod", obj_name(c->pod), c->usage, resource_amount(resources_, N_requests, resource)));
+    const char *resource = eviction_resource(u->signal);
+    if (!is_memory(u) || !val_key(val_get(resources_, N_requests), str_of(resource)))
+        return;
+    buf_putstr(b, blame_one(u, "Pod", obj_name(c->pod), c->usage, resource_amount(resources_, N_requests, resource)));
+    val_put_str(u->a, notes, STR("offending_pod"), obj_name(c->pod));
+    val_put_str(u->a, notes, STR("offending_pod_usage"), units_text(u, c->usage));
+}
+
+static void blame_containers(const struct use *u, const struct eviction_candidate *c, struct buf *b, struct buf *names, struct buf *amounts)
+{
+    const char *resource = eviction_resource(u->signal), *logs = pod_log_dir(u->a, u->k->cfg.pod_logs_dir, c->pod).p;
     VAL_EACH (u->stats, s) {
         enum container_kind kind = CK_MAIN;
         struct str name = val_str(val_key(val_at(s, N_attributes, N_labels), STR(CRI_LABEL_CONTAINER)));
@@ -174,9 +183,27 @@ static struct str blame(const struct use *u, const struct eviction_candidate *c)
         if (!spec || kind == CK_EPHEMERAL)
             continue;
         int64_t used = of_container(u, s) + (is_memory(u) ? 0 : below(u, arena_printf(u->a, "%s/" STR_FMT, logs, STR_ARG(name))));
-        if (used > quantity_units(request))
-            buf_putstr(&b, blame_one(u, "Container", name, used, request));
+        if (used <= quantity_units(request))
+            continue;
+        buf_putstr(b, blame_one(u, "Container", name, used, request));
+        buf_printf(names, "%s" STR_FMT, names->n ? "," : "", STR_ARG(name));
+        buf_printf(amounts, "%s" STR_FMT, amounts->n ? "," : "", STR_ARG(units_text(u, used)));
     }
+}
+
+/* Of its containers, those that have more than they asked for; before them the Pod, when it asks for memory as a whole. The
+ * event's annotations say the same to programs. */
+static struct str blame(const struct use *u, const struct eviction_candidate *c, struct val *notes)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT, names CLEANUP_BUF = BUF_INIT, amounts CLEANUP_BUF = BUF_INIT;
+    if (c->usage < 0)
+        return STR("");
+    blame_pod(u, c, &b, notes);
+    if (!is_inodes(u) && u->signal != EVICT_PIDS)
+        blame_containers(u, c, &b, &names, &amounts);
+    val_put_str(u->a, notes, STR("offending_containers"), arena_str(u->a, buf_str(&names)));
+    val_put_str(u->a, notes, STR("offending_containers_usage"), arena_str(u->a, buf_str(&amounts)));
+    val_put_str(u->a, notes, STR("starved_resource"), str_of(eviction_resource(u->signal)));
     return arena_str(u->a, buf_str(&b));
 }
 
@@ -207,11 +234,12 @@ static void evict_one(struct use *u, const struct eviction_look *look, const str
         struct worker *w = worker_find(k, str_of(c[i].owner));
         if (!w || w->stage != WORKER_SYNCING || w->fail_reason || pod_critical(c[i].pod))
             continue;
-        struct str message = arena_printf(u->a, STR_FMT STR_FMT, STR_ARG(eviction_why(u->a, look, o)), STR_ARG(blame(u, &c[i])));
+        struct val *notes = val_new(u->a, VAL_MAP);
+        struct str why = blame(u, &c[i], notes), message = arena_printf(u->a, STR_FMT STR_FMT, STR_ARG(eviction_why(u->a, look, o)), STR_ARG(why));
         w = worker_find(k, str_of(c[i].owner)); /* measuring waits */
         if (!w || w->stage != WORKER_SYNCING || w->fail_reason)
             continue;
-        pod_event(k, c[i].pod, true, "Evicted", STR_FMT, STR_ARG(message));
+        pod_event_noted(k, c[i].pod, notes, "Evicted", message);
         worker_fail(w, "Evicted", message, grace_for(k, c[i].pod, look->reclaim->hard), pod_disruption(u->a, c[i].pod, message));
         wait_for_cleanup(k, str_of(c[i].owner));
         return;

@@ -145,6 +145,8 @@ const struct val *as_api_has_it(struct arena *a, const struct type *type, const 
 
 void pod_event(struct kubelet *k, const struct val *pod, bool warning, const char *reason, const char *fmt, ...)
     PRINTF(5, 6);
+/* A warning, with annotations (MAP). */
+void pod_event_noted(struct kubelet *k, const struct val *pod, const struct val *annotations, const char *reason, struct str text);
 void container_event(struct kubelet *k, const struct val *pod, struct str container, bool warning, const char *reason,
                      const char *fmt, ...) PRINTF(6, 7);
 /* The condition DisruptionTarget of a Pod that the node ends. */

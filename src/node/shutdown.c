@@ -15,7 +15,7 @@
 #define POLL MILLISECONDS(100)
 #define TEXT "text/plain; charset=utf-8"
 
-enum { SYSTEM_CRITICAL = 2000000000 };
+enum { SYSTEM_CRITICAL = 2000000000, LONGEST = 7 * 86400 /* seconds for a group; more would overflow what waits */ };
 
 /* ---- pure ------------------------------------------------------------------------------------------------ */
 
@@ -34,9 +34,12 @@ const struct shutdown_group *shutdown_groups(struct arena *a, const char *const 
     struct shutdown_group *g = ARENA_ARRAY(a, struct shutdown_group, most);
     for (; settings && *settings; settings++) {
         struct str key, value;
-        if (str_cut(str_of(*settings), '=', &key, &value) && str_to_i64(key, &g[n].priority) == 0 && str_to_i64(value, &g[n].seconds) == 0 &&
-            g[n].seconds >= 0)
-            n++;
+        struct shutdown_group one;
+        if (!str_cut(str_of(*settings), '=', &key, &value) || str_to_i64(key, &one.priority) < 0 || str_to_i64(value, &one.seconds) < 0 ||
+            one.seconds < 0)
+            continue;
+        one.seconds = MIN(one.seconds, (int64_t)LONGEST);
+        g[n++] = one;
     }
     if (n == 0 && whole > 0) {
         critical = MIN(MAX(critical, (int64_t)0), whole);
@@ -85,7 +88,7 @@ static void end_group(struct kubelet *k, const struct shutdown_group *g, size_t 
         worker_fail(w, "Terminated", STR(MESSAGE), MIN(own, g[group].seconds), pod_disruption(&a, worker_pod(w), STR(MESSAGE)));
     }
     arena_done(&a);
-    struct mono end = mono_add(os_mono(), SECONDS(g[group].seconds));
+    struct mono end = mono_add(os_mono(), SECONDS(g[group].seconds)); /* bounded by shutdown_groups */
     while (any_left(k, g, n, group) && os_mono().ns < end.ns && fiber_sleep(POLL) == 0)
         ;
 }

@@ -50,6 +50,19 @@ FIBER_TEST(an_event_names_its_object_and_source)
     tear_down(&t);
 }
 
+FIBER_TEST(annotations_tell_programs_more)
+{
+    struct fixture t;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct val *notes = val_new(&a, VAL_MAP);
+    set_up(&t);
+    val_put_str(&a, notes, STR("starved_resource"), STR("memory"));
+    event_record_noted(t.recorder, t.pod->res, t.pod->val, notes, true, "Evicted", "why");
+    settle();
+    assert_str(obj_annotation(fake_at(t.fake, RES_EVENTS, 0)->val, STR("starved_resource")), "memory");
+    tear_down(&t);
+}
+
 FIBER_TEST(the_same_again_only_counts)
 {
     struct fixture t;
@@ -122,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_event_names_its_object_and_source),
+        cmocka_unit_test(annotations_tell_programs_more),
         cmocka_unit_test(the_same_again_only_counts),
         cmocka_unit_test(many_texts_of_one_reason_are_combined),
         cmocka_unit_test(a_burst_about_one_object_is_limited),

@@ -479,6 +479,10 @@ static void shutdown_order(void **state)
     assert_int_equal(g[1].seconds, 10);
     shutdown_groups(&arena, NULL, 0, 0, &n);
     assert_int_equal(n, 0);
+    static const char *const endless[] = {"0=9223372036854775807", "5=-1", NULL};
+    g = shutdown_groups(&arena, endless, 0, 0, &n);
+    assert_int_equal(n, 1);
+    assert_int_equal(g[0].seconds, 7 * 86400);
     arena_done(&arena);
 }
 

@@ -82,7 +82,19 @@ static int on_start(void *ctx, struct grpc_exchange *g, struct err *e)
     return rc ? rc : grpc_send(g, val_new(grpc_arena(g), VAL_OBJ));
 }
 
+static bool no_options;
+
+static int on_options(void *ctx, struct grpc_exchange *g, struct err *e)
+{
+    const struct val *q;
+    int rc = grpc_recv_request(g, &q);
+    struct val *answer = val_new(grpc_arena(g), VAL_OBJ);
+    val_set_bool(grpc_arena(g), answer, N_pre_start_required, true);
+    return rc ? rc : no_options ? GRPC_UNAVAILABLE : grpc_send(g, answer);
+}
+
 static const struct grpc_service plugin_services[] = {
+    {&grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_GetDevicePluginOptions], on_options},
     {&grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_ListAndWatch], on_watch},
     {&grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_Allocate], on_allocate},
     {&grpc_methods[G_deviceplugin_v1beta1_DevicePlugin_GetPreferredAllocation], on_preferred},
@@ -170,6 +182,10 @@ static void goes_meanwhile(struct kubelet *k)
     group_wait(&g, MONO_NEVER);
     assert_int_equal(p.rc, -EIO);
     assert_non_null(strstr(p.e.text, "the device plug-in of x.io/thing is gone"));
+    no_options = true; /* what it needs is not known: not as if it needed nothing */
+    assert_int_equal(device_plugin_handler.registered(k, STR("x.io/thing"), endpoint, versions, &e), -EIO);
+    assert_non_null(strstr(e.text, "failed to get device plugin options"));
+    no_options = false;
     assert_int_equal(device_plugin_handler.registered(k, STR("x.io/thing"), endpoint, versions, &e), 0);
     wait_for_healthy(k, 2);
     p.w->fail_reason = "gone";

@@ -181,7 +181,7 @@ static void settings(void **state)
     assert_int_equal(options, CPUS_FULL_CORES | CPUS_STRICT);
     assert_int_equal(cpus_options_parse("full-pcpus-only=true,full-pcpus-only=false", &options, &e), 0);
     assert_int_equal(options, 0);
-    static const char *const bad[] = {"odd=true", "full-pcpus-only", "full-pcpus-only=1", "distribute-cpus-across-numa=true,align-by-socket=true",
+    static const char *const bad[] = {"odd=true", "full-pcpus-only", "full-pcpus-only=1",
                                       "distribute-cpus-across-numa=true,prefer-align-cpus-by-uncorecache=true"};
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
         assert_int_equal(cpus_options_parse(bad[i], &options, &e), -EINVAL);
@@ -247,6 +247,23 @@ static void taking_cpus(void **state)
     }
     assert_int_equal(most, 3);
     assert_true(cpus_take(&t, &free_, 12, CPUS_SPREAD | CPUS_FULL_CORES, &got));
+    /* two nodes of one socket, if that is asked for, although two others would leave things more even */
+    struct cpuset first;
+    cpuset_parse(STR("0-7"), &first);
+    cpuset_parse(STR("0-6,8-14"), &free_);
+    for (unsigned by_socket = 0; by_socket < 2; by_socket++) {
+        assert_true(cpus_take(&t, &free_, 6, CPUS_SPREAD | (by_socket ? CPUS_BY_SOCKET : 0), &got));
+        got = cpuset_without(&got, &first);
+        assert_int_equal(cpuset_count(&got), by_socket ? 0 : 3);
+    }
+    /* nodes whose first has memory alone */
+    for (size_t i = 0; i < t.n; i++)
+        t.cpus[i].numa++;
+    cpuset_parse(STR("0-15"), &free_);
+    assert_true(cpus_take(&t, &free_, 16, CPUS_SPREAD, &got));
+    cpuset_parse(STR("12-15"), &free_);
+    assert_true(cpus_take(&t, &free_, 4, CPUS_SPREAD, &got));
+    assert_str(cpuset_text(&arena, &got), "12-15");
     arena_done(&arena);
 }
 
