@@ -26,6 +26,23 @@ fail() { # what to do about it
     exit 1
 }
 
+# wants_help ARGUMENT...: --help is answered with the remarks at the head of the script, before anything is done.
+wants_help() {
+    local arg
+    for arg in "$@"; do
+        case $arg in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+    done
+}
+
+# takes_only FLAGS ARGUMENT...: refuses what is not among FLAGS (in one word, parted by spaces).
+takes_only() {
+    local known=" $1 " arg
+    shift
+    for arg in "$@"; do
+        [[ $known == *" $arg "* ]] || { echo "$0: unknown argument \"$arg\"; --help tells what there is" >&2; exit 2; }
+    done
+}
+
 need_root() {
     [ "$(id -u)" = 0 ] || { echo "This needs root: sudo $0"; exit 1; }
 }
