@@ -7,10 +7,12 @@
 #include "wire/json.h"
 
 /* JSON with one %s for the DNS addresses where they are wanted; NULL: the Corefile. */
-static const struct addon {
+struct addon {
     unsigned res;
     const char *ns, *name, *json;
-} addons[] = {
+};
+
+static const struct addon addons[] = {
     /* Whoever holds admin.conf: super-admin.conf's system:masters is kept for emergencies (kubeadm 1.29). */
     {RES_CLUSTERROLEBINDINGS, "", "kubeadm:cluster-admins",
      "{\"metadata\":{\"name\":\"kubeadm:cluster-admins\"},"
@@ -83,6 +85,29 @@ static const struct addon {
      "\"allowVolumeExpansion\":true}"},
 };
 
+/* Where addresses of load balancers are given: who announces them. Its Leases are in a namespace of their own; elsewhere it
+ * could renew others'. */
+static const struct addon balancing[] = {
+    {RES_NAMESPACES, "", "cube-announce", "{\"metadata\":{\"name\":\"cube-announce\"}}"},
+    {RES_ROLES, "cube-announce", "cube-announce",
+     "{\"metadata\":{\"name\":\"cube-announce\",\"namespace\":\"cube-announce\"},\"rules\":["
+     "{\"apiGroups\":[\"coordination.k8s.io\"],\"resources\":[\"leases\"],"
+     "\"verbs\":[\"create\",\"get\",\"list\",\"update\",\"watch\"]}]}"},
+    {RES_ROLEBINDINGS, "cube-announce", "cube-announce",
+     "{\"metadata\":{\"name\":\"cube-announce\",\"namespace\":\"cube-announce\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"cube-announce\"},"
+     "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:cube-announce\"}]}"},
+    {RES_CLUSTERROLES, "", "system:cube-announce",
+     "{\"metadata\":{\"name\":\"system:cube-announce\"},\"rules\":["
+     "{\"apiGroups\":[\"\"],\"resources\":[\"nodes\",\"services\"],\"verbs\":[\"list\",\"watch\"]},"
+     "{\"apiGroups\":[\"\",\"events.k8s.io\"],\"resources\":[\"events\"],\"verbs\":[\"create\",\"patch\",\"update\"]},"
+     "{\"apiGroups\":[\"discovery.k8s.io\"],\"resources\":[\"endpointslices\"],\"verbs\":[\"list\",\"watch\"]}]}"},
+    {RES_CLUSTERROLEBINDINGS, "", "system:cube-announce",
+     "{\"metadata\":{\"name\":\"system:cube-announce\"},"
+     "\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:cube-announce\"},"
+     "\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"User\",\"name\":\"system:cube-announce\"}]}"},
+};
+
 /* The lines of the default Corefile hold nothing that JSON would escape but their ends. */
 static struct str corefile_json(struct arena *a, const struct cluster_config *c)
 {
@@ -135,12 +160,17 @@ static int ensure(const struct cluster_config *c, const struct addon *addon, str
     return r > 0 && r != 409 ? err_set(e, -EIO, "%s %s cannot be made: " STR_FMT, res->kind, addon->name, STR_ARG(s.message)) : MIN(r, 0);
 }
 
+static int ensure_all(const struct cluster_config *c, const struct addon *list, size_t n, struct client *client, struct err *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = ensure(c, &list[i], client, e);
+    return r;
+}
+
 int addons_ensure(const struct cluster_config *c, struct client *client, struct err *e)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(addons); i++) {
-        int r = ensure(c, &addons[i], client, e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    int r = ensure_all(c, addons, ARRAY_SIZE(addons), client, e);
+    bool balances = c->load_balancer_pool && *c->load_balancer_pool;
+    return r == 0 && balances ? ensure_all(c, balancing, ARRAY_SIZE(balancing), client, e) : r;
 }

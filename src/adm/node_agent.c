@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What runs on a further node beside its containers, in its namespaces: containerd's keeper, kubelet, proxy,
- * DNS, overlay, policy. */
+ * DNS, overlay, policy, announcements. */
 #include "adm/nodes.h"
 #include "adm/parts.h"
 
@@ -32,6 +32,7 @@ static const char *kubeconfig_of(const struct part *part)
            : !strcmp(part->name, "dns")    ? "coredns.conf"
            : !strcmp(part->name, "overlay") ? "overlay.conf"
            : !strcmp(part->name, "policy") ? "policy.conf"
+           : !strcmp(part->name, "announce") ? "announce.conf"
                                            : "kube-proxy.conf";
 }
 

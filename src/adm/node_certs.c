@@ -23,6 +23,7 @@ static const struct {
     {"coredns.conf", "system:coredns", no_groups},
     {"overlay.conf", "system:cube-overlay", no_groups},
     {"policy.conf", "system:cube-policy", no_groups},
+    {"announce.conf", "system:cube-announce", no_groups},
 };
 
 static int ensure_kubeconfigs(struct arena *a, const struct cluster_config *c, const struct node *n,

@@ -229,6 +229,7 @@ static void fill(struct arena *a, const struct cluster_config *c, struct node *n
         .proxy_table = "cube-proxy",
         .proxy_mode = c->proxy_mode,
         .node_ports = c->node_ports,
+        .load_balancer_pool = c->load_balancer_pool,
         .node_grace = c->node_grace,
         .without = c->without,
         .containerd = c->containerd,

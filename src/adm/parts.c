@@ -3,6 +3,7 @@
 
 #include "adm/addresses.h"
 #include "adm/forward.h"
+#include "announce/announce.h"
 #include "auth/pki.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -191,6 +192,12 @@ static int run_kubelet(const struct parts_input *in, struct client *client, stru
     return kubelet_run(&k, e);
 }
 
+/* Without a pool nobody gives addresses, or somebody who announces them as well. */
+static bool wants_announce(const struct cluster_config *c)
+{
+    return c->load_balancer_pool && *c->load_balancer_pool;
+}
+
 static const char *user_proxy(const struct parts_input *in UNUSED)
 {
     return "system:kube-proxy";
@@ -204,6 +211,7 @@ static int run_proxy(const struct parts_input *in, struct client *client, struct
                              .cluster_cidr = in->config->pod_cidr,
                              .skip_ips = list_items(in->arena, in->config->dns_ip),
                              .mode = in->config->proxy_mode,
+                             .ipvs_strict_arp = wants_announce(in->config), /* else each node's kernel answers for all addresses */
                              .table = in->config->proxy_table};
     return proxy_run(&p, e);
 }
@@ -259,6 +267,17 @@ static int run_ingress(const struct parts_input *in, struct client *client, stru
     return ingress_run(&g, e);
 }
 
+static const char *user_announce(const struct parts_input *in UNUSED)
+{
+    return "system:cube-announce";
+}
+
+static int run_announce(const struct parts_input *in, struct client *client, struct err *e)
+{
+    struct announce_config a = {.client = client, .node_name = in->config->node_name, .pod_cidr = in->config->pod_cidr};
+    return announce_run(&a, e);
+}
+
 static const char *user_dns(const struct parts_input *in UNUSED)
 {
     return "system:coredns";
@@ -274,14 +293,15 @@ static int run_dns(const struct parts_input *in, struct client *client, struct e
 
 /* On further nodes, clients come with certificates of these users: node_certificates() in nodes.c. */
 const struct part parts[] = {
-    {"controllers", false, user_controllers, masters, run_controllers},
-    {"scheduler", false, user_scheduler, no_groups, run_scheduler},
-    {"kubelet", true, user_node, nodes_group, run_kubelet},
-    {"proxy", true, user_proxy, no_groups, run_proxy},
-    {"dns", true, user_dns, no_groups, run_dns},
-    {"overlay", true, user_overlay, no_groups, run_overlay},
-    {"policy", true, user_policy, no_groups, run_policy},
-    {"ingress", false, user_ingress, no_groups, run_ingress},
+    {"controllers", false, user_controllers, masters, run_controllers, NULL},
+    {"scheduler", false, user_scheduler, no_groups, run_scheduler, NULL},
+    {"kubelet", true, user_node, nodes_group, run_kubelet, NULL},
+    {"proxy", true, user_proxy, no_groups, run_proxy, NULL},
+    {"dns", true, user_dns, no_groups, run_dns, NULL},
+    {"overlay", true, user_overlay, no_groups, run_overlay, NULL},
+    {"policy", true, user_policy, no_groups, run_policy, NULL},
+    {"ingress", false, user_ingress, no_groups, run_ingress, NULL},
+    {"announce", true, user_announce, no_groups, run_announce, wants_announce},
     {0},
 };
 
@@ -334,7 +354,7 @@ static bool is_left_out(const struct cluster_config *c, const char *name)
 void parts_start(struct group *g, const struct parts_input *in, bool everywhere_only, part_client *client, void *arg)
 {
     for (const struct part *part = parts; part->name; part++) {
-        if (is_left_out(in->config, part->name) || (everywhere_only && !part->everywhere))
+        if (is_left_out(in->config, part->name) || (everywhere_only && !part->everywhere) || (part->wanted && !part->wanted(in->config)))
             continue;
         struct part_run *p = NEW(struct part_run);
         *p = (struct part_run){part, in, client, arg};
@@ -355,7 +375,7 @@ int parts_check(const struct cluster_config *c, struct err *e)
     struct str rest = str_of(c->without), word;
     while (c->without && str_next(&rest, ',', &word))
         if (!is_part(word))
-            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay, policy, ingress",
+            return err_set(e, -EINVAL, "--without: \"" STR_FMT "\" is not one of controllers, scheduler, kubelet, proxy, dns, overlay, policy, ingress, announce",
                            STR_ARG(word));
     struct controllers_config k = {.cluster_cidr = c->pod_cidr, .service_cidr = c->service_cidr, .load_balancer_pool = c->load_balancer_pool};
     return controllers_check(&k, e);

@@ -33,6 +33,7 @@ struct part {
     const char *(*user)(const struct parts_input *in); /* whom its client acts as */
     const char *const *groups;
     int (*run)(const struct parts_input *in, struct client *client, struct err *e);
+    bool (*wanted)(const struct cluster_config *c); /* NULL: always */
 };
 extern const struct part parts[]; /* ends with name NULL */
 

@@ -254,6 +254,18 @@ ssize_t os_sendto(int fd, const void *p, size_t n, const char *peer)
 {
     return OS->sendto(fd, p, n, peer);
 }
+int os_link_open(enum os_link_kind kind, int link, struct err *e)
+{
+    return OS->link_open(kind, link, e);
+}
+int os_link_join(int link, const uint8_t group[static 16], struct err *e)
+{
+    return OS->link_join(link, group, e);
+}
+ssize_t os_link_send(int fd, const void *p, size_t n, const struct os_link_peer *to)
+{
+    return OS->link_send(fd, p, n, to);
+}
 int os_socketpair(int ret[2])
 {
     return OS->socketpair(ret);
@@ -295,6 +307,18 @@ ssize_t os_send(int fd, const void *p, size_t n, struct mono deadline)
         at += (size_t)r;
     }
     return (ssize_t)n;
+}
+
+ssize_t os_link_recv(int fd, void *p, size_t n, struct os_link_peer *ret_from, struct mono deadline)
+{
+    for (;;) {
+        ssize_t r = OS->link_try_recv(fd, p, n, ret_from);
+        if (r != -EAGAIN)
+            return r;
+        int w = os_wait_fd(fd, OS_READABLE, deadline);
+        if (w < 0)
+            return w;
+    }
 }
 
 ssize_t os_recvfrom(int fd, void *p, size_t n, char *ret_peer, size_t peer_size, struct mono deadline)

@@ -75,6 +75,19 @@ int os_local_address(int fd, char *ret, size_t size);
 int os_udp_bind(const char *address, struct err *e);
 ssize_t os_recvfrom(int fd, void *p, size_t n, char *ret_peer, size_t peer_size, struct mono deadline); /* waits */
 ssize_t os_sendto(int fd, const void *p, size_t n, const char *peer);
+/* What links say to find out who has an address, for root: ARP without its Ethernet header, or ICMPv6 messages about
+ * neighbours (solicitations and advertisements; sent with hop limit 255). Bound to one link. */
+enum os_link_kind { OS_LINK_ARP, OS_LINK_ICMP6 };
+struct os_link_peer {
+    uint8_t mac[6]; /* ARP */
+    uint8_t ip[16]; /* ICMPv6 */
+    int hops;       /* ICMPv6: what was left of its hop limit; -1: not known */
+};
+int os_link_open(enum os_link_kind kind, int link, struct err *e);
+/* An fd that makes the link hear an IPv6 multicast group until it is closed. */
+int os_link_join(int link, const uint8_t group[static 16], struct err *e);
+ssize_t os_link_recv(int fd, void *p, size_t n, struct os_link_peer *ret_from, struct mono deadline); /* waits */
+ssize_t os_link_send(int fd, const void *p, size_t n, const struct os_link_peer *to); /* -EAGAIN instead of waiting */
 /* A pair of connected stream sockets, as socketpair(2). */
 int os_socketpair(int ret[2]);
 
@@ -139,6 +152,10 @@ struct os_ops {
     int (*udp_bind)(const char *address, struct err *e);
     ssize_t (*try_recvfrom)(int fd, void *p, size_t n, char *ret_peer, size_t peer_size);
     ssize_t (*sendto)(int fd, const void *p, size_t n, const char *peer);
+    int (*link_open)(enum os_link_kind kind, int link, struct err *e);
+    int (*link_join)(int link, const uint8_t group[static 16], struct err *e);
+    ssize_t (*link_try_recv)(int fd, void *p, size_t n, struct os_link_peer *ret_from);
+    ssize_t (*link_send)(int fd, const void *p, size_t n, const struct os_link_peer *to);
     int (*socketpair)(int ret[2]);
     int (*wait_fd)(int fd, int events, struct mono deadline);
     void (*forget_fd)(int fd);

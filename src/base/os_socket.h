@@ -15,3 +15,7 @@ int socket_udp_bind(const char *address, struct err *e);
 ssize_t socket_try_recvfrom(int fd, void *p, size_t n, char *ret_peer, size_t peer_size);
 ssize_t socket_sendto(int fd, const void *p, size_t n, const char *peer);
 int socket_pair(int ret[2]);
+int link_open(enum os_link_kind kind, int link, struct err *e); /* os_link.c */
+int link_join(int link, const uint8_t group[static 16], struct err *e);
+ssize_t link_try_recv(int fd, void *p, size_t n, struct os_link_peer *ret_from);
+ssize_t link_send(int fd, const void *p, size_t n, const struct os_link_peer *to);

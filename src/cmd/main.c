@@ -4,6 +4,7 @@
  * link named kubectl, kubelet, kube-apiserver ... behaves as upstream's program of that name.
  */
 #include "adm/adm.h"
+#include "announce/announce.h"
 #include "apiserver/server.h"
 #include "cli/kubectl.h"
 #include "cni/cni.h"
@@ -45,6 +46,7 @@ static const struct command {
     {"dns", "coredns", dns_main, "The cluster DNS server alone"},
     {"overlay", NULL, overlay_main, "The network between pods of different nodes alone"},
     {"ingress", NULL, ingress_main, "The Ingress controller alone"},
+    {"announce", NULL, announce_main, "Addresses of load balancers on a node's links alone"},
     {"policy", NULL, policy_main, "Network policies of a node alone"},
     {"cni", "cube-cni", cni_main, "The CNI plug-in: run by container runtimes"},
     {"version", NULL, version_main, "Print the version"},

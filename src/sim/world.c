@@ -170,6 +170,26 @@ static void world_forget_fd(int fd UNUSED)
 
 /* ---- what this world has not --------------------------------------------------------------------------------- */
 
+static int no_link(enum os_link_kind kind UNUSED, int link UNUSED, struct err *e)
+{
+    return err_set(e, -EOPNOTSUPP, "this world has no links");
+}
+
+static int no_group(int link UNUSED, const uint8_t group[static 16] UNUSED, struct err *e)
+{
+    return err_set(e, -EOPNOTSUPP, "this world has no links");
+}
+
+static ssize_t no_link_recv(int fd UNUSED, void *p UNUSED, size_t n UNUSED, struct os_link_peer *ret_from UNUSED)
+{
+    return -EOPNOTSUPP;
+}
+
+static ssize_t no_link_send(int fd UNUSED, const void *p UNUSED, size_t n UNUSED, const struct os_link_peer *to UNUSED)
+{
+    return -EOPNOTSUPP;
+}
+
 static int no_spawn(const struct os_spawn *s UNUSED, pid_t *ret_pid UNUSED)
 {
     return -ENOSYS;
@@ -222,6 +242,10 @@ const struct os_ops os_sim = {
     .udp_bind = sim_udp_bind,
     .try_recvfrom = sim_try_recvfrom,
     .sendto = sim_sendto,
+    .link_open = no_link,
+    .link_join = no_group,
+    .link_try_recv = no_link_recv,
+    .link_send = no_link_send,
     .socketpair = sim_socketpair,
     .wait_fd = sim_wait_fd,
     .forget_fd = world_forget_fd,
