@@ -127,7 +127,7 @@ static int start_server(struct cluster *c, struct err *e)
         .service_cidr = k->service_cidr,
         .node_port_first = first,
         .node_port_last = last,
-        .audit_log = arena_printf(&c->arena, "%s/log/audit.log", k->data_dir).p,
+        .audit.log = {.path = arena_printf(&c->arena, "%s/log/audit.log", k->data_dir).p, .max_bytes = 64 << 20, .max_backups = 4},
     };
     return apiserver_start(s, &c->server, e);
 }

@@ -108,6 +108,33 @@ static void send_body(struct request *r, int code, const char *type, struct buf 
     http_respond(r->x, code, type, buf_str(b));
 }
 
+void answer_encode(struct request *r, struct buf *b)
+{
+    const struct answer *a = &r->answer;
+    if (r->status.code) {
+        struct val *v = status_to_val(&r->status, r->arena);
+        if (a->continue_token.n)
+            val_set_str(r->arena, val_sub_obj(r->arena, v, N_metadata), N_continue, a->continue_token);
+        encode_value(r, b, &types[T_meta_v1_Status], v);
+        return;
+    }
+    switch (a->kind) {
+    case ANSWER_OBJECT:
+        encode_object(r, b, a->object);
+        break;
+    case ANSWER_VALUE:
+        encode_value(r, b, a->type, a->val);
+        break;
+    case ANSWER_LIST:
+        encode_list(r, b);
+        break;
+    case ANSWER_TEXT:
+    case ANSWER_NONE:
+    case ANSWER_SENT:
+        break;
+    }
+}
+
 static void send_status(struct request *r)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
@@ -120,10 +147,7 @@ static void send_status(struct request *r)
         http_add_header(r->x, "WWW-Authenticate", STR("Bearer realm=\"kubernetes-master\""));
     if (r->status.code == 406)
         r->media = MEDIA_JSON;
-    struct val *v = status_to_val(&r->status, r->arena);
-    if (r->answer.continue_token.n)
-        val_set_str(r->arena, val_sub_obj(r->arena, v, N_metadata), N_continue, r->answer.continue_token);
-    encode_value(r, &b, &types[T_meta_v1_Status], v);
+    answer_encode(r, &b);
     const char *type = finish_text(r, &b);
     send_body(r, r->status.code, type, &b);
 }
@@ -132,32 +156,17 @@ void answer_send(struct request *r)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     const struct answer *a = &r->answer;
-    const char *type = a->content_type;
     if (a->kind == ANSWER_SENT)
         return;
     add_warnings(r);
     if (r->status.code) {
         send_status(r);
-        return;
-    }
-    switch (a->kind) {
-    case ANSWER_OBJECT:
-        encode_object(r, &b, a->object);
-        break;
-    case ANSWER_VALUE:
-        encode_value(r, &b, a->type, a->val);
-        break;
-    case ANSWER_LIST:
-        encode_list(r, &b);
-        break;
-    case ANSWER_TEXT:
+    } else if (a->kind == ANSWER_TEXT) {
         buf_putstr(&b, a->text);
-        break;
-    case ANSWER_NONE:
-    case ANSWER_SENT:
-        return;
+        send_body(r, a->code, a->content_type, &b);
+    } else if (a->kind != ANSWER_NONE) {
+        answer_encode(r, &b);
+        const char *type = finish_text(r, &b);
+        send_body(r, a->code, type, &b);
     }
-    if (a->kind != ANSWER_TEXT)
-        type = finish_text(r, &b);
-    send_body(r, a->code, type, &b);
 }

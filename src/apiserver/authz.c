@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* May they: system:masters, the Node authorizer, RBAC. */
+#include "apiserver/audit.h"
 #include "apiserver/auth.h"
 #include "apiserver/state.h"
 
@@ -63,7 +64,7 @@ int forbid(struct request *r, const struct attributes *at, const char *reason)
                       STR_ARG(dot), STR_ARG(at->group), STR_ARG(what), colon, reason);
 }
 
-int require_verb(struct request *r, struct str verb)
+static int ask(struct request *r, struct str verb, struct err *why)
 {
     const struct request_info *in = &r->info;
     struct attributes at = {.user = &r->user,
@@ -76,13 +77,22 @@ int require_verb(struct request *r, struct str verb)
                             .subresource = in->subresource,
                             .name = in->name,
                             .path = in->path};
-    struct err why = {0};
-    if (r->trusted || authorize(r, &at, &why) == DECISION_ALLOW)
+    if (r->trusted || authorize(r, &at, why) == DECISION_ALLOW)
         return 0;
-    return forbid(r, &at, why.text);
+    return forbid(r, &at, why->text);
+}
+
+int require_verb(struct request *r, struct str verb)
+{
+    struct err why = {0};
+    return ask(r, verb, &why);
 }
 
 int request_authorize(struct request *r)
 {
-    return require_verb(r, r->info.verb);
+    struct err why = {0};
+    int e = ask(r, r->info.verb, &why);
+    audit_note(r, STR("authorization.k8s.io/decision"), e ? STR("forbid") : STR("allow"));
+    audit_note(r, STR("authorization.k8s.io/reason"), str_of(why.text));
+    return e;
 }

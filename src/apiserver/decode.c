@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bodies into values: JSON, YAML and protobuf, with kind and apiVersion checked and unknown fields told
  * (KEP-2885). */
+#include "apiserver/audit.h"
 #include "apiserver/request.h"
 
 #include "names.h"
@@ -165,8 +166,10 @@ int decode_body(struct request *r, const struct type *t, const char *api_version
         e = decode_text(r, t, &v);
     if (!e)
         e = check_kind(r, v, api_version, kind);
-    if (!e)
-        *ret = v;
+    if (e)
+        return e;
+    audit_sent(r, t, v);
+    *ret = v;
     return e;
 }
 

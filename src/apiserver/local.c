@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/local.h"
 
+#include "apiserver/audit.h"
 #include "apiserver/auth.h"
 #include "apiserver/follow.h"
 #include "apiserver/state.h"
@@ -129,9 +130,12 @@ static int local_call(struct client *c, uint16_t verb, const struct call *call, 
         r.body_media = patch_medias[kind];
         r.body = patch;
     }
-    int e = request_authorize(&r);
+    int e = audit_begin_local(&r, c->name);
+    if (!e)
+        e = request_authorize(&r);
     if (!e)
         e = request_route(&r);
+    audit_done(&r);
     if (e == 0 && r.answer.kind == ANSWER_TEXT && r.answer.code >= 400)
         e = status_set(&r.status, r.answer.code, NULL, "%.*s", STR_ARG(r.answer.text));
     if (e > 0)

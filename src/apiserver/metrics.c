@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "apiserver/audit.h"
 #include "apiserver/state.h"
 #include "apiserver/request.h"
 #include "base/os.h"
@@ -148,6 +149,7 @@ void metrics_write(struct apiserver *s, struct buf *b)
     write_objects(s, b);
     write_store(s, b);
     write_process(s, b);
+    audit_metrics(s, b);
 }
 
 void metrics_done(struct metrics *m)

@@ -14,10 +14,43 @@
 #define NAME "kube-apiserver"
 #define GRACE SECONDS(10)
 
+/* What upstream counts in other units. */
+struct audit_units {
+    int64_t megabytes, days;
+    bool log_paced, webhook_paced;
+    const char *log_version, *webhook_version, *log_format;
+};
+
+#define AUDIT_BATCH_FLAGS(of, b)                                                                                                  \
+    {"audit-" of "-batch-buffer-size", 0, FLAG_INT, &(b)->buffer, "events that may wait in batch mode [10000]"},                  \
+        {"audit-" of "-batch-max-size", 0, FLAG_INT, &(b)->size, "events sent at once in batch mode [400]"},                      \
+        {"audit-" of "-batch-max-wait", 0, FLAG_DURATION, &(b)->wait_ns, "how long the first event of a batch waits [30s]"},      \
+        {"audit-" of "-batch-throttle-qps", 0, FLAG_INT, &(b)->qps, "batches a second [10]"},                                     \
+        {"audit-" of "-batch-throttle-burst", 0, FLAG_INT, &(b)->burst, "batches at once after a pause [15]"}
+
+#define AUDIT_FLAGS(a, u)                                                                                                         \
+    {"audit-policy-file", 0, FLAG_STRING, &(a)->policy, "what to note; without it metadata of requests for resources"},           \
+        {"audit-log-path", 0, FLAG_STRING, &(a)->log.path, "file for the audit log, - for standard output"},                      \
+        {"audit-log-maxsize", 0, FLAG_INT, &(u)->megabytes, "megabytes of the log before it is rotated; 0: never"},               \
+        {"audit-log-maxbackup", 0, FLAG_INT, &(a)->log.max_backups, "rotated logs to keep; 0: all"},                              \
+        {"audit-log-maxage", 0, FLAG_INT, &(u)->days, "days to keep rotated logs; 0: for ever"},                                  \
+        {"audit-log-mode", 0, FLAG_STRING, &(a)->log_mode, "batch, blocking or blocking-strict [blocking]"},                      \
+        {"audit-log-batch-throttle-enable", 0, FLAG_BOOL, &(u)->log_paced, "keep to the batches a second [false]", "true"},        \
+        AUDIT_BATCH_FLAGS("log", &(a)->log_batching),                                                                             \
+        {"audit-log-version", 0, FLAG_STRING, &(u)->log_version, "audit.k8s.io/v1"},                                              \
+        {"audit-log-format", 0, FLAG_STRING, &(u)->log_format, "json"},                                                           \
+        {"audit-webhook-config-file", 0, FLAG_STRING, &(a)->webhook.kubeconfig, "kubeconfig file of the webhook for events"},     \
+        {"audit-webhook-mode", 0, FLAG_STRING, &(a)->webhook_mode, "batch, blocking or blocking-strict [batch]"},                 \
+        {"audit-webhook-initial-backoff", 0, FLAG_DURATION, &(a)->webhook.backoff_ns, "time before the second try [10s]"},        \
+        {"audit-webhook-batch-throttle-enable", 0, FLAG_BOOL, &(u)->webhook_paced, "keep to the batches a second [true]", "true"}, \
+        {"audit-webhook-version", 0, FLAG_STRING, &(u)->webhook_version, "audit.k8s.io/v1"},                                      \
+        AUDIT_BATCH_FLAGS("webhook", &(a)->webhook_batching)
+
 struct options {
     struct apiserver_config config;
     const char *bind, *data_dir, *node_ports, *etcd_servers, *advertise;
     int64_t event_ttl, port, max_reads, max_writes, min_timeout, verbosity, max_token_life, shutdown_delay;
+    struct audit_units audit;
     struct flag_list sa_keys, issuers, modes, on, off, audiences, service_cidr, proxy_names;
     bool anonymous, extend, memory;
     char listen[128], *lists[8];
@@ -46,8 +79,45 @@ static int parse_ports(struct options *o, struct err *e)
     return 0;
 }
 
+/* Only what there is may be asked for. */
+static int check_audit(const struct options *o, struct err *e)
+{
+    const struct audit_units *u = &o->audit;
+    const struct audit_config *c = &o->config.audit;
+    const struct {
+        const char *flag, *value, *only;
+    } one_way[] = {{"audit-log-version", u->log_version, "audit.k8s.io/v1"},
+                   {"audit-webhook-version", u->webhook_version, "audit.k8s.io/v1"},
+                   {"audit-log-format", u->log_format, "json"}};
+    for (size_t i = 0; i < ARRAY_SIZE(one_way); i++)
+        if (strcmp(one_way[i].value, one_way[i].only))
+            return err_set(e, -EINVAL, "--%s: \"%s\" is not there, only %s", one_way[i].flag, one_way[i].value, one_way[i].only);
+    if (u->megabytes < 0 || u->megabytes > 1 << 20 || u->days < 0 || u->days > 100000 || c->log.max_backups < 0)
+        return err_set(e, -EINVAL, "--audit-log-maxsize, --audit-log-maxage and --audit-log-maxbackup: expected no negative number");
+    const struct audit_batching *b[] = {&c->log_batching, &c->webhook_batching};
+    for (size_t i = 0; i < ARRAY_SIZE(b); i++)
+        if (b[i]->buffer < 0 || b[i]->buffer > 10000000 || b[i]->size < 0 || b[i]->size > 1000000 || b[i]->wait_ns < 0 || b[i]->qps < 0 ||
+            b[i]->burst < 0)
+            return err_set(e, -EINVAL, "--audit-%s-batch-...: expected positive numbers", i ? "webhook" : "log");
+    return 0;
+}
+
+static void finish_audit(struct options *o)
+{
+    struct audit_config *c = &o->config.audit;
+    c->log.max_bytes = o->audit.megabytes << 20;
+    c->log.max_age_ns = o->audit.days * 24 * 3600 * NSEC_PER_SEC;
+    if (!o->audit.log_paced)
+        c->log_batching.qps = -1;
+    if (!o->audit.webhook_paced)
+        c->webhook_batching.qps = -1;
+}
+
 static int check(struct options *o, struct err *e)
 {
+    int r = check_audit(o, e);
+    if (r < 0)
+        return r;
     if (o->etcd_servers)
         return err_set(e, -EINVAL,
                        "--etcd-servers: the etcd backend is not there yet; leave the flag out to use the "
@@ -67,6 +137,7 @@ static void finish(struct options *o)
     bool v6 = strchr(o->bind, ':') != NULL;
     snprintf(o->listen, sizeof(o->listen), v6 ? "[%s]:%lld" : "%s:%lld", o->bind, (long long)o->port);
     c->listen = o->listen;
+    finish_audit(o);
     c->advertise = o->advertise;
     c->sa_keys = o->lists[0] = joined(&o->sa_keys);
     c->sa_issuer = o->issuers.n ? o->issuers.items[0] : NULL;
@@ -159,7 +230,10 @@ static int parse(struct options *o, struct flag *flags, int argc, char **argv)
 int apiserver_main(int argc, char **argv)
 {
     struct options o = {.bind = "0.0.0.0", .port = 6443, .anonymous = true, .extend = true, .max_reads = 400,
-        .max_writes = 200, .min_timeout = 1800};
+        .max_writes = 200, .min_timeout = 1800,
+        .audit = {.megabytes = 100, .days = 366, .webhook_paced = true, .log_version = "audit.k8s.io/v1",
+                  .webhook_version = "audit.k8s.io/v1", .log_format = "json"},
+        .config.audit.log.max_backups = 100};
     struct apiserver_config *c = &o.config;
     struct flag flags[] = {
         {"bind-address", 0, FLAG_STRING, &o.bind, "address to listen on"},
@@ -209,8 +283,7 @@ int apiserver_main(int argc, char **argv)
         {"max-requests-inflight", 0, FLAG_INT, &o.max_reads, "reads worked on at once"},
         {"max-mutating-requests-inflight", 0, FLAG_INT, &o.max_writes, "writes worked on at once"},
         {"min-request-timeout", 0, FLAG_INT, &o.min_timeout, "seconds a watch lasts at least"},
-        {"audit-log-path", 0, FLAG_STRING, &c->audit_log, "file for the audit log"},
-        {"audit-policy-file", 0, FLAG_IGNORED, NULL, NULL},
+        AUDIT_FLAGS(&c->audit, &o.audit),
         {"allow-privileged", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {"profiling", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {"feature-gates", 0, FLAG_IGNORED, NULL, NULL},

@@ -17,8 +17,8 @@ struct held {
 };
 
 static request_stage *const stages[] = {
-    request_parse,     request_limit,     request_authenticate, request_impersonate,
-    request_authorize, request_negotiate, request_route,
+    request_parse,     request_limit,     request_authenticate, audit_begin,
+    request_impersonate, request_authorize, request_negotiate, request_route,
 };
 
 void request_init(struct request *r, struct apiserver *s, struct arena *a, struct http_exchange *x)

@@ -80,6 +80,7 @@ struct answer {
 
 struct held;
 struct quota_lock;
+struct request_audit;
 
 struct request {
     struct apiserver *server;
@@ -117,6 +118,7 @@ struct request {
     size_t n_warnings;
     struct val *annotations; /* MAP for the audit log; NULL: none */
     bool name_made;          /* of a new object, from generateName */
+    struct request_audit *audit; /* audit.h; NULL: nothing is noted */
 
     struct answer answer;
     struct held *held;
@@ -146,6 +148,7 @@ void request_warn(struct request *r, struct str text);        /* a Warning heade
 request_stage request_parse;        /* info.c: method and path */
 request_stage request_limit;        /* limit.c: too many at once? */
 request_stage request_authenticate; /* authn.c: who */
+request_stage audit_begin;          /* audit.h: what is to be noted of it */
 request_stage request_impersonate;  /* impersonate.c: on whose behalf */
 request_stage request_authorize;    /* authz.c: may they */
 request_stage request_negotiate;    /* negotiate.c: in which form to answer */
@@ -170,6 +173,7 @@ void answer_value(struct request *r, int code, const struct type *t, const struc
 void answer_text(struct request *r, int code, const char *content_type, struct str text);
 /* Status "Success": about an object that was deleted (code 200), or that something was done (201). */
 void answer_success(struct request *r, int code, const struct resource *res, struct str name, struct str uid);
+void answer_encode(struct request *r, struct buf *b); /* the body, if there is one, as the media type has it before finishing */
 void answer_send(struct request *r); /* what r->answer or r->status says, to r->x */
 /* The value of an object in the version that was asked for, without its kind when it stands in a list. */
 struct val answer_item(struct request *r, const struct object *o, bool in_list);

@@ -256,7 +256,6 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
     struct apiserver *s = NEW(struct apiserver);
     s->config = *config;
     s->store = config->store;
-    s->audit_fd = -1;
     s->started = os_mono();
     set_defaults(&s->config);
     uuid_new(s->instance);

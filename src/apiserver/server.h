@@ -5,12 +5,22 @@
  */
 #pragma once
 
+#include "apiserver/audit_sink.h"
 #include "base/err.h"
 #include "base/time.h"
 
 struct store;
 struct apiserver;
 struct http_server;
+
+/* Audit (audit.h): nothing is noted without a log or a webhook. */
+struct audit_config {
+    const char *policy; /* file; NULL: metadata of every request for a resource */
+    struct audit_log_config log;
+    struct audit_webhook_config webhook;
+    const char *log_mode, *webhook_mode; /* NULL: "blocking", "batch" */
+    struct audit_batching log_batching, webhook_batching;
+};
 
 struct apiserver_config {
     struct store *store; /* stays the caller's; must outlive the server */
@@ -59,7 +69,7 @@ struct apiserver_config {
 
     int64_t event_ttl; /* seconds, [3600]: Events go that long after they were last seen; -1: never */
 
-    const char *audit_log;  /* file, "-" for standard output; NULL: none */
+    struct audit_config audit;
     const char *git_version; /* NULL: "v1.37.2+cube" */
 };
 

@@ -19,6 +19,7 @@ struct usage_state;
 struct custom_state;
 struct webhook_clients;
 struct dynamic_state;
+struct audit;
 
 enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
 
@@ -61,8 +62,7 @@ struct apiserver {
     unsigned in_flight[IN_FLIGHT_KINDS];
     unsigned watches;
     struct metrics metrics;
-    int audit_fd;
-    off_t audit_at;
+    struct audit *audit; /* audit.h; NULL: none */
     char instance[40]; /* uid of this process, for discovery and the identity lease */
 
     /* texts made once, at the first request for them */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* patch: the three old kinds, and server-side apply (KEP-555). */
+#include "apiserver/audit.h"
 #include "apiserver/track.h"
 #include "apiserver/verbs.h"
 #include "apiserver/write.h"
@@ -181,6 +182,8 @@ static int verb_apply(struct request *r)
     bool created = false;
     int e = read_config(r, track_request(r).api_version, str_of(r->res->kind), &config);
     if (!e)
+        audit_sent(r, NULL, config);
+    if (!e)
         e = write_update(r, apply_now, config, r->sub ? 0 : WRITE_CREATES, &o, &created);
     if (!e)
         answer_object(r, created ? 201 : 200, o);
@@ -194,6 +197,8 @@ int verb_patch(struct request *r)
     int e = decode_media(r, &media);
     if (!e && media == MEDIA_APPLY_PATCH)
         return verb_apply(r);
+    if (!e)
+        audit_sent_patch(r, r->body);
     if (!e)
         e = write_update(r, patch_now, NULL, 0, &o, NULL);
     if (!e)

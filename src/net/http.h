@@ -47,6 +47,7 @@ struct http_exchange {
     const char *peer;           /* "10.0.0.1:34567", "unix:" */
     const struct tls_peer *tls; /* NULL for plain */
     void *user;                 /* the handler's own */
+    void (*started)(struct http_exchange *x); /* called when status is known, before it is sent; NULL: nobody asks */
     int status;                 /* of the response, 0 until it was started */
     uint64_t bytes_written;     /* body bytes of the response so far */
 };

@@ -134,6 +134,13 @@ static int outcome(struct exchange *ex, int r)
     return -EPIPE;
 }
 
+static void set_status(struct http_exchange *x, int status)
+{
+    x->status = status;
+    if (x->started)
+        x->started(x);
+}
+
 static int begin(struct http_exchange *x, int status, const char *content_type, int64_t length,
                  struct str piece, bool end)
 {
@@ -147,7 +154,7 @@ static int begin(struct http_exchange *x, int status, const char *content_type, 
     ex->bodyless = str_is(x->method, "HEAD") || status == 204 || status == 304;
     if (status == 204)
         length = -1;
-    x->status = status;
+    set_status(x, status);
     ex->started = true;
     ex->ended = end || ex->bodyless;
     ex->length = length;
@@ -269,7 +276,7 @@ int http_upgrade(struct http_exchange *x, const char *protocol, struct stream **
         buf_printf(&b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(ex->headers.items[i].name),
                    STR_ARG(ex->headers.items[i].value));
     buf_puts(&b, "\r\n");
-    x->status = 101;
+    set_status(x, 101);
     r = http_stream_write(s, b.p, b.n, MONO_NEVER, ex->server->config.write_timeout);
     if (r < 0) {
         stream_free(s);
