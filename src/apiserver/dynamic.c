@@ -2,6 +2,7 @@
 /* A request as configured admission sees it; rules and selectors. */
 #include "apiserver/dynamic.h"
 
+#include "apiserver/audit.h"
 #include "apiserver/auth.h"
 #include "apiserver/custom.h"
 #include "apiserver/state.h"
@@ -351,11 +352,7 @@ bool admit_exempt(const struct admission *a)
 
 void admit_annotate(struct admission *a, struct str key, struct str value)
 {
-    struct request *r = a->r;
-    if (!r->annotations)
-        r->annotations = val_new(r->arena, VAL_MAP);
-    if (!val_key(r->annotations, key))
-        val_put_str(r->arena, r->annotations, key, value);
+    audit_note(a->r, key, value);
 }
 
 /* ---- running twice -------------------------------------------------------------------------------------- */
