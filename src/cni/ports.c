@@ -235,7 +235,7 @@ int cni_ports_cleanup(struct err *e)
     static const char *const maps[] = {"any4", "any6", "at4", "at6"};
     for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
         size_t n = 0;
-        int r = nft_count_elements(NFPROTO_INET, "cube-hostports", str_of(maps[i]), &n, e);
+        int r = nft_count_elements(NFPROTO_INET, "cube-hostports", str_of(maps[i]), false, &n, e);
         if (r < 0 || n)
             return r == -ENOENT ? 0 : r;
     }

@@ -112,13 +112,18 @@ void nft_batch_done(struct nft_batch *b)
 }
 
 /* What nft shows as a comment: type, length, text with its NUL. */
-static void put_comment(struct buf *b, uint16_t type, const char *comment)
+static void put_comment(struct buf *b, uint16_t type, struct str comment)
 {
-    struct buf u CLEANUP_BUF = BUF_INIT;
-    buf_putc(&u, 0);
-    buf_putc(&u, (char)(strlen(comment) + 1));
-    buf_put(&u, comment, strlen(comment) + 1);
-    put_attr(b, type, u.p, u.n);
+    enum { COMMENT_MAX = 127 };
+    struct nlattr a = {.nla_type = type};
+    struct str text = str_slice(comment, 0, COMMENT_MAX);
+    a.nla_len = (uint16_t)(sizeof(a) + 2 + text.n + 1);
+    buf_put(b, &a, sizeof(a));
+    buf_putc(b, 0);
+    buf_putc(b, (char)(text.n + 1));
+    buf_putstr(b, text);
+    buf_putc(b, '\0');
+    pad(b);
 }
 
 void nft_table_add(struct nft_batch *b, const char *comment)
@@ -126,7 +131,7 @@ void nft_table_add(struct nft_batch *b, const char *comment)
     size_t at = open_msg(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
     put_text(&b->b, NFTA_TABLE_NAME, str_of(b->table));
     if (comment)
-        put_comment(&b->b, NFTA_TABLE_USERDATA, comment);
+        put_comment(&b->b, NFTA_TABLE_USERDATA, str_of(comment));
     close_msg(b, at);
 }
 
@@ -170,18 +175,84 @@ void nft_chain_delete(struct nft_batch *b, struct str name)
     about_chain(b, NFT_MSG_DELCHAIN, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, name);
 }
 
-/* nft's own notes on byte orders (libnftnl's udata: type, length, value): it prints numbers wrongly without. */
-static void put_orders(struct buf *b, bool host_key)
+/* ---- nft's own notes on sets (libnftnl's udata: type, length, value) ------------------------------------ */
+
+static void note(struct buf *u, uint8_t type, const void *p, size_t n)
 {
-    const uint32_t host = 1, big = 2;
-    char u[12] = {0, 4, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0};
-    memcpy(u + 2, host_key ? &host : &big, 4);
-    memcpy(u + 8, &big, 4);
-    put_attr(b, NFTA_SET_USERDATA, u, sizeof(u));
+    buf_putc(u, (char)type);
+    buf_putc(u, (char)n);
+    buf_put(u, p, n);
 }
 
-uint32_t nft_set_add(struct nft_batch *b, const struct nft_set *s)
+static void note_u32(struct buf *u, uint8_t type, uint32_t v)
 {
+    note(u, type, &v, sizeof(v));
+}
+
+/* As nft numbers its expressions and their details: the header's name and its field, or a key of "meta". */
+enum { NFT_EXPR_PAYLOAD = 7, NFT_EXPR_META = 9, NFT_EXPR_CONCAT = 13, NFT_EXPR_NUMGEN = 23 };
+static const struct {
+    uint32_t expr, details[3], type, len;
+    uint8_t n_details;
+} parts[NFT_PARTS] = {
+    [NFT_PART_IP_DADDR] = {NFT_EXPR_PAYLOAD, {12, 12}, NFT_TYPE_IPADDR, 4, 2},
+    [NFT_PART_IP6_DADDR] = {NFT_EXPR_PAYLOAD, {13, 9}, NFT_TYPE_IP6ADDR, 16, 2},
+    [NFT_PART_L4PROTO] = {NFT_EXPR_META, {NFT_META_L4PROTO}, NFT_TYPE_PROTO, 4, 1},
+    [NFT_PART_DPORT] = {NFT_EXPR_PAYLOAD, {11, 2}, NFT_TYPE_PORT, 4, 2},
+    [NFT_PART_TCP_DPORT] = {NFT_EXPR_PAYLOAD, {8, 2}, NFT_TYPE_PORT, 4, 2},
+    [NFT_PART_RANDOM] = {NFT_EXPR_NUMGEN, {NFT_NG_RANDOM, 2, 0}, NFT_TYPE_INTEGER, 4, 3},
+};
+
+static void note_part(struct buf *u, uint8_t number, enum nft_part part)
+{
+    struct buf details CLEANUP_BUF = BUF_INIT, in CLEANUP_BUF = BUF_INIT;
+    for (uint8_t i = 0; i < parts[part].n_details; i++)
+        note_u32(&details, i, parts[part].details[i]);
+    note_u32(&in, 0, parts[part].expr);
+    note(&in, 1, details.p, details.n);
+    note(u, number, in.p, in.n);
+}
+
+static void note_typeof(struct buf *u, uint8_t type, const enum nft_part *of)
+{
+    struct buf all CLEANUP_BUF = BUF_INIT, in CLEANUP_BUF = BUF_INIT;
+    for (uint8_t i = 0; of[i] < NFT_PARTS; i++)
+        note_part(&all, i, of[i]);
+    note_u32(&in, 0, NFT_EXPR_CONCAT);
+    note(&in, 1, all.p, all.n);
+    note(u, type, in.p, in.n);
+}
+
+/* It prints numbers wrongly without their byte orders, and parts that have no size of their own not at all. */
+static void put_notes(struct buf *b, const struct nft_set *s)
+{
+    enum { KEY_ORDER = 0, DATA_ORDER = 1, KEY_TYPEOF = 3, DATA_TYPEOF = 4, NONE = 0, HOST = 1, BIG = 2 };
+    struct buf u CLEANUP_BUF = BUF_INIT;
+    note_u32(&u, KEY_ORDER, s->key_parts ? NONE : s->host_order ? HOST : BIG);
+    note_u32(&u, DATA_ORDER, s->key_parts ? NONE : BIG);
+    if (s->key_parts)
+        note_typeof(&u, KEY_TYPEOF, s->key_parts);
+    if (s->data_parts)
+        note_typeof(&u, DATA_TYPEOF, s->data_parts);
+    put_attr(b, NFTA_SET_USERDATA, u.p, u.n);
+}
+
+static void type_of_parts(const enum nft_part *of, uint32_t *type, uint32_t *len)
+{
+    for (*type = *len = 0; *of < NFT_PARTS; of++) {
+        *type = *type << 6 | parts[*of].type;
+        *len += parts[*of].len;
+    }
+}
+
+uint32_t nft_set_add(struct nft_batch *b, const struct nft_set *set)
+{
+    struct nft_set with_types = *set;
+    const struct nft_set *s = &with_types;
+    if (s->key_parts)
+        type_of_parts(s->key_parts, &with_types.key_type, &with_types.key_len);
+    if (s->data_parts)
+        type_of_parts(s->data_parts, &with_types.data_type, &with_types.data_len);
     bool anonymous = !s->name.n;
     struct str name = anonymous ? s->flags & NFT_SET_MAP ? STR("__map%d") : STR("__set%d") : s->name;
     uint32_t id = b->next_id++, flags = s->flags | (anonymous ? NFT_SET_ANONYMOUS | NFT_SET_CONSTANT : 0);
@@ -201,7 +272,7 @@ uint32_t nft_set_add(struct nft_batch *b, const struct nft_set *s)
         put_u32(&b->b, NFTA_SET_DESC_SIZE, s->size);
         unnest(&b->b, in);
     }
-    put_orders(&b->b, s->host_order);
+    put_notes(&b->b, s);
     close_msg(b, at);
     return id;
 }
@@ -239,11 +310,22 @@ void nft_element_put(struct buf *to, const void *key, size_t key_len, const void
     unnest(to, at);
 }
 
-void nft_element_put_verdict(struct buf *to, const void *key, size_t key_len, int32_t verdict, struct str chain)
+void nft_element_put_verdict(struct buf *to, const void *key, size_t key_len, int32_t verdict, struct str chain, struct str comment)
 {
     size_t at = nest(to, NFTA_LIST_ELEM);
     put_data(to, NFTA_SET_ELEM_KEY, key, key_len);
     put_verdict(to, NFTA_SET_ELEM_DATA, verdict, chain);
+    if (comment.n)
+        put_comment(to, NFTA_SET_ELEM_USERDATA, comment);
+    unnest(to, at);
+}
+
+void nft_element_put_timed(struct buf *to, const void *key, size_t key_len, uint64_t timeout_ms, uint64_t left_ms)
+{
+    size_t at = nest(to, NFTA_LIST_ELEM);
+    put_data(to, NFTA_SET_ELEM_KEY, key, key_len);
+    put_u64(to, NFTA_SET_ELEM_TIMEOUT, timeout_ms);
+    put_u64(to, NFTA_SET_ELEM_EXPIRATION, left_ms);
     unnest(to, at);
 }
 

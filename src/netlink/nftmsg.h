@@ -59,20 +59,26 @@ enum {
     NFT_TYPE_PORT = 13,
     NFT_TYPE_TO_VERDICT = (int)0xffffff00
 };
+/* What a part of a concatenation is made of, for keys and data that have no type of their own (nft's "typeof"). */
+enum nft_part { NFT_PART_IP_DADDR, NFT_PART_IP6_DADDR, NFT_PART_L4PROTO, NFT_PART_DPORT, NFT_PART_TCP_DPORT, NFT_PART_RANDOM, NFT_PARTS };
 struct nft_set {
     struct str name;  /* empty: an anonymous set of the next rule that is added */
     uint32_t flags;   /* NFT_SET_MAP, NFT_SET_TIMEOUT, NFT_SET_EVAL ... */
     uint32_t key_type, key_len, data_type, data_len;
     uint32_t size;    /* 0: as it comes */
     bool host_order;  /* keys are numbers in the machine's byte order */
+    const enum nft_part *key_parts, *data_parts; /* both or none: types and lengths follow from them; end with NFT_PARTS */
 };
 /* The id by which a rule of this batch can name it (anonymous ones can be named by nothing else). */
 uint32_t nft_set_add(struct nft_batch *b, const struct nft_set *s);
 void nft_set_delete(struct nft_batch *b, struct str name);
 
-/* One element as bytes; several stand one after the other. verdict: NFT_GOTO ... with its chain, NF_DROP, NF_ACCEPT. */
+/* One element as bytes; several stand one after the other. verdict: NFT_GOTO ... with its chain, NF_DROP, NF_ACCEPT.
+ * comment: for people; cut after 127 bytes. */
 void nft_element_put(struct buf *to, const void *key, size_t key_len, const void *data, size_t data_len);
-void nft_element_put_verdict(struct buf *to, const void *key, size_t key_len, int32_t verdict, struct str chain);
+void nft_element_put_verdict(struct buf *to, const void *key, size_t key_len, int32_t verdict, struct str chain, struct str comment);
+/* In a set with timeouts: it stays for so long, counted from when it was last put in; left: how much of that is left. */
+void nft_element_put_timed(struct buf *to, const void *key, size_t key_len, uint64_t timeout_ms, uint64_t left_ms);
 /* set_id 0: by name. */
 void nft_elements_add(struct nft_batch *b, struct str set, uint32_t set_id, struct str elements);
 void nft_elements_delete(struct nft_batch *b, struct str set, struct str elements);
@@ -108,7 +114,10 @@ struct nft_counts {
 };
 /* 0, or -ENOENT when the table is not there. Waits. */
 int nft_count(uint8_t family, const char *table, struct nft_counts *ret, struct err *e);
-/* How many elements a set has. Waits. */
-int nft_count_elements(uint8_t family, const char *table, struct str set, size_t *ret, struct err *e);
-/* Calls fn with the name of each chain. Waits. */
-int nft_each_chain(uint8_t family, const char *table, void (*fn)(void *arg, struct str name), void *arg, struct err *e);
+/* How many elements a set has. Kernels before 6.16 do not tell: they must list them, which takes seconds when there are many
+ * (cheaply: -ENODATA instead). Waits. */
+int nft_count_elements(uint8_t family, const char *table, struct str set, bool cheaply, size_t *ret, struct err *e);
+/* Calls fn with each element of these sets, and how many milliseconds it will stay (0: for good). A set that is not there has
+ * none. Waits; fn is called on a helper thread: it may touch nothing but arg. */
+typedef void nft_each_element_fn(void *arg, size_t set, struct str key, uint64_t left_ms);
+int nft_each_element(uint8_t family, const char *table, const struct str *sets, size_t n, nft_each_element_fn *fn, void *arg, struct err *e);

@@ -5,6 +5,7 @@
 #include "base/fiber.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
@@ -127,6 +128,7 @@ int nft_batch_send(struct nft_batch *b, struct nft_link *link, struct err *e)
 struct dump {
     uint8_t family;
     uint16_t type;
+    bool one;            /* the answer is one message, not a list */
     struct str texts[2]; /* attributes 1 and 2 of the question; n 0: none */
     void (*each)(void *arg, const struct nlmsghdr *h);
     void *arg;
@@ -145,7 +147,7 @@ static int dump_once(struct dump *d, struct mnl_socket *s)
     char *msg = xmalloc(65536);
     struct nlmsghdr *h = mnl_nlmsg_put_header(msg);
     h->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | d->type);
-    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    h->nlmsg_flags = NLM_F_REQUEST | (d->one ? NLM_F_ACK : NLM_F_DUMP);
     h->nlmsg_seq = 1;
     struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
     *g = (struct nfgenmsg){.nfgen_family = d->family};
@@ -199,8 +201,6 @@ struct counting {
     struct str table;
     size_t n;
     bool all;
-    void (*fn)(void *arg, struct str name);
-    void *arg;
 };
 
 /* Attribute 1 is the table, 2 (of chains and sets) the name. */
@@ -211,8 +211,6 @@ static void count_one(void *arg, const struct nlmsghdr *h)
     if (!str_eq(text_attr(h, 1), c->table) || (!c->all && str_starts(name, STR("__"))))
         return;
     c->n++;
-    if (c->fn)
-        c->fn(c->arg, name);
 }
 
 static int count(uint8_t family, const char *table, uint16_t type, struct counting *c, struct err *e)
@@ -241,12 +239,6 @@ int nft_count(uint8_t family, const char *table, struct nft_counts *ret, struct 
     return r;
 }
 
-int nft_each_chain(uint8_t family, const char *table, void (*fn)(void *arg, struct str name), void *arg, struct err *e)
-{
-    struct counting c = {.all = true, .fn = fn, .arg = arg};
-    return count(family, table, NFT_MSG_GETCHAIN, &c, e);
-}
-
 static void count_elements(void *arg, const struct nlmsghdr *h)
 {
     const struct nlattr *a, *one;
@@ -257,12 +249,96 @@ static void count_elements(void *arg, const struct nlmsghdr *h)
     }
 }
 
-int nft_count_elements(uint8_t family, const char *table, struct str set, size_t *ret, struct err *e)
+static void take_count(void *arg, const struct nlmsghdr *h)
 {
-    size_t n = 0;
-    struct dump d = {.family = family, .type = NFT_MSG_GETSETELEM, .texts = {str_of(table), set}, .each = count_elements, .arg = &n};
+    enum { SET_COUNT = 20 }; /* NFTA_SET_COUNT of newer headers */
+    const struct nlattr *a;
+    mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
+    {
+        if (mnl_attr_get_type(a) == SET_COUNT && mnl_attr_get_payload_len(a) == sizeof(uint32_t))
+            *(size_t *)arg = ntohl(mnl_attr_get_u32(a));
+    }
+}
+
+int nft_count_elements(uint8_t family, const char *table, struct str set, bool cheaply, size_t *ret, struct err *e)
+{
+    size_t n = SIZE_MAX;
+    struct dump d = {.family = family, .type = NFT_MSG_GETSET, .one = true, .texts = {str_of(table), set}, .each = take_count, .arg = &n};
     int r = ask(&d, e);
+    if (r == 0 && n == SIZE_MAX && cheaply)
+        return -ENODATA;
+    if (r == 0 && n == SIZE_MAX) {
+        n = 0;
+        d = (struct dump){.family = family, .type = NFT_MSG_GETSETELEM, .texts = {str_of(table), set}, .each = count_elements, .arg = &n};
+        r = ask(&d, e);
+    }
     if (r == 0)
         *ret = n;
     return r;
+}
+
+struct reading {
+    struct dump dump;
+    const struct str *sets;
+    size_t n, at;
+    nft_each_element_fn *fn;
+    void *arg;
+};
+
+static void take_element(const struct nlattr *element, struct reading *rd)
+{
+    const struct nlattr *a, *in;
+    struct str key = STR_NULL;
+    uint64_t left = 0;
+    mnl_attr_for_each_nested(a, element)
+    {
+        if (mnl_attr_get_type(a) == NFTA_SET_ELEM_EXPIRATION && mnl_attr_get_payload_len(a) == sizeof(left))
+            left = be64toh(mnl_attr_get_u64(a));
+        if (mnl_attr_get_type(a) == NFTA_SET_ELEM_KEY)
+            mnl_attr_for_each_nested(in, a)
+            {
+                if (mnl_attr_get_type(in) == NFTA_DATA_VALUE)
+                    key = str_n(mnl_attr_get_payload(in), mnl_attr_get_payload_len(in));
+            }
+    }
+    if (key.n)
+        rd->fn(rd->arg, rd->at, key, left);
+}
+
+static void take_elements(void *arg, const struct nlmsghdr *h)
+{
+    const struct nlattr *a, *one;
+    mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
+    {
+        if (mnl_attr_get_type(a) == NFTA_SET_ELEM_LIST_ELEMENTS)
+            mnl_attr_for_each_nested(one, a) take_element(one, arg);
+    }
+}
+
+/* All with one socket: there may be thousands of sets. */
+static void run_reading(void *arg)
+{
+    struct reading *rd = arg;
+    struct dump *d = &rd->dump;
+    struct mnl_socket *s = open_socket();
+    if (s)
+        set_room(s, 0);
+    d->r = s ? 0 : -errno;
+    for (rd->at = 0; rd->at < rd->n && d->r == 0; rd->at++) {
+        d->texts[1] = rd->sets[rd->at];
+        int r = dump_once(d, s);
+        d->r = r == -ENOENT || r == -EINTR ? 0 : r;
+    }
+    if (s)
+        mnl_socket_close(s);
+}
+
+int nft_each_element(uint8_t family, const char *table, const struct str *sets, size_t n, nft_each_element_fn *fn, void *arg, struct err *e)
+{
+    struct reading rd = {.sets = sets, .n = n, .fn = fn, .arg = arg};
+    rd.dump = (struct dump){.family = family, .type = NFT_MSG_GETSETELEM, .texts = {str_of(table)}, .each = take_elements, .arg = &rd};
+    if (!n)
+        return 0;
+    fiber_offload(run_reading, &rd);
+    return rd.dump.r < 0 ? err_set(e, rd.dump.r, "nftables: %s", strerror(-rd.dump.r)) : 0;
 }

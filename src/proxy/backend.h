@@ -12,6 +12,7 @@
 struct backend {
     const struct backend_ops *ops;
     const struct node_side *node; /* may change between two full writes */
+    uint32_t transactions;        /* of nftables, ours so far: others' are told from them by the kernel's count of all */
 };
 
 struct backend_settings {
@@ -30,12 +31,16 @@ struct backend_figures {
 
 struct backend_ops {
     const char *name; /* as --proxy-mode has it */
+    bool counted;     /* all that it does to the kernel's rules are transactions that it counts */
     void (*begin)(struct backend *b, bool full);
     /* ports: none when the Service is gone. Everything it points to is copied. */
     void (*service)(struct backend *b, struct str key, const struct service_ports *ports);
     /* Waits. 0, or -errno: the kernel is as it was (or, in modes without transactions, half changed), and everything
      * must be written anew. */
     int (*commit)(struct backend *b, struct err *e);
+    /* Removes what could not go at once; true when something still cannot. Called about once a second while there is nothing
+     * else to do; may be NULL. Waits. */
+    bool (*tidy)(struct backend *b);
     /* Is everything there that was written? 0, 1 when not, 2 when that is not known and
      * everything should be written anew, -errno. deep: also what costs more to find out. Waits. */
     int (*verify)(struct backend *b, bool deep, struct err *e);

@@ -527,7 +527,7 @@ static void iptables_free(struct backend *b)
 }
 
 static const struct backend_ops iptables_ops = {
-    "iptables", iptables_begin, iptables_service, iptables_commit, iptables_verify, iptables_figures, iptables_free,
+    "iptables", false, iptables_begin, iptables_service, iptables_commit, NULL, iptables_verify, iptables_figures, iptables_free,
 };
 
 struct backend *backend_iptables(const struct node_side *node, const struct backend_settings *s)

@@ -777,7 +777,7 @@ static void ipvs_free(struct backend *b)
     free(b);
 }
 
-static const struct backend_ops ipvs_ops = {"ipvs", ipvs_begin, ipvs_service, ipvs_commit, ipvs_verify, ipvs_figures, ipvs_free};
+static const struct backend_ops ipvs_ops = {"ipvs", false, ipvs_begin, ipvs_service, ipvs_commit, NULL, ipvs_verify, ipvs_figures, ipvs_free};
 
 struct backend *backend_ipvs(const struct node_side *node, const struct backend_settings *s)
 {

@@ -20,6 +20,10 @@ const char *const nft_table_set_names[SET_MAX] = {
     [SET_FIREWALL] = "firewall-ips",
     [SET_HAIRPIN] = "hairpin-connections",
     [SET_NODEPORT_IPS] = "nodeport-ips",
+    [SET_SERVICE_ENDPOINTS] = "service-endpoints",
+    [SET_LOCAL_ENDPOINTS] = "local-endpoints",
+    [SET_NODEPORT_ENDPOINTS] = "nodeport-endpoints",
+    [SET_NODEPORT_LOCAL_ENDPOINTS] = "nodeport-local-endpoints",
 };
 
 static struct str set_name(enum nft_table_set s)
@@ -160,7 +164,8 @@ struct port {
     const struct node_side *node;
     const struct service_port *p;
     struct nft_items *items;
-    struct str base; /* end of all names: hash, namespace, Service, protocol, port */
+    struct str base; /* end of all names of its own: hash, namespace, Service, protocol, port */
+    struct str all, own;   /* with affinity: its chains to endpoints everywhere and to those of this node */
     struct nft_item chain; /* being written */
 };
 
@@ -188,9 +193,10 @@ static void add_rule_set(struct port *p, struct nft_rule *r, size_t id_at, struc
     buf_done(elements);
 }
 
-static struct str finish_chain_as(struct port *p, struct str name)
+static struct str finish_chain_as(struct port *p, struct str name, bool shared)
 {
     struct nft_item *i = add_item(p->items, ITEM_CHAIN, name);
+    i->shared = shared;
     i->rules = p->chain.rules;
     i->n_rules = p->chain.n_rules;
     memcpy(i->content, p->chain.content, sizeof(i->content));
@@ -199,7 +205,7 @@ static struct str finish_chain_as(struct port *p, struct str name)
 
 static struct str finish_chain(struct port *p, const char *kind)
 {
-    return finish_chain_as(p, arena_printf(p->items->arena, "%s-" STR_FMT, kind, STR_ARG(p->base)));
+    return finish_chain_as(p, arena_printf(p->items->arena, "%s-" STR_FMT, kind, STR_ARG(p->base)), false);
 }
 
 static void goto_rule(struct port *p, struct buf *x, struct str chain)
@@ -229,43 +235,58 @@ static void key_port(struct key *k, uint8_t l4, uint16_t port)
     key_add(k, &wire, 2);
 }
 
-static struct nft_item *add_element(struct port *p, enum nft_table_set map, const struct key *k)
+static struct str key_name(struct arena *a, enum nft_table_set map, const struct key *k)
 {
-    struct arena *a = p->items->arena;
-    struct buf b = BUF_INIT;
     char *name = arena_bytes(a, k->n + 1);
     name[0] = (char)map;
     memcpy(name + 1, k->b, k->n);
-    struct nft_item *i = add_item(p->items, ITEM_ELEMENT, str_n(name, k->n + 1));
-    nft_element_put(&b, k->b, k->n, NULL, 0);
+    return str_n(name, k->n + 1);
+}
+
+/* Takes the bytes. */
+static struct nft_item *add_element(struct port *p, enum nft_table_set map, const struct key *k, struct buf *element)
+{
+    struct arena *a = p->items->arena;
+    struct nft_item *i = add_item(p->items, ITEM_ELEMENT, key_name(a, map, k));
     i->map = map;
-    i->key = i->element = arena_str(a, buf_str(&b));
-    buf_done(&b);
+    i->element = arena_str(a, buf_str(element));
+    hash_more(i->content, element->p, element->n);
+    buf_done(element);
     return i;
+}
+
+static struct nft_item *add_member(struct port *p, enum nft_table_set set, const struct key *k)
+{
+    struct buf b = BUF_INIT;
+    nft_element_put(&b, k->b, k->n, NULL, 0);
+    return add_element(p, set, k, &b);
 }
 
 static void add_verdict(struct port *p, enum nft_table_set map, const struct key *k, int32_t verdict, struct str chain)
 {
-    struct nft_item *i = add_element(p, map, k);
     struct buf b = BUF_INIT;
-    nft_element_put_verdict(&b, k->b, k->n, verdict, chain);
-    i->element = arena_str(p->items->arena, buf_str(&b));
-    hash_more(i->content, b.p, b.n);
-    buf_done(&b);
+    nft_element_put_verdict(&b, k->b, k->n, verdict, chain, p->p->name);
+    add_element(p, map, k, &b);
 }
 
-static void add_address(struct port *p, enum nft_table_set map, const struct ip *ip, int32_t verdict, struct str chain)
+static struct key address_key(const struct port *p, const struct ip *ip)
 {
     struct key k = {0};
     key_add(&k, ip->b, address_size(p->node->six));
     key_port(&k, p->p->l4, p->p->port);
-    add_verdict(p, map, &k, verdict, chain);
+    return k;
 }
 
-static void add_nodeport(struct port *p, enum nft_table_set map, int32_t verdict, struct str chain)
+static struct key nodeport_key(const struct port *p)
 {
     struct key k = {0};
     key_port(&k, p->p->l4, p->p->node_port);
+    return k;
+}
+
+static void add_address(struct port *p, enum nft_table_set map, const struct ip *ip, int32_t verdict, struct str chain)
+{
+    struct key k = address_key(p, ip);
     add_verdict(p, map, &k, verdict, chain);
 }
 
@@ -287,7 +308,7 @@ static void add_hairpins(struct port *p)
         key_add(&k, ep->ip.b, address_size(p->node->six));
         key_add(&k, ep->ip.b, address_size(p->node->six));
         key_port(&k, p->p->l4, ep->port);
-        add_element(p, SET_HAIRPIN, &k);
+        add_member(p, SET_HAIRPIN, &k)->shared = true;
     }
 }
 
@@ -307,25 +328,14 @@ static struct key endpoint_key(const struct port *p, const struct endpoint *ep)
     return k;
 }
 
+size_t nft_endpoint_size(bool six)
+{
+    return address_size(six) + 4;
+}
+
 static uint32_t address_type(const struct node_side *node)
 {
     return node->six ? NFT_TYPE_IP6ADDR : NFT_TYPE_IPADDR;
-}
-
-static uint32_t endpoint_type(const struct node_side *node)
-{
-    return address_type(node) << 6 | NFT_TYPE_PORT;
-}
-
-static struct nft_set number_map(const struct port *p, size_t n)
-{
-    return (struct nft_set){.flags = NFT_SET_MAP,
-                            .key_type = NFT_TYPE_INTEGER,
-                            .key_len = 4,
-                            .data_type = endpoint_type(p->node),
-                            .data_len = address_words(p->node) * 4 + 4,
-                            .size = (uint32_t)n,
-                            .host_order = true};
 }
 
 static void dnat(const struct port *p, struct buf *x, unsigned reg)
@@ -333,33 +343,56 @@ static void dnat(const struct port *p, struct buf *x, unsigned reg)
     nftx_dnat(x, family_of(p->node), reg, reg + address_words(p->node));
 }
 
-static void dnat_rule(struct port *p, const struct endpoint *ep)
+static enum nft_table_set list_map(bool nodeport, bool local)
+{
+    return nodeport ? local ? SET_NODEPORT_LOCAL_ENDPOINTS : SET_NODEPORT_ENDPOINTS : local ? SET_LOCAL_ENDPOINTS : SET_SERVICE_ENDPOINTS;
+}
+
+/* The endpoints that stand under the key k, which the packet has, too; front leads to them. */
+static void add_list(struct port *p, enum nft_table_set front, bool nodeport, bool local, const struct key *k)
+{
+    struct arena *a = p->items->arena;
+    enum nft_table_set map = list_map(nodeport, local);
+    size_t size = nft_endpoint_size(p->node->six), n = 0;
+    char *all = arena_bytes(a, size * p->p->n_endpoints + 1);
+    for (size_t i = 0; i < p->p->n_endpoints; i++)
+        if (takes(&p->p->endpoints[i], local)) {
+            struct key one = endpoint_key(p, &p->p->endpoints[i]);
+            memcpy(all + size * n++, one.b, size);
+        }
+    if (!n)
+        return;
+    struct nft_item *i = add_item(p->items, ITEM_LIST, key_name(a, map, k));
+    i->map = map;
+    i->front = key_name(a, front, k);
+    i->endpoints = str_n(all, size * n);
+}
+
+static void draw_rule(struct port *p, bool nodeport, enum nft_table_set map, size_t n)
 {
     struct buf x = BUF_INIT;
-    struct key k = endpoint_key(p, ep);
-    match_protocol(&x, p->p->l4);
-    nftx_immediate(&x, 0, k.b, address_size(p->node->six));
-    nftx_immediate(&x, address_words(p->node), k.b + address_size(p->node->six), 2);
+    unsigned at = nodeport ? 0 : address_words(p->node);
+    if (!nodeport)
+        load_destination(p->node, &x, 0);
+    load_port(&x, at);
+    nftx_numgen(&x, (uint32_t)n, at + 2);
+    nftx_lookup(&x, set_name(map), 0, 0, false);
     dnat(p, &x, 0);
     add_rule(p, &x);
 }
 
-/* To a random endpoint. */
-static void random_rule(struct port *p, size_t n, bool local)
+/* Draws one of n endpoints. When another transaction shortened the list meanwhile there is still the first. */
+static struct str draw_chain(struct port *p, bool nodeport, bool local)
 {
-    struct buf x = BUF_INIT, elements = BUF_INIT;
-    uint32_t number = 0;
-    match_protocol(&x, p->p->l4);
-    for (size_t i = 0; i < p->p->n_endpoints; i++)
-        if (takes(&p->p->endpoints[i], local)) {
-            struct key k = endpoint_key(p, &p->p->endpoints[i]);
-            nft_element_put(&elements, &number, sizeof(number), k.b, k.n);
-            number++;
-        }
-    nftx_numgen(&x, (uint32_t)n, 0);
-    size_t id_at = nftx_lookup(&x, STR_NULL, 0, 0, false);
-    dnat(p, &x, 0);
-    add_rule_set(p, add_rule(p, &x), id_at, number_map(p, n), &elements);
+    size_t n = local ? p->p->n_local : p->p->n_cluster;
+    enum nft_table_set map = list_map(nodeport, local);
+    if (!n)
+        return STR_NULL;
+    begin_chain(p, 2);
+    draw_rule(p, nodeport, map, n);
+    if (n > 1)
+        draw_rule(p, nodeport, map, 1);
+    return finish_chain_as(p, arena_printf(p->items->arena, "%s-%zu", nft_table_set_names[map], n), true);
 }
 
 /* ---- session affinity: who was here lately goes where he went ------------------------------------------- */
@@ -377,6 +410,7 @@ static void endpoint_items(struct port *p, const struct endpoint *ep)
     struct str clients = endpoint_name(p, "affinity", ep), chain = endpoint_name(p, "endpoint", ep);
     struct nft_item *i = add_item(p->items, ITEM_SET, clients);
     struct buf x = BUF_INIT;
+    i->keep_seconds = p->p->affinity_seconds;
     i->set = (struct nft_set){.name = clients,
                               .flags = NFT_SET_TIMEOUT | NFT_SET_EVAL,
                               .key_type = address_type(p->node),
@@ -386,8 +420,13 @@ static void endpoint_items(struct port *p, const struct endpoint *ep)
     load_source(p->node, &x, 0);
     nftx_dynset(&x, NFT_DYNSET_OP_UPDATE, clients, 0, -1, (uint64_t)p->p->affinity_seconds * 1000);
     add_rule(p, &x); /* when the set is full, the next rule still counts */
-    dnat_rule(p, ep);
-    finish_chain_as(p, chain);
+    struct key k = endpoint_key(p, ep);
+    match_protocol(&x, p->p->l4);
+    nftx_immediate(&x, 0, k.b, address_size(p->node->six));
+    nftx_immediate(&x, address_words(p->node), k.b + address_size(p->node->six), 2);
+    dnat(p, &x, 0);
+    add_rule(p, &x);
+    finish_chain_as(p, chain, false);
 }
 
 static void remembered_rule(struct port *p, const struct endpoint *ep)
@@ -404,7 +443,7 @@ static void random_chain_rule(struct port *p, size_t n, bool local)
     uint32_t number = 0;
     for (size_t i = 0; i < p->p->n_endpoints; i++)
         if (takes(&p->p->endpoints[i], local)) {
-            nft_element_put_verdict(&elements, &number, sizeof(number), NFT_GOTO, endpoint_name(p, "endpoint", &p->p->endpoints[i]));
+            nft_element_put_verdict(&elements, &number, sizeof(number), NFT_GOTO, endpoint_name(p, "endpoint", &p->p->endpoints[i]), STR_NULL);
             number++;
         }
     nftx_numgen(&x, (uint32_t)n, 0);
@@ -413,37 +452,41 @@ static void random_chain_rule(struct port *p, size_t n, bool local)
     add_rule_set(p, add_rule(p, &x), id_at, map, &elements);
 }
 
-static void affinity_rules(struct port *p, size_t n, bool local)
-{
-    for (size_t i = 0; i < p->p->n_endpoints; i++)
-        if (takes(&p->p->endpoints[i], local))
-            remembered_rule(p, &p->p->endpoints[i]);
-    random_chain_rule(p, n, local);
-}
-
-static struct str policy_chain(struct port *p, bool local)
+static struct str affinity_chain(struct port *p, bool local)
 {
     size_t n = local ? p->p->n_local : p->p->n_cluster;
     if (!n)
         return STR_NULL;
-    begin_chain(p, p->p->affinity_seconds ? n + 1 : 1);
-    if (p->p->affinity_seconds)
-        affinity_rules(p, n, local);
-    else if (n > 1)
-        random_rule(p, n, local);
-    for (size_t i = 0; n == 1 && !p->p->affinity_seconds && i < p->p->n_endpoints; i++)
+    begin_chain(p, n + 1);
+    for (size_t i = 0; i < p->p->n_endpoints; i++)
         if (takes(&p->p->endpoints[i], local))
-            dnat_rule(p, &p->p->endpoints[i]);
+            remembered_rule(p, &p->p->endpoints[i]);
+    random_chain_rule(p, n, local);
     return finish_chain(p, local ? "local" : "service");
+}
+
+/* ---- from outside --------------------------------------------------------------------------------------- */
+
+static struct str external_name(const struct port *p, bool nodeport)
+{
+    const char *front = nodeport ? "-nodeport" : "";
+    if (p->p->affinity_seconds)
+        return arena_printf(p->items->arena, "external-" STR_FMT, STR_ARG(p->base));
+    if (p->p->external_local)
+        return arena_printf(p->items->arena, "external%s-local-%zu-%zu", front, p->p->n_cluster, p->p->n_local);
+    return arena_printf(p->items->arena, "external%s-%zu", front, p->p->n_cluster);
 }
 
 /* What comes from outside the cluster. With policy Cluster it is masqueraded; with Local only this node's endpoints take
  * it and the client's address is kept. Pods and this node itself are served by all endpoints even then: they stand for
  * a client that goes out to a balancer and comes back through any node. */
-static struct str external_chain(struct port *p, struct str all, struct str own)
+static struct str external_chain(struct port *p, bool nodeport)
 {
     const struct service_port *s = p->p;
     struct buf x = BUF_INIT;
+    bool sticky = s->affinity_seconds;
+    struct str all = sticky ? p->all : draw_chain(p, nodeport, false);
+    struct str own = sticky || !s->external_local ? p->own : draw_chain(p, nodeport, true);
     begin_chain(p, 5);
     if (!s->external_local) {
         set_mark(p->node, &x);
@@ -462,7 +505,7 @@ static struct str external_chain(struct port *p, struct str all, struct str own)
     struct str to = s->external_local ? own : all;
     if (s->outside && to.n)
         goto_rule(p, &x, to);
-    return finish_chain(p, "external");
+    return finish_chain_as(p, external_name(p, nodeport), !sticky);
 }
 
 /* Before addresses are translated: sources that are not in the ranges. */
@@ -490,20 +533,44 @@ static struct str firewall_chain(struct port *p)
 
 /* ---- a port --------------------------------------------------------------------------------------------- */
 
+static void add_lists(struct port *p, enum nft_table_set front, bool nodeport, const struct key *k)
+{
+    if (p->p->affinity_seconds)
+        return;
+    add_list(p, front, nodeport, false, k);
+    if (p->p->external_local)
+        add_list(p, front, nodeport, true, k);
+}
+
 static void add_outside(struct port *p, const struct ips *ips, struct str chain)
 {
     for (size_t i = 0; i < ips->n; i++) {
-        if (p->p->any)
-            add_address(p, SET_SERVICE_IPS, &ips->list[i], NFT_GOTO, chain);
+        struct key k = address_key(p, &ips->list[i]);
+        if (p->p->any) {
+            add_verdict(p, SET_SERVICE_IPS, &k, NFT_GOTO, chain);
+            add_lists(p, SET_SERVICE_IPS, false, &k);
+        }
         if (!p->p->outside)
             refuse(p, &ips->list[i]);
     }
 }
 
-static void external_items(struct port *p, struct str all, struct str own)
+static void nodeport_items(struct port *p)
 {
     const struct service_port *s = p->p;
-    struct str chain = s->any ? external_chain(p, all, own) : STR_NULL;
+    struct key k = nodeport_key(p);
+    if (s->any) {
+        add_verdict(p, SET_NODEPORTS, &k, NFT_GOTO, external_chain(p, true));
+        add_lists(p, SET_NODEPORTS, true, &k);
+    }
+    if (!s->outside)
+        add_verdict(p, SET_NO_ENDPOINTS_NODEPORTS, &k, s->any ? NF_DROP : NFT_GOTO, s->any ? STR_NULL : STR("reject-chain"));
+}
+
+static void external_items(struct port *p)
+{
+    const struct service_port *s = p->p;
+    struct str chain = s->any && (s->external.n || s->balancers.n) ? external_chain(p, false) : STR_NULL;
     add_outside(p, &s->external, chain);
     add_outside(p, &s->balancers, chain);
     if (s->firewall) {
@@ -511,10 +578,24 @@ static void external_items(struct port *p, struct str all, struct str own)
         for (size_t i = 0; i < s->balancers.n; i++)
             add_address(p, SET_FIREWALL, &s->balancers.list[i], NFT_GOTO, wall);
     }
-    if (s->node_port && s->any)
-        add_nodeport(p, SET_NODEPORTS, NFT_GOTO, chain);
-    if (s->node_port && !s->outside)
-        add_nodeport(p, SET_NO_ENDPOINTS_NODEPORTS, s->any ? NF_DROP : NFT_GOTO, s->any ? STR_NULL : STR("reject-chain"));
+    if (s->node_port)
+        nodeport_items(p);
+}
+
+static void cluster_ip_items(struct port *p)
+{
+    const struct service_port *s = p->p;
+    struct key k = address_key(p, &s->cluster_ip);
+    if (!s->inside) {
+        refuse(p, &s->cluster_ip);
+        return;
+    }
+    if (s->affinity_seconds) {
+        add_verdict(p, SET_SERVICE_IPS, &k, NFT_GOTO, s->internal_local ? p->own : p->all);
+        return;
+    }
+    add_verdict(p, SET_SERVICE_IPS, &k, NFT_GOTO, draw_chain(p, false, s->internal_local));
+    add_list(p, SET_SERVICE_IPS, false, s->internal_local, &k);
 }
 
 /* Names are readable, unique by their hash, and at most 127 bytes long (the kernel's older limit). */
@@ -534,15 +615,14 @@ static void items_of_port(const struct node_side *node, const struct service_por
     for (size_t i = 0; s->affinity_seconds && i < s->n_endpoints; i++)
         if (s->endpoints[i].in_cluster || s->endpoints[i].in_local)
             endpoint_items(&p, &s->endpoints[i]);
-    struct str all = policy_chain(&p, false), own = policy_chain(&p, true);
-    if (!s->cluster_ip_skipped) {
-        if (s->inside)
-            add_address(&p, SET_SERVICE_IPS, &s->cluster_ip, NFT_GOTO, s->internal_local ? own : all);
-        else
-            refuse(&p, &s->cluster_ip);
+    if (s->affinity_seconds) {
+        p.all = affinity_chain(&p, false);
+        p.own = affinity_chain(&p, true);
     }
+    if (!s->cluster_ip_skipped)
+        cluster_ip_items(&p);
     if (s->accessible)
-        external_items(&p, all, own);
+        external_items(&p);
     add_hairpins(&p);
 }
 
@@ -555,7 +635,7 @@ void nft_items_of(const struct node_side *node, const struct service_ports *port
     struct port p = {.node = node, .p = &ports->list[0], .items = ret};
     struct key k = {0};
     key_add(&k, ports->list[0].cluster_ip.b, address_size(node->six));
-    add_element(&p, SET_CLUSTER_IPS, &k);
+    add_member(&p, SET_CLUSTER_IPS, &k);
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------ */
@@ -583,8 +663,18 @@ static void add_sets(const struct node_side *node, struct nft_batch *b)
                                          .flags = sets[i].verdict ? NFT_SET_MAP : 0,
                                          .key_type = sets[i].key,
                                          .key_len = sets[i].len,
-                                         .data_type = sets[i].verdict ? (uint32_t)NFT_TYPE_TO_VERDICT : 0,
-                                         .data_len = 0});
+                                         .data_type = sets[i].verdict ? (uint32_t)NFT_TYPE_TO_VERDICT : 0});
+    /* Ports of endpoints are any protocol's; nft 1.0.6 does not read back what says so. */
+    const enum nft_part address = node->six ? NFT_PART_IP6_DADDR : NFT_PART_IP_DADDR;
+    const enum nft_part by_address[] = {address, NFT_PART_L4PROTO, NFT_PART_DPORT, NFT_PART_RANDOM, NFT_PARTS},
+                        by_port[] = {NFT_PART_L4PROTO, NFT_PART_DPORT, NFT_PART_RANDOM, NFT_PARTS},
+                        endpoint[] = {address, NFT_PART_TCP_DPORT, NFT_PARTS};
+    for (int nodeport = 0; nodeport < 2; nodeport++)
+        for (int local = 0; local < 2; local++)
+            nft_set_add(b, &(struct nft_set){.name = set_name(list_map(nodeport, local)),
+                                             .flags = NFT_SET_MAP,
+                                             .key_parts = nodeport ? by_port : by_address,
+                                             .data_parts = endpoint});
 }
 
 /* Base chains at the places where kube-proxy's stand. */

@@ -11,15 +11,17 @@
 /* A batch is put together of parts, in this order: what is named must stand before who names it. */
 enum part { PART_MAKE, PART_RULES, PART_ELEMENTS, PART_EMPTY, PART_UNMAKE, PARTS };
 
+enum { LISTED_MAX = 20000 }; /* elements that older kernels are made to list, so that they can be counted */
+
 /* What one Service has in the kernel, packed: 10,000 of them are kept. */
 struct kept {
     struct buf items; /* struct kept_item, name, ... */
 };
 struct kept_item {
     uint64_t content[2];
-    uint16_t name_len;
-    uint8_t kind, rules_low;
-    uint16_t rules;
+    uint32_t data_len; /* of a list: its endpoints as they stand in the kernel, behind the name */
+    uint16_t name_len, rules;
+    uint8_t kind, shared;
 };
 
 struct nftables {
@@ -29,8 +31,10 @@ struct nftables {
     struct map services; /* "ns/name" -> struct kept * */
     struct map owners;   /* element's name -> struct kept * : two Services cannot share one, the first has it */
     struct map contested; /* element's name that another Service asked for, too */
-    struct map hairpins;  /* element's name -> how many have it: endpoints of several Services are the rule */
+    struct map shared;   /* name of what several Services have -> how many */
     struct map stale;    /* chains that nothing leads to any more -> since when (struct mono *) */
+    struct buf memories; /* struct memory: sets that are made anew in a full write */
+    struct arena memory_arena;
     struct nft_batch parts[PARTS];
     struct buf add[SET_MAX], drop[SET_MAX]; /* elements of the maps */
     struct nft_counts counts; /* what must be in the table beside its base */
@@ -38,6 +42,11 @@ struct nftables {
     bool full, anew; /* anew: a contested element has become free */
     size_t changes;
     uint64_t failures, cleanup_failures;
+};
+
+struct memory {
+    struct str set;
+    uint32_t seconds;
 };
 
 static uint8_t family(const struct nftables *t)
@@ -57,7 +66,7 @@ static void forget(struct nftables *t)
     map_done_with(&t->services, kept_free);
     map_done(&t->owners);
     map_done(&t->contested);
-    map_done(&t->hairpins);
+    map_done(&t->shared);
     map_done_with(&t->stale, free);
     t->counts = (struct nft_counts){0};
     memset(t->elements, 0, sizeof(t->elements));
@@ -71,6 +80,8 @@ static void drop_parts(struct nftables *t)
         buf_done(&t->add[i]);
         buf_done(&t->drop[i]);
     }
+    buf_done(&t->memories);
+    arena_done(&t->memory_arena);
 }
 
 static void nftables_begin(struct backend *b, bool full)
@@ -91,21 +102,22 @@ static void nftables_begin(struct backend *b, bool full)
 
 /* ---- the difference ------------------------------------------------------------------------------------- */
 
-/* Walks packed items; name points into them. False at the end. */
-static bool next_kept(struct str *rest, struct kept_item *ret, struct str *ret_name)
+/* Walks packed items; name and data point into them. False at the end. */
+static bool next_kept(struct str *rest, struct kept_item *ret, struct str *ret_name, struct str *ret_data)
 {
     if (rest->n < sizeof(*ret))
         return false;
     memcpy(ret, rest->p, sizeof(*ret));
     *ret_name = str_slice(*rest, sizeof(*ret), ret->name_len);
-    *rest = str_from(*rest, sizeof(*ret) + ret->name_len);
+    *ret_data = str_slice(*rest, sizeof(*ret) + ret->name_len, ret->data_len);
+    *rest = str_from(*rest, sizeof(*ret) + ret->name_len + ret->data_len);
     return true;
 }
 
-static bool find_kept(const struct kept *k, enum nft_item_kind kind, struct str name, struct kept_item *ret)
+static bool find_kept(const struct kept *k, enum nft_item_kind kind, struct str name, struct kept_item *ret, struct str *ret_data)
 {
     struct str rest = k ? buf_str(&k->items) : STR_NULL, at;
-    while (next_kept(&rest, ret, &at))
+    while (next_kept(&rest, ret, &at, ret_data))
         if (ret->kind == kind && str_eq(at, name))
             return true;
     return false;
@@ -119,29 +131,33 @@ static bool is_wanted(const struct nft_items *want, enum nft_item_kind kind, str
     return false;
 }
 
-static void remember(struct kept *k, const struct nft_item *i)
+static void remember(struct kept *k, const struct nft_item *i, struct str data)
 {
-    struct kept_item head = {{i->content[0], i->content[1]}, (uint16_t)i->name.n, (uint8_t)i->kind, 0, (uint16_t)i->n_rules};
+    struct kept_item head = {.content = {i->content[0], i->content[1]},
+                             .data_len = (uint32_t)data.n,
+                             .name_len = (uint16_t)i->name.n,
+                             .rules = (uint16_t)i->n_rules,
+                             .kind = (uint8_t)i->kind,
+                             .shared = i->shared};
     buf_put(&k->items, &head, sizeof(head));
     buf_putstr(&k->items, i->name);
+    buf_putstr(&k->items, data);
 }
 
-/* How many Services have the endpoint after one more or less has it. */
-static size_t count_hairpin(struct nftables *t, struct str name, int more)
+/* How many Services have it after one more or less has it. */
+static size_t count_shared(struct nftables *t, struct str name, int more)
 {
-    uintptr_t n = (uintptr_t)map_get(&t->hairpins, name) + (uintptr_t)more;
+    uintptr_t n = (uintptr_t)map_get(&t->shared, name) + (uintptr_t)more;
     if (n)
-        map_put(&t->hairpins, name, (void *)n);
+        map_put(&t->shared, name, (void *)n);
     else
-        map_del(&t->hairpins, name);
+        map_del(&t->shared, name);
     return n;
 }
 
 /* An element that another Service has already stays with that one. */
 static bool take_element(struct nftables *t, struct kept *k, const struct kept *had, struct str name)
 {
-    if (name.p[0] == SET_HAIRPIN)
-        return true;
     const struct kept *owner = map_get(&t->owners, name);
     if (owner && owner != had && owner != k) {
         map_put(&t->contested, name, t);
@@ -172,12 +188,16 @@ static void put_key(struct buf *to, struct str element_name)
 
 static void write_item(struct nftables *t, const struct nft_item *i, const struct kept_item *was)
 {
+    if (i->shared && !was && count_shared(t, i->name, 1) > 1)
+        return;
     switch (i->kind) {
     case ITEM_SET:
-        if (!was) {
-            nft_set_add(&t->parts[PART_MAKE], &i->set);
-            t->counts.sets++;
-        }
+        if (was)
+            return;
+        nft_set_add(&t->parts[PART_MAKE], &i->set);
+        t->counts.sets++;
+        if (t->full)
+            buf_put(&t->memories, &(struct memory){arena_str(&t->memory_arena, i->name), i->keep_seconds}, sizeof(struct memory));
         return;
     case ITEM_CHAIN:
         nft_chain_add(&t->parts[PART_MAKE], i->name, NULL);
@@ -189,43 +209,152 @@ static void write_item(struct nftables *t, const struct nft_item *i, const struc
         t->counts.rules += i->n_rules - (was ? was->rules : 0);
         return;
     case ITEM_ELEMENT:
-        if (i->map == SET_HAIRPIN && count_hairpin(t, i->name, 1) > 1)
-            return;
         if (was)
             put_key(&t->drop[i->map], i->name);
         buf_putstr(&t->add[i->map], i->element);
         t->elements[i->map] += !was;
         return;
+    case ITEM_LIST:
+        return;
     }
 }
 
-static void drop_item(struct nftables *t, const struct kept *k, const struct kept_item *i, struct str name)
+/* ---- lists ---------------------------------------------------------------------------------------------- */
+
+static bool differs(struct str a, struct str b, size_t at, size_t size)
 {
+    return at + size > b.n || memcmp(a.p + at, b.p + at, size) != 0;
+}
+
+/* The endpoints of data that do not stand in the same place of other. */
+static void put_slots(struct nftables *t, bool add, struct str name, struct str data, struct str other)
+{
+    size_t size = nft_endpoint_size(t->base.node->six);
+    unsigned map = (unsigned char)name.p[0];
+    char key[64];
+    memcpy(key, name.p + 1, name.n - 1);
+    for (uint32_t i = 0; i < data.n / size; i++) {
+        if (!differs(data, other, i * size, size))
+            continue;
+        memcpy(key + name.n - 1, &i, sizeof(i)); /* as numgen writes it into a register */
+        if (add)
+            nft_element_put(&t->add[map], key, name.n - 1 + sizeof(i), data.p + i * size, size);
+        else
+            nft_element_put(&t->drop[map], key, name.n - 1 + sizeof(i), NULL, 0);
+        t->changes++;
+    }
+}
+
+struct slot {
+    uint8_t endpoint[20];
+    uint32_t at;
+};
+
+static int compare_slots(const void *a, const void *b)
+{
+    return memcmp(((const struct slot *)a)->endpoint, ((const struct slot *)b)->endpoint, sizeof(((struct slot *)0)->endpoint));
+}
+
+/* Where endpoints of `want` stood already, the rest in what is free: who stays costs nothing. */
+static struct str arrange(struct arena *a, struct str had, struct str want, size_t size)
+{
+    size_t n_had = had.n / size, n = want.n / size, i = 0;
+    struct slot *slots = ARENA_ARRAY(a, struct slot, n_had + 1);
+    bool *taken = ARENA_ARRAY(a, bool, n + 1), *placed = ARENA_ARRAY(a, bool, n + 1);
+    char *ret = arena_bytes(a, want.n + 1);
+    for (size_t k = 0; k < n_had; k++) {
+        slots[k] = (struct slot){.at = (uint32_t)k};
+        memcpy(slots[k].endpoint, had.p + k * size, size);
+    }
+    qsort(slots, n_had, sizeof(*slots), compare_slots);
+    for (size_t k = 0; k < n; k++) {
+        int r = 1;
+        while (i < n_had && (r = memcmp(slots[i].endpoint, want.p + k * size, size)) < 0)
+            i++;
+        if (r || slots[i].at >= n)
+            continue;
+        memcpy(ret + slots[i].at * size, want.p + k * size, size);
+        taken[slots[i].at] = placed[k] = true;
+    }
+    for (size_t k = 0, to = 0; k < n; k++) {
+        if (placed[k])
+            continue;
+        while (taken[to])
+            to++;
+        memcpy(ret + to++ * size, want.p + k * size, size);
+    }
+    return str_n(ret, n * size);
+}
+
+static void write_list(struct nftables *t, const struct nft_item *i, struct str had, struct kept *now)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    size_t size = nft_endpoint_size(t->base.node->six);
+    struct str list = had.n ? arrange(&a, had, i->endpoints, size) : i->endpoints;
+    put_slots(t, false, i->name, had, list);
+    put_slots(t, true, i->name, list, had);
+    t->elements[i->map] += list.n / size - had.n / size;
+    remember(now, i, list);
+}
+
+static void drop_list(struct nftables *t, struct str name, struct str data)
+{
+    put_slots(t, false, name, data, STR_NULL);
+    t->elements[(unsigned char)name.p[0]] -= data.n / nft_endpoint_size(t->base.node->six);
+}
+
+/* ---- what is no longer wanted --------------------------------------------------------------------------- */
+
+/* Kernels before 6.2 learn late that an element no longer leads to a chain: the chain itself goes a little later. */
+static void drop_chain(struct nftables *t, struct str name, size_t rules)
+{
+    struct mono *since = NEW(struct mono);
+    *since = os_mono();
+    nft_chain_flush(&t->parts[PART_EMPTY], name);
+    free(map_put(&t->stale, name, since));
+    t->counts.chains--;
+    t->counts.rules -= rules;
+}
+
+static void drop_element(struct nftables *t, const struct kept *k, struct str name)
+{
+    put_key(&t->drop[(unsigned char)name.p[0]], name);
+    t->elements[(unsigned char)name.p[0]]--;
+    if (map_get(&t->owners, name) == k)
+        map_del(&t->owners, name);
+    t->anew |= map_has(&t->contested, name);
+}
+
+static void drop_item(struct nftables *t, const struct kept *k, const struct kept_item *i, struct str name, struct str data)
+{
+    if (i->shared && count_shared(t, name, -1))
+        return;
     switch ((enum nft_item_kind)i->kind) {
     case ITEM_SET:
         nft_set_delete(&t->parts[PART_UNMAKE], name);
         t->counts.sets--;
         return;
-    case ITEM_CHAIN: {
-        /* Kernels before 6.2 learn late that an element no longer leads here: the chain itself goes a little later. */
-        struct mono *since = NEW(struct mono);
-        *since = os_mono();
-        nft_chain_flush(&t->parts[PART_EMPTY], name);
-        free(map_put(&t->stale, name, since));
-        t->counts.chains--;
-        t->counts.rules -= i->rules;
+    case ITEM_CHAIN:
+        drop_chain(t, name, i->rules);
         return;
-    }
     case ITEM_ELEMENT:
-        if (name.p[0] == SET_HAIRPIN && count_hairpin(t, name, -1))
-            return;
-        put_key(&t->drop[(unsigned char)name.p[0]], name);
-        t->elements[(unsigned char)name.p[0]]--;
-        if (map_get(&t->owners, name) == k)
-            map_del(&t->owners, name);
-        t->anew |= map_has(&t->contested, name);
+        drop_element(t, k, name);
+        return;
+    case ITEM_LIST:
+        drop_list(t, name, data);
         return;
     }
+}
+
+/* Of what several ask for, in one Service or in two, the first has it. */
+static bool may_have(struct nftables *t, const struct nft_item *i, const struct kept *had, struct kept *now)
+{
+    if (i->kind == ITEM_LIST && map_get(&t->owners, i->front) != now)
+        return false;
+    if (i->kind == ITEM_ELEMENT && !i->shared && !take_element(t, now, had, i->name))
+        return false;
+    bool once = i->kind == ITEM_SET || (i->kind == ITEM_CHAIN && !i->shared);
+    return once || !find_kept(now, i->kind, i->name, &(struct kept_item){0}, &(struct str){0});
 }
 
 static void write_wanted(struct nftables *t, const struct kept *had, const struct nft_items *want, struct kept *now)
@@ -233,10 +362,15 @@ static void write_wanted(struct nftables *t, const struct kept *had, const struc
     for (size_t n = 0; n < want->n; n++) {
         const struct nft_item *i = &want->list[n];
         struct kept_item was;
-        bool is_there = find_kept(had, i->kind, i->name, &was);
-        if (i->kind == ITEM_ELEMENT && (!take_element(t, now, had, i->name) || find_kept(now, i->kind, i->name, &(struct kept_item){0})))
+        struct str data = STR_NULL;
+        if (!may_have(t, i, had, now))
             continue;
-        remember(now, i);
+        bool is_there = find_kept(had, i->kind, i->name, &was, &data);
+        if (i->kind == ITEM_LIST) {
+            write_list(t, i, is_there ? data : STR_NULL, now);
+            continue;
+        }
+        remember(now, i, STR_NULL);
         if (is_there && !memcmp(was.content, i->content, sizeof(was.content)))
             continue;
         write_item(t, i, is_there ? &was : NULL);
@@ -246,11 +380,11 @@ static void write_wanted(struct nftables *t, const struct kept *had, const struc
 
 static void drop_unwanted(struct nftables *t, const struct kept *had, const struct nft_items *want)
 {
-    struct str rest = had ? buf_str(&had->items) : STR_NULL, name;
+    struct str rest = had ? buf_str(&had->items) : STR_NULL, name, data;
     struct kept_item i;
-    while (next_kept(&rest, &i, &name))
+    while (next_kept(&rest, &i, &name, &data))
         if (!is_wanted(want, (enum nft_item_kind)i.kind, name)) {
-            drop_item(t, had, &i, name);
+            drop_item(t, had, &i, name, data);
             t->changes++;
         }
 }
@@ -276,6 +410,13 @@ static void nftables_service(struct backend *b, struct str key, const struct ser
 
 /* ---- the kernel ----------------------------------------------------------------------------------------- */
 
+static int send_batch(struct nftables *t, struct nft_batch *b, struct err *e)
+{
+    int r = nft_batch_send(b, &t->link, e);
+    t->base.transactions += r == 0 && b->n;
+    return r;
+}
+
 /* In a transaction of its own: when the kernel still holds one of them, nothing else fails. */
 static void delete_stale(struct nftables *t)
 {
@@ -288,7 +429,7 @@ static void delete_stale(struct nftables *t)
         if (((struct mono *)e->value)->ns < before.ns)
             nft_chain_delete(&b, e->key);
     }
-    if (b.n && nft_batch_send(&b, &t->link, &ignored) < 0)
+    if (b.n && send_batch(t, &b, &ignored) < 0)
         t->cleanup_failures++;
     else if (b.n)
         MAP_EACH(&t->stale, e)
@@ -304,8 +445,52 @@ static void put_elements(struct nftables *t)
     struct nft_batch *b = &t->parts[PART_ELEMENTS];
     for (size_t i = 0; i < SET_MAX; i++)
         nft_elements_delete(b, str_of(nft_table_set_names[i]), buf_str(&t->drop[i]));
-    for (size_t i = 0; i < SET_MAX; i++)
+    for (size_t i = 0; i < SET_MAX; i++) {
         nft_elements_add(b, str_of(nft_table_set_names[i]), 0, buf_str(&t->add[i]));
+        buf_done(&t->add[i]);
+    }
+}
+
+struct remembering {
+    struct nftables *t;
+    size_t set;
+    struct buf clients; /* of this set */
+};
+
+static void flush_clients(struct remembering *r)
+{
+    const struct memory *m = (const struct memory *)(void *)r->t->memories.p + r->set;
+    if (r->clients.n)
+        nft_elements_add(&r->t->parts[PART_ELEMENTS], m->set, 0, buf_str(&r->clients));
+    buf_clear(&r->clients);
+}
+
+static void keep_client(void *arg, size_t set, struct str key, uint64_t left_ms)
+{
+    struct remembering *r = arg;
+    const struct memory *m = (const struct memory *)(void *)r->t->memories.p + set;
+    uint64_t timeout = (uint64_t)m->seconds * 1000;
+    if (set != r->set)
+        flush_clients(r);
+    r->set = set;
+    if (left_ms && key.n == address_size(r->t->base.node->six))
+        nft_element_put_timed(&r->clients, key.p, key.n, timeout, MIN(left_ms, timeout));
+}
+
+/* Which client went where outlives the table that a full write replaces (session affinity), and our restarts. Who comes for the
+ * first time between this look and the write is forgotten. */
+static int keep_clients(struct nftables *t, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    size_t n = t->memories.n / sizeof(struct memory);
+    struct str *names = ARENA_ARRAY(&a, struct str, n);
+    struct remembering rem = {.t = t};
+    for (size_t i = 0; i < n; i++)
+        names[i] = ((const struct memory *)(void *)t->memories.p)[i].set;
+    int r = nft_each_element(family(t), t->table, names, n, keep_client, &rem, e);
+    flush_clients(&rem);
+    buf_done(&rem.clients);
+    return r;
 }
 
 static int nftables_commit(struct backend *base, struct err *e)
@@ -320,21 +505,28 @@ static int nftables_commit(struct backend *base, struct err *e)
     if (t->full)
         nft_base(base->node, &b);
     put_elements(t);
+    int r = keep_clients(t, e);
     for (size_t i = 0; i < PARTS; i++)
         nft_batch_append(&b, &t->parts[i]);
-    int r = nft_batch_send(&b, &t->link, e);
+    if (r == 0)
+        r = send_batch(t, &b, e);
     nft_batch_done(&b);
     drop_parts(t);
     t->failures += r < 0;
     return r < 0 ? r : t->anew;
 }
 
+static bool nftables_tidy(struct backend *base)
+{
+    struct nftables *t = (struct nftables *)base;
+    delete_stale(t);
+    return t->stale.n > 0;
+}
+
 static int nftables_verify(struct backend *base, bool deep, struct err *e)
 {
     struct nftables *t = (struct nftables *)base;
     struct nft_counts is, want;
-    if (t->stale.n)
-        delete_stale(t);
     int r = nft_count(family(t), t->table, &is, e);
     nft_base_counts(base->node, &want);
     if (r < 0)
@@ -344,10 +536,10 @@ static int nftables_verify(struct backend *base, bool deep, struct err *e)
         return 1;
     for (size_t i = 0; deep && i < SET_MAX; i++) {
         size_t n, expected = t->elements[i] + (i == SET_NODEPORT_IPS ? t->nodeport_ips : 0);
-        r = nft_count_elements(family(t), t->table, str_of(nft_table_set_names[i]), &n, e);
-        if (r < 0)
+        r = nft_count_elements(family(t), t->table, str_of(nft_table_set_names[i]), expected > LISTED_MAX, &n, e);
+        if (r < 0 && r != -ENODATA)
             return r == -ENOENT ? 1 : r == -EINTR ? 0 : r;
-        if (n != expected)
+        if (r == 0 && n != expected)
             return 1;
     }
     return 0;
@@ -369,7 +561,7 @@ static void nftables_free(struct backend *b)
 }
 
 static const struct backend_ops nftables_ops = {
-    "nftables", nftables_begin, nftables_service, nftables_commit, nftables_verify, nftables_figures, nftables_free,
+    "nftables", true, nftables_begin, nftables_service, nftables_commit, nftables_tidy, nftables_verify, nftables_figures, nftables_free,
 };
 
 struct backend *backend_nftables(const struct node_side *node, const struct backend_settings *s)

@@ -55,7 +55,8 @@ struct proxy {
     struct waitq changed;
     struct health health;
     struct metrics metrics;
-    uint32_t generation; /* of the kernel's nftables state as we left it */
+    uint32_t generation, ours; /* the kernel's count of nftables transactions when we last looked, and ours until then */
+    bool touched;        /* by others since the last deep look */
     bool node_changed;
 };
 
@@ -449,8 +450,9 @@ static void write_sides(struct proxy *p)
         if (r < 0)
             log_error(LOG, "%s: %s", s->node.six ? "IPv6" : "IPv4", err_text(&why, r));
         retry_note(&s->retry, r < 0, os_mono());
+        if (!s->backend->ops->counted) /* what programs did for us is not others' doing */
+            nft_generation(&p->generation, NULL);
     }
-    nft_generation(&p->generation, NULL);
 }
 
 /* ---- is it still there? --------------------------------------------------------------------------------- */
@@ -467,23 +469,38 @@ static void verify(struct proxy *p, bool deep)
             health_each_deaf(&p->health, i, note_deaf, s);
             set_health_ports(s);
         }
-        int r = s->full ? 0 : s->backend->ops->verify(s->backend, deep, &why);
+        bool look = !s->full && (p->touched || !s->backend->ops->counted);
+        int r = look ? s->backend->ops->verify(s->backend, deep, &why) : 0;
         if (r < 0)
             log_warn(LOG, "cannot look at the rules: %s", err_text(&why, r));
         if (r == 1)
             log_warn(LOG, "somebody has changed our rules, writing them anew");
         s->full |= r > 0;
     }
+    p->touched &= !deep;
 }
 
-/* A number tells whether anybody changed any nftables rules since we wrote ours. */
+/* Whether anybody else changed any nftables rules since we last asked: the kernel counts all transactions, we count ours. What
+ * the iptables programs make for us is not counted. */
 static bool touched_by_others(struct proxy *p)
 {
-    uint32_t now;
-    if (nft_generation(&now, NULL) < 0 || now == p->generation)
+    uint32_t now, ours = 0;
+    for (int i = 0; i < 2; i++)
+        ours += p->sides[i].backend ? p->sides[i].backend->transactions : 0;
+    if (nft_generation(&now, NULL) < 0)
         return false;
+    bool touched = now - p->generation != ours - p->ours;
     p->generation = now;
-    return true;
+    p->ours = ours;
+    p->touched |= touched;
+    return touched;
+}
+
+static void tidy(struct proxy *p)
+{
+    for (int i = 0; i < 2; i++)
+        if (p->sides[i].on && p->sides[i].backend->ops->tidy)
+            p->sides[i].backend->ops->tidy(p->sides[i].backend);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------- */
@@ -509,6 +526,8 @@ static int wait_for_work(struct proxy *p, struct mono deep)
             return 0;
         if (r == -ETIMEDOUT && touched_by_others(p))
             verify(p, false);
+        if (r == -ETIMEDOUT)
+            tidy(p);
     }
     return 0;
 }
@@ -523,6 +542,7 @@ static int serve(struct proxy *p)
         if (r < 0)
             return r;
         if (os_mono().ns >= deep.ns) {
+            touched_by_others(p);
             verify(p, true);
             deep = mono_add(os_mono(), period);
         }
