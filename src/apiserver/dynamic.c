@@ -339,12 +339,12 @@ int subject_match_selectors(struct subject *s, const struct admit_selectors *x, 
 
 /* ---- small ---------------------------------------------------------------------------------------------- */
 
-bool admit_exempt(const struct admission *a)
+bool admit_exempt(const struct admission *a, bool hooks)
 {
-    static const uint16_t kinds[] = {RES_VALIDATINGWEBHOOKCONFIGURATIONS, RES_MUTATINGWEBHOOKCONFIGURATIONS,
-                                     RES_VALIDATINGADMISSIONPOLICIES, RES_VALIDATINGADMISSIONPOLICYBINDINGS,
-                                     RES_MUTATINGADMISSIONPOLICIES, RES_MUTATINGADMISSIONPOLICYBINDINGS};
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+    static const uint16_t kinds[] = {RES_VALIDATINGADMISSIONPOLICIES, RES_VALIDATINGADMISSIONPOLICYBINDINGS,
+                                     RES_MUTATINGADMISSIONPOLICIES, RES_MUTATINGADMISSIONPOLICYBINDINGS,
+                                     RES_VALIDATINGWEBHOOKCONFIGURATIONS, RES_MUTATINGWEBHOOKCONFIGURATIONS};
+    for (size_t i = 0; i < (hooks ? 6 : 4); i++)
         if (a->res->index == kinds[i])
             return true;
     return a->r->trusted && !a->r->server->ready; /* what the server needs to come up */

@@ -182,8 +182,9 @@ struct admit_rerun_source *admit_rerun_begin(struct admission *a, struct admit_r
 void admit_rerun_all(struct admission *a, struct admit_rerun_source *x);
 void admit_rerun_done(struct admit_rerun *x);
 
-/* Objects by which admission is configured are not subject to it. */
-bool admit_exempt(const struct admission *a);
+/* Objects by which policies are configured are not subject to admission that objects configure; those of webhooks neither, for
+ * webhooks. */
+bool admit_exempt(const struct admission *a, bool hooks);
 /* A note for the audit log. */
 void admit_annotate(struct admission *a, struct str key, struct str value);
 /* Do the expressions of a new or changed configuration compile? Causes go to r->status. */

@@ -6,6 +6,7 @@
 #include "apiserver/certificates.h"
 #include "apiserver/custom.h"
 #include "apiserver/device_checks.h"
+#include "apiserver/dynamic.h"
 #include "apiserver/quota_lock.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
@@ -144,6 +145,7 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
     validate_create(rules_of(r), as_asked(r, v), &r->status);
     custom_rules(r, rules_of(r), as_asked(r, v), NULL);
     custom_check_definition(r, res, v);
+    dynamic_check(r, res, v, NULL);
     check_certificates(r, res, v);
     check_devices(r, res, NULL, v, NULL);
     if ((e = invalid(r, v)))
@@ -307,6 +309,8 @@ static int update_checks(struct request *r, struct val *v, const struct object *
         custom_rules(r, rules_of(r), as_asked(r, v), as_asked(r, now->val));
         if (!r->sub && !val_equal(val_get(v, N_spec), val_get(now->val, N_spec)))
             custom_check_definition(r, res, v);
+        if (!r->sub)
+            dynamic_check(r, res, v, now->val);
         if ((e = invalid(r, v)))
             return e;
         if ((e = rbac_check_escalation(r, v, now->val)))

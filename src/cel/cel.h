@@ -148,7 +148,7 @@ struct cel_val cel_new_object(struct arena *a, const struct cel_type *type, cons
 struct cel_val cel_new_lazy_object(struct arena *a, const struct cel_type *type,
                                    struct cel_val (*field)(void *user, unsigned i, struct arena *a), void *user);
 /* Are all objects in a value of the type that the path to them says: "Object.spec" in the field spec of an "Object"
- * (those of cel_env_open_type)? -EINVAL with what is not. */
+ * (those of cel_env_open_type)? Lists, and objects of other types (JSONPatch), only hold such. -EINVAL with what is not. */
 int cel_check_type_names(struct arena *a, struct cel_val v, struct err *e);
 /* Kubernetes' own: from text; an error value when it is none. */
 struct cel_val cel_quantity_of(struct arena *a, struct str text);

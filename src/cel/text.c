@@ -336,7 +336,21 @@ static int check_names(struct arena *a, struct cel_val v, struct str path, unsig
 
 int cel_check_type_names(struct arena *a, struct cel_val v, struct err *e)
 {
-    return v.kind == CEL_OBJECT ? check_names(a, v, ((const struct cel_type *)v.of)->name, 0, e) : 0;
+    const struct cel_type *t = v.of;
+    struct cel_val key, item;
+    size_t pos = 0;
+    int r = 0;
+    if (v.kind == CEL_LIST && v.form == FORM_OWN)
+        while (!r && cel_next(a, v, &pos, &key, &item))
+            r = cel_check_type_names(a, item, e);
+    if (v.kind != CEL_OBJECT || v.form != FORM_OWN)
+        return r;
+    if (t->flags & CEL_OPEN)
+        return check_names(a, v, t->name, 0, e);
+    for (uint32_t i = 0; i < t->n_fields && !r; i++)
+        if (v.object->values[i].kind == CEL_OBJECT)
+            r = cel_check_type_names(a, v.object->values[i], e);
+    return r;
 }
 
 static int to_val(struct arena *a, struct cel_val v, unsigned depth, struct val *ret, struct err *e)

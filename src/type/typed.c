@@ -832,3 +832,38 @@ int typed_check(struct arena *a, const struct type *t, const struct val *v, stru
     struct walk w = {.a = a, .e = e};
     return check(&w, place_of_root(t), v);
 }
+
+/* ---- what is replaced as a whole ------------------------------------------------------------------------------ */
+
+static void find_atomics(struct buf *ret, struct place p, const struct val *v, struct buf *path)
+{
+    size_t at = path->n, i = 0;
+    bool list = val_is(v, VAL_LIST);
+    if (!list && !val_is(v, VAL_MAP))
+        return;
+    enum shape shape = shape_of(p, v);
+    if (shape == LEAF) {
+        buf_printf(ret, "%s" STR_FMT, ret->n ? ", " : "", STR_ARG(buf_str(path)));
+        return;
+    }
+    VAL_EACH_ENTRY (v, k, m) {
+        if (!is_declared(p, val_str(k)))
+            continue;
+        const struct field *f = p.type ? type_field_str(p.type, val_str(k), NULL) : NULL;
+        buf_printf(path, "." STR_FMT, STR_ARG(val_str(k)));
+        find_atomics(ret, f ? place_of_field(f) : place_of_entry(p, val_str(k)), m, path);
+        path->n = at;
+    }
+    VAL_EACH (v, item) {
+        buf_printf(path, "[%zu]", i++);
+        find_atomics(ret, place_of_item(p), item, path);
+        path->n = at;
+    }
+}
+
+struct str typed_atomics(struct arena *a, const struct type *t, const struct val *v)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT, path CLEANUP_BUF = BUF_INIT;
+    find_atomics(&b, place_of_root(t), v, &path);
+    return arena_str(a, buf_str(&b));
+}

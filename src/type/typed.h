@@ -34,5 +34,7 @@ const struct val *typed_remove(struct arena *a, const struct type *t, const stru
 
 /* Fields of structs that have members below them count as members, too. */
 struct fieldset *typed_with_parents(struct arena *a, const struct type *t, const struct fieldset *s);
+/* Where a plain value has lists, maps or structs that are replaced as a whole: ".spec.a, .spec.b[0]"; empty: nowhere. */
+struct str typed_atomics(struct arena *a, const struct type *t, const struct val *v);
 /* Does a plain value have only fields that the type has, of kinds that they can be of? -EINVAL with path and reason. */
 int typed_check(struct arena *a, const struct type *t, const struct val *v, struct err *e);
