@@ -379,41 +379,6 @@ static void look_at_name(struct apiserver *s, struct str name)
     object_unref(crd);
 }
 
-/* ---- namespaces ---------------------------------------------------------------------------------------- */
-
-static size_t end_in_namespace(struct apiserver *s, struct custom_kind *k, struct arena *a, struct str ns)
-{
-    struct status st;
-    size_t n = 0;
-    struct tree_iter it = tree_begin_ns(k->cache->root, ns);
-    if (!tree_in_ns(&it, ns))
-        return 0;
-    status_init(&st, a);
-    client_delete_collection(s->self, CALL(.res = &k->stored->res, .ns = ns), a, NULL, &st);
-    if (cache_fresh(s->cache) < 0 || !k->cache)
-        return 1;
-    for (it = tree_begin_ns(k->cache->root, ns); tree_in_ns(&it, ns); tree_next(&it))
-        n++;
-    return n;
-}
-
-int custom_end_namespace(struct request *r)
-{
-    struct apiserver *s = r->server;
-    const struct object *ns = cache_get(r->kind, STR(""), r->info.name);
-    size_t left = 0;
-    if (!ns || !obj_deleting(ns->val))
-        return 0;
-    LIST_EACH(&s->custom->kinds, l) { /* kinds are never freed before the server */
-        struct custom_kind *k = LIST_ENTRY(l, struct custom_kind, link);
-        if (k->cache && k->stored->res.namespaced)
-            left += end_in_namespace(s, k, r->arena, r->info.name);
-    }
-    return left ? status_conflict(&r->status, r->kind->res, r->info.name,
-                                  arena_printf(r->arena, "%zu custom resources remain in the namespace", left).p)
-                : 0;
-}
-
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
 static void changed(void *arg, const struct object *old, const struct object *now)

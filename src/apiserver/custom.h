@@ -38,6 +38,9 @@ const struct resource *custom_stored(const struct resource *r);
 /* Its definition is being deleted: nothing new may be made. */
 bool custom_terminating(const struct resource *r);
 
+/* The server's own resource for one that a client in this process describes (or has from us): NULL when there is none such. */
+const struct resource *custom_resolve(const struct apiserver *s, const struct resource *r);
+
 /* ---- what is served: compiled in and custom ------------------------------------------------------------ */
 
 const struct resource *served_find(const struct apiserver *s, struct str group, struct str version, struct str plural);
@@ -71,9 +74,6 @@ struct custom_names {
 bool custom_judge(struct arena *a, struct val *crd, const struct custom_names *taken, struct wall now);
 
 /* custom_object.c: value rules of the schema, in place of the tables'; causes go to r->status. */
-/* Ends the custom objects of the namespace that is about to be finalized: the controllers know compiled-in kinds only. 409 while
- * there are some. Waits. */
-int custom_end_namespace(struct request *r);
 /* Of a definition itself: do its expressions compile? */
 void custom_check_definition(struct request *r, const struct resource *res, const struct val *crd);
 void custom_rules(struct request *r, const struct resource *res, const struct val *v, const struct val *old);

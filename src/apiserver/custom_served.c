@@ -7,6 +7,11 @@
 #include "apiserver/state.h"
 #include "resources.h"
 
+static bool is_served(const struct custom_version *v)
+{
+    return v->served && v->kind->cache;
+}
+
 /* ---- look-ups ------------------------------------------------------------------------------------------ */
 
 const struct custom_version *custom_version(const struct resource *r)
@@ -50,6 +55,21 @@ const struct resource *served_find_kind(const struct apiserver *s, struct str gr
 {
     const struct resource *r = resource_find_kind(group, version, kind);
     return r || !s->custom ? r : find(&s->custom->by_kind, group, version, kind);
+}
+
+const struct resource *custom_resolve(const struct apiserver *s, const struct resource *r)
+{
+    char name[512];
+    if (r->index < n_resources)
+        return r;
+    int n = snprintf(name, sizeof(name), "%s.%s", r->name, r->group);
+    const struct custom_kind *k = n > 0 && (size_t)n < sizeof(name) ? map_get(&s->custom->definitions, str_n(name, (size_t)n)) : NULL;
+    for (size_t i = 0; k && i < k->n_versions; i++) {
+        const struct custom_version *v = k->versions[i];
+        if (&v->res == r || (is_served(v) && strcmp(v->res.version, r->version) == 0))
+            return &v->res;
+    }
+    return NULL;
 }
 
 /* ---- group versions ------------------------------------------------------------------------------------ */
@@ -119,11 +139,6 @@ static bool is_compiled_in(const struct resource *r)
         if (strcmp(group_versions[i].group, r->group) == 0 && strcmp(group_versions[i].version, r->version) == 0)
             return true;
     return false;
-}
-
-static bool is_served(const struct custom_version *v)
-{
-    return v->served && v->kind->cache;
 }
 
 static struct served *make_served(const struct custom_state *c)

@@ -3,6 +3,7 @@
 
 #include "apiserver/audit.h"
 #include "apiserver/auth.h"
+#include "apiserver/custom.h"
 #include "apiserver/follow.h"
 #include "apiserver/state.h"
 #include "base/os.h"
@@ -58,9 +59,9 @@ static void fill_info(struct request *r, uint16_t verb, const struct call *call)
     if (!in->name.n && (verb & (VERB_LIST | VERB_WATCH)))
         in->name = name_in_selector(r->arena, call->field_selector);
     r->ns = in->ns;
-    r->res = call->res;
-    r->sub = call->subresource ? resource_subresource(call->res, str_of(call->subresource)) : NULL;
-    r->kind = call->res->stored ? cache_kind(r->server->cache, call->res) : NULL;
+    r->res = custom_resolve(r->server, call->res);
+    r->sub = r->res && call->subresource ? resource_subresource(r->res, str_of(call->subresource)) : NULL;
+    r->kind = r->res && r->res->stored ? cache_kind(r->server->cache, r->res) : NULL;
 }
 
 static void fill_options(struct request *r, const struct call *call)
@@ -80,13 +81,15 @@ static void fill_options(struct request *r, const struct call *call)
     o->force = call->force;
 }
 
-static void begin(struct request *r, struct local *l, struct arena *a, uint16_t verb, const struct call *call)
+/* 404 for a custom kind that is not served. */
+static int begin(struct request *r, struct local *l, struct arena *a, uint16_t verb, const struct call *call)
 {
     request_init(r, l->server, a, NULL);
     r->user = l->user;
     r->trusted = l->trusted;
     fill_info(r, verb, call);
     fill_options(r, call);
+    return r->res ? 0 : status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
 }
 
 static const struct val *answer_val(struct request *r)
@@ -124,13 +127,14 @@ static int local_call(struct client *c, uint16_t verb, const struct call *call, 
 {
     struct arena own CLEANUP_ARENA = ARENA_INIT;
     struct request r;
-    begin(&r, local_of(c), &own, verb, call);
+    int e = begin(&r, local_of(c), &own, verb, call);
     r.body_val = body;
     if (verb == VERB_PATCH) {
         r.body_media = patch_medias[kind];
         r.body = patch;
     }
-    int e = audit_begin_local(&r, c->name);
+    if (!e)
+        e = audit_begin_local(&r, c->name);
     if (!e)
         e = request_authorize(&r);
     if (!e)
@@ -168,9 +172,10 @@ static int select_for(struct local *l, const struct call *call, struct local_wat
     copy->name = arena_str(&w->arena, call->name);
     copy->label_selector = arena_str(&w->arena, call->label_selector);
     copy->field_selector = arena_str(&w->arena, call->field_selector);
-    begin(&r, l, &w->arena, VERB_WATCH, copy);
+    int e = begin(&r, l, &w->arena, VERB_WATCH, copy);
     r.opt.watch = true;
-    int e = request_authorize(&r);
+    if (!e)
+        e = request_authorize(&r);
     if (!e && !r.kind)
         e = status_method_not_supported(&r.status, call->res, "watch");
     if (!e)

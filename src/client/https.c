@@ -445,6 +445,17 @@ static void listed_add(struct listed *l, struct object *o)
     l->objects[l->n++] = o;
 }
 
+/* The table of types has no list of a custom kind. NULL when the item is none of its. */
+static const struct val *typed_item(struct arena *a, const struct resource *res, const struct val *item)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct val *v = NULL;
+    if (res->list_type)
+        return item;
+    json_encode(&b, NULL, item, 0);
+    return json_decode(a, res->type, arena_str(a, buf_str(&b)), 0, NULL, &v, NULL) == 0 ? v : NULL;
+}
+
 static int list_page(struct client *c, struct call *call, struct arena *a, struct listed *l,
                      int64_t *ret_revision, struct status *s)
 {
@@ -452,8 +463,11 @@ static int list_page(struct client *c, struct call *call, struct arena *a, struc
     int r = https_call(c, VERB_LIST, call, NULL, PATCH_JSON, STR_NULL, a, &list, s);
     if (r)
         return r;
-    VAL_EACH (val_get(list, N_items), v) {
-        struct object *o = object_new(call->res, v);
+    VAL_EACH (val_get(list, N_items), item) {
+        const struct val *v = typed_item(a, call->res, item);
+        struct object *o = v ? object_new(call->res, v) : NULL;
+        if (!o)
+            return status_set(s, 500, NULL, "the server's answer cannot be read"), -EBADMSG;
         object_stamp(o, obj_revision(v));
         listed_add(l, o);
     }

@@ -26,7 +26,9 @@ struct kind {
     struct kind_index *indexes;
     size_t n_indexes;
     int64_t revision;
+    struct group fibers;
     bool listing, synced;
+    bool late; /* followed since some time after the start: nobody waits for it */
 };
 
 struct listener {
@@ -37,11 +39,12 @@ struct listener {
 struct replica {
     struct client *client;
     struct arena arena;
-    struct kind *kinds;
+    struct kind **kinds;
     size_t n_kinds;
     struct listener *listeners;
     size_t n_listeners;
-    struct group fibers;
+    replica_listed *listed;
+    void *listed_arg;
     struct waitq moved; /* a kind got synced, or its revision moved */
 };
 
@@ -87,33 +90,38 @@ struct str index_controller_uid(const struct object *o)
 
 /* ---- making and ending ------------------------------------------------------------------------------- */
 
+static struct kind *add_kind(struct replica *r, const struct replica_kind *want)
+{
+    struct kind *k = NEW(struct kind);
+    k->replica = r;
+    k->want.res = want->res;
+    k->want.label_selector = arena_str(&r->arena, want->label_selector);
+    k->want.field_selector = arena_str(&r->arena, want->field_selector);
+    k->want.ns = arena_str(&r->arena, want->ns);
+    k->call = (struct call){.res = k->want.res,
+                            .ns = k->want.ns,
+                            .label_selector = k->want.label_selector,
+                            .field_selector = k->want.field_selector,
+                            .grace_seconds = -1};
+    r->kinds = xrealloc(r->kinds, (r->n_kinds + 1) * sizeof(*r->kinds));
+    r->kinds[r->n_kinds++] = k;
+    return k;
+}
+
 struct replica *replica_new(struct client *c, const struct replica_kind *kinds, size_t n)
 {
     struct replica *r = NEW(struct replica);
     r->client = c;
-    r->kinds = xcalloc(MAX(n, (size_t)1), sizeof(*r->kinds));
-    r->n_kinds = n;
-    for (size_t i = 0; i < n; i++) {
-        struct kind *k = &r->kinds[i];
-        k->replica = r;
-        k->want.res = kinds[i].res;
-        k->want.label_selector = arena_str(&r->arena, kinds[i].label_selector);
-        k->want.field_selector = arena_str(&r->arena, kinds[i].field_selector);
-        k->want.ns = arena_str(&r->arena, kinds[i].ns);
-        k->call = (struct call){.res = k->want.res,
-                                .ns = k->want.ns,
-                                .label_selector = k->want.label_selector,
-                                .field_selector = k->want.field_selector,
-                                .grace_seconds = -1};
-    }
+    for (size_t i = 0; i < n; i++)
+        add_kind(r, &kinds[i]);
     return r;
 }
 
 static struct kind *kind_find(const struct replica *r, const struct resource *res)
 {
     for (size_t i = 0; i < r->n_kinds; i++)
-        if (r->kinds[i].want.res == res)
-            return &r->kinds[i];
+        if (r->kinds[i]->want.res == res)
+            return r->kinds[i];
     return NULL;
 }
 
@@ -140,19 +148,26 @@ void replica_add_index(struct replica *r, const struct resource *res, index_fn *
     k->indexes[k->n_indexes++] = (struct kind_index){fn, NULL};
 }
 
+static void kind_free(struct kind *k)
+{
+    tree_unref(k->tree);
+    tree_unref(k->next);
+    for (size_t j = 0; j < k->n_indexes; j++)
+        tree_unref(k->indexes[j].tree);
+    free(k->indexes);
+    free(k);
+}
+
 void replica_free(struct replica *r)
 {
     if (!r)
         return;
-    group_stop(&r->fibers);
-    for (size_t i = 0; i < r->n_kinds; i++) {
-        struct kind *k = &r->kinds[i];
-        tree_unref(k->tree);
-        tree_unref(k->next);
-        for (size_t j = 0; j < k->n_indexes; j++)
-            tree_unref(k->indexes[j].tree);
-        free(k->indexes);
-    }
+    for (size_t i = 0; i < r->n_kinds; i++)
+        group_cancel(&r->kinds[i]->fibers);
+    for (size_t i = 0; i < r->n_kinds; i++)
+        group_stop(&r->kinds[i]->fibers);
+    for (size_t i = 0; i < r->n_kinds; i++)
+        kind_free(r->kinds[i]);
     waitq_wake_all(&r->moved);
     free(r->kinds);
     free(r->listeners);
@@ -243,8 +258,11 @@ static void finish_list(struct kind *k, int64_t revision)
             tree_next(&n);
     }
     tree_unref(old);
+    bool first = !k->synced;
     k->synced = true;
     moved_to(k, revision);
+    if (first && k->replica->listed)
+        k->replica->listed(k->replica->listed_arg, k->want.res);
 }
 
 static void apply(struct kind *k, const struct watch_event *e)
@@ -318,13 +336,52 @@ static void follow(void *arg)
 void replica_start(struct replica *r)
 {
     for (size_t i = 0; i < r->n_kinds; i++)
-        group_spawn(&r->fibers, "replica", follow, &r->kinds[i]);
+        group_spawn(&r->kinds[i]->fibers, "replica", follow, r->kinds[i]);
+}
+
+void replica_on_listed(struct replica *r, replica_listed *fn, void *arg)
+{
+    r->listed = fn;
+    r->listed_arg = arg;
+}
+
+void replica_follow(struct replica *r, const struct resource *res)
+{
+    struct kind *k = kind_find(r, res);
+    if (!k)
+        k = add_kind(r, &(const struct replica_kind){.res = res});
+    if (k->fibers.n)
+        return;
+    k->late = true;
+    group_spawn(&k->fibers, "replica", follow, k);
+}
+
+void replica_unfollow(struct replica *r, const struct resource *res)
+{
+    struct kind *k = kind_find(r, res);
+    if (!k)
+        return;
+    group_stop(&k->fibers);
+    start_listing(k);
+    finish_list(k, k->revision);
+}
+
+void replica_forget(struct replica *r, const struct resource *res)
+{
+    struct kind *k = kind_find(r, res);
+    if (!k)
+        return;
+    group_stop(&k->fibers);
+    for (size_t i = 0; i < r->n_kinds; i++)
+        if (r->kinds[i] == k)
+            r->kinds[i] = r->kinds[--r->n_kinds];
+    kind_free(k);
 }
 
 bool replica_synced(const struct replica *r)
 {
     for (size_t i = 0; i < r->n_kinds; i++)
-        if (!r->kinds[i].synced)
+        if (!r->kinds[i]->synced && !r->kinds[i]->late)
             return false;
     return true;
 }
@@ -398,9 +455,13 @@ int64_t replica_revision(const struct replica *r, const struct resource *res)
 
 static void look_at_kind(const struct kind *k, struct snapshot *s)
 {
-    s->slots[s->n++] = (struct snapshot_slot){k->want.res, NULL, k->tree};
-    for (size_t i = 0; i < k->n_indexes; i++)
-        s->slots[s->n++] = (struct snapshot_slot){k->want.res, k->indexes[i].fn, k->indexes[i].tree};
+    struct snapshot_slot slot = {k->want.res, NULL, k->tree, k->synced, k->fibers.n > 0};
+    s->slots[s->n++] = slot;
+    for (size_t i = 0; i < k->n_indexes; i++) {
+        slot.index = k->indexes[i].fn;
+        slot.tree = k->indexes[i].tree;
+        s->slots[s->n++] = slot;
+    }
 }
 
 static bool wanted(const uint16_t *kinds, const struct resource *res)
@@ -413,16 +474,17 @@ static bool wanted(const uint16_t *kinds, const struct resource *res)
 
 void snapshot_borrow(const struct replica *r, const uint16_t *kinds, struct snapshot *s)
 {
-    if (!s->slots) {
-        size_t n = 1;
-        for (size_t i = 0; i < r->n_kinds; i++)
-            n += 1 + r->kinds[i].n_indexes;
-        s->slots = xcalloc(n, sizeof(*s->slots));
+    size_t n = 1;
+    for (size_t i = 0; i < r->n_kinds; i++)
+        n += 1 + r->kinds[i]->n_indexes;
+    if (n > s->cap) {
+        s->slots = xrealloc(s->slots, n * sizeof(*s->slots));
+        s->cap = n;
     }
     s->n = 0;
     for (size_t i = 0; i < r->n_kinds; i++)
-        if (!kinds || wanted(kinds, r->kinds[i].want.res))
-            look_at_kind(&r->kinds[i], s);
+        if (!kinds || wanted(kinds, r->kinds[i]->want.res))
+            look_at_kind(r->kinds[i], s);
 }
 
 void snapshot_return(struct snapshot *s)
@@ -431,23 +493,13 @@ void snapshot_return(struct snapshot *s)
     *s = (struct snapshot){0};
 }
 
-static void take(const struct replica *r, const uint16_t *kinds, struct snapshot *ret)
+void snapshot_take_kinds(const struct replica *r, const uint16_t *kinds, struct snapshot *ret)
 {
     struct snapshot s = {0};
     snapshot_borrow(r, kinds, &s);
     for (size_t i = 0; i < s.n; i++)
         s.slots[i].tree = tree_ref(s.slots[i].tree);
     *ret = s;
-}
-
-void snapshot_take(const struct replica *r, struct snapshot *ret)
-{
-    take(r, NULL, ret);
-}
-
-void snapshot_take_kinds(const struct replica *r, const uint16_t *kinds, struct snapshot *ret)
-{
-    take(r, kinds, ret);
 }
 
 void snapshot_release(struct snapshot *s)

@@ -26,9 +26,17 @@ typedef void replica_changed(void *arg, const struct resource *res, const struct
 struct replica *replica_new(struct client *c, const struct replica_kind *kinds, size_t n);
 void replica_on_change(struct replica *r, replica_changed *fn,
                        void *arg);     /* before replica_start; several may be set */
+/* Called when a kind was listed for the first time; under the same rules. Before replica_start. */
+typedef void replica_listed(void *arg, const struct resource *res);
+void replica_on_listed(struct replica *r, replica_listed *fn, void *arg);
 void replica_start(struct replica *r); /* spawns its fibers; relists by itself after any trouble */
 int replica_wait_synced(struct replica *r, struct mono deadline); /* every kind listed once */
 bool replica_synced(const struct replica *r);
+/* Kinds that come and go after the start: from a fiber, not from replica_changed. Nobody waits for them to be synced. */
+void replica_follow(struct replica *r, const struct resource *res);
+/* No longer: its objects are told to be gone; it stays among the kinds, with none, until it is forgotten. */
+void replica_unfollow(struct replica *r, const struct resource *res);
+void replica_forget(struct replica *r, const struct resource *res); /* res is not needed any more */
 void replica_free(struct replica *r); /* stops its fibers; waits */
 
 const struct tree *replica_tree(const struct replica *r,
@@ -59,11 +67,12 @@ struct snapshot {
         const struct resource *res;
         index_fn *index; /* NULL: the objects themselves */
         struct tree *tree;
+        bool synced;   /* listed once; always true of what the start waits for */
+        bool followed; /* false: see replica_unfollow */
     } * slots;
-    size_t n;
+    size_t n, cap;
 };
-void snapshot_take(const struct replica *r, struct snapshot *ret);
-/* Only these kinds (RES_xxx, ends with 0) and their indexes. */
+/* Only these kinds (RES_xxx, ends with 0; NULL: all) and their indexes. */
 void snapshot_take_kinds(const struct replica *r, const uint16_t *kinds, struct snapshot *ret);
 void snapshot_release(struct snapshot *s);
 /* The same without references, for a look between two waits. s starts zeroed and may be refreshed as often as

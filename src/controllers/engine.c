@@ -9,6 +9,7 @@
 #include "client/https.h"
 #include "controllers/accounts.h"
 #include "controllers/address_pool.h"
+#include "controllers/customs.h"
 #include "controllers/workq.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -20,12 +21,17 @@ enum {
         10, /* a key that cost much to decide rests so many times as long: changes gather meanwhile */
     REST_FROM_US = 200, /* what is much */
     REST_MAX_MS = 100,
+    CUSTOMS_REST_MS = 100, /* definitions that come at once are looked at at once */
     DOUBT_SECONDS = 1, /* how long to wait for what was perhaps made to show up, before it is made again */
 };
 
 struct engine {
     struct client *client;
     struct replica *replica;
+    struct customs *customs;  /* NULL: nobody reads every kind */
+    struct waitq definitions; /* some changed */
+    bool look;
+    struct group fibers;
     struct accounts *accounts; /* NULL: all write as who we are */
     const struct controllers_config *config;
     struct runner *runners;
@@ -393,7 +399,7 @@ static void ask_around(struct job *j)
         return;
     j->writes.gathered = r->controller->gather(r->client, &j->world, j->key, &j->arena);
     snapshot_release(&j->world);
-    snapshot_take_kinds(r->engine->replica, controller_reads(r->controller), &j->world);
+    snapshot_take_kinds(r->engine->replica, r->controller->reads, &j->world);
 }
 
 /* Whether the key is done with for now. */
@@ -456,7 +462,7 @@ static void work_on(struct runner *r, struct workq_item *item)
     struct job j = {.runner = r, .item = item, .key = key_parse(item)};
     if (wait_for_own_writes(r, item) < 0)
         return;
-    snapshot_take_kinds(r->engine->replica, controller_reads(r->controller), &j.world);
+    snapshot_take_kinds(r->engine->replica, r->controller->reads, &j.world);
     j.writes = (struct writes){.arena = &j.arena, .config = r->engine->config, .state = r->state};
     list_init(&j.writes.list);
     ask_around(&j);
@@ -515,25 +521,29 @@ const uint16_t *controller_reads(const struct controller *c)
 
 static bool reads(const struct controller *c, const struct resource *res)
 {
-    for (const uint16_t *k = controller_reads(c); *k; k++)
+    for (const uint16_t *k = c->reads; k && *k; k++)
         if (&resources[*k] == res)
             return true;
-    return false;
+    return !c->reads;
 }
 
 static void on_change(void *arg, const struct resource *res, const struct object *old,
                       const struct object *new_)
 {
     struct engine *e = arg;
+    if (res == &resources[RES_CUSTOMRESOURCEDEFINITIONS]) {
+        e->look = true;
+        waitq_wake_all(&e->definitions);
+    }
     for (size_t i = 0; i < e->n_runners; i++) {
         struct runner *r = &e->runners[i];
         if (!reads(r->controller, res))
             continue;
         if (r->controller->changed)
-            r->controller->changed(r->state, old, new_, add_key, r);
+            r->controller->changed(r->state, res, old, new_, add_key, r);
         if (!r->controller->keys_of)
             continue;
-        snapshot_borrow(e->replica, controller_reads(r->controller), &r->live);
+        snapshot_borrow(e->replica, r->controller->reads, &r->live);
         r->controller->keys_of(&r->live, res, old, new_, add_key, r);
     }
 }
@@ -541,6 +551,29 @@ static void on_change(void *arg, const struct resource *res, const struct object
 static int64_t resync_period(const struct runner *r)
 {
     return r->controller->resync_of ? r->controller->resync_of(r->engine->config) : r->controller->resync_ns;
+}
+
+/* What could not be counted before can be now. */
+static void on_listed(void *arg, const struct resource *res)
+{
+    struct engine *e = arg;
+    for (size_t i = 0; is_custom(res) && i < e->n_runners; i++)
+        if (!e->runners[i].controller->reads && resync_period(&e->runners[i]))
+            add_key(&e->runners[i], (struct key){STR_NULL, STR_NULL});
+}
+
+static void follow_definitions(void *arg)
+{
+    struct engine *e = arg;
+    for (;;) {
+        while (!e->look)
+            if (waitq_wait(&e->definitions, MONO_NEVER) == -ECANCELED)
+                return;
+        e->look = false;
+        customs_look(e->customs, os_mono());
+        if (fiber_sleep(MILLISECONDS(CUSTOMS_REST_MS)) < 0)
+            return;
+    }
 }
 
 static void resync(void *arg)
@@ -609,17 +642,25 @@ static int run(struct engine *e)
 {
     e->replica = make_replica(e);
     replica_on_change(e->replica, on_change, e);
+    replica_on_listed(e->replica, on_listed, e);
     replica_start(e->replica);
     if (e->config->service_accounts && client_is_https(e->client))
         e->accounts = accounts_new(e->client);
     int r = replica_wait_synced(e->replica, MONO_NEVER);
-    for (size_t i = 0; r == 0 && i < e->n_runners; i++)
+    for (size_t i = 0; r == 0 && i < e->n_runners; i++) {
         runner_start(&e->runners[i]);
+        if (!e->runners[i].controller->reads && !e->customs)
+            e->customs = customs_new(e->replica);
+    }
+    if (e->customs)
+        group_spawn(&e->fibers, "definitions", follow_definitions, e);
     while (r == 0)
         r = fiber_sleep(SECONDS(3600));
+    group_stop(&e->fibers);
     for (size_t i = 0; i < e->n_runners; i++)
         group_stop(&e->runners[i].fibers);
     replica_free(e->replica);
+    customs_free(e->customs);
     for (size_t i = 0; i < e->n_runners; i++)
         runner_done(&e->runners[i]);
     accounts_free(e->accounts);

@@ -100,14 +100,15 @@ struct controller {
     const char *alias;     /* its former name there ("deployment"), NULL: none */
     const char *source;    /* of its events; NULL: name */
     const char *account;   /* its service account in kube-system; NULL: name */
-    const uint16_t *reads; /* RES_xxx, ends with 0; NULL: every stored kind but Events */
+    const uint16_t *reads; /* RES_xxx, ends with 0; NULL: every stored kind but Events, and custom ones (customs.h) */
     unsigned workers;      /* 0: 1 (keys in flight at once) */
     /* Which keys a changed object concerns. old or new may be NULL. */
     void (*keys_of)(const struct snapshot *world, const struct resource *res, const struct object *old,
                     const struct object *new_, key_sink *sink, void *arg);
-    /* The same for a controller that keeps count of what it sees in its state; instead of keys_of. */
-    void (*changed)(void *state, const struct object *old, const struct object *new_, key_sink *sink,
-                    void *arg);
+    /* The same for a controller that keeps count of what it sees in its state; instead of keys_of. res: the replica's, which
+     * that of a custom object need not be. */
+    void (*changed)(void *state, const struct resource *res, const struct object *old, const struct object *new_,
+                    key_sink *sink, void *arg);
     /* What no watch tells and must be asked for, for reconcile to find in ret->gathered: metrics. The one part of a
      * controller that waits; the world it sees may be older than that of the reconcile after it. NULL: nothing. */
     const void *(*gather)(struct client *c, const struct snapshot *world, struct key key, struct arena *a);
@@ -119,7 +120,8 @@ struct controller {
     void (*refused)(const struct snapshot *world, struct key key, const struct write *w,
                     const struct status *s, struct wall now, struct writes *ret);
     int64_t retry_max_ns; /* how long a failing key waits at most; 0: 1000 s */
-    int64_t resync_ns; /* run once with an empty key every so long (rounds over everything); 0: no */
+    int64_t resync_ns; /* run once with an empty key every so long (rounds over everything), and when a custom kind
+                          comes up; 0: no */
     int64_t (*resync_of)(
         const struct controllers_config *config); /* the same when flags decide; NULL: resync_ns */
     /* What it remembers between reconciles (when a node was last heard of); in ret->state. NULL: nothing. */
@@ -133,7 +135,7 @@ struct controller {
  * the end of the key's object is a change that it will see. */
 bool refused_by_terminating_namespace(const struct status *s);
 
-/* What a controller reads: its `reads`, or every stored kind that can be watched. */
+/* What a controller reads: its `reads`, or every stored kind that can be watched and is compiled in. */
 const uint16_t *controller_reads(const struct controller *c);
 extern const char
     *const controllers_elsewhere[]; /* names of upstream's that are accepted and mean nothing; NULL */

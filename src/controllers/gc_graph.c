@@ -124,12 +124,12 @@ static void touch_waiting_owners(const struct telling_touched *t, const struct g
             touch(t, n->owners[i]->owner);
 }
 
-static void copy_facts(struct gc_node *n, const struct object *o)
+static void copy_facts(struct gc_node *n, const struct resource *res, const struct object *o)
 {
     if (!n->res) {
         n->ns = str_dup(o->namespace_);
         n->name = str_dup(o->name);
-        n->res = o->res;
+        n->res = res;
     }
     n->deleting = obj_deleting(o->val);
     n->foreground = n->deleting && obj_has_finalizer(o->val, STR(FINALIZER_FOREGROUND));
@@ -141,7 +141,7 @@ static const struct val *refs_of(const struct object *o)
     return o ? val_get(o->meta, N_ownerReferences) : NULL;
 }
 
-static void appear(struct gc_graph *g, const struct object *old, const struct object *o,
+static void appear(struct gc_graph *g, const struct resource *res, const struct object *old, const struct object *o,
                    const struct telling_touched *t)
 {
     struct gc_node *n = gc_graph_get(g, o->uid);
@@ -150,7 +150,7 @@ static void appear(struct gc_graph *g, const struct object *old, const struct ob
         return; /* owns nothing that we know of and is owned by nobody */
     n = node_of(g, o->uid);
     struct gc_node before = *n;
-    copy_facts(n, o);
+    copy_facts(n, res, o);
     if (!before.res || !val_equal(refs_of(old), refs_of(o))) {
         touch_waiting_owners(t, n);
         clear_owners(g, n);
@@ -183,12 +183,12 @@ static void vanish(struct gc_graph *g, const struct object *o, const struct tell
     drop_if_idle(g, n);
 }
 
-void gc_graph_change(struct gc_graph *g, const struct object *old, const struct object *new_,
+void gc_graph_change(struct gc_graph *g, const struct resource *res, const struct object *old, const struct object *new_,
                      gc_touched *touched, void *arg)
 {
     struct telling_touched t = {touched, arg};
     if (new_)
-        appear(g, old, new_, &t);
+        appear(g, res, old, new_, &t);
     else
         vanish(g, old, &t);
 }

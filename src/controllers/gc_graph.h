@@ -35,7 +35,7 @@ struct gc_node *gc_graph_get(const struct gc_graph *g, struct str uid);
 
 /* Who has to be looked at because of this change. */
 typedef void gc_touched(void *arg, const struct gc_node *n);
-void gc_graph_change(struct gc_graph *g, const struct object *old, const struct object *new_,
+void gc_graph_change(struct gc_graph *g, const struct resource *res, const struct object *old, const struct object *new_,
                      gc_touched *touched, void *arg);
 
 #define FINALIZER_FOREGROUND "foregroundDeletion"

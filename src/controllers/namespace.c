@@ -6,6 +6,7 @@
 #include "controllers/namespace.h"
 
 #include "base/map.h"
+#include "controllers/customs.h"
 #include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -18,6 +19,8 @@ struct sync {
     struct writes *w;
     struct wall now;
     struct buf remaining, finalizers; /* texts of the conditions */
+    struct buf unlisted;              /* custom kinds of which nobody knows yet what there is */
+    size_t n_unlisted;
     struct map by_finalizer;          /* counts */
     size_t left;
 };
@@ -68,6 +71,31 @@ static void clear_kind(struct sync *s, const struct resource *res)
     s->left += n;
 }
 
+static bool is_listed(const struct snapshot *world, const struct val *crd)
+{
+    struct str group = val_str(val_at(crd, N_spec, N_group)), kind = val_str(val_at(crd, N_status, N_acceptedNames, N_kind));
+    EACH_CUSTOM (world, slot)
+        if (slot->followed && slot->synced && str_is(group, slot->res->group) && str_is(kind, slot->res->kind))
+            return true;
+    return false;
+}
+
+/* Definitions that nobody follows yet may have objects all the same. */
+static void note_unlisted(struct sync *s)
+{
+    TREE_EACH (snapshot_tree(s->world, &resources[RES_CUSTOMRESOURCEDEFINITIONS]), STR(""), it)
+        if (customs_version(it.object->val) && !is_listed(s->world, it.object->val))
+            buf_printf(&s->unlisted, "%s" STR_FMT, s->n_unlisted++ ? ", " : "", STR_ARG(it.object->name));
+}
+
+static void clear_customs(struct sync *s)
+{
+    EACH_CUSTOM (s->world, slot)
+        if (slot->res->namespaced)
+            clear_kind(s, slot->res);
+    note_unlisted(s);
+}
+
 static void clear_content(struct sync *s)
 {
     clear_kind(s, &resources[RES_PODS]);
@@ -78,6 +106,8 @@ static void clear_content(struct sync *s)
     for (unsigned i = 1; i < n_resources && !pods_left; i++)
         if (has_content(&resources[i], i) && i != RES_PODS && i != RES_EVENTS)
             clear_kind(s, &resources[i]);
+    if (!pods_left)
+        clear_customs(s);
     MAP_EACH (&s->by_finalizer, e)
         buf_printf(&s->finalizers, "%s" STR_FMT " in %zu resource instances", s->finalizers.n ? ", " : "",
                    STR_ARG(e->key), (size_t)(uintptr_t)e->value);
@@ -100,7 +130,8 @@ static bool set_all_conditions(struct sync *s, struct val *list, const char *fai
         struct str bad_message;
     } c[] = {
         {"NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered",
-         STR("All resources successfully discovered")},
+         STR("All resources successfully discovered"), s->n_unlisted > 0, "DiscoveryFailed",
+         arena_printf(a, "Discovery failed for some groups, %zu failing: " STR_FMT, s->n_unlisted, STR_ARG(buf_str(&s->unlisted)))},
         {"NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions",
          STR("All legacy kube types successfully parsed")},
         {"NamespaceDeletionContentFailure", "ContentDeleted",
@@ -161,6 +192,7 @@ static void sync_done(struct sync *s)
 {
     buf_done(&s->remaining);
     buf_done(&s->finalizers);
+    buf_done(&s->unlisted);
     map_done(&s->by_finalizer);
 }
 
@@ -171,9 +203,9 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
         return 0;
     struct sync s = {.world = world, .ns = ns, .w = w, .now = now};
     clear_content(&s);
-    if (s.left > 0) {
+    if (s.left + s.n_unlisted > 0) {
         write_status(&s, NULL);
-        writes_again(w, SECONDS(5)); /* should a change go unseen */
+        writes_again(w, SECONDS(s.left ? 5 : 1)); /* should a change go unseen */
     } else {
         finalize(&s);
     }

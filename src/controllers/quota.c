@@ -6,6 +6,7 @@
  */
 #include "controllers/quota.h"
 
+#include "controllers/customs.h"
 #include "controllers/util.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -40,34 +41,42 @@ static void begin_names(struct counting *c, const struct val *hard, const struct
             amounts_add(c->w->arena, &c->used, val_str(k), quantity_of(0, QUANTITY_DECIMAL_SI));
 }
 
-static void count_object(struct counting *c, const struct object *o)
+static void count_object(struct counting *c, const struct resource *res, const struct object *o)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct amounts use;
-    if (!quota_takes(c->quota->val, o->res, o->val))
+    if (!quota_takes(c->quota->val, res, o->val))
         return;
-    quota_usage(&a, o->res, o->val, c->now, &use);
+    quota_usage(&a, res, o->val, c->now, &use);
     for (size_t i = 0; i < use.n; i++) {
         struct quantity *sum = amounts_find(&c->used, use.items[i].name);
         if (sum)
             *sum = quantity_add(*sum, use.items[i].q);
     }
-    struct wall overdue = quota_overdue(o->res, o->val);
+    struct wall overdue = quota_overdue(res, o->val);
     if (overdue.ns && overdue.ns >= c->now.ns)
         writes_again(c->w, overdue.ns - c->now.ns + MILLISECONDS(100));
 }
 
-static void count_all(struct counting *c)
+static void count_kind(struct counting *c, const struct resource *res)
 {
     const struct val *hard = val_at(c->quota->val, N_spec, N_hard);
-    for (unsigned i = 1; i < n_resources; i++) {
-        const struct resource *res = &resources[i];
-        if (res->storage != i || quota_ignores(res) || !counts_any(hard, res))
-            continue;
-        begin_names(c, hard, res);
-        TREE_EACH (snapshot_tree(c->world, res), c->quota->namespace_, it)
-            count_object(c, it.object);
-    }
+    if (quota_ignores(res) || !counts_any(hard, res))
+        return;
+    begin_names(c, hard, res);
+    TREE_EACH (snapshot_tree(c->world, res), c->quota->namespace_, it)
+        count_object(c, res, it.object);
+}
+
+/* A custom kind that was not listed yet stays as it was counted before. */
+static void count_all(struct counting *c)
+{
+    for (unsigned i = 1; i < n_resources; i++)
+        if (resources[i].storage == i)
+            count_kind(c, &resources[i]);
+    EACH_CUSTOM (c->world, slot)
+        if (slot->synced)
+            count_kind(c, slot->res);
 }
 
 /* ---- status ------------------------------------------------------------------------------------------ */
@@ -137,12 +146,12 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
 
 /* ---- when to look ------------------------------------------------------------------------------------ */
 
-static bool same_usage(const struct object *old, const struct object *now)
+static bool same_usage(const struct resource *res, const struct object *old, const struct object *now)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct amounts was, is;
-    quota_usage(&a, old->res, old->val, (struct wall){0}, &was);
-    quota_usage(&a, now->res, now->val, (struct wall){0}, &is);
+    quota_usage(&a, res, old->val, (struct wall){0}, &was);
+    quota_usage(&a, res, now->val, (struct wall){0}, &is);
     if (was.n != is.n)
         return false;
     for (size_t i = 0; i < was.n; i++) {
@@ -158,7 +167,7 @@ static bool matters(const struct resource *res, const struct object *old, const 
 {
     if (!counts_any(val_at(quota->val, N_spec, N_hard), res))
         return false;
-    if (!now || !same_usage(old, now) || quota_overdue(res, now->val).ns != quota_overdue(res, old->val).ns)
+    if (!now || !same_usage(res, old, now) || quota_overdue(res, now->val).ns != quota_overdue(res, old->val).ns)
         return true;
     return quota_takes(quota->val, res, old->val) != quota_takes(quota->val, res, now->val);
 }
@@ -179,11 +188,10 @@ static void note_quota(struct memory *m, const struct object *old, const struct 
         sink(arg, (struct key){o->namespace_, o->name});
 }
 
-static void changed(void *state, const struct object *old, const struct object *new_, key_sink *sink,
-                    void *arg)
+static void changed(void *state, const struct resource *res, const struct object *old, const struct object *new_,
+                    key_sink *sink, void *arg)
 {
     struct memory *m = state;
-    const struct resource *res = (new_ ? new_ : old)->res;
     if (res == &resources[RES_RESOURCEQUOTAS])
         note_quota(m, old, new_, sink, arg);
     if (!old || quota_ignores(res))

@@ -463,7 +463,8 @@ static void wake_rivals(const struct balancers *b, const struct holding *h, key_
                 sink_key(LIST_ENTRY(l, struct claim, link)->by, sink, arg);
 }
 
-static void changed(void *state, const struct object *old, const struct object *new_, key_sink *sink, void *arg)
+static void changed(void *state, const struct resource *res UNUSED, const struct object *old, const struct object *new_,
+                    key_sink *sink, void *arg)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct balancers *b = state;

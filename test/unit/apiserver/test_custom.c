@@ -290,22 +290,6 @@ FIBER_TEST(a_watch_sees_them)
     fixture_stop(&f);
 }
 
-FIBER_TEST(a_namespace_waits_for_its_objects)
-{
-    struct fixture f;
-    start(&f);
-    assert_code(post(&f, "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}"), 201);
-    assert_code(post(&f, "/apis/x.example.com/v1/namespaces/n/widgets",
-                     "{\"apiVersion\":\"x.example.com/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.example.com/f\"]},\"spec\":{\"size\":1}}"), 201);
-    assert_code(ask(&f, "DELETE", "/api/v1/namespaces/n", NULL, NULL), 200);
-    static const char body[] = "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"n\"},\"spec\":{\"finalizers\":[]}}";
-    assert_code(ask(&f, "PUT", "/api/v1/namespaces/n/finalize", body, NULL), 409);
-    assert_code(patch(&f, "/apis/x.example.com/v1/namespaces/n/widgets/a", "merge-patch+json", "{\"metadata\":{\"finalizers\":null}}"), 200);
-    assert_code(ask(&f, "PUT", "/api/v1/namespaces/n/finalize", body, NULL), 200);
-    assert_code(get(&f, "/api/v1/namespaces/n"), 404);
-    fixture_stop(&f);
-}
-
 FIBER_TEST(rules_that_do_not_compile_are_refused)
 {
     struct fixture f;
@@ -720,7 +704,6 @@ int main(void)
         cmocka_unit_test(names_that_are_taken_wait),
         cmocka_unit_test(objects_go_before_their_definition),
         cmocka_unit_test(a_watch_sees_them),
-        cmocka_unit_test(a_namespace_waits_for_its_objects),
         cmocka_unit_test(rules_that_do_not_compile_are_refused),
         cmocka_unit_test(a_version_that_is_dropped_can_still_be_watched),
         cmocka_unit_test(only_what_a_definition_says_is_taken_up_anew),

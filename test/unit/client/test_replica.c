@@ -116,6 +116,41 @@ FIBER_TEST(snapshots_stay_as_they_were)
     fake_client_free(f);
 }
 
+FIBER_TEST(kinds_come_and_go)
+{
+    const struct resource *secrets = &resources[RES_SECRETS];
+    struct fake_client *f = fake_client_new();
+    struct seen seen = {0};
+    struct snapshot s;
+    struct replica *r = start(f, &seen);
+    fake_put_text(f, RES_SECRETS, "{metadata: {namespace: x, name: a}}");
+    replica_follow(r, secrets);
+    assert_true(replica_synced(r)); /* nobody waits for it */
+    snapshot_take_kinds(r, NULL, &s);
+    assert_false(s.slots[s.n - 1].synced);
+    assert_true(s.slots[s.n - 1].followed);
+    snapshot_release(&s);
+    assert_int_equal(replica_wait_revision(r, secrets, fake_revision(f), soon()), 0);
+    expect(&seen, "+a ");
+    replica_unfollow(r, secrets);
+    expect(&seen, "-a ");
+    fake_put_text(f, RES_SECRETS, "{metadata: {namespace: x, name: b}}");
+    assert_null(replica_get(r, secrets, STR("x"), STR("a")));
+    snapshot_take_kinds(r, NULL, &s);
+    assert_ptr_equal(s.slots[s.n - 1].res, secrets);
+    assert_false(s.slots[s.n - 1].followed);
+    snapshot_release(&s);
+    replica_follow(r, secrets);
+    assert_int_equal(replica_wait_revision(r, secrets, fake_revision(f), soon()), 0);
+    expect(&seen, "+a +b ");
+    replica_unfollow(r, secrets);
+    replica_forget(r, secrets);
+    assert_false(replica_follows(r, secrets));
+    replica_free(r);
+    buf_done(&seen.text);
+    fake_client_free(f);
+}
+
 FIBER_TEST(waiting_for_a_revision_has_a_deadline)
 {
     struct fake_client *f = fake_client_new();
@@ -133,6 +168,7 @@ int main(void)
         cmocka_unit_test(lists_then_follows),
         cmocka_unit_test(lists_again_after_410_and_tells_only_the_difference),
         cmocka_unit_test(snapshots_stay_as_they_were),
+        cmocka_unit_test(kinds_come_and_go),
         cmocka_unit_test(waiting_for_a_revision_has_a_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include "testing.h"
 #include "type/meta.h"
+#include "type/structural.h"
 #include "world.h"
 
 #define NS(phase, more)                                                                                      \
@@ -107,6 +108,43 @@ static void content_wakes_its_namespace_only_when_it_goes(void **state)
     world_free(w);
 }
 
+/* A custom kind: things.example.com. */
+static struct resource *things(struct custom_type *type)
+{
+    static struct resource r;
+    custom_type_init(type, "Thing", NULL);
+    r = (struct resource){.group = "example.com", .version = "v1", .name = "things", .kind = "Thing", .type = &type->type,
+                          .verbs = VERB_DELETE | VERB_DELETECOLLECTION, .index = (uint16_t)n_resources,
+                          .storage = (uint16_t)n_resources, .namespaced = true, .stored = true};
+    return &r;
+}
+
+static void custom_objects_go_too(void **state)
+{
+    struct custom_type type;
+    struct world *w = world_new();
+    struct resource *res = things(&type);
+    world_add(w, RES_NAMESPACES, NS("Terminating", DELETED));
+    world_add(w, RES_CUSTOMRESOURCEDEFINITIONS,
+              "{metadata: {name: things.example.com}, spec: {group: example.com, scope: Namespaced, versions: [{name: v1, served: "
+              "true, storage: true}]}, status: {acceptedNames: {plural: things, kind: Thing}, conditions: [{type: Established, "
+              "status: 'True'}]}}");
+    const char *got = world_reconcile(w, &namespace_controller, "x"); /* nobody follows them yet */
+    assert_non_null(strstr(got, "Discovery failed for some groups, 1 failing: things.example.com"));
+    assert_null(strstr(got, "x finalize"));
+    struct snapshot_slot *slot = world_custom(w, res);
+    slot->synced = false;
+    assert_null(strstr(world_reconcile(w, &namespace_controller, "x"), "x finalize"));
+    slot->synced = true;
+    world_put(w, res, "{metadata: {namespace: x, name: t}}");
+    got = world_reconcile(w, &namespace_controller, "x");
+    assert_non_null(strstr(got, "delete things x/ Background\n"));
+    assert_non_null(strstr(got, "things.example.com has 1 resource instances"));
+    slot->tree = tree_unref(slot->tree);
+    assert_non_null(strstr(world_reconcile(w, &namespace_controller, "x"), "update namespaces x finalize\n"));
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +153,7 @@ int main(void)
         cmocka_unit_test(a_living_namespace_is_left_alone),
         cmocka_unit_test(deletes_pods_first_then_the_rest_then_itself),
         cmocka_unit_test(says_what_could_not_be_deleted),
+        cmocka_unit_test(custom_objects_go_too),
         cmocka_unit_test(content_wakes_its_namespace_only_when_it_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include "testing.h"
 #include "type/meta.h"
+#include "type/structural.h"
 #include "world.h"
 
 static void add_pod(struct world *w, const char *name, const char *more_meta, const char *more_spec, const char *phase)
@@ -171,11 +172,42 @@ static void keys(void **state)
     world_free(w);
 }
 
+/* A custom kind: things.example.com. */
+static struct resource *things(struct custom_type *type)
+{
+    static struct resource r;
+    custom_type_init(type, "Thing", NULL);
+    r = (struct resource){.group = "example.com", .version = "v1", .name = "things", .kind = "Thing", .type = &type->type,
+                          .verbs = VERB_DELETE | VERB_DELETECOLLECTION, .index = (uint16_t)n_resources,
+                          .storage = (uint16_t)n_resources, .namespaced = true, .stored = true};
+    return &r;
+}
+
+static void counts_custom_objects(void **state)
+{
+    struct custom_type type;
+    struct world *w = world_new();
+    struct resource *res = things(&type);
+    world_add(w, RES_RESOURCEQUOTAS,
+              "{metadata: {namespace: x, name: q}, spec: {hard: {count/things.example.com: 4}}, status: {hard: "
+              "{count/things.example.com: 4}, used: {count/things.example.com: 3}}}");
+    struct snapshot_slot *slot = world_custom(w, res);
+    world_put(w, res, "{metadata: {namespace: x, name: t}}");
+    slot->synced = false;
+    assert_string_equal(world_reconcile(w, &quota_controller, "x/q"), ""); /* as it was counted before */
+    slot->synced = true;
+    assert_string_equal(world_reconcile(w, &quota_controller, ""),
+                        "status resourcequotas x/q {\"hard\":{\"count/things.example.com\":\"4\"},\"used\":{"
+                        "\"count/things.example.com\":\"1\"}}\n");
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_pods),           cmocka_unit_test(counts_objects), cmocka_unit_test(scopes),
         cmocka_unit_test(classes_of_attributes), cmocka_unit_test(overdue_pods),   cmocka_unit_test(keys),
+        cmocka_unit_test(counts_custom_objects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,13 +6,13 @@
 #include "type/meta.h"
 #include "wire/json.h"
 
-enum { KINDS = 128 };
+enum { KINDS = 128, CUSTOMS = 4 };
 
 struct world {
     struct arena arena; /* of the last reconcile */
-    struct snapshot_slot slots[3 * KINDS];
+    struct snapshot_slot slots[3 * KINDS + CUSTOMS];
     struct snapshot snapshot;
-    struct tree *held[3 * KINDS]; /* as they were at the last reconcile: its writes point into them */
+    struct tree *held[3 * KINDS + CUSTOMS]; /* as they were at the last reconcile: its writes point into them */
     struct writes writes;
     struct controllers_config config;
     const struct controller *controller; /* whose state it is */
@@ -37,11 +37,11 @@ struct world *world_new(void)
     struct world *w = NEW(struct world);
     w->snapshot.slots = w->slots;
     for (unsigned i = 1; i < n_resources && i < KINDS; i++) {
-        w->slots[w->snapshot.n++].res = &resources[i];
-        w->slots[w->snapshot.n] = (struct snapshot_slot){&resources[i], index_controller_uid, NULL};
+        w->slots[w->snapshot.n++] = (struct snapshot_slot){&resources[i], NULL, NULL, true, true};
+        w->slots[w->snapshot.n] = (struct snapshot_slot){&resources[i], index_controller_uid, NULL, true, true};
         w->snapshot.n++;
         if (i == RES_PODS)
-            w->slots[w->snapshot.n++] = (struct snapshot_slot){&resources[i], index_pod_node, NULL};
+            w->slots[w->snapshot.n++] = (struct snapshot_slot){&resources[i], index_pod_node, NULL, true, true};
     }
     return w;
 }
@@ -88,7 +88,7 @@ static void change(struct world *w, const struct object *old, const struct objec
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     if (w->controller && w->controller->changed)
-        w->controller->changed(w->state, old, now, ignore_key, NULL);
+        w->controller->changed(w->state, (now ? now : old)->res, old, now, ignore_key, NULL);
     for (size_t i = 0; i < w->snapshot.n; i++) {
         struct snapshot_slot *slot = &w->slots[i];
         if (slot->res != (old ? old : now)->res)
@@ -121,6 +121,20 @@ const struct object *world_add(struct world *w, uint16_t res_index, const char *
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     return put(w, &resources[res_index], val_relaxed(&a, resources[res_index].type, text));
+}
+
+const struct object *world_put(struct world *w, const struct resource *res, const char *text)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    return put(w, res, val_relaxed(&a, res->type, text));
+}
+
+struct snapshot_slot *world_custom(struct world *w, const struct resource *res)
+{
+    struct snapshot_slot *slot = &w->slots[w->snapshot.n++];
+    ASSERT(w->snapshot.n <= ARRAY_SIZE(w->slots));
+    *slot = (struct snapshot_slot){res, NULL, NULL, true, true};
+    return slot;
 }
 
 const struct object *world_addf(struct world *w, uint16_t res_index, const char *fmt, ...)
@@ -342,7 +356,7 @@ const char *world_keys(struct world *w, const struct controller *c, const struct
 {
     buf_clear(&w->text);
     if (c->changed)
-        c->changed(w->state, old, new_, note_key, w);
+        c->changed(w->state, (new_ ? new_ : old)->res, old, new_, note_key, w);
     else
         c->keys_of(&w->snapshot, (new_ ? new_ : old)->res, old, new_, note_key, w);
     return w->text.n ? w->text.p : "";

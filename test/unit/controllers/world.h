@@ -14,6 +14,9 @@ void world_free(struct world *w);
  * made up when missing. */
 const struct object *world_add(struct world *w, uint16_t res_index, const char *text);
 const struct object *world_addf(struct world *w, uint16_t res_index, const char *fmt, ...) PRINTF(3, 4);
+/* A kind beyond those compiled in; its slot, for saying that it was not listed yet or has gone. */
+struct snapshot_slot *world_custom(struct world *w, const struct resource *res);
+const struct object *world_put(struct world *w, const struct resource *res, const char *text);
 void world_remove(struct world *w, uint16_t res_index, const char *ns, const char *name);
 const struct object *world_get(struct world *w, uint16_t res_index, const char *ns, const char *name);
 const struct snapshot *world_snapshot(struct world *w);
