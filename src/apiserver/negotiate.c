@@ -82,6 +82,30 @@ static bool parse_clause(struct str text, struct clause *c)
     return c->media && parse_params(rest, c);
 }
 
+static bool accepts(struct str clause, const char *offered)
+{
+    return str_is(clause, "*/*") || str_is(clause, "application/*") || is_name(clause, offered);
+}
+
+int accept_best(struct str accept, const char *const *offered, size_t n)
+{
+    struct str text, name, rest;
+    double best = 0;
+    int found = accept.n || !n ? -1 : 0;
+    while (str_next(&accept, ',', &text)) {
+        struct clause c = {.q = 1};
+        bool more = str_cut(text, ';', &name, &rest);
+        if (more)
+            parse_params(rest, &c);
+        for (size_t i = 0; i < n && c.q > best; i++)
+            if (accepts(str_trim(more ? name : text), offered[i])) {
+                found = (int)i;
+                best = c.q;
+            }
+    }
+    return found;
+}
+
 /* Tables and custom resources have no protobuf. */
 static bool form_fits(const struct request *r, const struct clause *c)
 {

@@ -13,9 +13,11 @@
 #include "types.h"
 #include "wire/json.h"
 
-#define V2_PROTOBUF "application/com.github.proto-openapi.spec.v2" /* and its older spelling with a dot */
+/* What v2 is served as: the second name is what clients ask by, the third what the answer says. */
+static const char *const v2_media[] = {"application/json", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+                                       "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"};
 
-static void answer_document(struct request *r, struct str text, struct str hash)
+static void answer_document(struct request *r, const char *media, struct str text, struct str hash)
 {
     struct str tag = arena_printf(r->arena, "\"%.*s\"", STR_ARG(hash));
     http_add_header(r->x, "ETag", tag);
@@ -24,7 +26,7 @@ static void answer_document(struct request *r, struct str text, struct str hash)
     if (have.n && str_contains(have, tag))
         answer_text(r, 304, NULL, STR(""));
     else
-        answer_text(r, 200, "application/json", text);
+        answer_text(r, 200, media, text);
 }
 
 static struct str hash_of(struct arena *a, struct str text)
@@ -91,7 +93,7 @@ static int serve_index(struct request *r)
         *text = arena_str(&s->pages_arena, buf_str(&b));
         map_put(&s->pages, STR("openapi/v3"), text);
     }
-    answer_document(r, *text, hash_of(r->arena, *text));
+    answer_document(r, "application/json", *text, hash_of(r->arena, *text));
     return 0;
 }
 
@@ -107,26 +109,35 @@ int page_openapi_v3(struct request *r)
             continue;
         CLEANUP_BUF struct buf b = BUF_INIT;
         make_v3(r->server, served_at(r->server, i), &b);
-        answer_document(r, arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
+        answer_document(r, "application/json", arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
         return 0;
     }
     answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
     return 0;
 }
 
-int page_openapi_v2(struct request *r)
+static void make_v2(struct request *r, struct buf *ret)
 {
-    struct str accept = http_header(&r->x->headers, "accept");
-    if (!str_is(r->info.verb, "get"))
-        return page_not_allowed(r);
-    if (str_starts(accept, STR(V2_PROTOBUF)) && !str_contains(accept, STR("application/json")))
-        return status_set(&r->status, 406, "NotAcceptable", "OpenAPI v2 is served as application/json only");
     size_t n = served_count(r->server);
     struct openapi_group *groups = ARENA_ARRAY(r->arena, struct openapi_group, n);
     for (size_t i = 0; i < n; i++)
         groups[i] = group_of(r->server, r->arena, served_at(r->server, i));
-    CLEANUP_BUF struct buf b = BUF_INIT;
-    openapi_v2(groups, n, schema_of, r->arena, &b);
-    answer_document(r, arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
+    openapi_v2(groups, n, schema_of, NULL, ret);
+}
+
+int page_openapi_v2(struct request *r)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT, proto = BUF_INIT;
+    struct err e = {0};
+    if (!str_is(r->info.verb, "get"))
+        return page_not_allowed(r);
+    int media = accept_best(http_header(&r->x->headers, "accept"), v2_media, ARRAY_SIZE(v2_media));
+    if (media < 0)
+        return status_set(&r->status, 406, "NotAcceptable", "OpenAPI v2 is served as %s and %s", v2_media[0], v2_media[2]);
+    make_v2(r, &b);
+    if (media > 0 && openapi_v2_proto(buf_str(&b), &proto, &e) < 0)
+        return status_set(&r->status, 500, "InternalError", "%s", e.text);
+    struct str text = arena_str(r->arena, buf_str(media > 0 ? &proto : &b));
+    answer_document(r, v2_media[media > 0 ? 2 : 0], text, hash_of(r->arena, text));
     return 0;
 }

@@ -187,6 +187,8 @@ void encode_value(struct request *r, struct buf *b, const struct type *t, const 
 void encode_event(struct request *r, struct buf *b, const char *type, const struct object *o, bool columns);
 void encode_bookmark(struct request *r, struct buf *b, int64_t revision, bool initial_end);
 void encode_error_event(struct request *r, struct buf *b, const struct status *s);
+/* Which of the offered media types (applications' all) an Accept header likes best, the first of equals; -1: none. */
+int accept_best(struct str accept, const char *const *offered, size_t n);
 const char *media_name(enum media m);
 
 /* table.c: metav1.Table as JSON */

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/err.h"
 #include "type/resource.h"
 
 /* Served group version with its resources, compiled-in and custom. */
@@ -21,5 +22,7 @@ typedef struct str openapi_schema_fn(void *arg, const struct resource *r);
 void openapi_v3(const struct openapi_group *g, openapi_schema_fn *schema, void *arg, struct buf *ret);
 void openapi_v2(const struct openapi_group *groups, size_t n, openapi_schema_fn *schema, void *arg,
                 struct buf *ret);
+/* The v2 document in protobuf: openapi.v2.Document of gnostic. 0, or a sentence when it is no JSON. */
+int openapi_v2_proto(struct str json, struct buf *ret, struct err *e);
 /* The resources of a group version that are compiled in: for openapi_group; in the arena. */
 struct openapi_group openapi_compiled_in(struct arena *a, const char *group, const char *version);

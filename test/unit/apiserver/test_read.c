@@ -172,9 +172,13 @@ FIBER_TEST(openapi_documents_are_found_from_the_index)
                     arena_printf(&f.arena, "If-None-Match: %.*s", STR_ARG(tag)).p), 304);
     assert_code(get(&f, "/openapi/v3/apis/nonsense/v1"), 404);
     assert_at(&f, get(&f, "/openapi/v2"), "swagger", "2.0");
-    assert_code(ask(&f, "GET", "/openapi/v2", NULL,
-                    "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
-                406);
+    r = ask(&f, "GET", "/openapi/v2", NULL, "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+    assert_int_equal(r.code, 200);
+    assert_true(str_contains(r.text, STR("\x0a\x03" "2.0"))); /* swagger, field 1 */
+    assert_true(str_contains(r.text, STR("\x0a\x16" "io.k8s.api.core.v1.Pod"))); /* a name, field 1 */
+    assert_code(ask(&f, "GET", "/openapi/v2", NULL, "Accept: text/html"), 406);
+    assert_at(&f, ask(&f, "GET", "/openapi/v2", NULL, "Accept: application/json;q=0.9, application/com.github.proto-openapi.spec.v2@v1.0+protobuf;q=0.5"),
+              "swagger", "2.0");
     fixture_stop(&f);
 }
 

@@ -105,6 +105,38 @@ static void test_v2_of_all(void **state)
     assert_non_null(DIG(doc, "paths", "/api/v1/namespaces/{namespace}/pods/{name}/status", "patch"));
 }
 
+/* What gnostic makes of the same JSON, but that ours is in the order of keys. */
+static void test_v2_as_protobuf(void **state)
+{
+    static const struct {
+        const char *json, *want;
+    } cases[] = {
+        {"{'swagger':'2.0','info':{'title':'K','version':'v'}}",
+         "12060a014b1201760a03322e30"},
+        {"{'definitions':{'a':{'type':'object','required':['b'],'x-k':[1]}}}",
+         "4a260a240a0161121f9a010162b201080a066f626a656374fa010d0a03782d6b120612045b315d0a"},
+        {"{'definitions':{'a':{'additionalProperties':true}}}",
+         "4a0c0a0a0a01611205aa01021001"},
+        {"{'definitions':{'a':{'items':{'$ref':'x'}}}}",
+         "4a0f0a0d0a01611208ba01050a030a0178"},
+        {"{'paths':{'/a':{'get':{'responses':{'200':{'description':'o'}}}}}}",
+         "421a12180a022f61121212104a0e0a0c0a0332303012050a030a016f"},
+        {"{'paths':{'/a':{'parameters':[{'in':'query','name':'q'},{'in':'path','name':'p'},{'in':'body','name':'b'}]}}}",
+         "423a12380a022f6112324a100a0e120c1a0a120571756572792201714a0f0a0d120b2209120470617468220170"
+         "4a0d0a0b0a091a04626f6479120162"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP_BUF struct buf b = BUF_INIT, json = BUF_INIT, hex = BUF_INIT;
+        for (const char *c = cases[i].json; *c; c++)
+            buf_putc(&json, *c == '\'' ? '"' : *c);
+        assert_int_equal(openapi_v2_proto(buf_str(&json), &b, NULL), 0);
+        for (size_t k = 0; k < b.n; k++)
+            buf_printf(&hex, "%02x", (unsigned char)b.p[k]);
+        if (!str_is(buf_str(&hex), cases[i].want))
+            fail_msg("case %zu", i);
+    }
+}
+
 static struct str widget_schema(void *arg, const struct resource *r)
 {
     return STR("{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\"}}}");
@@ -147,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_v3_of_apps),
+        cmocka_unit_test(test_v2_as_protobuf),
         cmocka_unit_test(test_no_reference_dangles),
         cmocka_unit_test(test_v2_of_all),
         cmocka_unit_test(test_custom_resources),
