@@ -5,6 +5,7 @@
 #include <limits.h>
 
 #include "apiserver/admit_review.h"
+#include "apiserver/audit.h"
 #include "apiserver/state.h"
 #include "apiserver/uuid.h"
 #include "apiserver/webhook.h"
@@ -153,7 +154,7 @@ static void take_notes(struct call *c)
 {
     struct admission *ad = c->s->a;
     VAL_EACH_ENTRY (c->answer.notes, k, v)
-        admit_annotate(ad, arena_printf(ad->r->arena, STR_FMT "/" STR_FMT, STR_ARG(c->hook->name), STR_ARG(val_str(k))), val_str(v));
+        audit_note(ad->r, arena_printf(ad->r->arena, STR_FMT "/" STR_FMT, STR_ARG(c->hook->name), STR_ARG(val_str(k))), val_str(v));
     VAL_EACH (c->answer.warnings, w)
         request_warn(ad->r, val_str(w));
 }
@@ -208,7 +209,7 @@ static int judge(struct call *c, const char *note_prefix, unsigned round)
         return st->code;
     }
     log_warn("apiserver", "failing open: " STR_FMT, STR_ARG(c->why));
-    admit_annotate(ad, arena_printf(a, "failed-open.%sround_%u_index_%u", note_prefix, round, c->index), c->hook->name);
+    audit_note(ad->r, arena_printf(a, "failed-open.%sround_%u_index_%u", note_prefix, round, c->index), c->hook->name);
     return 0;
 }
 
@@ -264,7 +265,7 @@ static void note_mutation(struct call *c, unsigned round, bool changed)
     buf_puts(&b, ",\"webhook\":");
     json_encode_str(&b, c->hook->name, 0);
     buf_printf(&b, ",\"mutated\":%s}", changed ? "true" : "false");
-    admit_annotate(ad, arena_printf(a, MUTATION_NOTE "round_%u_index_%u", round, c->index), buf_str(&b));
+    audit_note(ad->r, arena_printf(a, MUTATION_NOTE "round_%u_index_%u", round, c->index), buf_str(&b));
 }
 
 static int mutate_by(struct subject *s, struct admit_rerun_source *x, const struct admit_config *config, const struct hook *h,

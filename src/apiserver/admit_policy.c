@@ -2,6 +2,7 @@
 /* ValidatingAdmissionPolicy (KEP-3488). */
 #include "apiserver/policy.h"
 
+#include "apiserver/audit.h"
 #include "apiserver/state.h"
 #include "names.h"
 #include "type/meta.h"
@@ -201,7 +202,7 @@ static void publish_notes(struct verdict *x, const struct policy *p)
         size_t n = 0;
         VAL_EACH (list, v)
             parts[n++] = val_str(v);
-        admit_annotate(x->s->a, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(p->name), STR_ARG(val_str(k))), arena_join(a, parts, n, STR(", ")));
+        audit_note(x->s->a->r, arena_printf(a, STR_FMT "/" STR_FMT, STR_ARG(p->name), STR_ARG(val_str(k))), arena_join(a, parts, n, STR(", ")));
     }
     x->notes = NULL;
 }
@@ -212,7 +213,7 @@ static void publish_failures(struct verdict *x)
     if (!x->failures)
         return;
     json_encode(&b, NULL, x->failures, 0);
-    admit_annotate(x->s->a, STR("validation.policy.admission.k8s.io/validation_failure"), buf_str(&b));
+    audit_note(x->s->a->r, STR("validation.policy.admission.k8s.io/validation_failure"), buf_str(&b));
 }
 
 static int code_of(struct str reason)

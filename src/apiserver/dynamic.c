@@ -350,11 +350,6 @@ bool admit_exempt(const struct admission *a, bool hooks)
     return a->r->trusted && !a->r->server->ready; /* what the server needs to come up */
 }
 
-void admit_annotate(struct admission *a, struct str key, struct str value)
-{
-    audit_note(a->r, key, value);
-}
-
 /* ---- running twice -------------------------------------------------------------------------------------- */
 
 struct admit_rerun_source *admit_rerun_begin(struct admission *a, struct admit_rerun_source *x, enum admit_source source)

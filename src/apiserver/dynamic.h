@@ -71,6 +71,7 @@ struct admit_cel {
     const struct admit_types *types;
     unsigned version;    /* as cel_env_new */
     bool params;
+    const struct cel_type *object_type, *params_type; /* NULL: dyn; where types are checked, not evaluated */
     struct cel_env *envs[ADMIT_ENVS];   /* made when needed */
     struct cel_type *variables_type;    /* NULL: `variables` is not there */
     struct admit_expr *variables;
@@ -163,6 +164,9 @@ const struct admit_types *dynamic_types(const struct apiserver *s);
 struct admit_list *admit_list_get(struct apiserver *s, enum admit_source source);
 void admit_list_unref(struct admit_list *l); /* NULL is fine */
 
+/* A fiber: the status of validating policies, what checking the types of their expressions found (KEP-3488). */
+void policy_status_follow(void *apiserver);
+
 /* What the sources make of their objects; in c->made. */
 typedef void admit_make(struct apiserver *s, struct admit_config *c);
 admit_make admit_hooks_make, admit_policy_make, admit_binding_make, admit_mutation_make;
@@ -185,7 +189,5 @@ void admit_rerun_done(struct admit_rerun *x);
 /* Objects by which policies are configured are not subject to admission that objects configure; those of webhooks neither, for
  * webhooks. */
 bool admit_exempt(const struct admission *a, bool hooks);
-/* A note for the audit log. */
-void admit_annotate(struct admission *a, struct str key, struct str value);
 /* Do the expressions of a new or changed configuration compile? Causes go to r->status. */
 void dynamic_check(struct request *r, const struct resource *res, const struct val *v, const struct val *old);

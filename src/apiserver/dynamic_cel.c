@@ -78,14 +78,15 @@ enum { V_OBJECT, V_OLD, V_NAMESPACE, V_REQUEST, V_VARIABLES, V_PARAMS, V_AUTHORI
 
 static void declare(struct admit_cel *c, struct cel_env *env, unsigned flags)
 {
-    cel_env_var(env, "object", &cel_dyn);
-    cel_env_var(env, "oldObject", &cel_dyn);
+    const struct cel_type *object = c->object_type ? c->object_type : &cel_dyn;
+    cel_env_var(env, "object", object);
+    cel_env_var(env, "oldObject", object);
     cel_env_var(env, "namespaceObject", c->types->ns);
     cel_env_var(env, "request", c->types->request);
     if (c->variables_type)
         cel_env_var(env, "variables", c->variables_type);
     if (flags & ADMIT_PARAMS)
-        cel_env_var(env, "params", &cel_dyn);
+        cel_env_var(env, "params", c->params_type ? c->params_type : &cel_dyn);
     if (flags & ADMIT_AUTHORIZER) {
         cel_env_var(env, "authorizer", &cel_authorizer);
         cel_env_var(env, "authorizer.requestResource", &cel_resource_check);

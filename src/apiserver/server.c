@@ -246,6 +246,7 @@ static int serve(struct apiserver *s, struct err *e)
     s->ready = true;
     group_spawn(&s->fibers, "expire", expire_events, s);
     group_spawn(&s->fibers, "custom-kinds", custom_follow, s);
+    group_spawn(&s->fibers, "policy-status", policy_status_follow, s);
     if (s->tls)
         group_spawn(&s->fibers, "certificates", renew, s);
     return 0;

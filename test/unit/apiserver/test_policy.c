@@ -280,6 +280,36 @@ FIBER_TEST(long_chains_of_variables_end_well)
     fixture_stop(&f);
 }
 
+/* Until the policy's generation was looked at. */
+static struct reply checked(struct fixture *f, const char *name)
+{
+    const char *path = arena_printf(&f->arena, GROUP "validatingadmissionpolicies/%s", name).p;
+    struct reply r = get(f, path);
+    for (int i = 0; i < 200 && strcmp(at(f, r.v, "status.observedGeneration"), at(f, r.v, "metadata.generation")) != 0; i++) {
+        fiber_sleep(MILLISECONDS(10));
+        r = get(f, path);
+    }
+    assert_string_equal(at(f, r.v, "status.observedGeneration"), at(f, r.v, "metadata.generation"));
+    return r;
+}
+
+FIBER_TEST(types_are_checked_and_told)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    assert_code(policy(&f, "good", "\"validations\":[{\"expression\":\"object.data['a'] == 'x' && object.metadata.creationTimestamp < timestamp('2030-01-01T00:00:00Z')\"}]"), 201);
+    assert_code(policy(&f, "bad", "\"variables\":[{\"name\":\"d\",\"expression\":\"object.dada\"}],\"validations\":[{\"expression\":\"object.data == 1\"},{\"expression\":\"variables.d == 1\"}]"), 201);
+    struct reply r = checked(&f, "good");
+    assert_non_null(val_key(val_key(r.v, STR("status")), STR("typeChecking")));
+    assert_at(&f, r, "status.typeChecking.expressionWarnings.0.warning", "");
+    r = checked(&f, "bad");
+    assert_at(&f, r, "status.typeChecking.expressionWarnings.0.fieldRef", "spec.validations[0].expression");
+    assert_true(str_contains(r.text, STR("/v1, Kind=ConfigMap: compilation failed: ERROR: ")));
+    assert_true(str_contains(r.text, STR("found no matching overload for '_==_' applied to '(map(string, string), int)'")));
+    assert_at(&f, r, "metadata.generation", "1");
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +327,7 @@ int main(void)
         cmocka_unit_test(json_patches_are_applied),
         cmocka_unit_test(what_is_replaced_whole_cannot_be_applied),
         cmocka_unit_test(policies_are_not_subject_to_policies),
+        cmocka_unit_test(types_are_checked_and_told),
         cmocka_unit_test(long_chains_of_variables_end_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
