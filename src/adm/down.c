@@ -110,8 +110,10 @@ static void remove_network(struct arena *a, const struct cluster_config *c)
     overlay_cleanup(c->pod_cidr, &ignored);
     policy_cleanup(parts_policy_table(a, c), &ignored);
     cni_ports_cleanup(&ignored);
+    cni_guard_cleanup(&ignored);
     forward_forget(c->bridge);
     nft_apply(masquerade, &ignored);
+    nft_apply(parts_dns_untrack(a, c, false), &ignored);
     run_quietly((const char *[]){"ip", "link", "delete", c->bridge, NULL});
     for (const char **ip = list_items(a, c->dns_ip); *ip; ip++)
         run_quietly((const char *[]){"ip", "addr", "delete", as_host(a, *ip), "dev", "lo", NULL});

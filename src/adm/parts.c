@@ -13,6 +13,7 @@
 #include "names.h"
 #include "net/resolve.h"
 #include "node/kubelet.h"
+#include "netlink/nft.h"
 #include "overlay/overlay.h"
 #include "policy/policy.h"
 #include "proxy/proxy.h"
@@ -89,6 +90,35 @@ int parts_certificates(struct arena *a, const struct cluster_config *c, struct p
     return parts_kubelet_cert(a, c, in->ca_pem, in->ca_key_pem, &in->kubelet_cert, &in->kubelet_key, e);
 }
 
+static bool is_left_out(const struct cluster_config *c, const char *name)
+{
+    struct str rest = str_of(c->without), word;
+    while (c->without && str_next(&rest, ',', &word))
+        if (str_eq(word, str_of(name)))
+            return true;
+    return false;
+}
+
+struct str parts_dns_untrack(struct arena *a, const struct cluster_config *c, bool on)
+{
+    const char *table = !strcmp(c->proxy_table, "cube-proxy") ? "cube-dns" : arena_printf(a, "%s-dns", c->proxy_table).p;
+    struct str gone = arena_printf(a, "add table inet %s\ndelete table inet %s\n", table, table), rules = STR("");
+    if (!on)
+        return gone;
+    for (const char **ip = list_items(a, c->dns_ip); *ip; ip++) {
+        const char *family = strchr(*ip, ':') ? "ip6" : "ip";
+        rules = arena_printf(a,
+                             STR_FMT "%s daddr %s meta l4proto { tcp, udp } th dport 53 notrack\n"
+                             "%s saddr %s meta l4proto { tcp, udp } th sport 53 notrack\n",
+                             STR_ARG(rules), family, *ip, family, *ip);
+    }
+    return arena_printf(a,
+                        STR_FMT "table inet %s {\n"
+                        "chain prerouting {\ntype filter hook prerouting priority raw; policy accept;\n" STR_FMT "}\n"
+                        "chain output {\ntype filter hook output priority raw; policy accept;\n" STR_FMT "}\n}\n",
+                        STR_ARG(gone), table, STR_ARG(rules), STR_ARG(rules));
+}
+
 /* Pods reach it by their default route; the address lives on the loopback interface. */
 static int take_dns_address(const char *ip, struct err *e)
 {
@@ -101,15 +131,32 @@ static int take_dns_address(const char *ip, struct err *e)
     return r ? err_set(e, -EIO, "cannot give this node the DNS address %s: " STR_FMT, ip, STR_ARG(str_trim(text))) : 0;
 }
 
+static void leave_dns_address(const char *ip)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str text;
+    const char *argv[] = {"ip", "addr", "delete", as_host(&a, ip), "dev", "lo", NULL};
+    os_run(&a, argv, NULL, &text, mono_add(os_mono(), SECONDS(10)));
+}
+
+/* To somebody else's proxy the Service of our DNS has no endpoints, so it would refuse it; untracked packets are none of its
+ * business (as with NodeLocal DNSCache). */
 int parts_network(const struct parts_input *in, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
+    bool ours = !is_left_out(in->config, "dns"), untracked = ours && is_left_out(in->config, "proxy");
     int r = 0;
     if (has_family(in->config->pod_cidr, AF_INET6))
         forward_six();
     for (const char **ip = list_items(&a, in->config->dns_ip); r == 0 && *ip; ip++)
-        r = take_dns_address(*ip, e);
-    return r;
+        if (ours)
+            r = take_dns_address(*ip, e);
+        else
+            leave_dns_address(*ip);
+    if (r < 0 || !in->config->without)
+        return r;
+    r = nft_apply(parts_dns_untrack(&a, in->config, untracked), e);
+    return r < 0 && untracked ? err_wrap(e, r, "the rule for DNS beside a foreign proxy") : 0;
 }
 
 /* ---- the parts -------------------------------------------------------------------------------------------------------- */
@@ -209,7 +256,7 @@ static int run_proxy(const struct parts_input *in, struct client *client, struct
                              .node_name = in->config->node_name,
                              .node_ip = in->config->advertise,
                              .cluster_cidr = in->config->pod_cidr,
-                             .skip_ips = list_items(in->arena, in->config->dns_ip),
+                             .skip_ips = is_left_out(in->config, "dns") ? NULL : list_items(in->arena, in->config->dns_ip),
                              .mode = in->config->proxy_mode,
                              .ipvs_strict_arp = wants_announce(in->config), /* else each node's kernel answers for all addresses */
                              .table = in->config->proxy_table};
@@ -340,15 +387,6 @@ static void run_part(void *arg)
     }
     client_free(client);
     free(p);
-}
-
-static bool is_left_out(const struct cluster_config *c, const char *name)
-{
-    struct str rest = str_of(c->without), word;
-    while (c->without && str_next(&rest, ',', &word))
-        if (str_eq(word, str_of(name)))
-            return true;
-    return false;
 }
 
 void parts_start(struct group *g, const struct parts_input *in, bool everywhere_only, part_client *client, void *arg)

@@ -44,6 +44,8 @@ typedef struct client *part_client(void *arg, const struct part *part, struct er
 void parts_start(struct group *g, const struct parts_input *in, bool everywhere_only, part_client *client, void *arg);
 /* The nftables table of the network policies: named after the proxy's. */
 const char *parts_policy_table(struct arena *a, const struct cluster_config *c);
+/* nft's text: packets to and from this node's DNS are not tracked, or are again. */
+struct str parts_dns_untrack(struct arena *a, const struct cluster_config *c, bool on);
 /* Refuses names of --without that are no parts. */
 int parts_check(const struct cluster_config *c, struct err *e);
 

@@ -22,6 +22,11 @@ static int read_optional(struct arena *a, const char *path, struct str *ret, str
     return r < 0 ? err_set(e, r, "%s: %s", path, strerror(-r)) : 0;
 }
 
+static bool may_connect(const void *ctx, const char *address)
+{
+    return backend_address_allowed(ctx, address);
+}
+
 int backend_setup(struct apiserver *s, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -40,8 +45,9 @@ int backend_setup(struct apiserver *s, struct err *e)
     r = tls_client_new(&(struct tls_client_config){.insecure = true}, &open, e);
     if (r < 0)
         return r;
-    s->kubelet = http_client_new(&(struct http_client_config){.tls = s->kubelet_tls});
-    s->outside = http_client_new(&(struct http_client_config){.tls = open});
+    struct net_gate gate = {may_connect, s};
+    s->kubelet = http_client_new(&(struct http_client_config){.tls = s->kubelet_tls, .gate = gate});
+    s->outside = http_client_new(&(struct http_client_config){.tls = open, .gate = gate});
     tls_client_unref(open);
     return 0;
 }
@@ -67,7 +73,7 @@ static struct str address_of(const struct val *node)
     return STR_NULL;
 }
 
-/* Names are for those who run the cluster's DNS to answer for; addresses we can judge ourselves. */
+/* What a name leads to is judged when it is known (the clients' gate). */
 static bool is_ip(const char *host)
 {
     struct in6_addr any;

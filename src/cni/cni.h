@@ -91,6 +91,7 @@ struct cni_request {
     struct cni_port *ports;
     size_t n_ports;
     bool snat;
+    bool guard; /* spoofCheck of cube-cni: the container speaks under its own addresses only */
     struct cni_bandwidth bandwidth;
     struct cni_attachment *valid; /* GC: those that there are */
     size_t n_valid;
@@ -161,7 +162,7 @@ typedef bool cni_is_free(void *arg, const struct ip *ip);
 bool cni_ipam_next(const struct cni_range_set *set, const struct ip *last, cni_is_free *is_free, void *arg, struct ip *ret,
                    const struct cni_range **ret_range);
 
-/* ---- links (link.c), ports (ports.c), bandwidth (bandwidth.c) ---------------------------------------------- */
+/* ---- links (link.c), ports (ports.c), guard (guard.c), bandwidth (bandwidth.c) ---------------------------------------------- */
 
 int cni_bridge_add(struct arena *a, const struct cni_request *r, struct cni_result *result, struct err *e);
 int cni_bridge_del(const struct cni_request *r, struct err *e);
@@ -177,6 +178,11 @@ int cni_ports_cleanup(struct err *e);
 int cni_ports_check(const struct cni_request *r, const struct cni_result *result, struct err *e);
 /* nft commands of one request; notes gets a line an element. Pure. */
 void cni_ports_text(struct buf *b, struct buf *notes, const struct cni_request *r, const struct cni_result *result);
+
+/* What comes out of the container's cable bears its own addresses (guard.c). */
+int cni_guard_add(const struct cni_request *r, const struct cni_result *result, struct buf *notes, struct err *e);
+void cni_guard_del(struct str notes);
+int cni_guard_cleanup(struct err *e); /* as cni_ports_cleanup */
 
 int cni_bandwidth_add(const struct cni_request *r, const struct cni_result *result, struct buf *notes, struct err *e);
 void cni_bandwidth_del(struct str notes);

@@ -201,6 +201,7 @@ static int read_ports(struct arena *a, const struct val *conf, struct cni_reques
     const struct val *list = key(key(conf, "runtimeConfig"), "portMappings");
     r->ports = ARENA_ARRAY(a, struct cni_port, val_len(list) + 1);
     r->snat = val_bool(key(conf, "snat"), true);
+    r->guard = val_bool(key(conf, "spoofCheck"), true);
     VAL_EACH (list, v) {
         int c = read_port(v, &r->ports[r->n_ports], e);
         if (c)

@@ -86,6 +86,7 @@ static int ensure_bridge(struct rtnl *n, const struct cni_request *r, const stru
             mac_of_ip(&result->addresses[0].gateway, mac);
         rtnl_add_link(&b, "bridge", r->bridge, r->mtu, result->n_addresses && result->addresses[0].gateway.family ? mac : NULL);
         c = rtnl_run(n, &b, NULL);
+        sysctl("0", "ipv6/conf/%s/accept_ra", r->bridge); /* pods are no routers of the node's (CVE-2020-10749) */
         c = c == 0 || c == -EEXIST ? rtnl_link_read(n, r->bridge, ret) : c; /* somebody may have been quicker */
     }
     if (c < 0)
@@ -212,11 +213,14 @@ static int plug(struct sides *s, const struct cni_request *r, const struct cni_r
     return c < 0 ? failed(e, c, "the container's cable cannot be made") : 0;
 }
 
-static void allow_ipv6(const struct sides *s, const char *ifname)
+/* Nobody's router advertisements are for it: its addresses and routes are those that were given. */
+static void settle(const struct sides *s, const char *ifname, bool six)
 {
     int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
     if (own >= 0 && setns(s->ns, CLONE_NEWNET) == 0) {
-        sysctl("0", "ipv6/conf/%s/disable_ipv6", ifname);
+        sysctl("0", "ipv6/conf/%s/accept_ra", ifname);
+        if (six)
+            sysctl("0", "ipv6/conf/%s/disable_ipv6", ifname);
         if (setns(own, CLONE_NEWNET) < 0)
             panic("cannot go back to our own network namespace: %s", strerror(errno));
     }
@@ -235,10 +239,12 @@ static const struct ip *gateway_of(const struct cni_result *result, uint8_t fami
 static int dress(struct sides *s, const struct cni_request *r, const struct cni_result *result, int link, struct err *e)
 {
     struct rtnl_batch b CLEANUP_BATCH = {0};
+    bool six = false;
+    for (size_t i = 0; i < result->n_addresses; i++)
+        six = six || result->addresses[i].at.ip.family == AF_INET6;
+    settle(s, r->ifname, six);
     for (size_t i = 0; i < result->n_addresses; i++) {
         const struct prefix *at = &result->addresses[i].at;
-        if (at->ip.family == AF_INET6)
-            allow_ipv6(s, r->ifname);
         rtnl_add_address(&b, RTNL_NEW,
                          &(struct rtnl_address){.link = link, .at = *at,
                                                 .flags = at->ip.family == AF_INET6 ? IFA_F_NODAD : 0});

@@ -110,6 +110,7 @@ static int ipam_add(struct call *c)
 
 static void take_away(struct str notes)
 {
+    cni_guard_del(notes);
     cni_ports_del(notes);
     cni_bandwidth_del(notes);
 }
@@ -266,12 +267,21 @@ static int bandwidth_add(struct call *c)
     return code ? code : later;
 }
 
+/* The record comes after: a kill between leaves elements of a link that is nobody's. */
+static int guard_add(struct call *c)
+{
+    struct buf notes CLEANUP_BUF = BUF_INIT;
+    int code = cni_guard_add(&c->r, &c->result, &notes, &c->e);
+    return code ? code : keep_notes(c, buf_str(&notes));
+}
+
 static int all_add(struct call *c)
 {
     int code = bridge_add(c);
     if (code)
         return code;
-    code = ports_add(c);
+    code = guard_add(c);
+    code = code ? code : ports_add(c);
     code = code ? code : bandwidth_add(c);
     if (code) {
         struct err keep = c->e;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "base/fiber.h"
+#include "net/resolve.h"
 #include "net/stream.h"
 #include "net/tls.h"
 
@@ -137,6 +138,7 @@ bool http_wants_upgrade(const struct http_exchange *x, const char *protocol);
 struct http_client_config {
     struct tls_client *tls;  /* for https; NULL: verify by the system's roots. A reference is taken. */
     const char *server_name; /* name to verify instead of the URL's host (--tls-server-name); NULL: none */
+    struct net_gate gate;    /* addresses that may be connected to; without: any */
     bool h2_prior;           /* http: is HTTP/2 without negotiation (gRPC) */
     /* 0 means the default in brackets. */
     unsigned max_conns;      /* [100] connections to one authority; more requests wait */

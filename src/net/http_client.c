@@ -3,7 +3,6 @@
 #include "base/map.h"
 #include "net/h1_wire.h"
 #include "net/h2.h"
-#include "net/resolve.h"
 #include "net/url.h"
 
 #include <stdio.h>
@@ -180,7 +179,7 @@ static int dial(struct http_client *client, struct client_host *host, bool h1_on
 {
     int fd;
     deadline = mono_min(deadline, mono_add(os_mono(), client->config.connect_timeout));
-    int r = net_dial(host->name, host->port, deadline, &fd, e);
+    int r = net_dial_through(&client->config.gate, host->name, host->port, deadline, &fd, e);
     if (r < 0)
         return r;
     if (!host->tls) {

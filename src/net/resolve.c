@@ -111,7 +111,19 @@ static struct mono share_of(struct mono deadline, size_t left)
     return deadline.ns <= now.ns ? deadline : mono_add(now, (deadline.ns - now.ns) / (int64_t)left);
 }
 
+static bool passes(const struct net_gate *gate, struct arena *a, const char *address)
+{
+    char *ip;
+    uint16_t port;
+    return !gate->allowed || (net_split(a, str_of(address), &ip, &port) == 0 && gate->allowed(gate->ctx, ip));
+}
+
 int net_dial(const char *host, uint16_t port, struct mono deadline, int *ret_fd, struct err *e)
+{
+    return net_dial_through(&(struct net_gate){0}, host, port, deadline, ret_fd, e);
+}
+
+int net_dial_through(const struct net_gate *gate, const char *host, uint16_t port, struct mono deadline, int *ret_fd, struct err *e)
 {
     if (str_starts(str_of(host), STR("unix:"))) {
         int fd = os_connect(host, deadline);
@@ -128,7 +140,12 @@ int net_dial(const char *host, uint16_t port, struct mono deadline, int *ret_fd,
     size_t n = 0;
     while (addresses[n])
         n++;
+    r = -EACCES;
     for (size_t i = 0; i < n; i++) {
+        if (!passes(gate, &a, addresses[i])) {
+            err_set(e, r, "%s is no address to connect to", addresses[i]);
+            continue;
+        }
         r = os_connect(addresses[i], share_of(deadline, n - i));
         if (r >= 0) {
             *ret_fd = r;

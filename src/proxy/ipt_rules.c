@@ -7,6 +7,7 @@
 
 const struct ipt_shared_chain ipt_shared_chains[IPT_SHARED_MAX] = {
     [NAT_SERVICES] = {"KUBE-SERVICES", false},          [NAT_NODEPORTS] = {"KUBE-NODEPORTS", false},
+    [NAT_EXTERNAL] = {"KUBE-EXTERNAL-SERVICES", false},
     [FILTER_SERVICES] = {"KUBE-SERVICES", true},        [FILTER_EXTERNAL] = {"KUBE-EXTERNAL-SERVICES", true},
     [FILTER_NODEPORTS] = {"KUBE-NODEPORTS", true},      [FILTER_FIREWALL] = {"KUBE-PROXY-FIREWALL", true},
 };
@@ -266,7 +267,7 @@ static void outside_lines(struct port *p, const struct ips *ips, const char *wha
     const struct service_port *s = p->p;
     for (size_t i = 0; i < ips->n; i++) {
         if (s->any)
-            address_line(p, NAT_SERVICES, &ips->list[i], comment_of(p, what), wall ? p->fw.p : p->ext.p);
+            address_line(p, NAT_EXTERNAL, &ips->list[i], comment_of(p, what), wall ? p->fw.p : p->ext.p);
         if (wall)
             address_line(p, FILTER_FIREWALL, &ips->list[i],
                          arena_printf(p->t->arena, STR_FMT " traffic not accepted by " STR_FMT, STR_ARG(s->name), STR_ARG(p->fw)).p, "DROP");
@@ -376,16 +377,17 @@ size_t ipt_base_rules(const struct node_side *node, bool filter, struct buf *b)
 
 size_t ipt_nodeport_jumps(const struct node_side *node, struct buf *b)
 {
+    buf_puts(b, "-A KUBE-SERVICES -m comment --comment \"kubernetes externally-visible service portals\" -j KUBE-EXTERNAL-SERVICES\n");
     static const char head[] = "-A KUBE-SERVICES -m comment --comment \"kubernetes service nodeports; NOTE: this must be the last rule in this chain\" ";
     if (node->nodeports_all) {
         buf_printf(b, "%s-m addrtype --dst-type LOCAL %s-j KUBE-NODEPORTS\n", head,
                    node->six ? "! -d ::1/128 " : node->localhost_nodeports ? "" : "! -d 127.0.0.0/8 ");
-        return 1;
+        return 2;
     }
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct ips ips = model_nodeport_ips(node, node->localhost_nodeports, &a);
     char text[IP_TEXT_MAX];
     for (size_t i = 0; i < ips.n; i++)
         buf_printf(b, "%s-d %s -j KUBE-NODEPORTS\n", head, ip_format(&ips.list[i], text));
-    return ips.n;
+    return 1 + ips.n;
 }

@@ -8,7 +8,7 @@
 #include "proxy/model.h"
 
 /* Chains that all Services write lines into. */
-enum ipt_shared { NAT_SERVICES, NAT_NODEPORTS, FILTER_SERVICES, FILTER_EXTERNAL, FILTER_NODEPORTS, FILTER_FIREWALL, IPT_SHARED_MAX };
+enum ipt_shared { NAT_SERVICES, NAT_EXTERNAL, NAT_NODEPORTS, FILTER_SERVICES, FILTER_EXTERNAL, FILTER_NODEPORTS, FILTER_FIREWALL, IPT_SHARED_MAX };
 extern const struct ipt_shared_chain {
     const char *name;
     bool filter; /* in table filter, not nat */
@@ -40,7 +40,8 @@ bool ipt_is_service_chain(struct str name); /* by its prefix */
 /* Rules that do not depend on Services: appended, with their "-A CHAIN ", and counted (but for KUBE-FIREWALL's: the
  * kubelet has rules there, too). nat or filter. */
 size_t ipt_base_rules(const struct node_side *node, bool filter, struct buf *b);
-/* The last lines of nat's KUBE-SERVICES. */
+/* The last lines of nat's KUBE-SERVICES: addresses that Services claim come after those that Services have, so that nobody takes
+ * another's ClusterIP by claiming it (CVE-2020-8554). */
 size_t ipt_nodeport_jumps(const struct node_side *node, struct buf *b);
 
 /* Jumps from the kernel's chains. */

@@ -3,6 +3,8 @@
 #include "type/service.h"
 #include "type/validate-internal.h"
 
+#include <arpa/inet.h>
+
 static bool is_v6(struct str ip)
 {
     return str_find(ip, ':') >= 0;
@@ -127,11 +129,22 @@ static void check_addresses(struct validation *x, const struct vpath *p, const s
             say_invalid(x, ITEM(at, i), val_item(ips, i), "expected a value of the family in `ipFamilies`");
 }
 
+/* By the numbers, since an address has many spellings; IPv4 within IPv6 is IPv4 to the kernel. */
 static bool never_an_endpoint(struct str ip)
 {
-    return str_is(ip, "0.0.0.0") || str_is(ip, "::") || str_starts(ip, STR("127.")) || str_is(ip, "::1") ||
-           str_starts(ip, STR("169.254.")) || str_starts(ip, STR("224.0.0.")) ||
-           str_starts(ip, STR("fe80:")) || str_starts(ip, STR("ff02:"));
+    char text[INET6_ADDRSTRLEN] = "";
+    struct in6_addr six;
+    struct in_addr four;
+    memcpy(text, ip.p, MIN(ip.n, sizeof(text) - 1));
+    if (inet_pton(AF_INET, text, &four) != 1) {
+        if (inet_pton(AF_INET6, text, &six) != 1)
+            return true;
+        if (!IN6_IS_ADDR_V4MAPPED(&six))
+            return IN6_IS_ADDR_UNSPECIFIED(&six) || IN6_IS_ADDR_LOOPBACK(&six) || IN6_IS_ADDR_LINKLOCAL(&six) || IN6_IS_ADDR_MC_LINKLOCAL(&six);
+        memcpy(&four, six.s6_addr + 12, sizeof(four));
+    }
+    uint32_t a = ntohl(four.s_addr);
+    return a == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe || a >> 8 == 0xe00000;
 }
 
 static void check_endpoint_ip(struct validation *x, const struct vpath *p, struct str ip)

@@ -50,10 +50,20 @@ node_make() {
         "$top/test/peer/node-init" "$name" "$d" >"$T/log/$name.log" 2>&1 </dev/null &
     pid_add $!
     printf -v "node_outer_$1" %s $!
-    eventually 10 test -s "$d/ready"
+    eventually 10 test -s "$d/ready" || return 1
+    local -n pid=node_outer_$1
+    printf '#!/bin/sh\nexec nsenter -t %s --net --mount --uts --pid -- "$@"\n' "$(pgrep -P "$pid")" >"$T/bin/on$1"
+    chmod +x "$T/bin/on$1"
 }
 
-# node N COMMAND...: runs it there.
+# run_on N NAME COMMAND...: a daemon there, with its output in $T/log/NAME-N.log; end_on N NAME ends it.
+run_on() {
+    local n=$1 name=$2; shift 2
+    "on$n" sh -c "setsid \"\$0\" \"\$@\" >>$T/log/$name-$n.log 2>&1 </dev/null & echo \$! >$T/$name-$n.pid" "$@"
+}
+end_on() { "on$1" kill "$(cat "$T/$2-$1.pid")"; eventually 20 "on$1" sh -c "! kill -0 $(cat "$T/$2-$1.pid")"; }
+
+# node N COMMAND...: runs it there. As a program, for checks: on1, on2.
 node() {
     local -n outer=node_outer_$1
     shift
@@ -84,7 +94,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   sandbox_image = "cube.local/pause:1"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "${CNI_BIN:-/usr/lib/cni}"
     conf_dir = "$d/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
@@ -138,6 +148,72 @@ users: [{name: peer, user: $4}]
 contexts: [{name: peer, context: {cluster: peer, user: peer}}]
 current-context: peer
 END
+}
+
+# ---- upstream's control plane beside the hub -----------------------------------------------------------------------------------
+
+# upstream_api NODES USER...: etcd and kube-apiserver, certificates and kubeconfigs for that many nodes (node, node2), for admin and
+# for each user system:USER (controllers and scheduler are there anyway).
+upstream_api() {
+    local n name server=https://$NET.1:$PORT pki=$T/pki nodes=$1
+    shift
+    mkdir -p "$pki"
+    ( cd "$pki" && pki_ca ca && pki_ca front-ca &&
+        pki_issue server /CN=kube-apiserver "IP:127.0.0.1,IP:$NET.1,IP:$SERVICE1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default.svc" &&
+        pki_issue admin /O=system:masters/CN=admin && pki_issue kubelet-client /O=system:masters/CN=kubelet-client &&
+        pki_issue controllers /CN=system:kube-controller-manager && pki_issue scheduler /CN=system:kube-scheduler && pki_issue front /CN=front-proxy &&
+        for n in $(seq "$nodes"); do
+            pki_issue "node$n" "/O=system:nodes/CN=system:node:$P-n$n" && pki_issue "node$n-serving" "/O=system:nodes/CN=system:node:$P-n$n" "IP:$NET.1$n,DNS:$P-n$n" || exit 1
+        done &&
+        for name in "$@"; do pki_issue "$name" "/CN=system:$name" || exit 1; done &&
+        openssl genrsa -out sa.key 2048 2>/dev/null && openssl rsa -in sa.key -pubout -out sa.pub 2>/dev/null ) || return 1
+    for name in admin controllers scheduler "$@" $(seq -f 'node%g' "$nodes"); do
+        kubeconfig "$T/$name.conf" "$server" "$pki/ca.crt" "{client-certificate: $pki/$name.crt, client-key: $pki/$name.key}"
+    done
+    start etcd "$upstream/etcd" --data-dir "$T/etcd" --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+        --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster default=http://127.0.0.1:2380 --unsafe-no-fsync
+    start apiserver "$upstream/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --bind-address=0.0.0.0 --advertise-address=$NET.1 --secure-port=$PORT \
+        --client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/server.crt" --tls-private-key-file="$pki/server.key" --cert-dir="$T/apiserver" \
+        --service-account-key-file="$pki/sa.pub" --service-account-signing-key-file="$pki/sa.key" --service-account-issuer=https://kubernetes.default.svc.cluster.local \
+        --service-cluster-ip-range=$SERVICES --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
+        --kubelet-client-certificate="$pki/kubelet-client.crt" --kubelet-client-key="$pki/kubelet-client.key" --kubelet-certificate-authority="$pki/ca.crt" \
+        --kubelet-preferred-address-types=InternalIP --requestheader-client-ca-file="$pki/front-ca.crt" --requestheader-allowed-names=front-proxy \
+        --requestheader-extra-headers-prefix=X-Remote-Extra- --requestheader-group-headers=X-Remote-Group --requestheader-username-headers=X-Remote-User \
+        --proxy-client-cert-file="$pki/front.crt" --proxy-client-key-file="$pki/front.key"
+}
+
+# kubelet_config N: $T/nN/kubelet.yaml, for ours as for upstream's.
+kubelet_config() {
+    local d=$T/n$1 pki=$T/pki
+    mkdir -p "$d/kubelet" "$d/manifests"
+    cat >"$d/kubelet.yaml" <<END
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+failCgroupV1: false
+cgroupDriver: cgroupfs
+cgroupRoot: /$P-n$1
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+clusterDNS: [$DNS]
+clusterDomain: cluster.local
+resolvConf: $d/resolv.conf
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $pki/ca.crt}}
+authorization: {mode: Webhook}
+tlsCertFile: $pki/node$1-serving.crt
+tlsPrivateKeyFile: $pki/node$1-serving.key
+staticPodPath: $d/manifests
+failSwapOn: false
+END
+}
+
+upstream_scheduler() {
+    start scheduler "$upstream/kube-scheduler" --kubeconfig="$T/scheduler.conf" --authentication-kubeconfig="$T/scheduler.conf" \
+        --authorization-kubeconfig="$T/scheduler.conf" --leader-elect=false
+}
+upstream_controllers() {
+    start controllers "$upstream/kube-controller-manager" --kubeconfig="$T/controllers.conf" --authentication-kubeconfig="$T/controllers.conf" \
+        --authorization-kubeconfig="$T/controllers.conf" --service-account-private-key-file="$T/pki/sa.key" --root-ca-file="$T/pki/ca.crt" \
+        --cluster-signing-cert-file="$T/pki/ca.crt" --cluster-signing-key-file="$T/pki/ca.key" --use-service-account-credentials=true \
+        --allocate-node-cidrs=true --cluster-cidr=$PODS --service-cluster-ip-range=$SERVICES --leader-elect=false
 }
 
 # ---- the workload every combination has to bear --------------------------------------------------------------------------------

@@ -199,13 +199,14 @@ class World:
             self.stop(name)
         self.clear()
 
-    def start_api(self, bind="127.0.0.1"):
+    def start_api(self, bind="127.0.0.1", deny_external_ips=False):
         sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
            "/CN=kube-apiserver", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{self.state}/key.pem", "-out",
            f"{self.state}/cert.pem")
         self.start("api", self.cube, "apiserver", "--bind-address", bind, "--secure-port", str(self.port), "--storage-memory",
                    "--data-dir", f"{self.state}/data", "--anonymous-auth", "--authorization-mode", "AlwaysAllow",
-                   "--advertise-address", "10.77.0.1", "--disable-admission-plugins", "DenyServiceExternalIPs", "--service-cluster-ip-range", self.service_cidrs,
+                   "--advertise-address", "10.77.0.1", "--service-cluster-ip-range", self.service_cidrs,
+                   *([] if deny_external_ips else ["--disable-admission-plugins", "DenyServiceExternalIPs"]),
                    "--tls-cert-file", f"{self.state}/cert.pem", "--tls-private-key-file", f"{self.state}/key.pem",
                    "--service-account-signing-key-file", f"{self.state}/key.pem", "--service-account-key-file", f"{self.state}/key.pem",
                    "--service-account-issuer", "https://kubernetes.default.svc")

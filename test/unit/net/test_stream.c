@@ -159,6 +159,33 @@ FIBER_TEST(splice_idle)
     }
 }
 
+static bool not_loopback(const void *ctx, const char *address)
+{
+    *(unsigned *)(uintptr_t)ctx += 1;
+    return !str_starts(str_of(address), STR("127.")) && strcmp(address, "::1");
+}
+
+/* CVE-2020-8562: a name is judged by what it leads to, and what was judged is what is connected to. */
+FIBER_TEST(dialling_through_a_gate)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct err e = {0};
+    unsigned asked = 0;
+    struct net_gate gate = {not_loopback, &asked};
+    char *host, address[64];
+    uint16_t port;
+    int c, fd = os_listen("127.0.0.1:0", &e);
+    assert_true(fd >= 0);
+    os_local_address(fd, address, sizeof(address));
+    assert_int_equal(net_split(&a, str_of(address), &host, &port), 0);
+    assert_int_equal(net_dial_through(&gate, "localhost", port, soon(2000), &c, &e), -EACCES);
+    assert_int_equal(net_dial_through(&gate, "127.0.0.1", port, soon(2000), &c, &e), -EACCES);
+    assert_true(asked >= 2);
+    assert_int_equal(net_dial_through(&(struct net_gate){0}, "localhost", port, soon(2000), &c, &e), 0);
+    os_close(c);
+    os_close(fd);
+}
+
 FIBER_TEST(names_and_dialling)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -217,7 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reading_and_writing), cmocka_unit_test(abort_wakes),        cmocka_unit_test(splice),
-        cmocka_unit_test(splice_idle),         cmocka_unit_test(names_and_dialling), cmocka_unit_test(gzip),
+        cmocka_unit_test(splice_idle),         cmocka_unit_test(dialling_through_a_gate), cmocka_unit_test(names_and_dialling), cmocka_unit_test(gzip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,7 @@ static void balancers_have_a_firewall(void **state UNUSED)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     const char *status = ",\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"5.6.7.8\"}]}}";
     struct str t = text_of(",\"type\":\"LoadBalancer\",\"loadBalancerSourceRanges\":[\"203.0.113.0/25\"]", status, "H1", &a);
-    has(t, "nat -A KUBE-SERVICES -m comment --comment \"ns1/svc1:p80 loadbalancer IP\" -m tcp -p tcp -d 5.6.7.8 --dport 80 -j KUBE-FW-XPGD46QRK7WJZT7O\n");
+    has(t, "nat -A KUBE-EXTERNAL-SERVICES -m comment --comment \"ns1/svc1:p80 loadbalancer IP\" -m tcp -p tcp -d 5.6.7.8 --dport 80 -j KUBE-FW-XPGD46QRK7WJZT7O\n");
     has(t, "filter -A KUBE-PROXY-FIREWALL -m comment --comment \"ns1/svc1:p80 traffic not accepted by KUBE-FW-XPGD46QRK7WJZT7O\" -m tcp -p tcp -d 5.6.7.8 --dport 80 -j DROP\n");
     has(t, "-A KUBE-FW-XPGD46QRK7WJZT7O -m comment --comment \"ns1/svc1:p80 loadbalancer IP\" -s 203.0.113.0/25 -j KUBE-EXT-XPGD46QRK7WJZT7O\n");
 }

@@ -408,6 +408,25 @@ static void test_slice_ports(void **state)
     run_cases(cases, ARRAY_SIZE(cases));
 }
 
+/* Nobody's loopback or link is an endpoint, however it is spelt (kubernetes#104720). */
+static void test_special_endpoints(void **state)
+{
+    (void)state;
+#define TO(family, ip) "{" META ",'addressType':'" family "','ports':[],'endpoints':[{'addresses':['" ip "']}]}"
+    static const struct validate_case cases[] = {
+        {RES_ENDPOINTSLICES, NULL, TO("IPv4", "10.0.0.1"), NULL, ""},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv6", "fd00::1"), NULL, ""},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv6", "fe00::1"), NULL, ""},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv4", "127.8.8.8"), NULL, "endpoints[0].addresses[0] Invalid"},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv4", "169.254.169.254"), NULL, "endpoints[0].addresses[0] Invalid"},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv6", "0:0:0:0:0:0:0:1"), NULL, "endpoints[0].addresses[0] Invalid"},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv6", "FEBF::1"), NULL, "endpoints[0].addresses[0] Invalid"},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv6", "::ffff:127.0.0.1"), NULL, "endpoints[0].addresses[0] Invalid"},
+        {RES_ENDPOINTSLICES, NULL, TO("IPv6", "::ffff:a9fe:a9fe"), NULL, "endpoints[0].addresses[0] Invalid"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
 /* ---- devices (resource.k8s.io) --------------------------------------------------------------------------------- */
 
 #define CLAIM(devices) "{'metadata':{'name':'x','namespace':'d'},'spec':{'devices':{" devices "}}}"
@@ -502,7 +521,7 @@ int main(void)
         cmocka_unit_test(test_job_status), cmocka_unit_test(test_job_template), cmocka_unit_test(test_other_status),
         cmocka_unit_test(test_pod_certificates),
         cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
-        cmocka_unit_test(test_metadata),   cmocka_unit_test(test_slice_ports),
+        cmocka_unit_test(test_metadata),   cmocka_unit_test(test_slice_ports), cmocka_unit_test(test_special_endpoints),
         cmocka_unit_test(test_crd),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
