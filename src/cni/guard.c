@@ -169,6 +169,6 @@ void cni_guard_del(struct str notes)
 int cni_guard_cleanup(struct err *e)
 {
     size_t n = 0;
-    int r = nft_count_elements(NFPROTO_BRIDGE, NAME, STR("ports"), &n, e);
+    int r = nft_count_elements(NFPROTO_BRIDGE, NAME, STR("ports"), false, &n, e);
     return r < 0 || n ? (r == -ENOENT ? 0 : r) : nft_apply(STR("delete table " TABLE "\n"), e);
 }
