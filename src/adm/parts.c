@@ -10,6 +10,7 @@
 #include "controllers/engine.h"
 #include "dns/dns.h"
 #include "ingress/ingress.h"
+#include "type/ingress.h"
 #include "names.h"
 #include "net/resolve.h"
 #include "node/kubelet.h"
@@ -299,7 +300,7 @@ static int run_policy(const struct parts_input *in, struct client *client, struc
 
 static const char *user_ingress(const struct parts_input *in UNUSED)
 {
-    return "system:cube-ingress";
+    return INGRESS_USER;
 }
 
 static int run_ingress(const struct parts_input *in, struct client *client, struct err *e)

@@ -39,6 +39,8 @@ struct attributes {
 enum decision { DECISION_NONE, DECISION_ALLOW, DECISION_DENY };
 enum decision authorize(struct request *r, const struct attributes *at, struct err *ret_reason);
 enum decision node_authorize(struct request *r, const struct attributes *at, struct err *ret_reason);
+/* The built-in Ingress controller and the Secrets that Ingresses of its classes name. */
+enum decision ingress_authorize(struct request *r, const struct attributes *at);
 /* Sets 403 in the words of upstream. */
 int forbid(struct request *r, const struct attributes *at, const char *reason);
 /* May they do that, too, where the request goes to? Who may update may not therefore create; an upgrade that comes as GET is

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* May they: system:masters, the Node authorizer, RBAC. */
+/* May they: system:masters, the Node authorizer, RBAC, the Ingress controller. */
 #include "apiserver/audit.h"
 #include "apiserver/auth.h"
 #include "apiserver/state.h"
@@ -16,7 +16,7 @@ enum decision authorize(struct request *r, const struct attributes *at, struct e
         if (d != DECISION_NONE)
             return d;
     }
-    if (s->authorize_rbac && rbac_allowed(s->rbac, at, ret_reason))
+    if (s->authorize_rbac && (rbac_allowed(s->rbac, at, ret_reason) || ingress_authorize(r, at) == DECISION_ALLOW))
         return DECISION_ALLOW;
     return DECISION_NONE;
 }

@@ -188,15 +188,6 @@ static void bad_annotation(void *ctx, struct str message)
     problem(ctx, "BadAnnotation", message);
 }
 
-bool ingress_is_ours(const struct tree *classes, const struct object *ingress)
-{
-    struct str name = val_str(val_at(ingress->val, N_spec, N_ingressClassName));
-    if (!name.n)
-        name = obj_annotation(ingress->val, STR("kubernetes.io/ingress.class"));
-    const struct object *class = name.n ? tree_get(classes, name) : NULL;
-    return class && str_is(val_str(val_at(class->val, N_spec, N_controller)), INGRESS_CONTROLLER);
-}
-
 /* Certificates are read from Secrets of their type alone, and only when they have changed. */
 static struct tls_certificate *certificate_of(struct making *k, struct str name)
 {

@@ -9,12 +9,11 @@
 #include "ingress/route.h"
 #include "net/tls.h"
 #include "netlink/prefix.h"
-#include "type/tree.h"
+#include "type/ingress.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define INGRESS_CONTROLLER "cube.dev/ingress" /* spec.controller of our classes */
 #define INGRESS_ANNOTATIONS "ingress.cube.dev/"
 
 /* ---- back ends ----------------------------------------------------------------------------------------- */
@@ -112,8 +111,6 @@ struct table_input {
  * are ours. */
 struct table *table_make(struct maker *m, const struct table_input *in, struct arena *a, struct problem **ret_problems,
                          size_t *ret_n, struct map *secrets, size_t *ret_ours);
-/* Is it of one of our classes? */
-bool ingress_is_ours(const struct tree *classes, const struct object *ingress);
 /* Endpoints of that Service have changed: sets those of its back ends. */
 void maker_endpoints(struct maker *m, const struct service_index *services, struct str ns, struct str name);
 /* The counts of every rule so far. */

@@ -7,8 +7,10 @@ the order of records. A difference that is meant is in `meant`, with its reason;
 """
 import re
 import socket
+import ssl
 import struct
 import sys
+import threading
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "HTTPS": 65, "ANY": 255}
 NAMES = """
@@ -30,7 +32,12 @@ address.one.svc.cluster.local x.out.one.svc.cluster.local
 97.10.in-addr.arpa in-addr.arpa ip6.arpa 5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.0.d.f.ip6.arpa
 6.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.4.4.2.0.0.0.d.f.ip6.arpa
 www.example.com host.test alias.test 5-7.tpl.test gone.tpl.test foo.old.test
+x.four.test six.four.test gone.four.test alias.four.test
+web.one.svc.path.test db.two.one.svc.path.test host.one.svc.path.test www.example.one.svc.path.test nobody.one.svc.path.test web.svc.path.test
+app.cname.test exact.cname.test x.new.cname.test gone.cname.test
+x.echo.test a.secure.test b.secure.test
 """.split()
+SECURE = ["a.secure.test", "other.test"]  # asked over TLS, too
 
 # (names, types, why): where we say otherwise, and mean it.
 MEANT = [
@@ -108,6 +115,33 @@ def ask(address, port, name, kind):
     return {"code": "no answer"}
 
 
+def ask_secure(address, port, name, kind):
+    """RFC 7858. Whose certificate it is was looked at by the forwarders."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    question = struct.pack(">6H", 77, 0x100, 1, 0, 0, 0) + encode(name) + struct.pack(">HH", kind, 1)
+    with socket.create_connection((address, port), 5) as plain, context.wrap_socket(plain) as s:
+        s.sendall(struct.pack(">H", len(question)) + question)
+        f = s.makefile("rb")
+        return parse(f.read(struct.unpack(">H", f.read(2))[0]))
+
+
+def echo(s):
+    """A server of the world that answers TXT with the EDNS options that it was asked with."""
+    while True:
+        wire, peer = s.recvfrom(65535)
+        name, at = read_name(wire, 12)
+        kind, options = struct.unpack(">H", wire[at : at + 2])[0], []
+        rest = wire[at + 4 + 11 :] if wire[11] else b""
+        while rest:
+            code, n = struct.unpack(">2H", rest[:4])
+            options.append("%x=%s" % (code, rest[4 : 4 + n].hex()))
+            rest = rest[4 + n :]
+        text = " ".join(sorted(options)).encode()[:255]
+        answer = b"\xc0\x0c" + struct.pack(">HHIHB", 16, 1, 60, len(text) + 1, len(text)) + text if kind == 16 else b""
+        s.sendto(wire[:2] + struct.pack(">5H", 0x8180, 1, 1 if answer else 0, 0, 0) + wire[12 : at + 4] + answer, peer)
+
+
 def why(name, kind):
     for i, (names, kinds, reason) in enumerate(MEANT):
         if re.search(names, name, re.I) and kinds in ("*", kind):
@@ -119,6 +153,18 @@ def main():
     ours, theirs = int(sys.argv[1]), int(sys.argv[2])
     address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
     same = bad = meant = 0
+    world = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    world.bind(("127.0.0.1", 1060))
+    threading.Thread(target=echo, args=(world,), daemon=True).start()
+    options = ask(address, ours, "x.echo.test", 16)["records"][0]
+    if not options or b"ffef=6162".hex() not in options[0]:
+        sys.exit("the options that rules set do not arrive: %s" % options)
+    for name in SECURE:
+        a, b = ask_secure(address, 1853, name, 1), ask_secure(address, 1854, name, 1)
+        same += a == b
+        if a != b or a["code"] != (0 if "secure" in name else 3):
+            bad += 1
+            print("over TLS: %s\n   ours   %s\n   theirs %s" % (name, a, b))
     for name in NAMES:
         for text, kind in TYPES.items():
             a, b = ask(address, ours, name, kind), ask(address, theirs, name, kind)

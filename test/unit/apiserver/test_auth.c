@@ -305,6 +305,39 @@ FIBER_TEST(impersonation_is_a_right)
     cluster_stop(&c);
 }
 
+FIBER_TEST(the_ingress_controller_sees_what_ingresses_name)
+{
+    static const char ingress[] = "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"ingressClassName\":\"%s\",\"tls\":[{\"hosts\":[\"a.test\"],"
+                                  "\"secretName\":\"%s\"}],\"rules\":[{\"host\":\"%s.test\"}]}}";
+    static const char *const secrets[] = {"named", "others", "free"};
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    for (size_t i = 0; i < ARRAY_SIZE(secrets); i++)
+        assert_code(post(f, "/api/v1/namespaces/default/secrets", arena_printf(&f->arena, "{\"metadata\":{\"name\":\"%s\"}}", secrets[i]).p), 201);
+    assert_code(post(f, "/apis/networking.k8s.io/v1/ingressclasses", "{\"metadata\":{\"name\":\"cube\"},\"spec\":{\"controller\":\"cube.dev/ingress\"}}"), 201);
+    assert_code(post(f, "/apis/networking.k8s.io/v1/ingressclasses", "{\"metadata\":{\"name\":\"other\"},\"spec\":{\"controller\":\"other.dev/x\"}}"), 201);
+    assert_code(post(f, "/apis/networking.k8s.io/v1/namespaces/default/ingresses", arena_printf(&f->arena, ingress, "i", "cube", "named", "i").p), 201);
+    assert_code(post(f, "/apis/networking.k8s.io/v1/namespaces/default/ingresses", arena_printf(&f->arena, ingress, "j", "other", "others", "j").p), 201);
+    become(&c, "system:cube-ingress", "x");
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/named"), 200);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Dnamed"), 200);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/others"), 403); /* of a class that is not its own */
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/free"), 403);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Dfree"), 403);
+    assert_code(get(f, "/api/v1/namespaces/kube-system/secrets/named"), 403);
+    assert_code(get(f, "/api/v1/namespaces/default/secrets"), 403);
+    assert_code(get(f, "/api/v1/secrets"), 403);
+    assert_code(ask(f, "DELETE", "/api/v1/namespaces/default/secrets/named", NULL, NULL), 403);
+    become(&c, "jane", "dev");
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/named"), 403);
+    become(&c, "admin", "system:masters");
+    assert_code(ask(f, "DELETE", "/apis/networking.k8s.io/v1/namespaces/default/ingresses/i", NULL, NULL), 200);
+    become(&c, "system:cube-ingress", "x");
+    assert_code(get(f, "/api/v1/namespaces/default/secrets/named"), 403);
+    cluster_stop(&c);
+}
+
 FIBER_TEST(kubelets_see_what_their_pods_need)
 {
     struct cluster c;
@@ -697,6 +730,7 @@ int main(void)
         cmocka_unit_test(bootstrap_tokens),
         cmocka_unit_test(updating_is_not_creating),
         cmocka_unit_test(impersonation_is_a_right),
+        cmocka_unit_test(the_ingress_controller_sees_what_ingresses_name),
         cmocka_unit_test(kubelets_see_what_their_pods_need),
         cmocka_unit_test(admin_access_is_the_namespaces),
         cmocka_unit_test(kubelets_have_their_own_slices),
