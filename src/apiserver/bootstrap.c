@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "apiserver/encryption.h"
 #include "apiserver/request.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
@@ -321,6 +322,8 @@ static int run_once(struct apiserver *s, struct err *e)
     request_init(&r, s, &a, NULL);
     r.trusted = true;
     int x = gather(&r, e);
+    if (x == 0)
+        x = encryption_seal(s, &a, r.extra_ops, r.n_extra_ops, e);
     if (x == 0 && r.n_extra_ops)
         x = store_txn(s->store, r.extra_ops, r.n_extra_ops, NULL, NULL);
     if (x == STORE_FULL)

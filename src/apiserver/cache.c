@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/cache.h"
 
+#include "apiserver/encryption.h"
+
 #include <stdio.h>
 
 #include "base/log.h"
@@ -19,6 +21,7 @@ enum {
 #define PIN_LIFE SECONDS(5 * 60)
 
 struct cache {
+    const struct encryption *encryption;
     struct store *store;
     struct store_watch *watch;
     struct cache_kind **kinds; /* by resource index */
@@ -74,6 +77,7 @@ static struct cache_kind *kind_new(struct cache *c, const struct resource *r)
     k->cache = c;
     k->res = r;
     k->prefix = str_of(kind_prefix(r));
+    k->seal = encryption_of(c->encryption, r);
     list_init(&k->followers);
     list_init(&k->hooks);
     list_init(&k->pins);
@@ -195,6 +199,17 @@ static void apply(struct cache *c, struct cache_kind *k, struct str key, struct 
     }
 }
 
+/* What the store has of an object, sealed or not. */
+static int read_value(const struct cache_kind *k, struct str key, struct str value, int64_t at, struct object **ret, struct err *e)
+{
+    CLEANUP_BUF struct buf open = BUF_INIT;
+    bool stale;
+    if (!k->seal->n && !seal_is_sealed(value))
+        return object_decode(k->res, value, at, ret, e);
+    int r = seal_decrypt(k->seal, key, value, &open, &stale, e);
+    return r < 0 ? r : object_decode(k->res, buf_str(&open), at, ret, e);
+}
+
 static void take_event(struct cache *c, const struct store_event *se)
 {
     struct cache_kind *k = kind_of_key(c, se->key);
@@ -211,7 +226,7 @@ static void take_event(struct cache *c, const struct store_event *se)
         e.now = o;
     } else {
         struct object *decoded = NULL;
-        int r = object_decode(k->res, se->value, se->modified.n, &decoded, &err);
+        int r = read_value(k, se->key, se->value, se->modified.n, &decoded, &err);
         if (r < 0) {
             log_error("apiserver", "%.*s: cannot be read: %s", STR_ARG(se->key), err_text(&err, r));
             return;
@@ -279,7 +294,7 @@ static int load_entry(void *arg, const struct store_entry *entry)
 {
     struct load *l = arg;
     struct object *o = NULL;
-    int r = object_decode(l->kind->res, entry->value, entry->modified.n, &o, l->e);
+    int r = read_value(l->kind, entry->key, entry->value, entry->modified.n, &o, l->e);
     if (r < 0)
         return err_wrap(l->e, r, "stored object %.*s", STR_ARG(entry->key));
     l->kind->root = tree_put(l->kind->root, str_from(entry->key, l->kind->prefix.n), o);
@@ -339,9 +354,10 @@ static void follow(void *arg)
     wake_kinds(c, -1);
 }
 
-int cache_open(struct store *store, struct cache **ret, struct err *e)
+int cache_open(struct store *store, const struct encryption *enc, struct cache **ret, struct err *e)
 {
     struct cache *c = NEW(struct cache);
+    c->encryption = enc;
     c->store = store;
     list_init(&c->removed);
     c->n_kinds = n_resources;
@@ -357,6 +373,24 @@ int cache_open(struct store *store, struct cache **ret, struct err *e)
     group_spawn(&c->fibers, "watch-cache", follow, c);
     *ret = c;
     return 0;
+}
+
+void cache_set_encryption(struct cache *c, const struct encryption *enc)
+{
+    c->encryption = enc;
+    for (size_t i = 0; i < c->n_kinds; i++)
+        if (c->kinds[i])
+            c->kinds[i]->seal = encryption_of(enc, c->kinds[i]->res);
+}
+
+size_t cache_count(const struct cache *c)
+{
+    return c->n_kinds;
+}
+
+struct cache_kind *cache_at(const struct cache *c, size_t i)
+{
+    return c->kinds[i];
 }
 
 static void kind_free(struct cache_kind *k)

@@ -15,6 +15,8 @@
 #include "type/tree.h"
 
 struct cache;
+struct encryption;
+struct seal;
 
 struct cache_event {
     int64_t revision;
@@ -36,6 +38,7 @@ struct cache_kind {
     struct cache *cache;
     const struct resource *res;
     struct str prefix;    /* "/registry/pods/" */
+    const struct seal *seal; /* never NULL; encryption.h */
     struct tree *root;
     int64_t changed;      /* revision of the last event */
     int64_t oldest;       /* watches may begin at this revision or later */
@@ -61,7 +64,12 @@ struct cache_follower {
 };
 
 /* Reads everything and starts following. Waits. */
-int cache_open(struct store *store, struct cache **ret, struct err *e);
+int cache_open(struct store *store, const struct encryption *enc, struct cache **ret, struct err *e);
+/* Other keys from now on; the old ones may go. */
+void cache_set_encryption(struct cache *c, const struct encryption *enc);
+/* Kinds by number, from 0 on; NULL in between. */
+size_t cache_count(const struct cache *c);
+struct cache_kind *cache_at(const struct cache *c, size_t i);
 void cache_close(struct cache *c); /* NULL is fine; every watcher must have ended */
 
 struct cache_kind *cache_kind(struct cache *c,

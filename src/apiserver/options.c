@@ -284,6 +284,8 @@ int apiserver_main(int argc, char **argv)
         {"max-mutating-requests-inflight", 0, FLAG_INT, &o.max_writes, "writes worked on at once"},
         {"min-request-timeout", 0, FLAG_INT, &o.min_timeout, "seconds a watch lasts at least"},
         AUDIT_FLAGS(&c->audit, &o.audit),
+        {"encryption-provider-config", 0, FLAG_STRING, &c->encryption, "file that says what is encrypted in the store"},
+        {"encryption-provider-config-automatic-reload", 0, FLAG_IGNORED_BOOL, NULL, NULL}, /* it always is */
         {"allow-privileged", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {"profiling", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {"feature-gates", 0, FLAG_IGNORED, NULL, NULL},

@@ -3,6 +3,7 @@
 
 #include "apiserver/admit.h"
 #include "apiserver/audit.h"
+#include "apiserver/encryption.h"
 #include "apiserver/auth.h"
 #include "apiserver/backend.h"
 #include "apiserver/bootstrap.h"
@@ -106,7 +107,7 @@ static int load_front_proxy(struct apiserver *s, struct err *e)
 static void files_hash(const struct apiserver *s, uint8_t ret[static 32])
 {
     const char *const files[] = {s->config.tls_cert, s->config.tls_key, s->config.client_ca,
-                                 s->config.front_proxy_ca};
+                                 s->config.front_proxy_ca, s->config.encryption};
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     CLEANUP_BUF struct buf all = BUF_INIT;
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -212,6 +213,8 @@ static int load(struct apiserver *s, struct err *e)
         r = load_tokens(s, e);
     if (!r)
         r = backend_setup(s, e);
+    if (!r && s->config.encryption)
+        r = encryption_load(s->config.encryption, &s->encryption, e);
     return r ? r : audit_open(s, e);
 }
 
@@ -247,6 +250,8 @@ static int serve(struct apiserver *s, struct err *e)
     group_spawn(&s->fibers, "expire", expire_events, s);
     group_spawn(&s->fibers, "custom-kinds", custom_follow, s);
     group_spawn(&s->fibers, "policy-status", policy_status_follow, s);
+    if (s->encryption)
+        group_spawn(&s->fibers, "encryption", encryption_refresh, s);
     if (s->tls)
         group_spawn(&s->fibers, "certificates", renew, s);
     return 0;
@@ -263,7 +268,7 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
     texts_set(&s->front_proxy_names, config->front_proxy_names);
     int r = load(s, e);
     if (!r)
-        r = cache_open(s->store, &s->cache, e);
+        r = cache_open(s->store, s->encryption, &s->cache, e);
     if (!r) {
         s->rbac = rbac_index_new(s->cache);
         r = service_alloc_new(s, e);
@@ -292,10 +297,28 @@ bool apiserver_ready(const struct apiserver *s)
     return s->ready && !s->stopping;
 }
 
+/* Nobody holds keys across a wait, so the old ones may go at once. */
+static int reload_encryption(struct apiserver *s, struct err *e)
+{
+    struct encryption *now = NULL;
+    if (!s->config.encryption)
+        return 0;
+    int r = encryption_load(s->config.encryption, &now, e);
+    if (r < 0)
+        return r;
+    cache_set_encryption(s->cache, now);
+    encryption_free(s->encryption);
+    s->encryption = now;
+    group_spawn(&s->fibers, "encryption", encryption_refresh, s);
+    return 0;
+}
+
 int apiserver_reload(struct apiserver *s, struct err *e)
 {
     int r = load_tls(s, e);
-    return r ? r : load_front_proxy(s, e);
+    if (!r)
+        r = load_front_proxy(s, e);
+    return r ? r : reload_encryption(s, e);
 }
 
 struct http_server *apiserver_http(struct apiserver *s)
@@ -330,6 +353,7 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
     dynamic_close(s);
     webhook_free(s);
     cache_close(s->cache);
+    encryption_free(s->encryption);
     custom_close(s);
     usage_free(s);
     backend_free(s);

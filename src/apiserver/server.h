@@ -70,6 +70,7 @@ struct apiserver_config {
     int64_t event_ttl; /* seconds, [3600]: Events go that long after they were last seen; -1: never */
 
     struct audit_config audit;
+    const char *encryption; /* EncryptionConfiguration file; NULL: none */
     const char *git_version; /* NULL: "v1.37.2+cube" */
 };
 

@@ -20,6 +20,7 @@ struct custom_state;
 struct webhook_clients;
 struct dynamic_state;
 struct audit;
+struct encryption;
 
 enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
 
@@ -62,6 +63,7 @@ struct apiserver {
     unsigned in_flight[IN_FLIGHT_KINDS];
     unsigned watches;
     struct metrics metrics;
+    struct encryption *encryption; /* encryption.h; NULL: everything is stored plain */
     struct audit *audit; /* audit.h; NULL: none */
     char instance[40]; /* uid of this process, for discovery and the identity lease */
 

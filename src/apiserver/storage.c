@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One object into the store or out of it, handed to the watch cache as it is. */
+#include "apiserver/encryption.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/write.h"
@@ -46,7 +47,10 @@ static int commit(struct request *r, struct store_op own, struct object *o, cons
         memcpy(ops + 1, r->extra_ops, r->n_extra_ops * sizeof(*ops));
     r->n_extra_ops = 0;
     size_t conflict = 0;
-    int e = store_txn(r->server->store, ops, n, NULL, &conflict);
+    struct err why = {0};
+    int e = encryption_seal(r->server, r->arena, ops, n, &why);
+    if (e == 0)
+        e = store_txn(r->server->store, ops, n, NULL, &conflict);
     r->quota_lost = e == STORE_CONFLICT && conflict && is_quota(&ops[conflict]);
     for (size_t i = 1; i < n; i++)
         object_unref(ops[i].cookie);

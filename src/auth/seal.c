@@ -4,10 +4,9 @@
 #include "auth/crypto.h"
 #include "base/os.h"
 
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
+#include <sodium/crypto_secretbox.h>
 
 /* ---- AES-GCM ------------------------------------------------------------------------------------------ */
 
@@ -100,131 +99,25 @@ static int cbc_decrypt(struct str key, struct str sealed, struct buf *b)
 
 /* ---- XSalsa20-Poly1305, which OpenSSL has not ---------------------------------------------------------- */
 
-static uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void store32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> 8 * i);
-}
-
-static uint32_t rotl(uint32_t v, int n)
-{
-    return v << n | v >> (32 - n);
-}
-
-static void quarter(uint32_t *x, int a, int b, int c, int d)
-{
-    x[b] ^= rotl(x[a] + x[d], 7);
-    x[c] ^= rotl(x[b] + x[a], 9);
-    x[d] ^= rotl(x[c] + x[b], 13);
-    x[a] ^= rotl(x[d] + x[c], 18);
-}
-
-/* Salsa20's state for a key and 16 bytes of input, and its 20 rounds. */
-static void salsa_rounds(uint32_t in[16], uint32_t x[16], const uint8_t key[32], const uint8_t input[16])
-{
-    static const uint32_t sigma[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
-    for (int i = 0; i < 4; i++) {
-        in[5 * i] = sigma[i];
-        in[1 + i] = load32(key + 4 * i);
-        in[6 + i] = load32(input + 4 * i);
-        in[11 + i] = load32(key + 16 + 4 * i);
-    }
-    memcpy(x, in, 16 * sizeof(*x));
-    for (int i = 0; i < 10; i++) {
-        quarter(x, 0, 4, 8, 12);
-        quarter(x, 5, 9, 13, 1);
-        quarter(x, 10, 14, 2, 6);
-        quarter(x, 15, 3, 7, 11);
-        quarter(x, 0, 1, 2, 3);
-        quarter(x, 5, 6, 7, 4);
-        quarter(x, 10, 11, 8, 9);
-        quarter(x, 15, 12, 13, 14);
-    }
-}
-
-static void hsalsa20(uint8_t ret[32], const uint8_t key[32], const uint8_t nonce[16])
-{
-    static const int at[8] = {0, 5, 10, 15, 6, 7, 8, 9};
-    uint32_t in[16], x[16];
-    salsa_rounds(in, x, key, nonce);
-    for (int i = 0; i < 8; i++)
-        store32(ret + 4 * i, x[at[i]]);
-}
-
-/* XORs the key stream, from its byte `skip` on, into n bytes. */
-static void xsalsa20(uint8_t *p, size_t n, size_t skip, const uint8_t key[32], const uint8_t nonce[24])
-{
-    uint8_t sub[32], input[16] = {0}, block[64];
-    uint32_t in[16], x[16];
-    hsalsa20(sub, key, nonce);
-    memcpy(input, nonce + 16, 8);
-    for (size_t i = 0; i < n; i++) {
-        size_t at = skip + i;
-        if (i == 0 || at % 64 == 0) {
-            store32(input + 8, (uint32_t)(at / 64));
-            store32(input + 12, (uint32_t)((uint64_t)(at / 64) >> 32));
-            salsa_rounds(in, x, sub, input);
-            for (int j = 0; j < 16; j++)
-                store32(block + 4 * j, x[j] + in[j]);
-        }
-        p[i] ^= block[at % 64];
-    }
-    secret_wipe(sub, sizeof(sub));
-    secret_wipe(block, sizeof(block));
-}
-
-static int poly1305(const uint8_t key[32], struct str s, uint8_t ret[TAG])
-{
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "POLY1305", NULL);
-    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
-    size_t n = 0;
-    bool ok = ctx && EVP_MAC_init(ctx, key, 32, NULL) == 1 && EVP_MAC_update(ctx, bytes(s), s.n) == 1 &&
-              EVP_MAC_final(ctx, ret, &n, TAG) == 1;
-    EVP_MAC_CTX_free(ctx);
-    EVP_MAC_free(mac);
-    return ok ? 0 : -EIO;
-}
-
-static int box_tag(struct str key, const uint8_t *nonce, struct str cipher, uint8_t ret[TAG])
-{
-    uint8_t first[32] = {0};
-    xsalsa20(first, sizeof(first), 0, bytes(key), nonce);
-    int r = poly1305(first, cipher, ret);
-    secret_wipe(first, sizeof(first));
-    return r;
-}
-
 static int box_encrypt(struct str key, struct str plain, struct buf *b)
 {
     uint8_t *p = (uint8_t *)buf_grow(b, BOX_NONCE + TAG + plain.n);
-    uint8_t *cipher = p + BOX_NONCE + TAG;
     os_random(p, BOX_NONCE);
-    memcpy(cipher, bytes(plain), plain.n);
-    xsalsa20(cipher, plain.n, 32, bytes(key), p);
-    int r = box_tag(key, p, str_n((char *)cipher, plain.n), p + BOX_NONCE);
-    if (r == 0)
-        b->n += BOX_NONCE + TAG + plain.n;
-    return r;
+    if (crypto_secretbox_easy(p + BOX_NONCE, bytes(plain), plain.n, p, bytes(key)))
+        return -EIO;
+    b->n += BOX_NONCE + TAG + plain.n;
+    return 0;
 }
 
 static int box_decrypt(struct str key, struct str sealed, struct buf *b)
 {
     if (sealed.n < BOX_NONCE + TAG)
         return -EBADMSG;
-    struct str cipher = str_from(sealed, BOX_NONCE + TAG);
-    uint8_t tag[TAG];
-    if (box_tag(key, bytes(sealed), cipher, tag) < 0 ||
-        !secret_eq(str_n((char *)tag, TAG), str_slice(sealed, BOX_NONCE, TAG)))
+    struct str box = str_from(sealed, BOX_NONCE);
+    uint8_t *p = (uint8_t *)buf_grow(b, box.n);
+    if (crypto_secretbox_open_easy(p, bytes(box), box.n, bytes(sealed), bytes(key)))
         return -EBADMSG;
-    uint8_t *p = (uint8_t *)buf_grow(b, cipher.n);
-    memcpy(p, bytes(cipher), cipher.n);
-    xsalsa20(p, cipher.n, 32, bytes(key), bytes(sealed));
-    b->n += cipher.n;
+    b->n += box.n - TAG;
     return 0;
 }
 
@@ -235,6 +128,11 @@ static const char *const kind_names[] = {[SEAL_IDENTITY] = "identity",
                                          [SEAL_AESCBC] = "aescbc",
                                          [SEAL_SECRETBOX] = "secretbox"};
 static const struct str any_prefix = {"k8s:enc:", 8};
+
+bool seal_is_sealed(struct str value)
+{
+    return str_starts(value, any_prefix);
+}
 
 int seal_check(const struct seal_key *k, struct err *e)
 {

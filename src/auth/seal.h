@@ -24,6 +24,7 @@ struct seal {
     size_t n;
 };
 
+bool seal_is_sealed(struct str value); /* by some provider */
 int seal_check(const struct seal_key *k, struct err *e); /* length of the secret, characters of the name */
 /* Appends the sealed form of plain, for that storage path (the etcd key). */
 int seal_encrypt(const struct seal *s, struct str path, struct str plain, struct buf *b, struct err *e);
