@@ -31,6 +31,7 @@ static struct object *with_allocation(const struct object *claim, const struct v
 
 void claim_promise(struct claim_promises *p, const struct claim_plan *plan)
 {
+    p->changes++;
     for (size_t i = 0; i < plan->n; i++)
         if (plan->list[i].allocation)
             object_unref(map_put(&p->claims, plan->list[i].claim->uid,
@@ -39,6 +40,7 @@ void claim_promise(struct claim_promises *p, const struct claim_plan *plan)
 
 void claim_unpromise(struct claim_promises *p, const struct claim_plan *plan)
 {
+    p->changes++;
     for (size_t i = 0; i < plan->n; i++)
         if (plan->list[i].allocation)
             object_unref(map_del(&p->claims, plan->list[i].claim->uid));
@@ -58,6 +60,7 @@ struct claims {
     const struct val **open; /* those without devices, in the order of the list; room for one more */
     size_t n_open;
     struct inventory *inv; /* NULL: nothing is to be allocated */
+    struct inventory *own_inv; /* not remembered for the next decision */
     const struct extended *extended;
     struct variant {
         uint32_t which; /* of the extended resources are devices */
@@ -150,18 +153,63 @@ static struct str missing_class(struct claims *c, const struct object *claim)
 }
 
 /* Devices of all claims of the cluster, and of those that were promised some. */
-static void take_all(struct claims *c)
+static void take_all(const struct claims *c, struct inventory *inv, struct arena *a)
 {
     TREE_EACH (snapshot_tree(c->w->objects, &resources[RES_RESOURCECLAIMS]), STR_NULL, it)
         if (allocation_of(it.object))
-            inventory_take(c->inv, allocation_of(it.object));
+            inventory_take(inv, allocation_of(it.object), a);
     if (c->w->claim_promises)
         MAP_EACH (&c->w->claim_promises->claims, e) {
             const struct object *promised = e->value;
             const struct object *now = get_claim(c->w, promised->namespace_, promised->name);
             if (!now || !str_eq(now->uid, promised->uid) || !allocation_of(now))
-                inventory_take(c->inv, allocation_of(promised));
+                inventory_take(inv, allocation_of(promised), a);
         }
+}
+
+static void forget_taken(struct inventory_memory *m)
+{
+    m->counted = false;
+    m->claims = tree_unref(m->claims);
+    arena_reset(&m->taken);
+}
+
+static void forget_devices(struct inventory_memory *m)
+{
+    forget_taken(m);
+    inventory_done(m->inv);
+    m->inv = NULL;
+    m->slices = tree_unref(m->slices);
+    arena_reset(&m->arena);
+}
+
+void inventory_memory_done(struct inventory_memory *m)
+{
+    forget_devices(m);
+    arena_done(&m->arena);
+    arena_done(&m->taken);
+}
+
+static struct inventory *remembered(const struct claims *c, struct inventory_memory *m)
+{
+    const struct tree *slices = snapshot_tree(c->w->objects, &resources[RES_RESOURCESLICES]);
+    const struct tree *claims = snapshot_tree(c->w->objects, &resources[RES_RESOURCECLAIMS]);
+    uint64_t promises = c->w->claim_promises ? c->w->claim_promises->changes : 0;
+    if (m->inv && m->slices != slices)
+        forget_devices(m);
+    if (!m->inv) {
+        m->slices = tree_ref(slices);
+        m->inv = inventory_new(&m->arena, slices);
+    }
+    if (m->counted && m->claims == claims && m->promises == promises)
+        return m->inv;
+    forget_taken(m);
+    inventory_clear(m->inv);
+    take_all(c, m->inv, &m->taken);
+    m->claims = tree_ref(claims);
+    m->promises = promises;
+    m->counted = true;
+    return m->inv;
 }
 
 enum { VARIANTS_MAX = 8 };
@@ -186,8 +234,12 @@ static struct variant *variant_of(struct claims *c, uint32_t which)
 
 static void prepare_allocator(struct claims *c)
 {
-    c->inv = inventory_new(c->a, snapshot_tree(c->w->objects, &resources[RES_RESOURCESLICES]));
-    take_all(c);
+    if (c->w->inventory) {
+        c->inv = remembered(c, c->w->inventory);
+    } else {
+        c->inv = c->own_inv = inventory_new(c->a, snapshot_tree(c->w->objects, &resources[RES_RESOURCESLICES]));
+        take_all(c, c->inv, c->a);
+    }
     c->variants = ARENA_ARRAY(c->a, struct variant, VARIANTS_MAX);
     if (c->n_open)
         variant_of(c, 0); /* to say at once when something is wrong with the claims */
@@ -249,7 +301,7 @@ struct claims *claims_new(const struct world *w, struct needs *pod, const struct
 void claims_done(struct claims *c)
 {
     if (c)
-        inventory_done(c->inv);
+        inventory_done(c->own_inv);
 }
 
 struct str claims_refusal(const struct claims *c, bool *ret_silent)

@@ -13,6 +13,7 @@
 
 struct claim_promises {
     struct map claims; /* uid -> object that holds the claim with its allocation (a reference) */
+    uint64_t changes;  /* how many there were */
 };
 void claim_promises_done(struct claim_promises *p);
 
@@ -29,6 +30,19 @@ struct claim_plan {
 };
 void claim_promise(struct claim_promises *p, const struct claim_plan *plan);
 void claim_unpromise(struct claim_promises *p, const struct claim_plan *plan);
+
+/* ---- the inventory, from one decision to the next ---------------------------------------------------------- */
+
+/* It is made anew when slices have changed, and what is taken is counted anew when claims or promises have: with many
+ * devices and claims that costs more than a decision. The references keep the trees from being mistaken for later ones. */
+struct inventory_memory {
+    struct arena arena, taken;
+    struct inventory *inv;
+    struct tree *slices, *claims;
+    uint64_t promises;
+    bool counted;
+};
+void inventory_memory_done(struct inventory_memory *m);
 
 /* ---- deciding -------------------------------------------------------------------------------------------- */
 

@@ -27,6 +27,7 @@ struct world {
     const struct volume_promises *promises; /* may be NULL */
     const struct claim_promises *claim_promises; /* likewise */
     const struct device_judge *judge;       /* of CEL selectors */
+    struct inventory_memory *inventory;     /* what the last decision knew of devices; may be NULL */
     struct wall now;                        /* for what has waited too long */
 };
 

@@ -165,23 +165,35 @@ void device_amounts_add(struct arena *a, struct device_amounts *to, struct str n
     to->n++;
 }
 
-static void take_one(struct inventory *inv, struct device *d, const struct val *result)
+static void take_one(struct device *d, const struct val *result, struct arena *a)
 {
     bool share = val_getstr(result, N_shareID).n > 0;
     d->shared |= share;
     d->taken |= !share;
     if (share)
         VAL_EACH_ENTRY (val_get(result, N_consumedCapacity), k, q)
-            device_amounts_add(inv->a, &d->used, val_str(k), quantity_or_zero(val_str(q)).nano);
+            device_amounts_add(a, &d->used, val_str(k), quantity_or_zero(val_str(q)).nano);
 }
 
-void inventory_take(struct inventory *inv, const struct val *allocation)
+void inventory_clear(struct inventory *inv)
+{
+    for (size_t i = 0; i < inv->n_pools; i++)
+        for (size_t k = 0; k < inv->pools[i]->n; k++) {
+            struct slice *s = inv->pools[i]->slices[k];
+            for (size_t d = 0; d < s->n_devices; d++) {
+                s->devices[d].taken = s->devices[d].shared = false;
+                s->devices[d].used = (struct device_amounts){0};
+            }
+        }
+}
+
+void inventory_take(struct inventory *inv, const struct val *allocation, struct arena *a)
 {
     VAL_EACH (val_at(allocation, N_devices, N_results), r) {
         const struct device *d =
             inventory_find(inv, val_getstr(r, N_driver), val_getstr(r, N_pool), val_getstr(r, N_device));
         if (d && !val_bool(val_get(r, N_adminAccess), false))
-            take_one(inv, (struct device *)(uintptr_t)d, r);
+            take_one((struct device *)(uintptr_t)d, r, a);
     }
 }
 

@@ -66,8 +66,10 @@ struct inventory {
 
 struct inventory *inventory_new(struct arena *a, const struct tree *slices);
 void inventory_done(struct inventory *inv);
-/* The devices of an AllocationResult are taken. */
-void inventory_take(struct inventory *inv, const struct val *allocation);
+/* Nothing is taken. */
+void inventory_clear(struct inventory *inv);
+/* The devices of an AllocationResult are taken; amounts go into the arena. */
+void inventory_take(struct inventory *inv, const struct val *allocation, struct arena *a);
 const struct device *inventory_find(const struct inventory *inv, struct str driver, struct str pool, struct str device);
 
 /* ---- what a node can reach ------------------------------------------------------------------------------ */

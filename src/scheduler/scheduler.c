@@ -32,6 +32,7 @@ struct scheduler {
     struct snapshot objects;         /* borrowed anew for each decision */
     struct volume_promises promises;
     struct claim_promises claim_promises;
+    struct inventory_memory inventory;
     struct selector_cache selectors;
     struct device_judge judge;
     struct table table;
@@ -722,6 +723,7 @@ static void scheduler_done(struct scheduler *s)
     snapshot_return(&s->objects);
     volume_promises_done(&s->promises);
     claim_promises_done(&s->claim_promises);
+    inventory_memory_done(&s->inventory);
     selector_cache_done(&s->selectors);
     pod_queue_done(&s->queue);
     table_done(&s->table);
@@ -752,7 +754,7 @@ int scheduler_run(const struct scheduler_config *c, struct err *e UNUSED)
     struct scheduler s = {.config = c, .client = c->client};
     read_config(&s, c);
     s.world = (struct world){.table = &s.table, .namespace_labels = labels_of_namespace, .default_selectors = default_selectors,
-                             .ctx = &s, .objects = &s.objects, .promises = &s.promises, .claim_promises = &s.claim_promises, .judge = &s.judge};
+                             .ctx = &s, .objects = &s.objects, .promises = &s.promises, .claim_promises = &s.claim_promises, .judge = &s.judge, .inventory = &s.inventory};
     s.judge = selector_judge(&s.selectors);
     s.replica = replica_new(c->client, kinds, ARRAY_SIZE(kinds));
     replica_on_change(s.replica, changed, &s);

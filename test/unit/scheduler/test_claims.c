@@ -24,6 +24,7 @@ struct setup {
     struct snapshot_slot slots[ARRAY_SIZE(kinds)];
     struct snapshot objects;
     struct claim_promises promises;
+    struct inventory_memory inventory;
     struct device_judge judge;
     struct arena arena;
 };
@@ -43,6 +44,7 @@ static void setup_done(struct setup *s)
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
         tree_unref(s->slots[i].tree);
     claim_promises_done(&s->promises);
+    inventory_memory_done(&s->inventory);
     table_done(&s->table);
     arena_done(&s->arena);
 }
@@ -90,7 +92,12 @@ static const char *where(struct setup *s, const char *text)
 {
     struct decision d;
     struct needs *n = pod_of(s, text);
+    s->world.inventory = NULL;
     decide(&s->world, n, 1, &d);
+    int anew = d.node;
+    s->world.inventory = &s->inventory; /* what it remembers of earlier decisions changes nothing */
+    decide(&s->world, n, 1, &d);
+    assert_int_equal(d.node, anew);
     const char *r = d.node >= 0 ? arena_cstr(&s->arena, s->table.nodes[d.node].object->name)
                     : d.silent  ? "(silent)"
                     : d.failed  ? arena_printf(&s->arena, "failed: " STR_FMT, STR_ARG(d.whole)).p
@@ -111,6 +118,26 @@ static void test_allocated_where_it_can_be(void **state)
     assert_string_equal(where(&s, POD(USES("taken"))), "a"); /* where its device is */
     assert_string_equal(where(&s, POD(USES("taken") ", " USES("c"))),
                         "0/2 nodes are available: 1 cannot allocate all claims, 1 resourceclaim not available on the node.");
+    setup_done(&s);
+}
+
+static void test_devices_are_remembered(void **state)
+{
+    (void)state;
+    struct setup s;
+    setup_init(&s);
+    two_nodes(&s);
+    add(&s, RES_RESOURCECLAIMS, CLAIM_OF("c", ANY, ""));
+    where(&s, POD(USES("c")));
+    const struct inventory *first = s.inventory.inv;
+    assert_non_null(first);
+    add(&s, RES_RESOURCECLAIMS, CLAIM_OF("taken", ANY, ON("a")));
+    assert_string_equal(where(&s, POD(USES("c"))), "b");
+    assert_ptr_equal(s.inventory.inv, first); /* only what is taken was counted anew */
+    add(&s, RES_RESOURCECLAIMS, CLAIM_OF("taken", ANY, ON("b")));
+    assert_string_equal(where(&s, POD(USES("c"))), "a");
+    add(&s, RES_RESOURCESLICES, "{metadata: {name: sa}, spec: {driver: d, nodeName: a, pool: {name: a, generation: 2, resourceSliceCount: 1}, devices: []}}");
+    assert_string_equal(where(&s, POD(USES("c"))), "0/2 nodes are available: 2 cannot allocate all claims.");
     setup_done(&s);
 }
 
@@ -304,7 +331,7 @@ FIBER_TEST(test_binding_writes)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_allocated_where_it_can_be), cmocka_unit_test(test_what_is_to_come_is_waited_for),
+        cmocka_unit_test(test_allocated_where_it_can_be), cmocka_unit_test(test_devices_are_remembered), cmocka_unit_test(test_what_is_to_come_is_waited_for),
         cmocka_unit_test(test_a_selector_that_fails),     cmocka_unit_test(test_promises),
         cmocka_unit_test(test_obstacles),                 cmocka_unit_test(test_conditions),
         cmocka_unit_test(test_better_alternatives_attract), cmocka_unit_test(test_extended_resources), cmocka_unit_test(test_binding_writes),

@@ -194,7 +194,7 @@ static void test_rows(void **state)
         setup_init(&s, rows[i].slices);
         if (rows[i].taken) {
             const struct type *t = &types[T_resource_v1_AllocationResult];
-            inventory_take(s.inv, val_relaxed(&s.a, t, rows[i].taken));
+            inventory_take(s.inv, val_relaxed(&s.a, t, rows[i].taken), &s.a);
         }
         struct str got = allocated(&s, "n", rows[i].claims);
         if (!str_is(got, rows[i].want))
@@ -227,7 +227,7 @@ static void test_partitions(void **state)
     assert_str(allocated(&s, "n", two), "r=p/half-1, r=p/half-2");
     assert_str(allocated(&s, "n", three), "no");
     inventory_take(s.inv, val_relaxed(&s.a, &types[T_resource_v1_AllocationResult],
-                                      "{devices: {results: [{driver: d, pool: p, device: half-2, request: q}]}}"));
+                                      "{devices: {results: [{driver: d, pool: p, device: half-2, request: q}]}}"), &s.a);
     assert_str(allocated(&s, "n", one), "r=p/half-1"); /* the whole card is no longer there */
     setup_done(&s);
     setup_init(&s, lonely);
@@ -257,7 +257,7 @@ static void test_shares(void **state)
     assert_str(allocated(&s, "n", unknown), "no");
     inventory_take(s.inv, val_relaxed(&s.a, &types[T_resource_v1_AllocationResult],
                                       "{devices: {results: [{driver: d, pool: p, device: nic, request: q, shareID: u, consumedCapacity: "
-                                      "{bandwidth: 3Gi}}]}}"));
+                                      "{bandwidth: 3Gi}}]}}"), &s.a);
     assert_str(allocated(&s, "n", rest), "no"); /* 3 are taken */
     setup_done(&s);
 }
