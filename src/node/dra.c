@@ -4,6 +4,7 @@
 #include "grpc.h"
 #include "net/grpc.h"
 #include "node/kubelet-internal.h"
+#include "node/metrics.h"
 
 #define CALL_TIMEOUT SECONDS(45)  /* upstream's */
 #define WIPE_DELAY SECONDS(30)    /* a driver gets to come back before its ResourceSlices are deleted */
@@ -86,10 +87,13 @@ int dra_call(struct kubelet *k, struct str driver, bool prepare, const struct va
     struct grpc_client *c = grpc_client_new(
         &(const struct grpc_client_config){.address = arena_printf(a, "unix:%s", p->endpoint).p});
     val_set_ref(a, q, N_claims, claims);
-    int r = grpc_call(c, &grpc_methods[methods[prepare][p->beta]], q, mono_add(os_mono(), CALL_TIMEOUT), a, &answer, e);
+    struct mono began = os_mono();
+    unsigned method = (unsigned)methods[prepare][p->beta];
+    int r = grpc_call(c, &grpc_methods[method], q, mono_add(began, CALL_TIMEOUT), a, &answer, e);
     grpc_client_free(c);
     if (r == -ECANCELED)
         return r;
+    metrics_dra_call(k, driver, method, r, os_mono().ns - began.ns);
     if (r != 0)
         return err_wrap(e, -EIO, "%s: rpc error: code = %s desc =", prepare ? "NodePrepareResources" : "NodeUnprepareResources",
                         r > 0 ? grpc_code_name(r) : "Unknown");

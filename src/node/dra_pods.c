@@ -3,6 +3,7 @@
 #include "grpc.h"
 #include "node/dra.h"
 #include "node/kubelet-internal.h"
+#include "node/metrics.h"
 #include "type/resourceclaim.h"
 
 #include <stdio.h>
@@ -191,6 +192,7 @@ int dra_prepare(struct worker *w, const struct val *pod, struct err *e)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct err why = {{0}};
     struct preparing p = {.k = w->k, .pod = pod, .a = &a, .e = &why};
+    struct mono began = os_mono();
     if (!dra_wanted(pod))
         return 0;
     int r = fetch_all(&p);
@@ -198,6 +200,8 @@ int dra_prepare(struct worker *w, const struct val *pod, struct err *e)
         r = refer(&p);
     if (r == 0)
         r = prepare_all(&p);
+    if (r != -ECANCELED)
+        metrics_dra_pod(w->k, true, r != 0, os_mono().ns - began.ns);
     if (r == 0 || r == -ECANCELED)
         return r;
     pod_event(w->k, pod, true, "FailedPrepareDynamicResources",
@@ -329,15 +333,10 @@ static int unprepare_with(struct kubelet *k, struct str driver, const struct val
     return r;
 }
 
-int dra_unprepare(struct kubelet *k, struct str pod_uid, struct err *e)
+static int unprepare_all(struct kubelet *k, struct str pod_uid, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    size_t users = 0;
     int r = 0;
-    MAP_EACH (&k->dra.state.claims, m)
-        users += map_has(&((struct dra_claim *)m->value)->pods, pod_uid);
-    if (!users)
-        return 0;
     const struct val *by_driver = last_user_of(k, pod_uid, &a);
     VAL_EACH_ENTRY (by_driver, driver, asked) {
         if (r == 0)
@@ -347,6 +346,20 @@ int dra_unprepare(struct kubelet *k, struct str pod_uid, struct err *e)
         return r;
     drop_all(k, pod_uid);
     return write_state(k, e);
+}
+
+int dra_unprepare(struct kubelet *k, struct str pod_uid, struct err *e)
+{
+    struct mono began = os_mono();
+    size_t users = 0;
+    MAP_EACH (&k->dra.state.claims, m)
+        users += map_has(&((struct dra_claim *)m->value)->pods, pod_uid);
+    if (!users)
+        return 0;
+    int r = unprepare_all(k, pod_uid, e);
+    if (r != -ECANCELED)
+        metrics_dra_pod(k, false, r != 0, os_mono().ns - began.ns);
+    return r;
 }
 
 /* Is it known to run, or to be about to? */

@@ -2,23 +2,38 @@
 #include "node/metrics.h"
 
 #include "grpc.h"
+#include "net/grpc.h"
+#include "node/dra.h"
 #include "wire/prom.h"
 
-enum { BUCKETS = 14 };
+enum { BUCKETS_MAX = 15 };
 
-/* Upstream's, in seconds: 5 ms and then each two and a half times the one before. */
-static double bucket(unsigned i)
-{
-    double b = 0.005;
-    while (i--)
-        b *= 2.5;
-    return b;
-}
+/* Upstream's buckets, in seconds: each so many times the one before. */
+struct scale {
+    unsigned n;
+    double first, factor;
+};
+static const struct scale usual = {14, 0.005, 2.5};
+static const struct scale devices = {15, 0.1, 1.534127404634}; /* up to 40 s */
 
 struct histogram {
-    uint64_t counts[BUCKETS + 1], n;
+    const struct scale *scale; /* NULL: the usual one */
+    uint64_t counts[BUCKETS_MAX + 1], n;
     double sum;
 };
+
+static const struct scale *scale_of(const struct histogram *h)
+{
+    return h->scale ? h->scale : &usual;
+}
+
+static double bucket(const struct scale *s, unsigned i)
+{
+    double b = s->first;
+    while (i--)
+        b *= s->factor;
+    return b;
+}
 
 struct operation {
     struct histogram time;
@@ -33,6 +48,8 @@ struct metrics {
     struct map operations; /* by upstream's name of the operation */
     struct map probes;     /* labels -> struct probe_count */
     struct map samples;    /* cgroup -> struct cpu_sample */
+    struct map dra_pods;   /* labels -> struct histogram: all claims of a Pod */
+    struct map dra_calls;  /* labels -> struct histogram: what drivers are asked */
     struct histogram relist;
     struct runtime *rt;
 };
@@ -40,7 +57,8 @@ struct metrics {
 static void observe(struct histogram *h, double seconds)
 {
     unsigned i = 0;
-    while (i < BUCKETS && seconds > bucket(i))
+    const struct scale *s = scale_of(h);
+    while (i < s->n && seconds > bucket(s, i))
         i++;
     h->counts[i]++;
     h->n++;
@@ -57,9 +75,9 @@ static void write_histogram(struct buf *b, const char *name, struct str labels, 
 {
     uint64_t sum = 0;
     const char *comma = labels.n ? "," : "", *open = labels.n ? "{" : "", *close = labels.n ? "}" : "";
-    for (unsigned i = 0; i < BUCKETS; i++) {
+    for (unsigned i = 0; i < scale_of(h)->n; i++) {
         sum += h->counts[i];
-        buf_printf(b, "%s_bucket{" STR_FMT "%sle=\"%g\"} %llu\n", name, STR_ARG(labels), comma, bucket(i),
+        buf_printf(b, "%s_bucket{" STR_FMT "%sle=\"%g\"} %llu\n", name, STR_ARG(labels), comma, bucket(scale_of(h), i),
                    (unsigned long long)sum);
     }
     buf_printf(b, "%s_bucket{" STR_FMT "%sle=\"+Inf\"} %llu\n", name, STR_ARG(labels), comma, (unsigned long long)h->n);
@@ -146,6 +164,67 @@ void metrics_relisted(struct kubelet *k, int64_t ns)
         observe(&k->metrics->relist, (double)ns / 1e9);
 }
 
+/* ---- claims of devices ------------------------------------------------------------------------------------------------ */
+
+static void observe_labelled(struct map *m, struct str labels, int64_t ns)
+{
+    struct histogram *h = map_get(m, labels);
+    if (!h) {
+        h = NEW(struct histogram);
+        h->scale = &devices;
+        map_put(m, labels, h);
+    }
+    observe(h, (double)ns / 1e9);
+}
+
+void metrics_dra_pod(struct kubelet *k, bool prepare, bool failed, int64_t ns)
+{
+    struct buf labels CLEANUP_BUF = BUF_INIT;
+    if (!k->metrics)
+        return;
+    buf_printf(&labels, "is_error=\"%s\",operation_name=\"%sResources\"", failed ? "true" : "false", prepare ? "Prepare" : "Unprepare");
+    observe_labelled(&k->metrics->dra_pods, buf_str(&labels), ns);
+}
+
+void metrics_dra_call(struct kubelet *k, struct str driver, unsigned method, int rc, int64_t ns)
+{
+    struct buf labels CLEANUP_BUF = BUF_INIT;
+    if (!k->metrics)
+        return;
+    buf_printf(&labels, "driver_name=\"" STR_FMT "\",grpc_status_code=\"%s\",method_name=\"%s\"", STR_ARG(driver),
+               rc < 0 ? "Unknown" : grpc_code_name(rc), grpc_methods[method].path);
+    observe_labelled(&k->metrics->dra_calls, buf_str(&labels), ns);
+}
+
+static void write_labelled(struct buf *b, const char *name, const char *help, const struct map *m)
+{
+    if (!m->n)
+        return;
+    metric_head(b, name, "histogram", help);
+    MAP_EACH (m, e)
+        write_histogram(b, name, e->key, e->value);
+}
+
+void metrics_write_dra(struct kubelet *k, struct buf *b)
+{
+    struct map drivers = MAP_INIT;
+    write_labelled(b, "dra_operations_duration_seconds", "Seconds that all claims of a pod took when it started or stopped.",
+                   &k->metrics->dra_pods);
+    write_labelled(b, "dra_grpc_operations_duration_seconds", "Seconds that calls to drivers of devices took.", &k->metrics->dra_calls);
+    metric_head(b, "dra_resource_claims_in_use", "gauge", "ResourceClaims in use on the node by driver; <any>: whatever their drivers.");
+    buf_printf(b, "dra_resource_claims_in_use{driver_name=\"<any>\"} %zu\n", k->dra.state.claims.n);
+    MAP_EACH (&k->dra.state.claims, e) {
+        const struct dra_claim *c = e->value;
+        VAL_EACH_ENTRY (c->drivers, name, list) {
+            (void)list;
+            map_put(&drivers, val_str(name), (void *)((uintptr_t)map_get(&drivers, val_str(name)) + 1));
+        }
+    }
+    MAP_EACH (&drivers, e)
+        buf_printf(b, "dra_resource_claims_in_use{driver_name=\"%s\"} %zu\n", e->key.p, (size_t)(uintptr_t)e->value);
+    map_done(&drivers);
+}
+
 /* ---- probes ---------------------------------------------------------------------------------------------------------- */
 
 static void probe_labels(struct buf *b, const struct worker *w, enum probe_kind kind, const char *container)
@@ -229,6 +308,8 @@ void metrics_free(struct metrics *m)
         return;
     m->rt->observe = NULL;
     map_done_with(&m->operations, free);
+    map_done_with(&m->dra_pods, free);
+    map_done_with(&m->dra_calls, free);
     map_done_with(&m->probes, free);
     map_done_with(&m->samples, free);
     free(m);

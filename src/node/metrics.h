@@ -59,6 +59,10 @@ struct metrics *metrics_new(struct runtime *rt); /* counts what the runtime is a
 void metrics_free(struct metrics *m);            /* NULL is fine */
 void metrics_probe(struct worker *w, enum probe_kind kind, const char *container, enum probe_result r);
 void metrics_relisted(struct kubelet *k, int64_t ns);
+/* All claims of a Pod were (un)prepared; a driver was asked. */
+void metrics_dra_pod(struct kubelet *k, bool prepare, bool failed, int64_t ns);
+void metrics_dra_call(struct kubelet *k, struct str driver, unsigned method, int rc, int64_t ns);
+void metrics_write_dra(struct kubelet *k, struct buf *b);
 void metrics_write_runtime(const struct metrics *m, struct buf *b);
 void metrics_write_probes(struct kubelet *k, struct buf *b); /* forgets those of Pods that are gone */
 

@@ -476,6 +476,7 @@ static void page_own(struct kubelet *k, struct http_exchange *x, struct buf *b)
     buf_printf(b, "kubelet_pleg_last_seen_seconds %.3f\n",
                (double)(os_wall().ns - (os_mono().ns - k->relisted_at.ns)) / 1e9);
     metrics_write_runtime(k->metrics, b);
+    metrics_write_dra(k, b);
     put_volumes(k, x, b);
     put_certificates(k, b);
     put_process(k, b);

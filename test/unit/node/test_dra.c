@@ -6,6 +6,7 @@
 #include "grpc.h"
 #include "net/grpc.h"
 #include "node/kubelet-internal.h"
+#include "node/metrics.h"
 #include "testing.h"
 #include "type/meta.h"
 #include "types.h"
@@ -339,6 +340,24 @@ static void use_wipes(struct kubelet *k, struct fake_client *f)
     fake_client_hook(f, NULL, NULL);
 }
 
+static void check_counts(struct kubelet *k)
+{
+    static const char *const wanted[] = {
+        "\ndra_operations_duration_seconds_count{is_error=\"false\",operation_name=\"PrepareResources\"} ",
+        "\ndra_operations_duration_seconds_count{is_error=\"true\",operation_name=\"PrepareResources\"} ",
+        "\ndra_operations_duration_seconds_count{is_error=\"true\",operation_name=\"UnprepareResources\"} ",
+        "\ndra_grpc_operations_duration_seconds_bucket{driver_name=\"d.x\",grpc_status_code=\"OK\",method_name=\"/k8s.io.kubelet.pkg.apis.dra.v1."
+        "DRAPlugin/NodePrepareResources\",le=\"40\"} ",
+        "\ndra_resource_claims_in_use{driver_name=\"<any>\"} 1\ndra_resource_claims_in_use{driver_name=\"d.x\"} 1\n",
+    };
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    metrics_write_dra(k, &b);
+    buf_putc(&b, '\0');
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        if (!strstr(b.p, wanted[i]))
+            fail_msg("no %s", wanted[i]);
+}
+
 FIBER_TEST(test_driver)
 {
     struct kubelet *k = NEW(struct kubelet);
@@ -352,6 +371,7 @@ FIBER_TEST(test_driver)
     k->host = host_linux_new(dir);
     k->client = fake_client_as(f);
     k->rt = &rt;
+    k->metrics = metrics_new(&rt);
     k->relisted = k->statics_seen = true;
     k->events = event_recorder_new(k->client, "kubelet", "n");
     struct http_server *s = http_server_new(&(const struct http_server_config){.handler = grpc_serve, .ctx = &driver});
@@ -383,6 +403,9 @@ FIBER_TEST(test_driver)
     assert_str(kept, "{\"Data\":\"half");
     dra_stop(other);
     free(other);
+    check_counts(k);
+    metrics_free(k->metrics);
+    k->metrics = NULL;
     rt.version = "1.6.20~ds1";
     assert_non_null(strstr(devices_of(one, "c"), "does not know CDI devices"));
     map_del(&k->workers, STR("u-one"));
