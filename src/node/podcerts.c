@@ -20,7 +20,6 @@ struct pod_cert {
     struct group fiber; /* one: asks, waits, asks again */
     struct str key, chain; /* malloc'd; what containers have now */
     struct wall not_after, refresh;
-    char *request; /* its name, while one is waited for; NULL: none */
     struct waitq changed;
     enum pod_cert_state state;
     char *refusal;

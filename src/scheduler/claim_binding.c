@@ -202,10 +202,9 @@ void claims_unreserve(const struct claim_work *w, const struct claim_plan *plan,
         struct str patch = arena_printf(a, "{\"metadata\":{\"uid\":\"" STR_FMT "\"},\"status\":{\"reservedFor\":[{\"$patch\":"
                                            "\"delete\",\"uid\":\"" STR_FMT "\"}]}}",
                                         STR_ARG(c->uid), STR_ARG(w->pod->uid));
-        const struct object *now = replica_get(w->replica, claims_res(), c->namespace_, c->name);
-        if (now && claim_reserved_for(now->val, w->pod->uid))
-            client_patch(w->client, CALL(.res = claims_res(), .ns = c->namespace_, .name = c->name, .subresource = "status"),
-                         PATCH_STRATEGIC, patch, a, NULL, &s);
+        /* Whether or not the replica has seen our reservation. */
+        client_patch(w->client, CALL(.res = claims_res(), .ns = c->namespace_, .name = c->name, .subresource = "status"),
+                     PATCH_STRATEGIC, patch, a, NULL, &s);
     }
 }
 
