@@ -11,6 +11,8 @@
 
 #define FINALIZER "networking.k8s.io/service-cidr-finalizer"
 
+enum { SETTLE_SECONDS = 10 }; /* allocators that have not seen yet that it goes may still give out an address of it */
+
 static const char still_used[] = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR";
 static const char is_ready[] = "Kubernetes Service CIDR is ready";
 
@@ -65,6 +67,15 @@ static void set_finalizer(struct writes *w, const struct object *o, bool wanted)
     writes_update(w, o->res, v)->may_fail = 404;
 }
 
+static void let_go(struct writes *w, const struct object *o, struct wall now)
+{
+    int64_t left = val_time(val_get(o->meta, N_deletionTimestamp)).ns + SECONDS(SETTLE_SECONDS) - now.ns;
+    if (left > 0)
+        writes_again(w, MIN(left, SECONDS(SETTLE_SECONDS)));
+    else
+        set_finalizer(w, o, false);
+}
+
 static int reconcile(const struct snapshot *world, struct key key, struct wall now, struct writes *w)
 {
     const struct object *o = snapshot_get(world, &resources[RES_SERVICECIDRS], STR_NULL, key.name);
@@ -74,7 +85,7 @@ static int reconcile(const struct snapshot *world, struct key key, struct wall n
     if (obj_deleting(o->val) && in_use(world, o)) {
         set_ready(w, o, false, now);
     } else if (obj_deleting(o->val)) {
-        set_finalizer(w, o, false);
+        let_go(w, o, now);
     } else {
         if (!held)
             set_finalizer(w, o, true);

@@ -8,7 +8,7 @@
 
 #define RUN(name) world_reconcile(w, &service_cidr_controller, name)
 #define HELD "finalizers: [networking.k8s.io/service-cidr-finalizer]"
-#define GOING "deletionTimestamp: \"2026-01-01T00:00:00Z\""
+#define GOING "deletionTimestamp: \"2025-12-31T23:00:00Z\"" /* an hour ago */
 #define READY "status: {conditions: [{type: Ready, status: \"True\"}]}"
 
 static bool releases(struct world *w)
@@ -49,6 +49,14 @@ static void it_goes_when_its_addresses_have_gone(void **state UNUSED)
     world_free(w);
 }
 
+static void allocators_get_to_see_it(void **state UNUSED)
+{
+    struct world *w = world_new();
+    world_add(w, RES_SERVICECIDRS, "{metadata: {name: a, " HELD ", deletionTimestamp: \"2025-12-31T23:59:57Z\"}, spec: {cidrs: [10.96.0.0/16]}, " READY "}");
+    assert_string_equal(RUN("a"), "again 7s\n");
+    world_free(w);
+}
+
 static void another_range_takes_its_addresses(void **state UNUSED)
 {
     struct world *w = world_new();
@@ -69,6 +77,7 @@ int main(void)
         cmocka_unit_test(a_new_range_is_held_and_ready),
         cmocka_unit_test(it_goes_when_its_addresses_have_gone),
         cmocka_unit_test(another_range_takes_its_addresses),
+        cmocka_unit_test(allocators_get_to_see_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
