@@ -45,7 +45,6 @@ struct members {
 };
 
 struct policy {
-    struct str key; /* "ns/name", in the map */
     unsigned number;
     const struct object *object;
     struct arena arena; /* of spec */

@@ -80,7 +80,7 @@ static void put_ranges(const struct writing *w, const struct ports *p)
 static void put_ports(const struct writing *w, const struct peer *peer, const struct ports *p, enum family f)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    if (p->all || p->n_ranges) {
+    if ((p->all || p->n_ranges) && (peer || f == FAMILY_4)) { /* for everybody: one rule for both families */
         put_peer(w, peer, f);
         if (p->all)
             buf_printf(w->b, "meta l4proto %s ", p->protocol);
