@@ -65,7 +65,15 @@ static int limit_egress(struct rtnl *n, const struct cni_request *r, const struc
     return rtnl_run(n, &b, NULL);
 }
 
-int cni_bandwidth_add(const struct cni_request *r, const struct cni_result *result, struct buf *notes, struct err *e)
+void cni_bandwidth_notes(const struct cni_request *r, struct buf *notes)
+{
+    char name[IFNAMSIZ];
+    device_name(r, name);
+    if (r->bandwidth.egress_rate)
+        buf_printf(notes, "link %s\n", name);
+}
+
+int cni_bandwidth_add(const struct cni_request *r, const struct cni_result *result, struct err *e)
 {
     const struct cni_bandwidth *w = &r->bandwidth;
     struct rtnl_batch b CLEANUP_BATCH = {0};
@@ -84,10 +92,8 @@ int cni_bandwidth_add(const struct cni_request *r, const struct cni_result *resu
         limit(&b, host.index, w->ingress_rate, w->ingress_burst);
         c = rtnl_run(&n, &b, NULL);
     }
-    if (c == 0 && w->egress_rate) {
-        buf_printf(notes, "link %s\n", name);
+    if (c == 0 && w->egress_rate)
         c = limit_egress(&n, r, &host, name);
-    }
     rtnl_close(&n);
     return c < 0 ? err_set(e, CNI_FAILED, "the bandwidth of %s cannot be limited: %s", end, strerror(-c)) : 0;
 }

@@ -170,8 +170,9 @@ int cni_bridge_check(struct arena *a, const struct cni_request *r, const struct 
 int cni_loopback(const struct cni_request *r, struct cni_result *result, struct arena *a, struct err *e);
 bool cni_is_host_link(const char *name);
 
-/* notes: what must be said again to take it away. */
-int cni_ports_add(const struct cni_request *r, const struct cni_result *result, struct buf *notes, struct err *e);
+/* text and notes: cni_ports_text's; the notes are what must be said again to take it away. */
+int cni_ports_add(const struct cni_request *r, const struct cni_result *result, struct str text, struct str notes,
+                  struct err *e);
 void cni_ports_del(struct str notes);
 /* Removes the table of host ports when no port is in it: clusters of one machine share it. 0 or -errno. Waits. */
 int cni_ports_cleanup(struct err *e);
@@ -184,7 +185,9 @@ int cni_guard_add(const struct cni_request *r, const struct cni_result *result, 
 void cni_guard_del(struct str notes);
 int cni_guard_cleanup(struct err *e); /* as cni_ports_cleanup */
 
-int cni_bandwidth_add(const struct cni_request *r, const struct cni_result *result, struct buf *notes, struct err *e);
+/* What must be said again to take the device away, if there is to be one. Pure. */
+void cni_bandwidth_notes(const struct cni_request *r, struct buf *notes);
+int cni_bandwidth_add(const struct cni_request *r, const struct cni_result *result, struct err *e);
 void cni_bandwidth_del(struct str notes);
 int cni_bandwidth_check(const struct cni_request *r, const struct cni_result *result, struct err *e);
 /* The bucket's size when none is said: what the reference plug-in's users must say, made good enough. Pure. */

@@ -16,7 +16,6 @@ struct call {
     struct arena arena;
     struct cni_request r;
     struct cni_result result;
-    struct buf notes; /* what the end needs to know */
     struct str raw;   /* the result of a foreign plug-in, handed on as it is */
     struct err e;
 };
@@ -71,8 +70,10 @@ static int delegate(struct call *c, struct str type, struct str input, struct st
     int r = run_plugin(c, type, input, ret_out);
     if (r == 0)
         return 0;
-    if (r < 0)
+    if (r == -ENOENT)
         return err_set(&c->e, CNI_BAD_CONFIG, "the plug-in \"" STR_FMT "\" is not in CNI_PATH", STR_ARG(type));
+    if (r < 0)
+        return err_set(&c->e, CNI_FAILED, "the plug-in \"" STR_FMT "\" did not come to its end", STR_ARG(type));
     if (json_decode(&c->arena, NULL, *ret_out, 0, NULL, &v, NULL) < 0)
         v = NULL;
     err_set(&c->e, 0, STR_FMT ": " STR_FMT, STR_ARG(type), STR_ARG(val_str(val_key(v, STR("msg")))));
@@ -253,18 +254,18 @@ static int nothing(struct call *c UNUSED)
 
 static int ports_add(struct call *c)
 {
-    struct buf text CLEANUP_BUF = BUF_INIT, notes CLEANUP_BUF = BUF_INIT, done CLEANUP_BUF = BUF_INIT;
-    int code = 0;
+    struct buf text CLEANUP_BUF = BUF_INIT, notes CLEANUP_BUF = BUF_INIT;
     cni_ports_text(&text, &notes, &c->r, &c->result);
-    code = keep_notes(c, buf_str(&notes));
-    return code ? code : cni_ports_add(&c->r, &c->result, &done, &c->e);
+    int code = keep_notes(c, buf_str(&notes));
+    return code ? code : cni_ports_add(&c->r, &c->result, buf_str(&text), buf_str(&notes), &c->e);
 }
 
 static int bandwidth_add(struct call *c)
 {
     struct buf notes CLEANUP_BUF = BUF_INIT;
-    int code = cni_bandwidth_add(&c->r, &c->result, &notes, &c->e), later = keep_notes(c, buf_str(&notes));
-    return code ? code : later;
+    cni_bandwidth_notes(&c->r, &notes);
+    int code = keep_notes(c, buf_str(&notes));
+    return code ? code : cni_bandwidth_add(&c->r, &c->result, &c->e);
 }
 
 /* The record comes after: a kill between leaves elements of a link that is nobody's. */

@@ -175,16 +175,12 @@ static int add_all(struct str text, struct str notes, struct err *e)
 /* UDP "connections" that were there before lead elsewhere until they are forgotten. */
 static void forget_flows(const struct cni_request *r);
 
-int cni_ports_add(const struct cni_request *r, const struct cni_result *result, struct buf *notes, struct err *e)
+int cni_ports_add(const struct cni_request *r, const struct cni_result *result, struct str text, struct str notes,
+                  struct err *e)
 {
-    struct buf b CLEANUP_BUF = BUF_INIT;
-    size_t start = notes->n;
-    if (!r->n_ports)
+    if (!text.n)
         return 0;
-    cni_ports_text(&b, notes, r, result);
-    if (!b.n)
-        return 0;
-    int c = add_all(buf_str(&b), str_from(buf_str(notes), start), e);
+    int c = add_all(text, notes, e);
     if (c == 0) {
         allow_loopback(result);
         forget_flows(r);

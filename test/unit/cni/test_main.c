@@ -96,6 +96,15 @@ static void who_fails_with_code_0_has_failed(void **state UNUSED)
     assert_true(str_contains(out, STR("foreign: no address")));
 }
 
+static void who_is_killed_has_failed(void **state UNUSED)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str out;
+    write_text(in_dir(&a, "foreign"), "#!/bin/sh\nkill -9 $$\n", 0700);
+    assert_int_equal(run(&a, "ADD", conf_with(&a, "cube-cni"), &out), 1);
+    assert_true(str_contains(out, STR("did not come to its end")));
+}
+
 static void gc_without_a_list_takes_nothing_away(void **state UNUSED)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -116,6 +125,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_add_that_fails_gives_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_fails_with_code_0_has_failed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_killed_has_failed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gc_without_a_list_takes_nothing_away, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

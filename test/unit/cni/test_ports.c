@@ -20,7 +20,9 @@ static void add_port(const char *host_ip, const char *pod, struct buf *ret)
                                        "\"containerPort\":80,\"hostIP\":\"%s\"}]}}", host_ip);
     assert_int_equal(cni_conf_read(&a, conf, &r, &e), 0);
     assert_true(prefix_parse_address(str_of(pod), &at.at));
-    int code = cni_ports_add(&r, &result, ret, &e);
+    struct buf text CLEANUP_BUF = BUF_INIT;
+    cni_ports_text(&text, ret, &r, &result);
+    int code = cni_ports_add(&r, &result, buf_str(&text), buf_str(ret), &e);
     if (code)
         fail_msg("%d: %s", code, e.text);
 }
