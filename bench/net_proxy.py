@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service proxy's part of bench/net: how long programming takes, one Service more, processor and memory while endpoints
-change; ours and upstream's kube-proxy, each in a network namespace of its own, one after the other under one API server."""
+"""The service proxy's part of bench/net: how long programming takes, one Service more, connections through a Service, processor
+and memory while endpoints change; ours and upstream's kube-proxy, each in a network namespace of its own, one after the other
+under one API server."""
 
 import json
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -38,9 +40,16 @@ class Bench:
     def slice(self, i, n, shift=0):
         eps = [{"addresses": [f"10.{110 + (i * 64 + k + shift) // 62500 % 100}.{(i * 64 + k + shift) // 250 % 250}.{(i * 64 + k + shift) % 250 + 1}"],
                 "conditions": {"ready": True}, "nodeName": "there"} for k in range(n)]
-        self.w.put(self.w.SLICES, {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                                   "metadata": {"name": f"s{i}", "namespace": "default", "labels": {"kubernetes.io/service-name": f"s{i}"}},
-                                   "ports": [{"name": "web", "port": 8080, "protocol": "TCP"}], "endpoints": eps})
+        self.w.slice(f"s{i}", f"s{i}", eps)
+
+    def remove(self, name):
+        self.w.delete(f"{self.w.SERVICES}/{name}")
+        self.w.delete(f"{self.w.SLICES}/{name}")
+
+    def own(self, name, ip):
+        """A Service whose endpoint is the proxy's namespace itself."""
+        self.w.service(name, clusterIP=ip)
+        self.w.slice(name, name, [{"addresses": [self.address], "conditions": {"ready": True}, "nodeName": "here"}])
 
     def load(self, first, last, n):
         for i in range(first, last):
@@ -54,10 +63,7 @@ class Bench:
         self.w.link(self.ns, f"v{self.number}", (f"{net}.1", f"{net}.2"), (f"fd90:{self.number}::1", f"fd90:{self.number}::2"))
         self.address = f"{net}.2"
         self.w.exec(self.ns, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-        config = json.load(open(f"{self.state}/kubeconfig"))
-        config["clusters"][0]["cluster"]["server"] = f"https://{net}.1:{self.w.port}"
-        kubeconfig = f"{self.state}/kubeconfig-{self.number}"
-        json.dump(config, open(kubeconfig, "w"))
+        kubeconfig = self.w.kubeconfig(f"kubeconfig-{self.number}", f"{net}.1")
         program = [self.cube, "proxy"] if who == "cube" else [self.peer]
         # What upstream needs to be as quick as it can: no pause between writes, requests without a limit.
         program += ["--iptables-min-sync-period", "0s"] if who == "cube" else []
@@ -96,22 +102,41 @@ class Bench:
         self.w.service(name, clusterIP=ip)
         time.sleep(0.3)
         before = self.w.get(10249, "/metrics", self.ns)[1]
-        slice_ = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-                  "metadata": {"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": name}},
-                  "ports": [{"name": "web", "port": 8080, "protocol": "TCP"}],
-                  "endpoints": [{"addresses": [self.address], "conditions": {"ready": True}, "nodeName": "here"}]}
         t = time.monotonic()
-        self.w.put(self.w.SLICES, slice_)
+        self.w.slice(name, name, [{"addresses": [self.address], "conditions": {"ready": True}, "nodeName": "here"}])
         good = eventually_fast(60, lambda: self.reaches(ip))
         took = time.monotonic() - t
         time.sleep(0.2)
         after = self.w.get(10249, "/metrics", self.ns)[1]
-        self.w.remove(name)
+        self.remove(name)
         return (took if good else None), partial(after) - partial(before)
 
-    def serve(self):
-        import socket
+    def through(self, ip, seconds=3):
+        """Connections through a Service one after the other: how long connect takes (the kernel alone answers), and how many
+        with an answer there are in a second."""
+        def loop():
+            took, start = [], time.monotonic()
+            while time.monotonic() < start + seconds:
+                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+                    t = time.perf_counter()
+                    s.connect((ip, 80))
+                    took.append(time.perf_counter() - t)
+                    s.recv(16)
+            return took, len(took) / (time.monotonic() - start)
 
+        took, rate = self.w.within(self.ns, loop)
+        took.sort()
+        return took[len(took) // 2], took[len(took) * 99 // 100], rate
+
+    def connections(self, r):
+        ip, name = "10.107.0.1", f"through{self.number}"
+        self.own(name, ip)
+        if not eventually(60, lambda: self.reaches(ip)):
+            return
+        r["connect"], r["connect_99"], r["connect_rate"] = self.through(ip)
+        self.remove(name)
+
+    def serve(self):
         def open_socket():
             s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -148,10 +173,11 @@ class Bench:
             took, cost = zip(*[self.probe(n) for n in range(9)])
             r["one"] = sorted(t for t in took if t is not None)[len([t for t in took if t is not None]) // 2] if any(took) else None
             r["one_write"] = sorted(cost)[len(cost) // 2]
+            self.connections(r)
             self.churn(r)
         self.w.stop(self.ns)
         for i in range(self.services, self.services + self.more):
-            self.w.remove_pair(i)
+            self.remove(f"s{i}")
         return r
 
     def churn(self, r):
@@ -193,21 +219,14 @@ def wait_quiet(b, seconds):
         time.sleep(2)
 
 
-def remove_pair(w, i):
-    w.delete(f"{w.SERVICES}/s{i}")
-    w.delete(f"{w.SLICES}/s{i}")
-
-
-World.remove_pair = remove_pair
-
-
 def row(name, values, fmt):
     return f"| {name} | " + " | ".join(fmt(v) if v is not None else "-" for v in values) + " |"
 
 
 def table(results, b):
     head = "| | " + " | ".join(f"{r['who']} {r['mode']}" for r in results) + " |\n|---|" + "---|" * len(results)
-    s, ms, pc, mb = (lambda v: f"{v:.2f} s"), (lambda v: f"{v * 1000:.1f} ms"), (lambda v: f"{v:.1f} %"), (lambda v: f"{v:.0f} MiB")
+    s, ms, us = (lambda v: f"{v:.2f} s"), (lambda v: f"{v * 1000:.1f} ms"), (lambda v: f"{v * 1e6:.0f} µs")
+    pc, mb = (lambda v: f"{v:.1f} %"), (lambda v: f"{v:.0f} MiB")
     get = lambda k: [r.get(k) for r in results]  # noqa: E731
     return "\n".join([
         head,
@@ -217,25 +236,21 @@ def table(results, b):
         row("memory after it", get("rss"), mb),
         row(f"one more at {b.services + b.more:,}: from creation to a connection", get("one"), ms),
         row("of that writing rules", get("one_write"), ms),
+        row("first packet through a Service and its answer (connect), median", get("connect"), us),
+        row("99th of a hundred", get("connect_99"), us),
+        row("connections with an answer, one after the other", get("connect_rate"), lambda v: f"{v:.0f} /s"),
         row("100 endpoints/s change: processor", get("churn_cpu"), pc),
         row("memory meanwhile", get("churn_rss"), mb),
         row("most memory ever", get("peak"), mb),
     ])
 
 
-def run(cube, peer, cases, services=5000, each=50, more=5000, seconds=20, wait=300):
+def run(cube, peer, cases, services=5000, each=50, more=5000, seconds=60, wait=300):
     b = Bench(cube, peer, services, each, more, seconds)
     w = b.w
     results = []
     try:
-        w.clear()
-        os.makedirs(b.state, exist_ok=True)
-        from world import sh
-        sh("ip", "netns", "add", w.ns("node"))
-        w.exec("node", "ip", "link", "set", "lo", "up")
-        w.exec("node", "ip", "link", "add", "d0", "type", "bridge")
-        w.exec("node", "ip", "addr", "add", "10.77.0.1/24", "dev", "d0")
-        w.exec("node", "ip", "link", "set", "d0", "up")
+        w.make_node("d0", "10.77.0.1/24")
         w.start_api("0.0.0.0")
         w.node()
         t = time.monotonic()

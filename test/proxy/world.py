@@ -76,15 +76,18 @@ class World:
         self.exec(name, "ip", "route", "add", "default", "via", four[0])
         self.exec(name, "ip", "-6", "route", "add", "default", "via", six[0])
 
-    def make(self):
+    def make_node(self, bridge, *addresses):
         self.clear()
         os.makedirs(self.state, exist_ok=True)
         sh("ip", "netns", "add", self.ns("node"))
         self.exec("node", "ip", "link", "set", "lo", "up")
-        self.exec("node", "ip", "link", "add", "br0", "type", "bridge")
-        self.exec("node", "ip", "addr", "add", "10.78.0.1/24", "dev", "br0")
-        self.exec("node", "ip", "-6", "addr", "add", "fd78::1/64", "dev", "br0", "nodad")
-        self.exec("node", "ip", "link", "set", "br0", "up")
+        self.exec("node", "ip", "link", "add", bridge, "type", "bridge")
+        for a in addresses:
+            self.exec("node", "ip", "addr", "add", a, "dev", bridge, *(["nodad"] if ":" in a else []))
+        self.exec("node", "ip", "link", "set", bridge, "up")
+
+    def make(self):
+        self.make_node("br0", "10.78.0.1/24", "fd78::1/64")
         self.sysctl("node", "ipv4/ip_forward", 1)
         self.sysctl("node", "ipv6/conf/all/forwarding", 1)
         self.sysctl("node", "ipv6/icmp/ratelimit", 0)  # a refusal each time, not once a second
@@ -210,11 +213,7 @@ class World:
                    "--tls-cert-file", f"{self.state}/cert.pem", "--tls-private-key-file", f"{self.state}/key.pem",
                    "--service-account-signing-key-file", f"{self.state}/key.pem", "--service-account-key-file", f"{self.state}/key.pem",
                    "--service-account-issuer", "https://kubernetes.default.svc")
-        with open(f"{self.state}/kubeconfig", "w") as f:
-            json.dump({"apiVersion": "v1", "kind": "Config", "current-context": "x",
-                       "clusters": [{"name": "x", "cluster": {"server": f"https://127.0.0.1:{self.port}", "insecure-skip-tls-verify": True}}],
-                       "users": [{"name": "x", "user": {}}],
-                       "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}]}, f)
+        self.kubeconfig("kubeconfig", "127.0.0.1")
 
         def ready():
             try:
@@ -224,6 +223,15 @@ class World:
 
         if not eventually(20, ready):
             raise RuntimeError("the API server is not ready: " + open(f"{self.state}/api.log").read()[-2000:])
+
+    def kubeconfig(self, name, host):
+        path = f"{self.state}/{name}"
+        with open(path, "w") as f:
+            json.dump({"apiVersion": "v1", "kind": "Config", "current-context": "x",
+                       "clusters": [{"name": "x", "cluster": {"server": f"https://{host}:{self.port}", "insecure-skip-tls-verify": True}}],
+                       "users": [{"name": "x", "user": {}}],
+                       "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}]}, f)
+        return path
 
     def connection(self):
         ctx = ssl._create_unverified_context()
@@ -298,10 +306,12 @@ class World:
                 continue
             eps.append({"addresses": [self.IPS[family][w]], "nodeName": "there" if w == "far" else "here",
                         "conditions": {"ready": True, **conditions}})
+        self.slice(f"{service}-{family.lower()}-{protocol.lower()}", service, eps, family, port, protocol, port_name)
+
+    def slice(self, name, service, endpoints, family="IPv4", port=8080, protocol="TCP", port_name="web"):
         self.put(self.SLICES, {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
-                               "metadata": {"name": f"{service}-{family.lower()}-{protocol.lower()}", "namespace": "default",
-                                            "labels": {"kubernetes.io/service-name": service}},
-                               "ports": [{"name": port_name, "port": port, "protocol": protocol}], "endpoints": eps})
+                               "metadata": {"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": service}},
+                               "ports": [{"name": port_name, "port": port, "protocol": protocol}], "endpoints": endpoints})
 
     def remove(self, service):
         self.delete(f"{self.SERVICES}/{service}")
