@@ -5,123 +5,52 @@
  */
 #include "proxy/iptables.h"
 
-#include "base/fiber.h"
 #include "base/os.h"
 #include "proxy/backend.h"
 #include "proxy/ipt_rules.h"
+#include "proxy/program.h"
 
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-enum { RUN_SECONDS = 120, COUNT_MAX = 20000 /* rules: beyond, saving them all takes too long to do it regularly */ };
+enum { RUN_SECONDS = 60, COUNT_MAX = 20000 /* rules: beyond, saving them all takes too long to do it regularly */ };
 
 /* ---- the programs --------------------------------------------------------------------------------------- */
 
-static const char *program(bool six, const char *what)
-{
-    static const char *const names[2][3] = {{"iptables", "iptables-restore", "iptables-save"},
-                                            {"ip6tables", "ip6tables-restore", "ip6tables-save"}};
-    return names[six][what[0] == 'r' ? 1 : what[0] == 's' ? 2 : 0];
-}
-
-static int failed(struct arena *a, const char *name, int r, struct str said, struct err *e)
-{
-    struct str line, text = str_trim(said);
-    if (r < 0)
-        return err_set(e, r, "%s: %s", name, strerror(-r));
-    struct str joined = STR("");
-    while (str_next(&text, '\n', &line)) /* the last lines tell most; iptables' hint at its help tells nothing */
-        if (line.n && !str_starts(line, STR("Try `")))
-            joined = line;
-    return err_set(e, -EIO, "%s: exit code %d: " STR_FMT, name, r, STR_ARG(arena_str(a, joined)));
-}
-
-static struct str read_back(struct arena *a, int fd)
-{
-    char *p = arena_bytes(a, 4096);
-    ssize_t n = pread(fd, p, 4095, 0);
-    return str_n(p, n > 0 ? (size_t)n : 0);
-}
-
-static int write_all(int fd, struct str text)
-{
-    for (size_t at = 0; at < text.n;) {
-        ssize_t n = pwrite(fd, text.p + at, text.n - at, (off_t)at);
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        at += (size_t)n;
-    }
-    return 0;
-}
-
-static int restore(bool six, int in, int said, struct str text, struct err *e)
-{
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *name = program(six, "restore"), *argv[] = {name, "-w", "5", "--noflush", NULL};
-    pid_t pid;
-    int status, r = write_all(in, text);
-    if (r == 0)
-        r = os_spawn(&(struct os_spawn){.argv = argv, .in = in, .out = said, .err = said}, &pid);
-    if (r == 0) {
-        fiber_shield(true); /* half a restore is none, but whether it was done must be known */
-        r = os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(RUN_SECONDS)));
-        if (r < 0)
-            os_kill(pid, 9);
-        fiber_shield(false);
-    }
-    if (r == 0 && status)
-        r = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return r ? failed(&a, name, r, read_back(&a, said), e) : 0;
-}
-
 int iptables_restore(bool six, struct str text, struct err *e)
 {
-    int in = memfd_create("rules", 0), said = memfd_create("said", 0);
-    int r = in < 0 || said < 0 ? -errno : restore(six, in, said, text, e);
-    if (in >= 0)
-        close(in);
-    if (said >= 0)
-        close(said);
-    return r;
-}
-
-static int save(bool six, const char *table, struct arena *a, int out, int said, struct str *ret, struct err *e)
-{
-    const char *name = program(six, "save"), *argv[] = {name, "-t", table, NULL};
-    pid_t pid;
-    int status, r = os_spawn(&(struct os_spawn){.argv = argv, .in = -1, .out = out, .err = said}, &pid);
-    if (r == 0)
-        r = os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(RUN_SECONDS)));
-    if (r == 0 && status)
-        r = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (r)
-        return failed(a, name, r, read_back(a, said), e);
-    off_t size = lseek(out, 0, SEEK_END);
-    char *p = arena_bytes(a, (size_t)size + 1);
-    ssize_t n = pread(out, p, (size_t)size, 0);
-    *ret = str_n(p, n > 0 ? (size_t)n : 0);
-    return 0;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *argv[] = {six ? "ip6tables-restore" : "iptables-restore", "-w", "5", "--noflush", NULL};
+    return program_run(&a, argv, text, NULL, e);
 }
 
 int iptables_save(bool six, const char *table, struct arena *a, struct str *ret, struct err *e)
 {
-    int out = memfd_create("rules", 0), said = memfd_create("said", 0);
-    int r = out < 0 || said < 0 ? -errno : save(six, table, a, out, said, ret, e);
-    if (out >= 0)
-        close(out);
-    if (said >= 0)
-        close(said);
-    return r;
+    const char *argv[] = {six ? "ip6tables-save" : "iptables-save", "-t", table, NULL};
+    return program_run(a, argv, STR_NULL, ret, e);
 }
 
 bool iptables_has_chain(bool six, const char *table, const char *chain)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    const char *argv[] = {program(six, ""), "-w", "5", "-t", table, "-S", chain, "1", NULL};
+    const char *argv[] = {six ? "ip6tables" : "iptables", "-w", "5", "-t", table, "-S", chain, "1", NULL};
     struct str ignored;
     return os_run(&a, argv, &ignored, &ignored, mono_add(os_mono(), SECONDS(RUN_SECONDS))) == 0;
+}
+
+static bool is_among(struct str name, const char *const *names)
+{
+    for (; *names; names++)
+        if (str_is(name, *names))
+            return true;
+    return false;
+}
+
+size_t iptables_count(struct str saved, const char *const *chains)
+{
+    size_t n = 0;
+    struct str line, name, rest;
+    while (str_next(&saved, '\n', &line))
+        n += str_starts(line, STR("-A KUBE-")) && str_cut(str_from(line, 3), ' ', &name, &rest) &&
+             (ipt_is_service_chain(name) || is_among(name, chains));
+    return n;
 }
 
 struct str iptables_marker(struct arena *a, const char *proxy, const char *mode)
@@ -341,9 +270,9 @@ static void iptables_service(struct backend *b, struct str key, const struct ser
 
 /* ---- a full write --------------------------------------------------------------------------------------- */
 
-static const char *const top_chains[2][6] = {
-    {"KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", "KUBE-PROXY-CANARY"},
-    {"KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL", "KUBE-PROXY-CANARY"},
+static const char *const top_chains[2][7] = {
+    {"KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", "KUBE-PROXY-CANARY", NULL},
+    {"KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL", "KUBE-PROXY-CANARY", NULL},
 };
 
 static bool has_jump(struct str saved, const struct ipt_jump *j)
@@ -388,7 +317,7 @@ static void drop_leftovers(struct iptables *t, struct str saved)
 
 static void write_top(const struct iptables *t, bool filter, struct str saved, struct buf *b)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(top_chains[0]) && top_chains[filter][i]; i++)
+    for (size_t i = 0; top_chains[filter][i]; i++)
         buf_printf(b, ":%s - [0:0]\n", top_chains[filter][i]);
     if (filter) {
         /* The kubelet has rules there, too: emptied only by who writes the same rule. */
@@ -467,15 +396,6 @@ static int iptables_commit(struct backend *base, struct err *e)
 
 /* ---- looking, and the end ------------------------------------------------------------------------------- */
 
-static size_t count_rules(struct str saved)
-{
-    size_t n = 0;
-    struct str line;
-    while (str_next(&saved, '\n', &line))
-        n += str_starts(line, STR("-A KUBE-")) && !str_starts(line, STR("-A KUBE-FIREWALL")) && !str_starts(line, STR("-A KUBE-KUBELET"));
-    return n;
-}
-
 static bool lacks_jump(struct str saved, bool filter)
 {
     for (const struct ipt_jump *j = ipt_jumps; j->from; j++)
@@ -501,7 +421,7 @@ static int iptables_verify(struct backend *base, bool deep, struct err *e)
         int r = iptables_save(six, tables[i], &a, &saved, e);
         if (r < 0)
             return r;
-        if (count_rules(saved) != t->n_rules[i] + t->base_rules[i] || lacks_jump(saved, i))
+        if (iptables_count(saved, top_chains[i]) != t->n_rules[i] + t->base_rules[i] || lacks_jump(saved, i))
             return 1;
     }
     return 0;

@@ -4,103 +4,26 @@
  * (ipset) for what iptables still has to do: masquerading and source ranges. Names are kube-proxy's. The iptables rules do
  * not depend on Services; a change costs its servers, destinations and set entries.
  */
+#include "proxy/ipvs-internal.h"
+
 #include "base/fiber.h"
-#include "base/os.h"
-#include "netlink/ipvs.h"
-#include "netlink/rtnl.h"
-#include "proxy/backend.h"
 #include "proxy/host.h"
 #include "proxy/ipt_rules.h"
 #include "proxy/iptables.h"
+#include "proxy/program.h"
 
 #include <linux/ip_vs.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define DEVICE "kube-ipvs0"
-
-/* ---- the sets ------------------------------------------------------------------------------------------- */
-
-enum set { S_LOOP, S_CLUSTER, S_EXTERNAL, S_EXTERNAL_LOCAL, S_LB, S_LB_LOCAL, S_LB_FW, S_LB_SOURCE_IP, S_LB_SOURCE_CIDR, S_TCP, S_TCP_LOCAL,
-           S_UDP, S_UDP_LOCAL, S_SCTP, S_SCTP_LOCAL, S_HEALTH, S_IPS, SETS };
-static const struct {
-    const char *name, *type;
-} sets[SETS] = {
-    [S_LOOP] = {"LOOP-BACK", "hash:ip,port,ip"},           [S_CLUSTER] = {"CLUSTER-IP", "hash:ip,port"},
-    [S_EXTERNAL] = {"EXTERNAL-IP", "hash:ip,port"},        [S_EXTERNAL_LOCAL] = {"EXTERNAL-IP-LOCAL", "hash:ip,port"},
-    [S_LB] = {"LOAD-BALANCER", "hash:ip,port"},            [S_LB_LOCAL] = {"LOAD-BALANCER-LOCAL", "hash:ip,port"},
-    [S_LB_FW] = {"LOAD-BALANCER-FW", "hash:ip,port"},      [S_LB_SOURCE_IP] = {"LOAD-BALANCER-SOURCE-IP", "hash:ip,port,ip"},
-    [S_LB_SOURCE_CIDR] = {"LOAD-BALANCER-SOURCE-CIDR", "hash:ip,port,net"},
-    [S_TCP] = {"NODE-PORT-TCP", "bitmap:port"},            [S_TCP_LOCAL] = {"NODE-PORT-LOCAL-TCP", "bitmap:port"},
-    [S_UDP] = {"NODE-PORT-UDP", "bitmap:port"},            [S_UDP_LOCAL] = {"NODE-PORT-LOCAL-UDP", "bitmap:port"},
-    [S_SCTP] = {"NODE-PORT-SCTP-HASH", "hash:ip,port"},    [S_SCTP_LOCAL] = {"NODE-PORT-LOCAL-SCTP-HASH", "hash:ip,port"},
-    [S_HEALTH] = {"HEALTH-CHECK-NODE-PORT", "bitmap:port"}, [S_IPS] = {"IPVS-IPS", "hash:ip"},
-};
-
-/* "KUBE-CLUSTER-IP", "KUBE-6-CLUSTER-IP"; the kernel takes 31 characters. */
-static const char *set_name(bool six, enum set s, char ret[static 32])
-{
-    snprintf(ret, 32, "KUBE-%s%s", six ? "6-" : "", sets[s].name);
-    return ret;
-}
 
 static int ipset(struct str text, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     const char *argv[] = {"ipset", "restore", "-exist", NULL};
-    int in = memfd_create("sets", 0), said = memfd_create("said", 0), status = 0;
-    pid_t pid;
-    int r = in < 0 || said < 0 || pwrite(in, text.p, text.n, 0) != (ssize_t)text.n ? -EIO : 0;
-    if (r == 0)
-        r = os_spawn(&(struct os_spawn){.argv = argv, .in = in, .out = said, .err = said}, &pid);
-    if (r == 0) {
-        fiber_shield(true);
-        r = os_wait_pid(pid, &status, mono_add(os_mono(), SECONDS(60)));
-        fiber_shield(false);
-    }
-    char *p = arena_bytes(&a, 512);
-    ssize_t n = said < 0 ? 0 : pread(said, p, 511, 0);
-    if (in >= 0)
-        close(in);
-    if (said >= 0)
-        close(said);
-    if (r < 0)
-        return err_set(e, r, "ipset: %s", strerror(-r));
-    return status ? err_set(e, -EIO, "ipset: " STR_FMT, STR_ARG(str_trim(str_n(p, n > 0 ? (size_t)n : 0)))) : 0;
+    return program_run(&a, argv, text, NULL, e);
 }
 
 /* ---- what one Service wants ----------------------------------------------------------------------------- */
-
-struct vserver {
-    struct ipvs_server server;
-    struct ipvs_dest *dests;
-    size_t n;
-};
-struct kept {
-    struct arena arena;
-    struct vserver *servers;
-    size_t n_servers, cap_servers;
-    struct str *entries; /* "KUBE-CLUSTER-IP 10.96.0.1,tcp:80" */
-    size_t n_entries, cap_entries;
-    struct ip *addresses; /* for the device */
-    size_t n_addresses, cap_addresses;
-};
-
-struct ipvs_side {
-    struct backend base;
-    const struct backend_settings *settings;
-    struct map services; /* "ns/name" -> struct kept * */
-    struct map entries;  /* set entry -> how many want it */
-    struct map addresses; /* text -> how many want it */
-    struct map leaving;  /* server and destination -> struct ipvs_op *: no new connections go there */
-    struct buf set_text, ops; /* of the next commit; ops: struct ipvs_op */
-    struct buf add, drop;     /* struct ip */
-    bool full;
-    uint64_t failures;
-};
 
 static void *grow(struct arena *a, void *list, size_t n, size_t *cap, size_t size)
 {
@@ -116,7 +39,7 @@ static void add_entry(struct kept *k, bool six, enum set s, struct str text)
 {
     char name[32];
     k->entries = grow(&k->arena, k->entries, k->n_entries, &k->cap_entries, sizeof(*k->entries));
-    k->entries[k->n_entries++] = arena_printf(&k->arena, "%s " STR_FMT, set_name(six, s, name), STR_ARG(text));
+    k->entries[k->n_entries++] = arena_printf(&k->arena, "%s " STR_FMT, ipvs_set_name(six, s, name), STR_ARG(text));
 }
 
 static void add_address(struct kept *k, const struct ip *ip)
@@ -289,22 +212,6 @@ static const struct vserver *find_server(const struct kept *k, const struct ipvs
     return NULL;
 }
 
-static bool has_dest(const struct ipvs_dest *list, size_t n, const struct ipvs_dest *d, uint32_t *ret_weight)
-{
-    for (size_t i = 0; i < n; i++)
-        if (ip_equal(&list[i].ip, &d->ip) && list[i].port == d->port) {
-            *ret_weight = list[i].weight;
-            return true;
-        }
-    return false;
-}
-
-static struct str leaving_key(struct arena *a, const struct ipvs_server *s, const struct ipvs_dest *d)
-{
-    char one[IP_TEXT_MAX], two[IP_TEXT_MAX];
-    return arena_printf(a, "%s:%u/%u %s:%u", ip_format(&s->ip, one), s->port, s->l4, ip_format(&d->ip, two), d->port);
-}
-
 /* No new connections go there; it goes when the old ones have ended. UDP has no end. */
 static void leave(struct ipvs_side *t, const struct ipvs_server *s, const struct ipvs_dest *d)
 {
@@ -318,7 +225,7 @@ static void leave(struct ipvs_side *t, const struct ipvs_server *s, const struct
     *op = (struct ipvs_op){IPVS_DELETE_DEST, *s, *d};
     quiet.weight = 0;
     put_op(t, IPVS_CHANGE_DEST, s, &quiet);
-    free(map_put(&t->leaving, leaving_key(&a, s, d), op));
+    free(map_put(&t->leaving, ipvs_leaving_key(&a, s, d), op));
 }
 
 static void diff_dests(struct ipvs_side *t, const struct vserver *want, const struct ipvs_dest *had, size_t n)
@@ -326,15 +233,15 @@ static void diff_dests(struct ipvs_side *t, const struct vserver *want, const st
     uint32_t weight;
     for (size_t i = 0; i < want->n; i++) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
-        void *was = map_del(&t->leaving, leaving_key(&a, &want->server, &want->dests[i]));
-        if (!has_dest(had, n, &want->dests[i], &weight) && !was)
+        void *was = map_del(&t->leaving, ipvs_leaving_key(&a, &want->server, &want->dests[i]));
+        if (!ipvs_has_dest(had, n, &want->dests[i], &weight) && !was)
             put_op(t, IPVS_ADD_DEST, &want->server, &want->dests[i]);
         else if (was || weight != 1)
             put_op(t, IPVS_CHANGE_DEST, &want->server, &want->dests[i]);
         free(was);
     }
     for (size_t i = 0; i < n; i++)
-        if (!has_dest(want->dests, want->n, &had[i], &weight))
+        if (!ipvs_has_dest(want->dests, want->n, &had[i], &weight))
             leave(t, &want->server, &had[i]);
 }
 
@@ -421,13 +328,18 @@ static const struct jump filter_jumps[] = {{"FORWARD", "KUBE-FORWARD", "kubernet
 static const char *const nat_chains[] = {"KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER", "KUBE-MARK-MASQ", NULL};
 static const char *const filter_chains[] = {"KUBE-FORWARD", "KUBE-NODE-PORT", "KUBE-PROXY-FIREWALL", "KUBE-SOURCE-RANGES-FIREWALL", "KUBE-IPVS-FILTER", NULL};
 
+static struct str jump_line(struct arena *a, const struct jump *j)
+{
+    return arena_printf(a, "-A %s -m comment --comment \"%s\" -j %s\n", j->from, j->comment, j->to);
+}
+
 static void put_top(struct str saved, const char *const *chains, const struct jump *jumps, struct buf *b)
 {
     for (; *chains; chains++)
         buf_printf(b, ":%s - [0:0]\n", *chains);
     for (; jumps->from; jumps++) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
-        struct str line = arena_printf(&a, "-A %s -m comment --comment \"%s\" -j %s\n", jumps->from, jumps->comment, jumps->to);
+        struct str line = jump_line(&a, jumps);
         if (!str_contains(saved, line))
             buf_printf(b, "-I " STR_FMT, STR_ARG(str_from(line, 3)));
     }
@@ -437,7 +349,7 @@ static void put_top(struct str saved, const char *const *chains, const struct ju
 static void match_set(bool six, struct buf *b, const char *chain, const char *extra, enum set s, const char *dirs, const char *target)
 {
     char name[32];
-    buf_printf(b, "-A %s %s-m set --match-set %s %s -j %s\n", chain, extra, set_name(six, s, name), dirs, target);
+    buf_printf(b, "-A %s %s-m set --match-set %s %s -j %s\n", chain, extra, ipvs_set_name(six, s, name), dirs, target);
 }
 
 static void put_services(const struct node_side *n, struct buf *b)
@@ -491,7 +403,7 @@ static void put_filter(const struct node_side *n, struct buf *b)
     match_set(six, b, "KUBE-IPVS-FILTER", "-m conntrack --ctstate NEW ", S_IPS, "dst", "REJECT"); /* the host's own ports */
 }
 
-static int write_iptables(const struct ipvs_side *t, struct err *e)
+static int write_iptables(struct ipvs_side *t, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct buf b CLEANUP_BUF = BUF_INIT;
@@ -504,10 +416,13 @@ static int write_iptables(const struct ipvs_side *t, struct err *e)
     buf_puts(&b, "*filter\n:KUBE-PROXY-CANARY - [0:0]\n");
     put_top(filter, filter_chains, filter_jumps, &b);
     put_filter(n, &b);
+    t->rules[1] = iptables_count(buf_str(&b), filter_chains);
+    size_t at = b.n;
     buf_printf(&b, "COMMIT\n*nat\n:KUBE-PROXY-CANARY - [0:0]\n:" STR_FMT " - [0:0]\n", STR_ARG(iptables_marker(&a, t->settings->table, "ipvs")));
     put_top(nat, nat_chains, nat_jumps, &b);
     put_nat(n, &b);
     buf_puts(&b, "COMMIT\n");
+    t->rules[0] = iptables_count(str_from(buf_str(&b), at), nat_chains);
     return iptables_restore(n->six, buf_str(&b), e);
 }
 
@@ -518,10 +433,10 @@ static int write_sets(struct ipvs_side *t, struct err *e)
     bool six = t->base.node->six;
     char name[32];
     for (int s = 0; s < SETS; s++) {
-        const char *more = !strcmp(sets[s].type, "bitmap:port") ? "range 0-65535" : six ? "family inet6 maxelem 65536" : "family inet maxelem 65536";
-        set_name(six, (enum set)s, name);
+        const char *more = !strcmp(ipvs_sets[s].type, "bitmap:port") ? "range 0-65535" : six ? "family inet6 maxelem 65536" : "family inet maxelem 65536";
+        ipvs_set_name(six, (enum set)s, name);
         struct str head = str_of(name);
-        buf_printf(&b, "create %s %s %s\ncreate CUBE-NEW-%d %s %s\nflush CUBE-NEW-%d\n", name, sets[s].type, more, s, sets[s].type, more, s);
+        buf_printf(&b, "create %s %s %s\ncreate CUBE-NEW-%d %s %s\nflush CUBE-NEW-%d\n", name, ipvs_sets[s].type, more, s, ipvs_sets[s].type, more, s);
         MAP_EACH(&t->entries, entry)
         {
             if (str_starts(entry->key, head) && entry->key.p[head.n] == ' ')
@@ -537,7 +452,6 @@ static int write_sets(struct ipvs_side *t, struct err *e)
 struct work {
     struct ipvs_side *t;
     struct err *e;
-    bool only_leaving;
     int r;
 };
 
@@ -545,13 +459,13 @@ static int device_index(struct rtnl *n, struct err *e)
 {
     struct rtnl_link l;
     struct rtnl_batch b CLEANUP_BATCH = {0};
-    int r = rtnl_link_read(n, DEVICE, &l);
+    int r = rtnl_link_read(n, IPVS_DEVICE, &l);
     if (r == -ENODEV) {
-        rtnl_add_link(&b, "dummy", DEVICE, 0, NULL);
+        rtnl_add_link(&b, "dummy", IPVS_DEVICE, 0, NULL);
         r = rtnl_run(n, &b, NULL);
-        r = r < 0 ? r : rtnl_link_read(n, DEVICE, &l);
+        r = r < 0 ? r : rtnl_link_read(n, IPVS_DEVICE, &l);
     }
-    return r < 0 ? err_set(e, r, "cannot make %s: %s", DEVICE, strerror(-r)) : l.index;
+    return r < 0 ? err_set(e, r, "cannot make %s: %s", IPVS_DEVICE, strerror(-r)) : l.index;
 }
 
 static struct rtnl_address on_device(int link, const struct ip *ip)
@@ -596,64 +510,63 @@ static int write_addresses(struct ipvs_side *t, struct rtnl *n, int link)
     return 0;
 }
 
-static bool is_excluded(const struct ipvs_side *t, const struct ip *ip)
-{
-    const struct prefixes *p = &t->settings->exclude[t->base.node->six];
-    for (size_t i = 0; i < p->n; i++)
-        if (prefix_has(&p->list[i], ip))
-            return true;
-    return false;
-}
-
-static const struct vserver *wanted_anywhere(const struct ipvs_side *t, const struct ipvs_server *s)
-{
-    const struct vserver *v = NULL;
-    MAP_EACH(&t->services, e)
-    {
-        if (!v)
-            v = find_server(e->value, s);
-    }
-    return v;
-}
-
 /* A full write: what the kernel has is looked at first. */
 static int reconcile(struct ipvs_side *t, struct ipvs *v, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct ipvs_server *have;
     size_t n, n_dests;
-    struct map seen = MAP_INIT;
+    struct map all = ipvs_all_wanted(t);
     int r = ipvs_servers(v, &a, &have, &n, e);
     for (size_t i = 0; i < n && r == 0; i++) {
         struct ipvs_dest *dests;
-        if ((have[i].ip.family == AF_INET6) != t->base.node->six || is_excluded(t, &have[i].ip))
+        if (!ipvs_is_minded(t, &have[i]))
             continue;
-        const struct vserver *want = wanted_anywhere(t, &have[i]);
+        const struct vserver *want = ipvs_wanted(&all, &have[i]);
         if (!want) {
             put_op(t, IPVS_DELETE_SERVER, &have[i], NULL);
             continue;
         }
-        map_put(&seen, str_n((const char *)&want, sizeof(want)), t);
-        if (strcmp(have[i].scheduler, want->server.scheduler) || (have[i].flags & 0x39u) != want->server.flags || have[i].timeout != want->server.timeout)
+        struct ipvs_server_key k = ipvs_key_of(&have[i]);
+        map_del(&all, str_n((const char *)k.b, sizeof(k)));
+        if (!ipvs_is_as_wanted(&have[i], &want->server))
             put_op(t, IPVS_CHANGE_SERVER, &want->server, NULL);
         r = ipvs_dests(v, &have[i], &a, &dests, &n_dests, e);
         if (r == 0)
             diff_dests(t, want, dests, n_dests);
     }
-    MAP_EACH(&t->services, s)
+    MAP_EACH(&all, missing)
     {
-        const struct kept *k = s->value;
-        for (size_t i = 0; i < k->n_servers && r == 0; i++) {
-            const struct vserver *one = &k->servers[i];
-            if (map_has(&seen, str_n((const char *)&one, sizeof(one))))
-                continue;
-            put_op(t, IPVS_ADD_SERVER, &one->server, NULL);
-            diff_dests(t, one, NULL, 0);
-        }
+        const struct vserver *one = missing->value;
+        put_op(t, IPVS_ADD_SERVER, &one->server, NULL);
+        diff_dests(t, one, NULL, 0);
     }
-    map_done(&seen);
+    map_done(&all);
     return r;
 }
+
+static bool lacks_jump(struct str saved, const struct jump *jumps)
+{
+    bool lacks = false;
+    for (; jumps->from; jumps++) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        lacks |= !str_contains(saved, jump_line(&a, jumps));
+    }
+    return lacks;
+}
+
+static int look_at_iptables(const struct ipvs_side *t, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct str nat, filter;
+    int r = iptables_save(t->base.node->six, "nat", &a, &nat, e);
+    r = r < 0 ? r : iptables_save(t->base.node->six, "filter", &a, &filter, e);
+    return r < 0 ? r
+                 : iptables_count(nat, nat_chains) != t->rules[0] || iptables_count(filter, filter_chains) != t->rules[1] ||
+                       lacks_jump(nat, nat_jumps) || lacks_jump(filter, filter_jumps);
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------- */
 
 static int do_ops(struct ipvs_side *t, struct ipvs *v, struct err *e)
 {
@@ -696,11 +609,6 @@ static void run_work(void *arg)
     w->r = ipvs_open(&v, w->e);
     if (w->r < 0)
         return;
-    if (w->only_leaving) {
-        end_leaving(t, &v);
-        ipvs_close(&v);
-        return;
-    }
     const struct backend_settings *s = t->settings;
     if (t->full && (s->tcp_timeout || s->tcp_fin_timeout || s->udp_timeout))
         w->r = ipvs_timeouts(&v, (uint32_t)(s->tcp_timeout / NSEC_PER_SEC), (uint32_t)(s->tcp_fin_timeout / NSEC_PER_SEC), (uint32_t)(s->udp_timeout / NSEC_PER_SEC), w->e);
@@ -714,8 +622,18 @@ static void run_work(void *arg)
     int link = device_index(&n, w->e);
     w->r = link < 0 ? link : write_addresses(t, &n, link);
     if (w->r < 0 && link >= 0)
-        err_set(w->e, w->r, "%s: %s", DEVICE, strerror(-w->r));
+        err_set(w->e, w->r, "%s: %s", IPVS_DEVICE, strerror(-w->r));
     rtnl_close(&n);
+}
+
+static void run_leaving(void *arg)
+{
+    struct work *w = arg;
+    struct ipvs v;
+    if (ipvs_open(&v, NULL) < 0)
+        return;
+    end_leaving(w->t, &v);
+    ipvs_close(&v);
 }
 
 static void set_kernel(const struct ipvs_side *t)
@@ -744,7 +662,7 @@ static int ipvs_commit(struct backend *b, struct err *e)
         r = ipset(buf_str(&t->set_text), e);
     if (r == 0 && t->full)
         r = write_iptables(t, e);
-    struct work w = {t, e, false, 0};
+    struct work w = {t, e, 0};
     if (r == 0 && (t->full || t->ops.n || t->add.n || t->drop.n)) {
         fiber_offload(run_work, &w);
         r = w.r;
@@ -753,17 +671,23 @@ static int ipvs_commit(struct backend *b, struct err *e)
     return r;
 }
 
-/* Counting everything costs little here; what somebody removed is found by its number. */
+static bool ipvs_tidy(struct backend *b)
+{
+    struct ipvs_side *t = (struct ipvs_side *)b;
+    struct work w = {t, NULL, 0};
+    if (t->leaving.n)
+        fiber_offload(run_leaving, &w);
+    return t->leaving.n > 0;
+}
+
+/* There are no transactions that could be counted: each period everything is compared with what it should be. */
 static int ipvs_verify(struct backend *b, bool deep, struct err *e)
 {
     struct ipvs_side *t = (struct ipvs_side *)b;
-    if (t->leaving.n) {
-        struct work w = {t, e, true, 0};
-        fiber_offload(run_work, &w);
-    }
-    if (!iptables_has_chain(b->node->six, "nat", "KUBE-PROXY-CANARY") || !iptables_has_chain(b->node->six, "filter", "KUBE-PROXY-CANARY"))
-        return 1;
-    return deep ? 2 : 0; /* there are no transactions: the kernel is brought to what it should be each period, as upstream does */
+    if (!deep)
+        return !iptables_has_chain(b->node->six, "nat", "KUBE-PROXY-CANARY") || !iptables_has_chain(b->node->six, "filter", "KUBE-PROXY-CANARY");
+    int r = look_at_iptables(t, e);
+    return r ? r : ipvs_look(t, e);
 }
 
 static void ipvs_figures(const struct backend *b, struct backend_figures *ret)
@@ -777,7 +701,7 @@ static void ipvs_free(struct backend *b)
     free(b);
 }
 
-static const struct backend_ops ipvs_ops = {"ipvs", false, ipvs_begin, ipvs_service, ipvs_commit, NULL, ipvs_verify, ipvs_figures, ipvs_free};
+static const struct backend_ops ipvs_ops = {"ipvs", false, ipvs_begin, ipvs_service, ipvs_commit, ipvs_tidy, ipvs_verify, ipvs_figures, ipvs_free};
 
 struct backend *backend_ipvs(const struct node_side *node, const struct backend_settings *s)
 {
@@ -787,46 +711,3 @@ struct backend *backend_ipvs(const struct node_side *node, const struct backend_
     return &t->base;
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------- */
-
-/* Servers whose address stands on our device are ours. */
-static void run_cleanup(void *arg)
-{
-    struct work *w = arg;
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct rtnl_batch b CLEANUP_BATCH = {0};
-    struct rtnl_link l;
-    struct rtnl_addresses on = {0};
-    struct ipvs_server *have = NULL;
-    struct ipvs v;
-    struct rtnl n;
-    size_t count_ = 0;
-    if (rtnl_open(&n, -1) < 0)
-        return;
-    if (rtnl_link_read(&n, DEVICE, &l) == 0 && rtnl_addresses_read(&n, &a, l.index, &on) == 0 && ipvs_open(&v, NULL) == 0) {
-        ipvs_servers(&v, &a, &have, &count_, NULL);
-        for (size_t i = 0; i < count_; i++) { /* NodePorts stand on the node's own addresses: nobody else makes servers there */
-            w->r = ipvs_do(&v, &(struct ipvs_op){.what = IPVS_DELETE_SERVER, .server = have[i]}, w->e);
-        }
-        ipvs_close(&v);
-        rtnl_delete_link(&b, l.index);
-        rtnl_run(&n, &b, NULL);
-    }
-    rtnl_close(&n);
-}
-
-int ipvs_cleanup(struct err *e)
-{
-    struct work w = {NULL, e, false, 0};
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
-    struct str ignored;
-    char name[32];
-    fiber_offload(run_cleanup, &w);
-    for (int six = 0; six < 2; six++)
-        for (int s = 0; s < SETS; s++) {
-            const char *argv[] = {"ipset", "destroy", set_name(six, (enum set)s, name), NULL};
-            if (os_run(&a, argv, &ignored, &ignored, mono_add(os_mono(), SECONDS(10))) < 0)
-                return w.r; /* no such program: no sets of ours */
-        }
-    return w.r;
-}
