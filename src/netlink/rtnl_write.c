@@ -38,6 +38,25 @@ static void begin_link(struct rtnl_batch *b, const char *name, uint32_t mtu, con
         rtnl_attr(b, IFLA_ADDRESS, mac, 6);
 }
 
+/* What is particular to a kind of link (or of bridge port) stands two nests deep. */
+struct details {
+    size_t info, data;
+};
+
+static struct details open_details(struct rtnl_batch *b, uint16_t kind_attr, const char *kind, uint16_t data_attr)
+{
+    struct details d = {.info = rtnl_nest(b, IFLA_LINKINFO, NULL, 0)};
+    rtnl_attr_text(b, kind_attr, kind);
+    d.data = rtnl_nest(b, data_attr, NULL, 0);
+    return d;
+}
+
+static void close_details(struct rtnl_batch *b, struct details d)
+{
+    rtnl_nest_end(b, d.data);
+    rtnl_nest_end(b, d.info);
+}
+
 void rtnl_add_link(struct rtnl_batch *b, const char *kind, const char *name, uint32_t mtu, const uint8_t *mac)
 {
     begin_link(b, name, mtu, mac);
@@ -52,9 +71,7 @@ void rtnl_add_veth(struct rtnl_batch *b, const struct rtnl_veth *v)
     begin_link(b, v->name, v->mtu, NULL);
     if (v->master)
         rtnl_attr_u32(b, IFLA_MASTER, (uint32_t)v->master);
-    size_t info = rtnl_nest(b, IFLA_LINKINFO, NULL, 0);
-    rtnl_attr_text(b, IFLA_INFO_KIND, "veth");
-    size_t data = rtnl_nest(b, IFLA_INFO_DATA, NULL, 0);
+    struct details d = open_details(b, IFLA_INFO_KIND, "veth", IFLA_INFO_DATA);
     size_t peer = rtnl_nest(b, VETH_INFO_PEER, &none, sizeof(none));
     rtnl_attr_text(b, IFLA_IFNAME, v->peer_name);
     if (v->mtu)
@@ -64,8 +81,7 @@ void rtnl_add_veth(struct rtnl_batch *b, const struct rtnl_veth *v)
     if (v->peer_ns >= 0)
         rtnl_attr_u32(b, IFLA_NET_NS_FD, (uint32_t)v->peer_ns);
     rtnl_nest_end(b, peer);
-    rtnl_nest_end(b, data);
-    rtnl_nest_end(b, info);
+    close_details(b, d);
 }
 
 void rtnl_add_vxlan(struct rtnl_batch *b, const char *name, const uint8_t *mac, uint32_t mtu,
@@ -73,9 +89,7 @@ void rtnl_add_vxlan(struct rtnl_batch *b, const char *name, const uint8_t *mac, 
 {
     uint16_t port = htons(v->port ? v->port : 8472);
     begin_link(b, name, mtu, mac);
-    size_t info = rtnl_nest(b, IFLA_LINKINFO, NULL, 0);
-    rtnl_attr_text(b, IFLA_INFO_KIND, "vxlan");
-    size_t data = rtnl_nest(b, IFLA_INFO_DATA, NULL, 0);
+    struct details d = open_details(b, IFLA_INFO_KIND, "vxlan", IFLA_INFO_DATA);
     rtnl_attr_u32(b, IFLA_VXLAN_ID, v->vni);
     rtnl_attr(b, IFLA_VXLAN_PORT, &port, sizeof(port));
     rtnl_attr_u8(b, IFLA_VXLAN_LEARNING, v->learning);
@@ -85,8 +99,7 @@ void rtnl_add_vxlan(struct rtnl_batch *b, const char *name, const uint8_t *mac, 
         put_ip(b, v->local.family == AF_INET ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, &v->local);
     if (v->gbp)
         rtnl_attr(b, IFLA_VXLAN_GBP, NULL, 0);
-    rtnl_nest_end(b, data);
-    rtnl_nest_end(b, info);
+    close_details(b, d);
 }
 
 void rtnl_set_link(struct rtnl_batch *b, const struct rtnl_link_change *c)
@@ -105,12 +118,9 @@ void rtnl_set_link(struct rtnl_batch *b, const struct rtnl_link_change *c)
         rtnl_attr_u32(b, IFLA_MASTER, (uint32_t)c->master);
     if (!c->hairpin)
         return;
-    size_t info = rtnl_nest(b, IFLA_LINKINFO, NULL, 0);
-    rtnl_attr_text(b, IFLA_INFO_SLAVE_KIND, "bridge");
-    size_t data = rtnl_nest(b, IFLA_INFO_SLAVE_DATA, NULL, 0);
+    struct details d = open_details(b, IFLA_INFO_SLAVE_KIND, "bridge", IFLA_INFO_SLAVE_DATA);
     rtnl_attr_u8(b, IFLA_BRPORT_MODE, c->hairpin > 0);
-    rtnl_nest_end(b, data);
-    rtnl_nest_end(b, info);
+    close_details(b, d);
 }
 
 void rtnl_delete_link(struct rtnl_batch *b, int index)

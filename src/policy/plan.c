@@ -71,13 +71,13 @@ static void settle_owner(struct plan *p, struct address *a, const struct pod *as
         recompute_pod(p, a->owner);
 }
 
-static struct address *claim(struct plan *p, struct pod *pod, const struct block *b, struct str text)
+static struct address *claim(struct plan *p, struct pod *pod, const struct prefix *b, struct str text)
 {
     struct address *a = map_get(&p->addresses, text);
     if (!a) {
         a = NEW(struct address);
         a->text = str_of(str_dup(text));
-        a->family = b->family;
+        a->family = family_of(&b->ip);
         map_put(&p->addresses, text, a);
     }
     a->claims = xrealloc(a->claims, (a->n_claims + 1) * sizeof(*a->claims));
@@ -110,8 +110,8 @@ static void claim_addresses(struct plan *p, struct pod *pod, struct str list)
     size_t n = 0, n_old = pod->n_addresses;
     struct str one;
     while (list.n && n < MAX_ADDRESSES && str_next(&list, ',', &one)) {
-        struct block b;
-        char text[BLOCK_TEXT_MAX];
+        struct prefix b;
+        char text[IP_TEXT_MAX];
         if (block_parse(one, &b) == 0)
             now[n++] = claim(p, pod, &b, str_of(block_text(&b, text)));
     }
@@ -153,7 +153,7 @@ static void want_ports(struct plan *p, struct pod *pod, const struct address *a,
             continue;
         VAL_EACH(val_get(c, N_ports), port)
         {
-            char key[BLOCK_TEXT_MAX + 16];
+            char key[IP_TEXT_MAX + 16];
             struct str protocol = val_getstr(port, N_protocol);
             if (!str_eq(val_getstr(port, N_name), m->port_name) ||
                 strncasecmp(protocol.n ? protocol.p : "tcp", m->protocol, protocol.n ? protocol.n : 3) != 0)
@@ -237,7 +237,7 @@ static struct stack *find_stack(struct plan *p, const struct pod *pod, enum dire
 
 static void want_local(struct plan *p, struct pod *pod, const struct address *a)
 {
-    char twice[2 * BLOCK_TEXT_MAX + 4];
+    char twice[2 * IP_TEXT_MAX + 4];
     pod_want(p, pod, &p->known[a->family], a->text, 0);
     for (enum direction d = 0; d < DIRECTIONS; d++)
         if (pod->stacks[d])

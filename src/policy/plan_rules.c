@@ -37,7 +37,7 @@ static void put_peer(const struct writing *w, const struct peer *peer, enum fami
 {
     const char *side = w->d == INGRESS ? "saddr" : "daddr";
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    char text[BLOCK_TEXT_MAX];
+    char text[IP_TEXT_MAX];
     if (!peer)
         return;
     if (peer->kind == PEER_PODS) {
@@ -100,7 +100,7 @@ static void put_ports(const struct writing *w, const struct peer *peer, const st
 static void put_rule(const struct writing *w, const struct policy_rule *r, const struct peer *peer)
 {
     for (enum family f = 0; f < FAMILIES; f++) {
-        if (peer && peer->kind == PEER_BLOCK && peer->block.family != f)
+        if (peer && peer->kind == PEER_BLOCK && family_of(&peer->block.ip) != f)
             continue;
         for (size_t i = 0; i < r->n_ports; i++)
             put_ports(w, peer, &r->ports[i], f);
@@ -133,11 +133,11 @@ void guard_rules(const struct plan *p, struct buf *b)
     struct val one = val_of_str(val_getstr(spec, N_podCIDR)), whole = {.kind = VAL_LIST, .n = 1, .items = &one};
     VAL_EACH(val_len(list) ? list : &whole, it)
     {
-        struct block block;
-        char text[BLOCK_TEXT_MAX];
+        struct prefix block;
+        char text[IP_TEXT_MAX];
         if (block_parse(val_str(it), &block) < 0)
             continue;
-        const char *ip = ip_of[block.family], *n = block.family == FAMILY_4 ? "4" : "6";
+        const char *ip = ip_of[family_of(&block.ip)], *n = block.ip.family == AF_INET ? "4" : "6";
         block_text(&block, text);
         buf_printf(b, "%s saddr %s %s saddr != @known-%s drop\n", ip, text, ip, n);
         buf_printf(b, "%s daddr %s %s daddr != @known-%s drop\n", ip, text, ip, n);

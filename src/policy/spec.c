@@ -3,54 +3,24 @@
 
 #include "type/meta.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 
 /* ---- ranges of addresses ------------------------------------------------------------------------------ */
 
-static void clear_beyond(struct block *b)
+int block_parse(struct str text, struct prefix *ret)
 {
-    for (int bit = b->bits; bit < (b->family == FAMILY_4 ? 32 : 128); bit++)
-        b->address[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-}
-
-int block_parse(struct str text, struct block *ret)
-{
-    struct str address, bits;
-    char c[INET6_ADDRSTRLEN + 1] = {0};
-    bool prefix = str_cut(text, '/', &address, &bits);
-    struct block b = {.family = str_find(address, ':') >= 0 ? FAMILY_6 : FAMILY_4};
-    int64_t n, most = b.family == FAMILY_4 ? 32 : 128;
-    if (!address.n || address.n >= sizeof(c))
+    struct prefix p;
+    bool good = str_find(text, '/') >= 0 ? prefix_parse(text, &p) : ip_parse(text, &p.ip);
+    if (!good)
         return -EINVAL;
-    memcpy(c, address.p, address.n);
-    if (strlen(c) != address.n || inet_pton(b.family == FAMILY_4 ? AF_INET : AF_INET6, c, b.address) != 1)
-        return -EINVAL;
-    n = most;
-    if (prefix && (str_to_i64(bits, &n) < 0 || n < 0 || n > most))
-        return -EINVAL;
-    b.bits = (int)n;
-    clear_beyond(&b);
-    *ret = b;
+    if (str_find(text, '/') < 0)
+        p.bits = (uint8_t)ip_bits(&p.ip);
+    *ret = p;
     return 0;
 }
 
-char *block_text(const struct block *b, char ret[static BLOCK_TEXT_MAX])
+const char *block_text(const struct prefix *b, char ret[static IP_TEXT_MAX])
 {
-    inet_ntop(b->family == FAMILY_4 ? AF_INET : AF_INET6, b->address, ret, BLOCK_TEXT_MAX);
-    if (b->bits != (b->family == FAMILY_4 ? 32 : 128))
-        snprintf(ret + strlen(ret), BLOCK_TEXT_MAX - strlen(ret), "/%d", b->bits);
-    return ret;
-}
-
-bool block_within(const struct block *inner, const struct block *outer)
-{
-    struct block cut = *inner;
-    if (inner->family != outer->family || inner->bits < outer->bits)
-        return false;
-    cut.bits = outer->bits;
-    clear_beyond(&cut);
-    return memcmp(cut.address, outer->address, sizeof(cut.address)) == 0;
+    return b->bits == ip_bits(&b->ip) ? ip_format(&b->ip, ret) : prefix_format(b, ret);
 }
 
 /* ---- peers -------------------------------------------------------------------------------------------- */
@@ -97,13 +67,13 @@ static bool read_pods(struct reading *rd, const struct val *v, struct peer *ret)
 }
 
 /* The kernel takes no ranges within ranges: who is within another adds nothing. */
-static size_t drop_nested(struct block *list, size_t n)
+static size_t drop_nested(struct prefix *list, size_t n)
 {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
         bool nested = false;
         for (size_t k = 0; k < n && !nested; k++)
-            nested = k != i && block_within(&list[i], &list[k]) && (list[i].bits > list[k].bits || k < i);
+            nested = k != i && prefix_contains(&list[k], &list[i]) && (list[i].bits > list[k].bits || k < i);
         if (!nested)
             list[kept++] = list[i];
     }
@@ -119,16 +89,16 @@ static bool read_block(struct reading *rd, const struct val *v, struct peer *ret
         mistake(rd, "the range", val_getstr(v, N_cidr));
         return false;
     }
-    ret->except = ARENA_ARRAY(rd->a, struct block, val_len(except) + 1);
+    ret->except = ARENA_ARRAY(rd->a, struct prefix, val_len(except) + 1);
     VAL_EACH(except, it)
     {
         if (block_parse(val_str(it), &ret->except[ret->n_except]) < 0) {
             mistake(rd, "the exception", val_str(it));
             return false;
         }
-        if (block_within(&ret->block, &ret->except[ret->n_except]))
+        if (prefix_contains(&ret->except[ret->n_except], &ret->block))
             return false; /* nothing is left */
-        if (block_within(&ret->except[ret->n_except], &ret->block))
+        if (prefix_contains(&ret->block, &ret->except[ret->n_except]))
             ret->n_except++;
     }
     ret->n_except = drop_nested(ret->except, ret->n_except);

@@ -6,22 +6,21 @@
 #pragma once
 
 #include "base/err.h"
+#include "netlink/prefix.h"
 #include "type/selector.h"
 
 enum direction { INGRESS, EGRESS, DIRECTIONS };
 
 enum family { FAMILY_4, FAMILY_6, FAMILIES };
 
-struct block {
-    enum family family;
-    uint8_t address[16]; /* the first 4 bytes of IPv4; bits beyond the prefix are 0 */
-    int bits;
-};
-#define BLOCK_TEXT_MAX 64
-/* "10.0.0.0/8"; without "/": one address. */
-int block_parse(struct str text, struct block *ret);
-char *block_text(const struct block *b, char ret[static BLOCK_TEXT_MAX]);
-bool block_within(const struct block *inner, const struct block *outer);
+static inline enum family family_of(const struct ip *ip)
+{
+    return ip->family == AF_INET ? FAMILY_4 : FAMILY_6;
+}
+/* "10.0.0.0/8"; without "/": one address. -EINVAL. */
+int block_parse(struct str text, struct prefix *ret);
+/* As nft writes it: a single address without its length. */
+const char *block_text(const struct prefix *b, char ret[static IP_TEXT_MAX]);
 
 /* Pods by their labels, in one namespace or in those with certain labels. */
 struct selection {
@@ -34,7 +33,7 @@ enum peer_kind { PEER_PODS, PEER_BLOCK };
 struct peer {
     enum peer_kind kind;
     struct selection pods;
-    struct block block, *except;
+    struct prefix block, *except;
     size_t n_except;
 };
 

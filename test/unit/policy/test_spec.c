@@ -32,19 +32,19 @@ static void blocks(void **state UNUSED)
         {"1.2.3.4; drop", NULL},          {"10.0.0.255/31", "10.0.0.254/31"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct block b;
-        char text[BLOCK_TEXT_MAX];
+        struct prefix b;
+        char text[IP_TEXT_MAX];
         int r = block_parse(str_of(cases[i].in), &b);
         assert_int_equal(r, cases[i].out ? 0 : -EINVAL);
         if (cases[i].out)
             assert_string_equal(block_text(&b, text), cases[i].out);
     }
-    struct block inner, outer;
+    struct prefix inner, outer;
     assert_int_equal(block_parse(STR("10.1.0.0/16"), &inner) | block_parse(STR("10.0.0.0/8"), &outer), 0);
-    assert_true(block_within(&inner, &outer));
-    assert_false(block_within(&outer, &inner));
+    assert_true(prefix_contains(&outer, &inner));
+    assert_false(prefix_contains(&inner, &outer));
     assert_int_equal(block_parse(STR("fd00::/8"), &outer), 0);
-    assert_false(block_within(&inner, &outer));
+    assert_false(prefix_contains(&outer, &inner));
 }
 
 static void directions(void **state UNUSED)
