@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Served versions that are stored as another: the core and events.k8s.io Event, autoscaling v1 and v2 (D3). A
  * conversion renames members of the root; autoscaling's spec has its own. */
+#include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "apiserver/request.h"
 
@@ -135,7 +136,7 @@ static struct val *hpa_to_v1(struct arena *a, const struct resource *to, const s
 const struct val *convert_from_stored(struct arena *a, const struct resource *to, const struct val *v)
 {
     if (to->index >= n_resources)
-        return is_version(to, v) ? v : renamed(a, to, v);
+        return is_version(to, v) ? v : conversion_by_webhook(to) ? conversion_take(a, to, v) : renamed(a, to, v);
     switch (to->index) {
     case RES_EVENTS_EVENTS_K8S_IO:
         return rename_members(a, v, event_names, ARRAY_SIZE(event_names), true, to);
@@ -152,7 +153,7 @@ struct val *convert_to_stored(struct arena *a, const struct resource *from, stru
     if (to == from)
         return v;
     if (to->index >= n_resources)
-        return renamed(a, to, v);
+        return conversion_by_webhook(to) ? conversion_take(a, to, v) : renamed(a, to, v);
     if (from->index == RES_EVENTS_EVENTS_K8S_IO)
         return rename_members(a, v, event_names, ARRAY_SIZE(event_names), false, to);
     return hpa_to_v2(a, to, v);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "apiserver/cache.h"
+#include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "apiserver/custom_cel.h"
 #include "base/map.h"
@@ -19,6 +20,7 @@ struct custom_kind {
     struct object *definition;        /* as it was taken up, what it is made from points into it; NULL: gone */
     struct arena *arena;              /* what is made from it; replaced when it changes */
     struct custom_programs *programs;
+    struct conversions *conversions;  /* conversion.h; NULL: none yet */
     uint64_t turn;                    /* how often definitions were taken up */
     int64_t revision, generation;     /* of it */
     bool terminating, ending;         /* ending: a fiber is at it */

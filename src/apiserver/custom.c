@@ -87,6 +87,7 @@ static void kind_free(struct custom_kind *k)
     arena_free(k->arena);
     object_unref(k->definition);
     programs_free(k->programs);
+    conversions_free(k->conversions);
     free((char *)(uintptr_t)k->name.p);
     free(k);
 }
@@ -157,6 +158,7 @@ static void say_anew(struct apiserver *s, struct custom_kind *k, const struct ob
         custom_describe(k);
     else
         custom_describe_gone(k);
+    conversions_free(TAKE_PTR(k->conversions)); /* of the webhook that was */
     custom_retire(s->custom, had, had_definition, had_programs);
 }
 

@@ -4,6 +4,7 @@
 
 #include "apiserver/audit.h"
 #include "apiserver/auth.h"
+#include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
@@ -38,22 +39,27 @@ static bool is_scale(const struct admission *a)
     return a->sub && strcmp(a->sub, "scale") == 0;
 }
 
-static void face_fill(struct subject *s, struct face *f)
+static int face_fill(struct subject *s, struct face *f)
 {
     struct admission *a = s->a;
     struct arena *m = a->r->arena;
     const struct val *v = a->op == ADMIT_DELETE ? NULL : a->v;
     if (a->body) {
         *f = (struct face){f->res, a->body->type, a->body->group, a->body->version, a->body->kind, v, a->old};
-        return;
+        return 0;
     }
     if (is_scale(a)) {
         *f = (struct face){f->res, &types[T_autoscaling_v1_Scale], "autoscaling", "v1", "Scale",
                            v ? scale_view(a->r, v) : NULL, a->old ? scale_view(a->r, a->old) : NULL};
-        return;
+        return 0;
     }
+    const struct val *both[] = {v, a->old};
+    int e = conversion_ahead(a->r, f->res, both, 2);
+    if (e)
+        return e;
     f->now = v ? convert_from_stored(m, f->res, v) : NULL;
     f->old = a->old ? convert_from_stored(m, f->res, a->old) : NULL;
+    return 0;
 }
 
 int subject_face(struct subject *s, const struct resource *res, struct face **ret)
@@ -65,7 +71,9 @@ int subject_face(struct subject *s, const struct resource *res, struct face **re
         }
     struct face *f = ARENA_NEW(s->a->r->arena, struct face);
     *f = (struct face){res, res->type, res->group, res->version, res->kind, NULL, NULL};
-    face_fill(s, f);
+    int e = face_fill(s, f);
+    if (e)
+        return e;
     if (s->n_faces < ARRAY_SIZE(s->faces))
         s->faces[s->n_faces++] = f;
     *ret = f;
@@ -81,7 +89,10 @@ int subject_changed(struct subject *s, struct face *f)
     } else if (is_scale(a)) {
         scale_store(a->r, a->v, f->now);
     } else {
-        struct val *v = convert_to_stored(m, f->res, val_copy(m, f->now));
+        struct val *v = NULL;
+        int e = conversion_to_stored(a->r, f->res, val_copy(m, f->now), &v);
+        if (e)
+            return e;
         name_id name = a->v->name;
         *a->v = *v;
         a->v->name = name;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Objects, lists and watch events as text or protobuf, in the form the client asked for. YAML and indented
  * JSON are made from the JSON text at the end (answer.c). */
+#include "apiserver/conversion.h"
 #include "apiserver/request.h"
 
 #include "names.h"
@@ -22,10 +23,15 @@ static struct val without_kind(const struct val *v)
     return item;
 }
 
+static bool is_as_asked(const struct request *r, const struct object *o)
+{
+    return o->res == r->res && !conversion_needed(r->res, o->val);
+}
+
 struct val answer_item(struct request *r, const struct object *o, bool in_list)
 {
     const struct val *v = o->val;
-    if (r->res && o->res != r->res && converts_to(o->res, r->res))
+    if (r->res && !is_as_asked(r, o) && converts_to(o->res, r->res))
         v = convert_from_stored(r->arena, r->res, v);
     return in_list ? without_kind(v) : *v;
 }
@@ -83,7 +89,7 @@ static void object_table(struct request *r, struct buf *b, const struct object *
 static void object_plain(struct request *r, struct buf *b, const struct object *o)
 {
     bool proto = r->media == MEDIA_PROTO;
-    if (!r->res || o->res == r->res) {
+    if (!r->res || is_as_asked(r, o)) {
         buf_putstr(b, object_encoded(o, proto ? ENC_PROTO : ENC_JSON));
         return;
     }
@@ -247,7 +253,7 @@ static void frame(struct request *r, struct buf *b, const char *type, struct str
 void encode_event(struct request *r, struct buf *b, const char *type, const struct object *o, bool columns)
 {
     CLEANUP_BUF struct buf text = BUF_INIT;
-    if (r->form == FORM_OBJECT && o->res == r->res) {
+    if (r->form == FORM_OBJECT && is_as_asked(r, o)) {
         frame(r, b, type, object_encoded(o, r->media == MEDIA_PROTO ? ENC_PROTO : ENC_JSON));
         return;
     }

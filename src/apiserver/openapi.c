@@ -122,7 +122,7 @@ static void make_v2(struct request *r, struct buf *ret)
     struct openapi_group *groups = ARENA_ARRAY(r->arena, struct openapi_group, n);
     for (size_t i = 0; i < n; i++)
         groups[i] = group_of(r->server, r->arena, served_at(r->server, i));
-    openapi_v2(groups, n, schema_of, NULL, ret);
+    openapi_v2(groups, n, schema_of, r->arena, ret);
 }
 
 int page_openapi_v2(struct request *r)

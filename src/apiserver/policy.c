@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "apiserver/state.h"
 #include "names.h"
@@ -95,9 +96,19 @@ struct params {
 
 static void add_param(struct subject *s, struct params *p, const struct resource *res, const struct object *o)
 {
+    p->items[p->n++] = (struct param){request_hold(s->a->r, o)->val, res->type};
+}
+
+/* In the version that the policy names. */
+static void convert_params(struct subject *s, const struct resource *res, struct params *p)
+{
     struct request *r = s->a->r;
-    request_hold(r, o);
-    p->items[p->n++] = (struct param){convert_from_stored(r->arena, res, o->val), res->type};
+    for (size_t i = 0; i < p->n && !p->fault.n; i++) {
+        if (conversion_from_stored(r, res, p->items[i].v, &p->items[i].v)) {
+            p->fault = r->status.message;
+            status_init(&r->status, r->arena);
+        }
+    }
 }
 
 static void select_params(struct subject *s, const struct binding *b, const struct resource *res, struct str ns, struct params *p)
@@ -129,6 +140,7 @@ static void find_params(struct subject *s, const struct binding *b, const struct
         p->fault = STR("paramRef.namespace must not be provided for a cluster-scoped `paramKind`");
     else
         select_params(s, b, res, res->namespaced ? ns : STR(""), p);
+    convert_params(s, res, p);
     if (!p->n && !p->fault.n && str_is(val_getstr(b->param_ref, N_parameterNotFoundAction), "Deny"))
         p->fault = STR("no params found for policy binding with `Deny` parameterNotFoundAction");
 }

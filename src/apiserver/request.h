@@ -126,6 +126,8 @@ struct request {
     size_t n_extra_ops;
     struct quota_lock *quota_lock; /* quota_lock.h */
     bool quota_lost; /* the last transaction failed since a quota had changed */
+    const struct val *sent;    /* the object as it was sent, where a webhook has turned it into the stored version */
+    struct str sent_key;       /* what it was turned into: conversion.h */
     const struct val *managed; /* managedFields of what is being written (track.h) */
     bool managed_known;        /* they were worked out already */
     const char *kubelet_cn; /* whose certificate the kubelet must show that it goes on to (backend.h) */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a request that may be carried out to the function that does it. */
+#include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "apiserver/pages.h"
 #include "apiserver/usage.h"
@@ -141,7 +142,8 @@ int request_route(struct request *r)
         request_stage *fn = find_special(r, verbs[i].bit);
         if (!fn && !r->kind)
             break;
-        return e ? e : (fn ? fn : verbs[i].fn)(r);
+        e = e ? e : (fn ? fn : verbs[i].fn)(r);
+        return e ? e : conversion_of_answer(r);
     }
     return page_not_allowed(r);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/track.h"
 
+#include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "names.h"
 #include "resources.h"
@@ -110,7 +111,14 @@ static const struct val *in_version(const struct managed_request *m, struct aren
     if (!to || stored_resource(to) != stored_resource(r->res))
         return NULL;
     *ret = to->type;
-    return convert_from_stored(a, to, convert_to_stored(a, r->res, val_copy(a, v)));
+    struct val *stored = NULL;
+    const struct val *out = NULL;
+    struct request *q = m->arg;
+    if (conversion_to_stored(q, r->res, val_copy(a, v), &stored) || conversion_from_stored(q, to, stored, &out)) {
+        status_init(&q->status, q->arena);
+        return NULL;
+    }
+    return out;
 }
 
 struct managed_request track_request(struct request *r)
@@ -137,7 +145,8 @@ static bool is_tracked(const struct request *r)
 
 static const struct val *as_asked(struct request *r, const struct val *v)
 {
-    return v ? convert_from_stored(r->arena, r->res, v) : NULL;
+    const struct val *sent = v ? conversion_as_sent(r, v) : NULL;
+    return sent ? sent : v ? convert_from_stored(r->arena, r->res, v) : NULL;
 }
 
 /* Upstream has the count of a DaemonSet's templates in a field of its internal form; whatever is sent, the annotation that it

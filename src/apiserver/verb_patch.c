@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* patch: the three old kinds, and server-side apply (KEP-555). */
+#include "apiserver/conversion.h"
 #include "apiserver/audit.h"
 #include "apiserver/track.h"
 #include "apiserver/verbs.h"
@@ -114,16 +115,17 @@ static int same_kind(struct request *r, const struct val *was, const struct val 
 
 static int patch_now(struct request *r, const struct object *now, void *arg UNUSED, struct val **ret)
 {
-    const struct val *was = convert_from_stored(r->arena, r->res, now->val);
+    const struct val *was = NULL;
     struct val *v = NULL;
-    int e = patch_value(r, r->res->type, was, &v);
+    int e = conversion_from_stored(r, r->res, now->val, &was);
+    if (!e)
+        e = patch_value(r, r->res->type, was, &v);
     if (!e)
         e = same_kind(r, was, v);
     if (e)
         return e;
     defaults_apply(r->arena, r->res->type, v);
-    *ret = convert_to_stored(r->arena, r->res, v);
-    return 0;
+    return conversion_of_body(r, v, ret);
 }
 
 /* ---- apply ------------------------------------------------------------------------------------------- */
@@ -159,11 +161,13 @@ int read_config(struct request *r, struct str api_version, struct str kind, stru
 
 static int apply_now(struct request *r, const struct object *now, void *arg, struct val **ret)
 {
-    const struct val *live = now ? convert_from_stored(r->arena, r->res, now->val) : NULL, *merged = NULL;
+    const struct val *live = NULL, *merged = NULL;
     struct managed_request m = track_request(r);
     CLEANUP_BUF struct buf text = BUF_INIT;
     struct val *v = NULL;
-    int e = managed_apply(r->arena, &m, live, arg, r->opt.force, &merged, &r->managed, &r->status);
+    int e = now ? conversion_from_stored(r, r->res, now->val, &live) : 0;
+    if (!e)
+        e = managed_apply(r->arena, &m, live, arg, r->opt.force, &merged, &r->managed, &r->status);
     if (e)
         return e;
     r->managed_known = true;
@@ -171,8 +175,7 @@ static int apply_now(struct request *r, const struct object *now, void *arg, str
     if ((e = decode_json(r, r->res->type, arena_str(r->arena, buf_str(&text)), &v)))
         return e;
     defaults_apply(r->arena, r->res->type, v);
-    *ret = convert_to_stored(r->arena, r->res, v);
-    return 0;
+    return conversion_of_body(r, v, ret);
 }
 
 static int verb_apply(struct request *r)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* watch over HTTP: chunks of JSON lines or length-delimited protobuf. (WebSocket watches are not served.) */
+#include "apiserver/conversion.h"
 #include "apiserver/follow.h"
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
@@ -48,6 +49,26 @@ static void put_expired(struct watching *w)
     encode_error_event(w->r, &w->out, &s);
 }
 
+/* In the version that is watched; what cannot be had in it ends the watch. */
+static int put_converted(struct watching *w, enum watch_event_kind kind, const struct object *o)
+{
+    struct request *r = w->r;
+    if (!o || !r->res || !conversion_needed(r->res, o->val)) {
+        put_event(w, kind, o);
+        return 0;
+    }
+    struct object *held = object_ref(o);
+    int e = conversion_ahead(r, r->res, &held->val, 1);
+    if (e > 0) {
+        encode_error_event(r, &w->out, &r->status);
+        status_init(&r->status, r->arena);
+    } else if (!e) {
+        put_event(w, kind, held);
+    }
+    object_unref(held);
+    return e ? -EPIPE : 0;
+}
+
 /* All there is now, up to a piece. 0 when nothing is left, 1 when there is more, negative at the end of the
  * watch. */
 static int gather(struct watching *w)
@@ -62,7 +83,8 @@ static int gather(struct watching *w)
         }
         if (!e)
             return 0;
-        put_event(w, kind, o);
+        if (put_converted(w, kind, o) < 0)
+            return -EPIPE;
     }
     return 1;
 }

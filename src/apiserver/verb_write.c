@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* create, update, delete, deletecollection: what is left when write.h has done the work. */
+#include "apiserver/conversion.h"
 #include "apiserver/select.h"
 #include "apiserver/removal.h"
 #include "apiserver/verbs.h"
@@ -18,8 +19,7 @@ int decode_object(struct request *r, struct val **ret)
     if (e)
         return e;
     defaults_apply(r->arena, r->res->type, v);
-    *ret = convert_to_stored(r->arena, r->res, v);
-    return 0;
+    return conversion_of_body(r, v, ret);
 }
 
 int verb_create(struct request *r)

@@ -4,6 +4,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "apiserver/certificates.h"
+#include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "apiserver/device_checks.h"
 #include "apiserver/dynamic.h"
@@ -109,7 +110,15 @@ static int invalid(struct request *r, const struct val *v)
 /* Rules and warnings are about the version that the client speaks; paths in causes are those it knows. */
 static const struct val *as_asked(struct request *r, const struct val *v)
 {
-    return v && r->res->stored && !r->sub ? convert_from_stored(r->arena, r->res, v) : v;
+    const struct val *sent = v && r->res->stored && !r->sub ? conversion_as_sent(r, v) : NULL;
+    return sent ? sent : v && r->res->stored && !r->sub ? convert_from_stored(r->arena, r->res, v) : v;
+}
+
+/* Before as_asked, here or by who tracks managers. */
+static int ahead(struct request *r, const struct val *v, const struct val *old)
+{
+    const struct val *both[] = {r->sent && conversion_as_sent(r, v) ? NULL : v, old};
+    return r->res->stored && !r->sub ? conversion_ahead(r, r->res, both, 2) : 0;
 }
 
 static const struct resource *rules_of(const struct request *r)
@@ -142,6 +151,8 @@ static int create_checks(struct request *r, struct val *v, unsigned flags)
     if (res->index == RES_CERTIFICATESIGNINGREQUESTS)
         stamp_requester(r, v);
     prepare_create(r->arena, res, v);
+    if ((e = ahead(r, v, NULL)))
+        return e;
     validate_create(rules_of(r), as_asked(r, v), &r->status);
     custom_rules(r, rules_of(r), as_asked(r, v), NULL);
     custom_check_definition(r, res, v);
@@ -213,6 +224,8 @@ static int create_value(struct request *r, struct val *v, unsigned flags, const 
         return status_bad_request(&r->status, "resourceVersion should not be set on objects to be created");
     if (!rev && !r->opt.dry_run)
         val_del(val_sub_obj(r->arena, v, N_metadata), N_resourceVersion);
+    if ((e = ahead(r, v, NULL)))
+        return e;
     track_write(r, NULL, v);
     fill_system_fields(r, v);
     track_stamp(r, v);
@@ -303,6 +316,8 @@ static int update_checks(struct request *r, struct val *v, const struct object *
             service_prepare(r, v, now->val);
         prepare_update(r->arena, res, rules_sub(r), v, now->val);
         keep(r, val_sub_obj(r->arena, v, N_metadata), now->meta, N_creationTimestamp);
+        if ((e = ahead(r, v, now->val)))
+            return e;
         validate_update(rules_of(r), rules_sub(r), as_asked(r, v), as_asked(r, now->val), &r->status);
         check_certificates_change(r, res, rules_sub(r), v, now->val);
         check_devices(r, res, rules_sub(r), v, now->val);
@@ -384,6 +399,8 @@ static int update_once(struct request *r, const struct object *now, change_fn *f
         e = match_namespace(r, v);
     if (!e)
         e = check_identity(r, v, now);
+    if (!e)
+        e = ahead(r, v, now->val);
     if (!e)
         track_write(r, now, v);
     if (!e)

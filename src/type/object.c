@@ -112,10 +112,18 @@ static void freeze(struct room *r, const struct type *t, struct val *to, const s
 
 /* ---- the root: what every object has ------------------------------------------------------------------- */
 
+/* Another version of the kind than res; where that is possible it stays what it is until somebody asks for it. */
+static bool of_other_version(const struct resource *res, const struct val *v)
+{
+    struct str version = val_getstr(v, N_apiVersion), group, rest;
+    return res->type && res->type->flags & TYPE_VERSIONS && str_cut(version, '/', &group, &rest) && str_is(group, res->group) &&
+           !str_is(rest, res->version);
+}
+
 static bool root_is_whole(const struct resource *res, const char *api_version, const struct val *v)
 {
     return obj_meta(v) && str_is(val_getstr(v, N_kind), res->kind) &&
-           str_is(val_getstr(v, N_apiVersion), api_version);
+           (of_other_version(res, v) || str_is(val_getstr(v, N_apiVersion), api_version));
 }
 
 /* v with kind, apiVersion and metadata: v itself when it has them. */
@@ -127,7 +135,8 @@ static const struct val *whole_root(struct arena *a, const struct resource *res,
         return v;
     struct val *root = val_copy_shallow(a, v);
     val_set(a, root, N_kind, val_of_str(str_of(res->kind)));
-    val_set(a, root, N_apiVersion, val_of_str(arena_str(a, str_of(api_version))));
+    if (!of_other_version(res, v))
+        val_set(a, root, N_apiVersion, val_of_str(arena_str(a, str_of(api_version))));
     if (!val_is_container(obj_meta(root) ?: &(struct val){0}))
         val_set(a, root, N_metadata, (struct val){.kind = VAL_OBJ});
     return root;
@@ -282,7 +291,7 @@ int object_decode(const struct resource *res, struct str bytes, int64_t revision
         return r;
     if (!val_is(v, VAL_OBJ) && !val_is(v, VAL_MAP))
         return err_set(e, -EINVAL, "stored object is no JSON object");
-    if (type_schema(res->type)) { /* what the schema has come to say holds for what is old, too */
+    if (type_schema(res->type) && !of_other_version(res, v)) { /* what the schema has come to say holds for what is old, too */
         structural_prune(&a, type_schema(res->type), v, true, NULL);
         structural_default(&a, type_schema(res->type), v);
     }

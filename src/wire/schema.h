@@ -101,6 +101,7 @@ enum type_flags {
     TYPE_OR = 1 << 5,     /* see K_JSON_OR */
     TYPE_OPEN = 1 << 7,   /* the root of a custom resource: a VAL_MAP with whatever it has; members that are fields are
                              of their fields' types (metadata) */
+    TYPE_VERSIONS = 1 << 8, /* beside TYPE_OPEN: objects may be of another version than the type, as their apiVersion says */
     TYPE_LEAF = 1 << 6,   /* no struct: name, openapi and doc of a leaf such as Quantity or RawExtension */
 };
 
