@@ -3,7 +3,9 @@
 """Network policies as a truth table: what a small model of its own expects for every (from, to, port) against what a
 connection finds, under one set of policies after another. Servers and clients run in the network namespaces of real pods.
 
-policy_table.py OUTSIDE_NETNS OUTSIDE_IP   (kubectl in PATH; pods made by itself)
+policy_table.py OUTSIDE_NETNS OUTSIDE_IP...   (kubectl in PATH; pods made by itself; an address of each family that pods have)
+
+SCTP is spoken by raw sockets, since many kernels have none: the first packet of a handshake and its answer.
 """
 import copy
 import ctypes
@@ -13,12 +15,13 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-TCP_PORTS, UDP_PORTS = [80, 81, 8080, 9005], [5300]
+TCP_PORTS, UDP_PORTS, SCTP_PORTS = [80, 81, 8080, 9005], [5300], [7777, 7778]
 WAIT, PATIENCE = 0.7, 25
 
 
@@ -47,7 +50,7 @@ PODS = {
 class World:
     def __init__(self, netns, outside):
         self.outside_netns, self.outside = netns, outside
-        self.outside_range = str(ipaddress.ip_network(outside + "/24", strict=False))
+        self.outside_range = str(ipaddress.ip_network(outside[0] + "/24", strict=False))
         self.namespaces = {n: dict(labels, **{"kubernetes.io/metadata.name": n}) for n, labels in NAMESPACES.items()}
         self.pods = {n: {"ns": p[0], "labels": dict(p[1], pod=n), "web": p[3]} for n, p in PODS.items()}
         self.policies = {}
@@ -68,11 +71,13 @@ class World:
                         "env": [{"name": "POLICY_TABLE", "value": name}],
                         "ports": [{"name": "web", "containerPort": web}, {"name": "dns", "containerPort": 5300, "protocol": "UDP"}]}]}},
                   {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": ns},
-                   "spec": {"selector": {"pod": name}, "ports": [{"port": 8000, "targetPort": 80}]}})
+                   "spec": {"selector": {"pod": name}, "ipFamilyPolicy": "PreferDualStack", "ports": [{"port": 8000, "targetPort": 80}]}})
         kubectl("wait", "--for=condition=Ready", "pod", "--all", "-A", "--timeout=60s")
         for name, p in self.pods.items():
-            p["ip"] = kubectl("-n", p["ns"], "get", "pod", name, "-o", "jsonpath={.status.podIP}")
-            p["service"] = kubectl("-n", p["ns"], "get", "service", name, "-o", "jsonpath={.spec.clusterIP}")
+            p["ips"] = kubectl("-n", p["ns"], "get", "pod", name, "-o", "jsonpath={.status.podIPs[*].ip}").split()
+            p["services"] = kubectl("-n", p["ns"], "get", "service", name, "-o", "jsonpath={.spec.clusterIPs[*]}").split()
+            if len(p["ips"]) != len(self.outside) or len(p["services"]) != len(self.outside):
+                raise SystemExit(f"{name} has {p['ips']}, {p['services']}: not one of each family")
             p["netns"] = f"/proc/{self.pid_of(name)}/ns/net"
 
     @staticmethod
@@ -107,7 +112,7 @@ def peer_matches(world, policy_ns, peer, ip):
         a = ipaddress.ip_address(ip)
         return a in ipaddress.ip_network(peer["ipBlock"]["cidr"]) and not any(
             a in ipaddress.ip_network(e) for e in peer["ipBlock"].get("except") or [])
-    pod = next((p for p in world.pods.values() if p["ip"] == ip), None)
+    pod = next((p for p in world.pods.values() if ip in p["ips"]), None)
     if not pod or not matches(peer.get("podSelector", {}), pod["labels"]):
         return False
     if "namespaceSelector" in peer:
@@ -122,7 +127,7 @@ def port_matches(world, port, to_ip, proto, number):
     if want is None:
         return True
     if isinstance(want, str):
-        pod = next((p for p in world.pods.values() if p["ip"] == to_ip), None)
+        pod = next((p for p in world.pods.values() if to_ip in p["ips"]), None)
         return bool(pod) and {"web": (pod["web"], "TCP"), "dns": (5300, "UDP")}.get(want) == (number, proto)
     return want <= number <= port.get("endPort", want)
 
@@ -142,12 +147,12 @@ def direction_allows(world, pod, direction, other_ip, to_ip, proto, number):
     return not isolated
 
 
-def allowed(world, source, target, proto, number):
+def allowed(world, source, target, proto, number, family):
     if source == target:
         return True
     from_pod, to_pod = world.pods.get(source), world.pods.get(target)
-    from_ip = from_pod["ip"] if from_pod else world.outside
-    to_ip = to_pod["ip"] if to_pod else world.outside
+    from_ip = from_pod["ips"][family] if from_pod else world.outside[family]
+    to_ip = to_pod["ips"][family] if to_pod else world.outside[family]
     return (not from_pod or direction_allows(world, from_pod, "Egress", to_ip, to_ip, proto, number)) and (
         not to_pod or direction_allows(world, to_pod, "Ingress", from_ip, to_ip, proto, number))
 
@@ -161,6 +166,47 @@ def enter(path):
     os.close(fd)
 
 
+def crc32c(data):
+    c = 0xffffffff
+    for byte in data:
+        c ^= byte
+        for _ in range(8):
+            c = c >> 1 ^ (0x82f63b78 if c & 1 else 0)
+    return c ^ 0xffffffff
+
+
+def sctp_packet(source, target, tag, kind):
+    """RFC 9260: INIT (1; its tag is 0) or INIT ACK (2), of the least length."""
+    chunk = struct.pack("!BBHIIHHI", kind, 0, 20, 0x1234, 65536, 1, 1, 7)
+    head = struct.pack("!HHI", source, target, tag)
+    return head + struct.pack("<I", crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def sctp_socket(family):
+    s = socket.socket(family, socket.SOCK_RAW, 132)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    return s
+
+
+def sctp_receive(s):
+    """(who, source port, target port, kind of the first chunk)"""
+    data, who = s.recvfrom(2000)
+    if s.family == socket.AF_INET:
+        data = data[(data[0] & 15) * 4:]
+    return (who[0], *struct.unpack("!HH", data[:4]), data[12]) if len(data) >= 32 else (who[0], 0, 0, 0)
+
+
+def answer(s):
+    if s.type == socket.SOCK_STREAM:
+        s.accept()[0].close()
+    elif s.type == socket.SOCK_DGRAM:
+        s.sendto(b"yes", s.recvfrom(100)[1])
+    else:
+        who, source, target, kind = sctp_receive(s)
+        if target in SCTP_PORTS and kind == 1:
+            s.sendto(sctp_packet(target, source, 0x1234, 2), (who, 0))
+
+
 def serve(path):
     pid = os.fork()
     if pid:
@@ -168,22 +214,56 @@ def serve(path):
     LIBC.prctl(1, signal.SIGKILL)
     enter(path)
     poll, by_fd = select.poll(), {}
-    for kind, ports in ((socket.SOCK_STREAM, TCP_PORTS), (socket.SOCK_DGRAM, UDP_PORTS)):
-        for port in ports:
-            s = socket.socket(socket.AF_INET, kind)
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("0.0.0.0", port))
-            if kind == socket.SOCK_STREAM:
-                s.listen(128)
+    for family in (socket.AF_INET, socket.AF_INET6):
+        listening = [sctp_socket(family)]
+        for kind, ports in ((socket.SOCK_STREAM, TCP_PORTS), (socket.SOCK_DGRAM, UDP_PORTS)):
+            for port in ports:
+                s = socket.socket(family, kind)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                s.bind(("", port))
+                if kind == socket.SOCK_STREAM:
+                    s.listen(128)
+                listening.append(s)
+        for s in listening:
             by_fd[s.fileno()] = s
             poll.register(s, select.POLLIN)
     while True:
         for fd, _ in poll.poll():
-            s = by_fd[fd]
-            if s.type == socket.SOCK_STREAM:
-                s.accept()[0].close()
-            else:
-                s.sendto(b"yes", s.recvfrom(100)[1])
+            answer(by_fd[fd])
+
+
+def family_of(ip):
+    return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
+class SctpProbes:
+    """One raw socket a family for all targets; each target has a port of its own on our side."""
+
+    def __init__(self, poll, targets, answers):
+        self.answers, self.by_port, self.by_fd, open_ = answers, {}, {}, {}
+        for i, (ip, port, proto) in enumerate(targets):
+            if proto != "SCTP":
+                continue
+            family = family_of(ip)
+            if family not in open_:
+                s = open_[family] = sctp_socket(family)
+                self.by_fd[s.fileno()] = s
+                poll.register(s, select.POLLIN)
+            ours = 20000 + (os.getpid() * 131 + i) % 40000
+            self.by_port[ours] = (i, port)
+            try:
+                open_[family].sendto(sctp_packet(ours, port, 0, 1), (ip, 0))
+            except OSError:
+                pass  # as shut as can be
+
+    def take(self, fd):
+        _, source, target, kind = sctp_receive(self.by_fd[fd])
+        i, port = self.by_port.get(target, (None, None))
+        if i is not None and port == source and kind == 2:
+            self.answers[i] = True
+            del self.by_port[target]
 
 
 def probe(path, targets):
@@ -195,17 +275,26 @@ def probe(path, targets):
         enter(path)
         poll, open_ = select.poll(), {}
         answers = [False] * len(targets)
+        sctp = SctpProbes(poll, targets, answers)
         for i, (ip, port, proto) in enumerate(targets):
-            s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if proto == "TCP" else socket.SOCK_DGRAM)
+            if proto == "SCTP":
+                continue
+            s = socket.socket(family_of(ip), socket.SOCK_STREAM if proto == "TCP" else socket.SOCK_DGRAM)
             s.setblocking(False)
             s.connect_ex((ip, port))
             if proto == "UDP":
-                s.send(b"?")
+                try:
+                    s.send(b"?")
+                except OSError:
+                    pass
             open_[s.fileno()] = (i, s)
             poll.register(s, select.POLLOUT if proto == "TCP" else select.POLLIN)
         end = time.time() + WAIT
-        while open_ and time.time() < end:
+        while (open_ or sctp.by_port) and time.time() < end:
             for fd, _ in poll.poll(max(1, int((end - time.time()) * 1000))):
+                if fd in sctp.by_fd:
+                    sctp.take(fd)
+                    continue
                 i, s = open_.pop(fd)
                 poll.unregister(fd)
                 answers[i] = s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
@@ -221,6 +310,19 @@ def probe(path, targets):
     return pid, r
 
 
+def rows_of(world, source, target, family):
+    rows, ip = [], world.pods[target]["ips"][family] if target in world.pods else world.outside[family]
+    for proto, ports in (("TCP", TCP_PORTS), ("UDP", UDP_PORTS), ("SCTP", SCTP_PORTS)):
+        if proto == "SCTP" and source == target:
+            continue  # a raw socket hears itself
+        for port in ports:
+            rows.append((source, target, (ip, port, proto), allowed(world, source, target, proto, port, family)))
+    if target in world.pods and source in world.pods:  # by its Service: policies are about what stands behind
+        rows.append((source, target, (world.pods[target]["services"][family], 8000, "TCP"),
+                     allowed(world, source, target, "TCP", 80, family)))
+    return rows
+
+
 def table(world):
     """All triples: (source, target, what is asked, expected)."""
     rows = []
@@ -229,12 +331,8 @@ def table(world):
         for target in places:
             if source == target == "outside":
                 continue
-            for proto, ports in (("TCP", TCP_PORTS), ("UDP", UDP_PORTS)):
-                for port in ports:
-                    ip = world.pods[target]["ip"] if target in world.pods else world.outside
-                    rows.append((source, target, (ip, port, proto), allowed(world, source, target, proto, port)))
-            if target in world.pods and source in world.pods:  # by its Service: policies are about what stands behind
-                rows.append((source, target, (world.pods[target]["service"], 8000, "TCP"), allowed(world, source, target, "TCP", 80)))
+            for family in range(len(world.outside)):
+                rows += rows_of(world, source, target, family)
     return rows
 
 
@@ -306,7 +404,8 @@ def block(cidr, *but):
 
 
 def run(world, j):
-    ip = {n: p["ip"] for n, p in world.pods.items()}
+    ip = {n: p["ips"][0] for n, p in world.pods.items()}
+    outside, outside6 = world.outside[0], world.outside[1] if len(world.outside) > 1 else None
     j.check("no policy", some_blocked=False)
     j.policy("x", "deny", {"podSelector": ALL})
     j.check("nobody may send to x")
@@ -326,17 +425,27 @@ def run(world, j):
     j.check("but to ports by their names")
     j.policy("y", "out", {"podSelector": B, "policyTypes": ["Egress"], "egress": [{"ports": [{"port": 80, "endPort": 8080}]}]})
     j.check("the policy is edited: a range, for some pods")
-    j.policy("z", "in", {"podSelector": ALL, "ingress": [{"ports": [{"port": 8000, "endPort": 9100}, {"port": 5300, "protocol": "UDP"}]}, {"from": [{"podSelector": ALL}]}]})
+    j.policy("z", "in", {"podSelector": ALL, "ingress": [{"ports": [{"port": 8000, "endPort": 9100}, {"port": 5300, "protocol": "UDP"},
+        {"port": 7778, "protocol": "SCTP"}]}, {"from": [{"podSelector": ALL}]}]})
     j.check("another direction, another namespace")
     j.clear()
     half = str(ipaddress.ip_network(ip["xa"] + "/24", strict=False))
     j.policy("z", "blocks", {"podSelector": ALL, "policyTypes": ["Ingress", "Egress"],
-                             "ingress": [{"from": [block(half, ip["xa"] + "/32"), block(world.outside + "/32")]}],
-                             "egress": [{"to": [block("0.0.0.0/0", half, world.outside + "/32")]}, {"to": [block(world.outside_range)], "ports": [{"port": 80}]}]})
+                             "ingress": [{"from": [block(half, ip["xa"] + "/32"), block(outside + "/32")]}],
+                             "egress": [{"to": [block("0.0.0.0/0", half, outside + "/32")]}, {"to": [block(world.outside_range)], "ports": [{"port": 80}]}]})
     j.check("ranges with exceptions, the outside, too")
     j.policy("x", "out", {"podSelector": A, "egress": [{"to": [block(world.outside_range)]}], "policyTypes": ["Egress"]})
     j.check("x may only send outside")
     j.clear()
+    if outside6:
+        half6 = str(ipaddress.ip_network(world.pods["xa"]["ips"][1] + "/64", strict=False))
+        j.policy("z", "blocks", {"podSelector": ALL, "policyTypes": ["Ingress", "Egress"],
+                                 "ingress": [{"from": [block(half6, world.pods["xa"]["ips"][1] + "/128"), block(outside6 + "/128")]}],
+                                 "egress": [{"to": [block("::/0", half6, outside6 + "/128")]}, {"to": [block("0.0.0.0/0")], "ports": [{"protocol": "SCTP"}]}]})
+        j.check("ranges of IPv6, with exceptions; SCTP by IPv4 only")
+        j.policy("x", "web", {"podSelector": ALL, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": A}], "ports": [{"port": "web"}, {"port": 7777, "endPort": 7778, "protocol": "SCTP"}]}]})
+        j.check("a port by its name in both families, a range of SCTP's")
+        j.clear()
     j.policy("x", "quiet", {"podSelector": ALL, "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kind": "quiet"}}}]}]})
     j.check("a namespace by its label")
     kubectl("label", "namespace", "y", "kind=quiet")
@@ -356,7 +465,7 @@ def run(world, j):
 
 
 def main():
-    world = World(sys.argv[1], sys.argv[2])
+    world = World(sys.argv[1], sys.argv[2:])
     world.create()
     servers = [serve(p["netns"]) for p in world.pods.values()] + [serve(world.outside_netns)]
     time.sleep(0.5)
