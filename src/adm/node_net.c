@@ -184,10 +184,18 @@ static int answer_for_machine(struct arena *a, const struct cluster_config *c, s
     return r;
 }
 
+/* A link's hardware address follows from its first address: what others remember of it is right after it has been made anew, and a
+ * bridge without one of its own changes it with each node that comes or goes. */
+static const char *hardware_address(struct arena *a, const char *addresses)
+{
+    uint32_t n = (uint32_t)str_hash(str_of(list_first(a, addresses)));
+    return arena_printf(a, "0a:7b:%02x:%02x:%02x:%02x", n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255).p;
+}
+
 int node_net_bridge(const struct cluster_config *c, const struct node *n, struct err *e)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
-    int r = if_nametoindex(c->node_bridge) ? 0 : IP(e, "link", "add", c->node_bridge, "type", "bridge");
+    int r = if_nametoindex(c->node_bridge) ? 0 : IP(e, "link", "add", c->node_bridge, "address", hardware_address(&a, n->gateway), "type", "bridge");
     if (r == 0)
         r = take_addresses(&a, n->gateway, n->cluster.node_cidr, c->node_bridge, e);
     if (r == 0)
@@ -202,10 +210,12 @@ int node_net_bridge(const struct cluster_config *c, const struct node *n, struct
 
 int node_net_plug(const struct cluster_config *c, const struct node *n, pid_t pid, struct err *e)
 {
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
     char text[16];
     snprintf(text, sizeof(text), "%d", (int)pid);
     node_net_unplug(n);
-    int r = IP(e, "link", "add", n->link, "type", "veth", "peer", "name", "eth0", "netns", text);
+    int r = IP(e, "link", "add", n->link, "type", "veth", "peer", "name", "eth0", "address", hardware_address(&a, n->cluster.advertise),
+               "netns", text);
     if (r == 0)
         r = IP(e, "link", "set", n->link, "master", c->node_bridge, "up");
     /* A node that asks the machine for a NodePort may be sent back to a pod of its own. While bridged packets pass the

@@ -238,7 +238,8 @@ int h1_feed_eof(struct h1 *h)
 {
     if (h->fault || h->done)
         return h->fault;
-    if (!h->head_done || llhttp_finish(&h->parser) != HPE_OK)
+    int r = h->head_done ? llhttp_finish(&h->parser) : HPE_INVALID_EOF_STATE;
+    if (r != HPE_OK && !h->done) /* a body that ends here: on_complete has been asked, and says that it paused */
         return h->fault = H1_BAD;
     h->done = true;
     return 0;

@@ -312,6 +312,64 @@ FIBER_TEST(answers_that_are_no_http)
     os_close(fd);
 }
 
+struct reading {
+    ssize_t n; /* of the body; negative: how it ended */
+    char text[64];
+};
+
+static void read_answer(void *arg)
+{
+    struct reading *r = arg;
+    struct http_call *c;
+    struct err e = {0};
+    struct str body;
+    char url[160];
+    snprintf(url, sizeof(url), "%s/x", base);
+    int n = http_do(client, &(struct http_request){.url = url}, soon(1000), &c, &e);
+    if (n == 0)
+        n = http_call_read_all(c, sizeof(r->text), soon(1000), &body);
+    r->n = n < 0 ? n : snprintf(r->text, sizeof(r->text), STR_FMT, STR_ARG(body));
+    http_call_free(c);
+}
+
+/* A body without a length ends with the connection (RFC 9112 section 6.3); one with a length must have it. */
+FIBER_TEST(bodies_that_end_with_the_connection)
+{
+    static const struct {
+        const char *answer, *body; /* NULL: an error */
+    } cases[] = {
+        {"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhello", "hello"},
+        {"HTTP/1.0 200 OK\r\n\r\nhello", "hello"},
+        {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", ""},
+        {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello", NULL},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", NULL},
+    };
+    struct err e;
+    char address[64];
+    int fd = os_listen("127.0.0.1:0", &e);
+    os_local_address(fd, address, sizeof(address));
+    snprintf(base, sizeof(base), "http://%s", address);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct group g = {0};
+        struct reading got = {.n = 1};
+        char head[1000];
+        client = http_client_new(&(struct http_client_config){0});
+        group_spawn(&g, "ask", read_answer, &got);
+        int c = os_accept(fd, NULL, 0, soon(1000));
+        os_recv(c, head, sizeof(head), soon(1000)); /* what is unread would reset the connection */
+        os_send(c, cases[i].answer, strlen(cases[i].answer), soon(100));
+        os_shutdown(c);
+        assert_int_equal(group_wait(&g, soon(2000)), 0);
+        if (cases[i].body)
+            assert_string_equal(got.n < 0 ? strerror((int)-got.n) : got.text, cases[i].body);
+        else
+            assert_true(got.n < 0);
+        os_close(c);
+        http_client_free(client);
+    }
+    os_close(fd);
+}
+
 FIBER_TEST(header_injection)
 {
     struct http_call *c;
@@ -404,6 +462,7 @@ int main(void)
         cmocka_unit_test(cancelled_callers),
         cmocka_unit_test(silent_servers),
         cmocka_unit_test(answers_that_are_no_http),
+        cmocka_unit_test(bodies_that_end_with_the_connection),
         cmocka_unit_test(header_injection),
         cmocka_unit_test(heads_and_lengths),
         cmocka_unit_test(certificates_changed),
