@@ -7,6 +7,7 @@
 
 struct nft_call {
     char *text;
+    struct buf *said; /* may be NULL */
     int r;
     struct err *err;
 };
@@ -28,13 +29,25 @@ static void run(void *arg)
         str_next(&rest, '\n', &first);
         c->r = err_set(c->err, -EIO, "nftables: " STR_FMT, STR_ARG(first));
     }
+    if (c->said)
+        buf_puts(c->said, nft_ctx_get_output_buffer(ctx));
     nft_ctx_free(ctx);
+}
+
+static int ask(struct str commands, struct buf *ret, struct err *e)
+{
+    struct nft_call c = {.text = str_dup(commands), .said = ret, .err = e};
+    fiber_offload(run, &c);
+    free(c.text);
+    return c.r;
 }
 
 int nft_apply(struct str commands, struct err *e)
 {
-    struct nft_call c = {.text = str_dup(commands), .err = e};
-    fiber_offload(run, &c);
-    free(c.text);
-    return c.r;
+    return ask(commands, NULL, e);
+}
+
+int nft_read(struct str command, struct buf *ret, struct err *e)
+{
+    return ask(command, ret, e);
 }

@@ -102,6 +102,10 @@ void cni_update(struct kubelet *k)
         k->masqueraded = false;
         node_touch(k);
     }
+    if (k->masqueraded && k->host->ops->masquerade_lost && k->host->ops->masquerade_lost(k->host, k->cfg.cni_bridge, &k->rules_seen)) {
+        log_warn(LOG, "somebody took away the rule that hides pods behind the node: it is set again");
+        k->masqueraded = false;
+    }
     if (n && r >= 0 && !k->masqueraded && k->host->ops->masquerade) {
         r = k->host->ops->masquerade(k->host, k->cfg.cni_bridge, cidrs, n, k->cfg.cluster_cidr, &e);
         k->masqueraded = r == 0;

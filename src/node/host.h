@@ -149,6 +149,8 @@ struct host_ops {
     /* Lets Pods of these ranges out under the machine's own address, except to each other. May be NULL. */
     int (*masquerade)(struct host *h, const char *bridge, const struct str *cidrs, size_t n, const char *cluster_cidr,
                       struct err *e);
+    /* Has somebody taken that away? *generation: of the kernel's rules when they were last looked at. May be NULL: never. */
+    bool (*masquerade_lost)(struct host *h, const char *bridge, uint32_t *generation);
 
     /* Waits until that process has ended: 0; -ESRCH at once when there is none, -ETIMEDOUT, -ECANCELED. */
     int (*wait_process)(struct host *h, int pid, struct mono deadline);
@@ -208,3 +210,4 @@ int linux_cgroup_list(struct host *h, struct arena *a, const char *path, char **
 bool linux_cgroup2(void);
 int linux_masquerade(struct host *h, const char *bridge, const struct str *cidrs, size_t n, const char *cluster_cidr,
                      struct err *e);
+bool linux_masquerade_lost(struct host *h, const char *bridge, uint32_t *generation);

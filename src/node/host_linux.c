@@ -347,6 +347,7 @@ static const struct host_ops linux_ops = {
     .cgroup_exists = linux_cgroup_exists,
     .cgroup_list = linux_cgroup_list,
     .masquerade = linux_masquerade,
+    .masquerade_lost = linux_masquerade_lost,
     .wait_process = linux_wait_process,
     .watch_dir = linux_watch_dir,
     .free = linux_free,

@@ -101,6 +101,7 @@ struct kubelet {
     bool memory_pressure, disk_pressure, pid_pressure;
     int64_t burstable_shares;      /* of the level's cgroup, as last written */
     bool masqueraded;              /* the rule is set for the present ranges */
+    uint32_t rules_seen;           /* number of the kernel's last change of rules when that was looked at */
     bool node_touched;             /* something that the node's status tells has changed */
     struct waitq node_dirty;
     bool node_registered;
