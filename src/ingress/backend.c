@@ -71,15 +71,16 @@ const struct val *service_port(const struct object *service, const struct val *w
 /* The machine's own services are not for pods' Ingresses: the API refuses such endpoints, and so do we. */
 static bool is_fit(struct str text, struct ip *ip)
 {
-    static const char *const unfit[] = {"127.0.0.0/8", "169.254.0.0/16", "0.0.0.0/8", "224.0.0.0/4",
-                                        "::/127",      "fe80::/10",      "ff00::/8",  "::ffff:0:0/96"};
+    static const struct prefix unfit[] = {
+        {{AF_INET, {127}}, 8},  {{AF_INET, {169, 254}}, 16},      {{AF_INET, {0}}, 8},      {{AF_INET, {224}}, 4},
+        {{AF_INET6, {0}}, 127}, {{AF_INET6, {0xfe, 0x80}}, 10},   {{AF_INET6, {0xff}}, 8},
+        {{AF_INET6, {[10] = 0xff, [11] = 0xff}}, 96}, /* IPv4 in disguise */
+    };
     if (!ip_parse(text, ip))
         return false;
-    for (size_t i = 0; i < ARRAY_SIZE(unfit); i++) {
-        struct prefix p;
-        if (prefix_parse(str_of(unfit[i]), &p) && prefix_has(&p, ip))
+    for (size_t i = 0; i < ARRAY_SIZE(unfit); i++)
+        if (prefix_has(&unfit[i], ip))
             return false;
-    }
     return true;
 }
 

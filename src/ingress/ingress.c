@@ -128,7 +128,7 @@ static void tell_problems(struct ingress *g, const struct problem *list, size_t 
 static int start_plane(struct ingress *g, struct table *t)
 {
     const struct ingress_config *c = g->config;
-    struct plane_config p = {.http = c->http, .https = c->https, .public_https_port = c->public_https_port, .threads = (unsigned)c->threads,
+    struct plane_config p = {.http = c->http, .https = c->https, .public_https_port = c->public_https_port, .threads = (unsigned)c->threads, .header_timeout = c->header_timeout,
                              .trusted = g->trusted, .access_log = g->access_log, .no_rule = maker_no_rule(g->maker)};
     struct err e = {0};
     int http, https, r = plane_start(&p, t, &g->plane, &e);

@@ -11,6 +11,7 @@ struct ingress_config {
     struct client *client;
     const char *http, *https;           /* see plane.h; NULL: none */
     int64_t public_https_port;          /* 0: that of https */
+    int64_t header_timeout;             /* see plane.h */
     int64_t threads;                    /* 0: one a processor, at most 8 */
     const char *const *publish;         /* addresses or names for status.loadBalancer; NULL-terminated */
     const char *trusted_proxies;        /* ranges; NULL: none */

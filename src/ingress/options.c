@@ -40,6 +40,7 @@ int ingress_main(int argc, char **argv)
         {"publish-address", 0, FLAG_STRINGS, &o.publish, "addresses or names for the Ingresses' status"},
         {"trusted-proxies", 0, FLAG_STRING, &o.config.trusted_proxies, "ranges of proxies whose X-Forwarded headers are believed (none)"},
         {"access-log", 0, FLAG_STRING, &o.config.access_log, "file for a line a request (none)"},
+        {"header-timeout", 0, FLAG_DURATION, &o.config.header_timeout, "for all headers of a request, from its first byte on (10s)"},
         {"metrics-address", 0, FLAG_STRING, &o.config.metrics, "where to serve /metrics, /healthz and /readyz (nowhere)"},
         {"threads", 0, FLAG_INT, &o.config.threads, "threads that serve (one a processor, at most 8)"},
         {0},

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MOST_THREADS = 8, DRAIN_S = 5, MOST_CONNECTIONS = 10000, TO_ONE_ENDPOINT = 512, CONNECT_S = 3 };
+enum { MOST_THREADS = 8, DRAIN_S = 5, MOST_CONNECTIONS = 10000, TO_ONE_ENDPOINT = 512, CONNECT_S = 3, HEADER_S = 10 };
 
 /* ---- listeners ----------------------------------------------------------------------------------------- */
 
@@ -150,7 +150,8 @@ static void make_clients(struct worker *w)
 
 static struct http_server *make_server(struct worker *w, bool with_tls)
 {
-    struct http_server_config c = {.handler = serve_request, .ctx = w, .max_connections = MOST_CONNECTIONS, .idle_timeout = SECONDS(75)};
+    struct http_server_config c = {.handler = serve_request, .ctx = w, .max_connections = MOST_CONNECTIONS, .idle_timeout = SECONDS(75),
+                                   .header_timeout = w->plane->config.header_timeout};
     struct tls_server_config t = {.keys = &w->plane->fallback, .n_keys = 1, .choose = choose, .choose_ctx = w};
     struct err e;
     if (w->fds[with_tls] < 0 || (with_tls && tls_server_new(&t, &c.tls, &e) < 0))
@@ -243,6 +244,8 @@ int plane_start(const struct plane_config *c, struct table *table, struct plane 
     struct plane *p = NEW(struct plane);
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     p->config = *c;
+    if (!p->config.header_timeout)
+        p->config.header_timeout = SECONDS(HEADER_S);
     p->n = c->threads ? c->threads : (unsigned)MIN(MAX(cpus, 1L), (long)MOST_THREADS);
     p->workers = xcalloc(p->n, sizeof(*p->workers));
     for (unsigned i = 0; i < p->n; i++) {

@@ -12,6 +12,7 @@ struct plane_config {
     int64_t public_https_port; /* that redirects name; 0: that of https */
     unsigned threads;          /* 0: one a processor, at most 8 */
     struct prefixes trusted;   /* proxies before us whose X-Forwarded-* headers are believed */
+    int64_t header_timeout;    /* ns from a request's first byte to the end of its headers; 0: 10 s */
     int access_log;            /* file descriptor; -1: none */
     struct counts *no_rule;    /* outlives the plane */
 };

@@ -17,6 +17,7 @@ struct kept_certificate {
 struct maker {
     struct map backends, counts, certificates;
     struct counts *no_rule;
+    uint64_t tables; /* made so far */
 };
 
 struct maker *maker_new(void)
@@ -285,8 +286,11 @@ static struct backend *backend_of(struct making *k, const struct val *service)
         b = backend_new(key);
         map_put(&k->m->backends, key, b);
     }
-    backend_fill(b, entry, val_getstr(found, N_name));
-    b->protocol = port_protocol(found);
+    if (b->made != k->m->tables) { /* once, however many paths lead to it */
+        backend_fill(b, entry, val_getstr(found, N_name));
+        b->protocol = port_protocol(found);
+        b->made = k->m->tables;
+    }
     return backend_ref(b);
 }
 
@@ -427,6 +431,7 @@ struct table *table_make(struct maker *m, const struct table_input *in, struct a
     struct table *t = NEW(struct table);
     struct making k = {.m = m, .in = in, .t = t, .a = a, .secrets = secrets};
     size_t n = ours(in, a, &list);
+    m->tables++;
     t->refs = 1;
     t->router = router_new();
     for (size_t i = 0; i < n; i++)

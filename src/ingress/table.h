@@ -33,6 +33,7 @@ enum protocol { PROTOCOL_HTTP, PROTOCOL_H2C, PROTOCOL_HTTPS };
 struct backend {
     atomic_uint refs;
     atomic_uint next; /* whose turn it is */
+    uint64_t made;    /* the table that it was last filled for, by number */
     enum protocol protocol;
     pthread_mutex_t lock;
     struct endpoints *now; /* under lock */
