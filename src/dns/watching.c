@@ -133,14 +133,11 @@ static void write_forward(const struct forwarder *f, struct buf *out)
     struct forward_figures figures[16];
     size_t n = forwarder_figures(f, figures, ARRAY_SIZE(figures));
     for (size_t i = 0; i < n; i++) {
-        uint64_t all = 0;
-        for (unsigned code = 0; code < CODES; code++) {
-            all += figures[i].requests[code];
+        for (unsigned code = 0; code < CODES; code++)
             if (figures[i].requests[code])
                 buf_printf(out, "coredns_proxy_request_duration_seconds_count{proxy_name=\"forward\",to=\"%s\",rcode=\"%s\"} %llu\n",
                            figures[i].server, code < 16 ? dns_code_text(code) : "ERROR",
                            (unsigned long long)figures[i].requests[code]);
-        }
         buf_printf(out, "coredns_proxy_healthcheck_failures_total{proxy_name=\"forward\",to=\"%s\"} %llu\n", figures[i].server,
                    (unsigned long long)figures[i].failed_checks);
     }

@@ -134,10 +134,19 @@ static bool choose_target(struct passing *p)
 
 /* ---- headers ------------------------------------------------------------------------------------------- */
 
-static bool is_one_of(struct str name, const char *const *list)
+/* Headers that are ours to write, and those that only a proxy that we trust may have written. Lower case, as they come. */
+#define NAME(s) {s, sizeof(s) - 1}
+static const struct str ours[] = {NAME("host"),           NAME("content-length"), NAME("expect"),         NAME("upgrade"),
+                                  NAME("http2-settings"), NAME("forwarded"),      NAME("x-forwarded-for")};
+static const struct str untrusted[] = {NAME("x-forwarded-proto"),  NAME("x-forwarded-host"),   NAME("x-forwarded-port"),
+                                       NAME("x-real-ip"),          NAME("x-forwarded-server"), NAME("x-forwarded-scheme"),
+                                       NAME("x-forwarded-prefix"), NAME("x-original-url"),     NAME("x-rewrite-url")};
+#undef NAME
+
+static bool is_one_of(struct str name, const struct str *list, size_t n)
 {
-    for (; *list; list++)
-        if (str_is(name, *list))
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(name, list[i]))
             return true;
     return false;
 }
@@ -167,9 +176,11 @@ static void add_forwarded(struct passing *p, bool trusted)
     struct str before = trusted ? http_header(&x->headers, "x-forwarded-for") : STR_NULL, client = str_of(p->client);
     struct str forwarded = trusted ? http_header(&x->headers, "forwarded") : STR_NULL;
     bool six = str_find(client, ':') >= 0;
-    add(p, "X-Forwarded-For", before.n ? arena_printf(a, STR_FMT ", %s", STR_ARG(before), p->client) : client);
-    add(p, "Forwarded", arena_printf(a, STR_FMT "%sfor=%s%s%s;host=\"%s\";proto=%s", STR_ARG(forwarded), forwarded.n ? ", " : "",
-                                     six ? "\"[" : "", p->client, six ? "]\"" : "", p->host, proto));
+    const struct str chain[] = {before, client};
+    const struct str hop[] = {forwarded, forwarded.n ? STR(", for=") : STR("for="), six ? STR("\"[") : STR(""), client,
+                              six ? STR("]\"") : STR(""), STR(";host=\""), str_of(p->host), STR("\";proto="), str_of(proto)};
+    add(p, "X-Forwarded-For", before.n ? arena_join(a, chain, 2, STR(", ")) : client);
+    add(p, "Forwarded", arena_join(a, hop, ARRAY_SIZE(hop), STR("")));
     if (trusted && http_header(&x->headers, "x-forwarded-proto").n)
         return; /* the others are passed on as they are */
     add(p, "X-Forwarded-Proto", str_of(proto));
@@ -180,9 +191,6 @@ static void add_forwarded(struct passing *p, bool trusted)
 
 static void make_headers(struct passing *p)
 {
-    static const char *const ours[] = {"host", "content-length", "expect", "upgrade", "http2-settings", "forwarded", "x-forwarded-for", NULL};
-    static const char *const untrusted[] = {"x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "x-forwarded-server",
-                                            "x-forwarded-scheme", "x-forwarded-prefix", "x-original-url", "x-rewrite-url", NULL};
     struct http_exchange *x = p->x;
     struct str connection = http_header(&x->headers, "connection");
     bool trusted = has_prefix(&p->w->plane->config.trusted, p->client);
@@ -192,7 +200,8 @@ static void make_headers(struct passing *p)
     bool theirs = trusted && http_header(&x->headers, "x-forwarded-proto").n;
     for (size_t i = 0; i < x->headers.n; i++) {
         struct http_header h = x->headers.items[i];
-        if (!is_one_of(h.name, ours) && (theirs || !is_one_of(h.name, untrusted)) && !named_by_connection(&x->headers, connection, h.name))
+        if (!is_one_of(h.name, ours, ARRAY_SIZE(ours)) && (theirs || !is_one_of(h.name, untrusted, ARRAY_SIZE(untrusted))) &&
+             !named_by_connection(&x->headers, connection, h.name))
             p->headers[p->n_headers++] = h;
     }
 }
@@ -356,8 +365,9 @@ static void set_endpoint(struct passing *p, const char *address)
 {
     struct http_exchange *x = p->x;
     p->endpoint = address;
-    p->url = arena_printf(&x->arena, "%s://%s" STR_FMT "%s" STR_FMT, p->target->backend->protocol == PROTOCOL_HTTPS ? "https" : "http",
-                          address, STR_ARG(x->path), x->query.n ? "?" : "", STR_ARG(x->query)).p;
+    const struct str parts[] = {p->target->backend->protocol == PROTOCOL_HTTPS ? STR("https://") : STR("http://"), str_of(address), x->path,
+                                x->query.n ? STR("?") : STR(""), x->query};
+    p->url = arena_join(&x->arena, parts, ARRAY_SIZE(parts), STR("")).p;
 }
 
 static struct http_client *client_of(const struct passing *p)

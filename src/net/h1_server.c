@@ -29,19 +29,19 @@ static int read_head(struct h1_conn *hc)
 {
     const struct http_server_config *config = &hc->c->server->config;
     struct mono idle = mono_add(os_mono(), config->idle_timeout);
-    while (hc->w.in.n == 0) { /* idle: h1_drain() may end it here */
-        hc->waiting_head = true;
-        int r = stream_wait(hc->c->stream, OS_READABLE, idle);
+    while (hc->w.in.n == 0) { /* read before waiting: the next request is often there */
+        int r = h1_wire_feed(&hc->w);
+        if (r == 0)
+            return -ENODATA;
+        if (r > 0)
+            break;
+        if (r != -EAGAIN)
+            return r;
+        hc->waiting_head = true; /* idle: h1_drain() may end it here */
+        r = stream_wait(hc->c->stream, OS_READABLE, idle);
         hc->waiting_head = false;
         if (r < 0)
             return r;
-        r = h1_wire_feed(&hc->w);
-        if (r == 0)
-            return -ENODATA;
-        if (r < 0 && r != -EAGAIN)
-            return r;
-        if (r > 0)
-            break;
     }
     return h1_wire_head(&hc->w, mono_add(os_mono(), config->header_timeout), 0);
 }
@@ -82,11 +82,13 @@ static void put_head(struct h1_conn *hc, struct buf *b, int64_t length)
 {
     struct exchange *ex = &hc->ex;
     char date[32];
-    buf_printf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", ex->x.status, http_status_text(ex->x.status),
-               http_date(date));
+    buf_printf(b, "HTTP/1.1 %d ", ex->x.status);
+    buf_puts(b, http_status_text(ex->x.status));
+    buf_puts(b, "\r\nDate: ");
+    buf_puts(b, http_date(date));
+    buf_putstr(b, STR("\r\n"));
     for (size_t i = 0; i < ex->headers.n; i++)
-        buf_printf(b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(ex->headers.items[i].name),
-                   STR_ARG(ex->headers.items[i].value));
+        http_put_header(b, &ex->headers.items[i]);
     if (length >= 0)
         buf_printf(b, "Content-Length: %lld\r\n", (long long)length);
     else if (hc->chunked)
@@ -154,8 +156,7 @@ static int h1x_end(struct exchange *ex)
         return 0;
     buf_puts(&b, "0\r\n");
     for (size_t i = 0; i < ex->trailers.n; i++)
-        buf_printf(&b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(ex->trailers.items[i].name),
-                   STR_ARG(ex->trailers.items[i].value));
+        http_put_header(&b, &ex->trailers.items[i]);
     buf_puts(&b, "\r\n");
     return send_bytes(hc, b.p, b.n, MONO_NEVER);
 }

@@ -18,6 +18,7 @@ void http_fields_add(struct arena *a, struct http_fields *f, struct str name, st
 struct str http_fields_get(const struct http_fields *f, const char *lower_name); /* any case */
 char *http_date(char ret[static 32]);
 bool http_fold_eq(struct str a, struct str b); /* equal but for ASCII case */
+void http_put_header(struct buf *b, const struct http_header *h); /* "name: value" and the line's end */
 /* May a header of that name be sent by callers? Not those that frame messages or belong to one connection. */
 bool http_is_hop_header(struct str lower_name);
 

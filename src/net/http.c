@@ -137,27 +137,43 @@ struct str http_fields_get(const struct http_fields *f, const char *lower_name)
 }
 
 /* RFC 9110 section 5.6.7; strftime would speak the locale's language. */
+void http_put_header(struct buf *b, const struct http_header *h)
+{
+    buf_putstr(b, h->name);
+    buf_put(b, ": ", 2);
+    buf_putstr(b, h->value);
+    buf_put(b, "\r\n", 2);
+}
+
+/* Made once a second. */
 char *http_date(char ret[static 32])
 {
+    static _Thread_local char last[32];
+    static _Thread_local time_t last_t = -1;
     static const char days[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     time_t t = (time_t)(os_wall().ns / NSEC_PER_SEC);
     struct tm tm;
+    if (t == last_t)
+        return memcpy(ret, last, sizeof(last));
     gmtime_r(&t, &tm);
-    snprintf(ret, 32, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday], (unsigned)tm.tm_mday % 100,
+    snprintf(last, sizeof(last), "%s, %02u %s %04u %02u:%02u:%02u GMT", days[tm.tm_wday], (unsigned)tm.tm_mday % 100,
              months[tm.tm_mon], (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
              (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
-    return ret;
+    last_t = t;
+    return memcpy(ret, last, sizeof(last));
 }
 
 bool http_is_hop_header(struct str name)
 {
-    static const char *const hop[] = {
-        "connection", "keep-alive", "proxy-connection", "transfer-encoding",  "upgrade",
-        "te",         "trailer",    "http2-settings",   "proxy-authenticate", "proxy-authorization"};
+#define NAME(s) {s, sizeof(s) - 1}
+    static const struct str hop[] = {
+        NAME("connection"), NAME("keep-alive"), NAME("proxy-connection"), NAME("transfer-encoding"),  NAME("upgrade"),
+        NAME("te"),         NAME("trailer"),    NAME("http2-settings"),   NAME("proxy-authenticate"), NAME("proxy-authorization")};
+#undef NAME
     for (size_t i = 0; i < ARRAY_SIZE(hop); i++)
-        if (http_fold_eq(name, str_of(hop[i])))
+        if (name.n == hop[i].n && http_fold_eq(name, hop[i]))
             return true;
     return false;
 }

@@ -405,18 +405,19 @@ static int plan_request(struct http_client *client, const struct http_request *r
     p->method = r->method ? r->method : "GET";
     if (!http_name_ok(str_of(p->method)))
         return err_set(e, -EINVAL, "\"%s\" is no HTTP method", p->method);
-    struct str path = p->url.path.n ? p->url.path : STR("/");
-    p->target =
-        p->url.query.n ? arena_printf(a, STR_FMT "?" STR_FMT, STR_ARG(path), STR_ARG(p->url.query)) : path;
-    bool six = str_find(p->url.host, ':') >= 0;
-    p->authority = arena_printf(a, six ? "[" STR_FMT "]" : STR_FMT, STR_ARG(p->url.host));
-    if (p->url.port)
-        p->authority = arena_printf(a, STR_FMT ":%u", STR_ARG(p->authority), p->url.port);
+    const struct str parts[] = {p->url.path.n ? p->url.path : STR("/"), p->url.query};
+    p->target = arena_join(a, parts, p->url.query.n ? 2 : 1, STR("?"));
     for (size_t i = 0; i < r->n_headers; i++) {
         if (!http_name_ok(r->headers[i].name) || !http_value_ok(r->headers[i].value))
             return err_set(e, -EINVAL, "header \"" STR_FMT "\" cannot be sent", STR_ARG(r->headers[i].name));
         if (http_fold_eq(r->headers[i].name, STR("host")))
             p->authority = r->headers[i].value;
+    }
+    if (!p->authority.p) { /* no header says otherwise */
+        bool six = str_find(p->url.host, ':') >= 0;
+        p->authority = arena_printf(a, six ? "[" STR_FMT "]" : STR_FMT, STR_ARG(p->url.host));
+        if (p->url.port)
+            p->authority = arena_printf(a, STR_FMT ":%u", STR_ARG(p->authority), p->url.port);
     }
     p->host = host_get(client, &p->url, r->unix_socket, r->peer_cn);
     return 0;
@@ -442,12 +443,15 @@ static int64_t body_length(const struct http_request *r, const char *method)
 static void put_head(struct buf *b, struct call *call, const struct http_request *r,
                      const struct request_plan *p, const char *upgrade)
 {
-    buf_printf(b, "%s " STR_FMT " HTTP/1.1\r\nHost: " STR_FMT "\r\n", p->method, STR_ARG(p->target),
-               STR_ARG(p->authority));
+    buf_puts(b, p->method);
+    buf_putc(b, ' ');
+    buf_putstr(b, p->target);
+    buf_putstr(b, STR(" HTTP/1.1\r\nHost: "));
+    buf_putstr(b, p->authority);
+    buf_putstr(b, STR("\r\n"));
     for (size_t i = 0; i < r->n_headers; i++)
         if (sendable(r->headers[i].name))
-            buf_printf(b, STR_FMT ": " STR_FMT "\r\n", STR_ARG(r->headers[i].name),
-                       STR_ARG(r->headers[i].value));
+            http_put_header(b, &r->headers[i]);
     if (upgrade)
         buf_printf(b, "Connection: Upgrade\r\nUpgrade: %s\r\n", upgrade);
     int64_t length = body_length(r, p->method);
