@@ -4,6 +4,7 @@
 #include "base/os.h"
 #include "dns/serving.h"
 #include "net/http.h"
+#include "wire/prom.h"
 
 #include <stdio.h>
 
@@ -51,7 +52,9 @@ static uint64_t sum_of(const struct server *s, size_t offset)
 
 static void write_labels(const struct block *b, struct buf *out)
 {
-    buf_printf(out, "server=\"dns://:%u\",zone=\"" STR_FMT "\",view=\"\"", b->port, STR_ARG(b->key));
+    buf_printf(out, "server=\"%s://:%u\",zone=\"", b->over_tls ? "tls" : "dns", b->port);
+    prom_escape(out, b->key);
+    buf_puts(out, "\",view=\"\"");
 }
 
 static void write_requests(const struct server *s, size_t i, struct buf *out)
@@ -144,6 +147,14 @@ static void write_forward(const struct forwarder *f, struct buf *out)
     buf_printf(out, "coredns_forward_max_concurrent_rejects_total %llu\n", (unsigned long long)forwarder_rejected(f));
 }
 
+static void write_counts(const struct block *b, struct buf *out)
+{
+    if (b->autopath)
+        buf_printf(out, "coredns_autopath_success_total{server=\"dns://:%u\"} %llu\n", b->port, (unsigned long long)b->autopath->found);
+    if (b->dns64)
+        buf_printf(out, "coredns_dns64_requests_translated_total{server=\"dns://:%u\"} %llu\n", b->port, (unsigned long long)b->dns64->translated);
+}
+
 void dns_metrics(const struct server *s, struct buf *b)
 {
     const struct config *c = s->chain.config;
@@ -158,6 +169,7 @@ void dns_metrics(const struct server *s, struct buf *b)
     for (size_t i = 0; i < MIN(c->n, (size_t)MAX_BLOCKS); i++)
         write_durations(s, i, b);
     for (size_t i = 0; i < c->n; i++) {
+        write_counts(&c->blocks[i], b);
         if (c->blocks[i].cache)
             write_cache(&c->blocks[i], b);
         for (size_t j = 0; j < c->blocks[i].n_forwards; j++)
@@ -199,7 +211,7 @@ static void put_placeholder(const struct answered *a, struct str name, struct bu
     else if (str_is(name, "type"))
         buf_puts(out, dns_type_text(a->q->type, type));
     else if (str_is(name, "class"))
-        buf_puts(out, a->q->class_ == DNS_IN ? "IN" : a->q->class_ == DNS_CH ? "CH" : "OTHER");
+        buf_puts(out, dns_class_text(a->q->class_));
     else if (str_is(name, "name"))
         buf_printf(out, "%s.", a->q->name);
     else if (str_is(name, "proto"))

@@ -24,7 +24,6 @@ union any_address {
 /* "" is all addresses of both families. */
 static int socket_address(const char *text, union any_address *ret, socklen_t *ret_n, struct err *e)
 {
-    struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct str s = str_of(text);
     ssize_t colon = str_rfind(s, ':');
     struct str host = colon < 0 ? s : str_slice(s, 0, (size_t)colon);
