@@ -30,6 +30,7 @@ struct cache {
     struct list removed; /* kinds that somebody may still follow */
     unsigned loading;    /* a kind is being read as of this revision: what happens meanwhile waits */
     int64_t revision;
+    struct mono trim_at; /* 0: no ring has more than it must */
     struct waitq moved;
     struct group fibers;
     bool closed;
@@ -128,10 +129,18 @@ static void ring_grow(struct cache_kind *k)
     k->cap = cap;
 }
 
+/* Drops what is neither young nor among the last; true when there is more than must be kept. */
+static bool ring_trim(struct cache_kind *k, struct mono now)
+{
+    while (k->next - k->first > RING_KEEP && ring_slot(k, k->first)->at.ns + EVENT_FRESH < now.ns)
+        ring_drop_first(k);
+    return k->next - k->first > RING_KEEP;
+}
+
 static void ring_push(struct cache_kind *k, struct cache_event e)
 {
-    while (k->next - k->first > RING_KEEP && ring_slot(k, k->first)->at.ns + EVENT_FRESH < e.at.ns)
-        ring_drop_first(k);
+    if (ring_trim(k, e.at) && !k->cache->trim_at.ns)
+        k->cache->trim_at = mono_add(e.at, EVENT_FRESH);
     if (k->next - k->first == k->cap) {
         if (k->cap < RING_MAX)
             ring_grow(k);
@@ -253,12 +262,23 @@ static void wake_kinds(struct cache *c, int64_t before)
     waitq_wake_all(&c->moved);
 }
 
+void cache_trim(struct cache *c, struct mono now)
+{
+    bool more = false;
+    for (size_t i = 0; i < c->n_kinds; i++)
+        more |= c->kinds[i] && ring_trim(c->kinds[i], now);
+    c->trim_at = more ? mono_add(now, EVENT_FRESH) : (struct mono){0};
+}
+
 static int follow_once(struct cache *c)
 {
     const struct store_event *events = NULL;
     size_t n = 0;
     revision progress = {0};
-    int r = store_watch_next(c->watch, MONO_NEVER, &events, &n, &progress);
+    struct mono now = os_mono();
+    if (c->trim_at.ns && c->trim_at.ns <= now.ns)
+        cache_trim(c, now);
+    int r = store_watch_next(c->watch, c->trim_at.ns ? c->trim_at : MONO_NEVER, &events, &n, &progress);
     if (r)
         return r;
     while (c->loading)

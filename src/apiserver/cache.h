@@ -83,6 +83,9 @@ void cache_rename(struct cache_kind *k, const struct resource *r);
 void cache_reread(struct cache_kind *k);
 /* It is no longer served: watchers lose their place. The memory stays until cache_close, since they may look at it. */
 void cache_remove(struct cache *c, struct cache_kind *k);
+/* Drops events that are neither young nor among the last of their kind. By itself every 75 seconds while there are some: a kind of
+ * which much was written at once and nothing after that would keep all its former states. */
+void cache_trim(struct cache *c, struct mono now);
 int64_t cache_revision(const struct cache *c);
 /* Waits until everything up to that revision has come in. 0, -ETIMEDOUT, -ECANCELED, -EPIPE when closed. */
 int cache_wait(struct cache *c, int64_t revision, struct mono deadline);

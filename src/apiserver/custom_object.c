@@ -28,6 +28,7 @@ void custom_rules(struct request *r, const struct resource *res, const struct va
     const struct custom_version *c = custom_version(res);
     struct custom_checks checks = {custom_match, c->programs};
     custom_validate(schema, v, old, &checks, &r->status);
+    custom_validate_embedded(res, schema, v, &r->status);
     if (!blocks(&r->status))
         custom_expressions(c->programs, schema, v, old, &r->status);
     else

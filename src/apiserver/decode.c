@@ -77,11 +77,16 @@ static int unsupported(struct request *r)
                       "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 }
 
-/* Custom resources keep what their schema knows. */
-static void prune(struct request *r, const struct type *t, struct val *v, struct json_report *rep)
+int settle_custom(struct request *r, const struct type *t, struct val *v, struct json_report *rep)
 {
-    if (type_schema(t) && val_is(v, VAL_MAP))
-        structural_prune(r->arena, type_schema(t), v, true, rep);
+    struct err e = {0};
+    if (!type_schema(t) || !val_is(v, VAL_MAP))
+        return 0;
+    structural_prune(r->arena, type_schema(t), v, true, rep);
+    if (structural_embed(r->arena, type_schema(t), v, rep, &e) == 0)
+        return 0;
+    return status_bad_request(&r->status, "%s in version \"%s\" cannot be handled as a %s: %s", r->res->kind, r->res->version, r->res->kind,
+                              e.text);
 }
 
 static int decode_text(struct request *r, const struct type *t, struct val **ret)
@@ -114,8 +119,9 @@ static int decode_text(struct request *r, const struct type *t, struct val **ret
     if (!val_is(v, VAL_OBJ) && !val_is(v, VAL_MAP))
         return status_bad_request(&r->status,
                                   "couldn't get version/kind; json parse error: the body is not an object");
-    prune(r, t, v, &rep);
-    int refused = judge(r, &rep);
+    int refused = settle_custom(r, t, v, &rep);
+    if (!refused)
+        refused = judge(r, &rep);
     if (!refused)
         *ret = v;
     return refused;
@@ -131,8 +137,9 @@ int decode_json(struct request *r, const struct type *t, struct str text, struct
         return status_bad_request(&r->status, "%s", err_text(&e, d));
     if (!val_is(v, VAL_OBJ) && !val_is(v, VAL_MAP))
         return status_bad_request(&r->status, "the result is not an object");
-    prune(r, t, v, &rep);
-    int refused = judge(r, &rep);
+    int refused = settle_custom(r, t, v, &rep);
+    if (!refused)
+        refused = judge(r, &rep);
     if (!refused)
         *ret = v;
     return refused;

@@ -213,6 +213,9 @@ int decode_body(struct request *r, const struct type *t, const char *api_version
 int decode_options(struct request *r, const struct type *t, const char *kind, struct val **ret);
 /* Reads the body; what it is. */
 int decode_media(struct request *r, enum media *ret);
+struct json_report;
+/* Custom resources keep what their schema knows; rep hears of the rest. */
+int settle_custom(struct request *r, const struct type *t, struct val *v, struct json_report *rep);
 int decode_json(struct request *r, const struct type *t, struct str text, struct val **ret);
 
 /* convert.c: between a served version and the stored one */

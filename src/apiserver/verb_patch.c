@@ -68,7 +68,9 @@ static int check_custom(struct request *r, const struct type *t, struct val *v)
     struct json_report rep = {0};
     if (!type_schema(t) || !val_is(v, VAL_MAP))
         return 0;
-    structural_prune(r->arena, type_schema(t), v, true, &rep);
+    int e = settle_custom(r, t, v, &rep);
+    if (e)
+        return e;
     return str_is(r->opt.field_validation, "Ignore") ? 0 : judge_patch(r, &rep);
 }
 

@@ -176,6 +176,9 @@ const struct structural *structural_compile(struct arena *a, const struct val *p
     if (val_is(items, VAL_OBJ))
         s->items = structural_compile(a, items);
     compile_members(a, s, val_get(props, N_properties));
+    s->embeds = s->embedded || (s->additional && s->additional->embeds) || (s->items && s->items->embeds);
+    for (size_t i = 0; i < s->n_members; i++)
+        s->embeds |= s->members[i].schema->embeds;
     return s;
 }
 

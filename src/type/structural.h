@@ -31,6 +31,7 @@ struct structural {
     uint8_t list; /* enum structural_list, of an array */
     bool nullable, keep_unknown, embedded, int_or_string;
     bool any_additional; /* additionalProperties: true */
+    bool embeds;         /* it is embedded, or something below it is */
     bool atomic_map;
     const struct structural_member *members; /* by name */
     size_t n_members;
@@ -79,6 +80,8 @@ const struct structural *structural_member(const struct structural *s, struct st
 /* Drops what the schema does not know, in place; problems (may be NULL) hears of each: `unknown field "spec.x"`. root: kind,
  * apiVersion and metadata are known. */
 void structural_prune(struct arena *a, const struct structural *s, struct val *v, bool root, struct json_report *problems);
+/* Reads the metadata of resources within as ObjectMeta and drops what that does not have, in place. -EINVAL for what cannot be read. */
+int structural_embed(struct arena *a, const struct structural *s, struct val *v, struct json_report *problems, struct err *e);
 /* Sets defaults, in place; nulls that may not be there give way to them. */
 void structural_default(struct arena *a, const struct structural *s, struct val *v);
 

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "type/resource.h"
 #include "type/status.h"
 #include "type/structural.h"
 
@@ -22,3 +23,5 @@ const struct val **custom_former_items(struct arena *a, const struct structural 
 /* v: the object, plain; old: as it was, NULL when it is new. Causes go to s. */
 void custom_validate(const struct structural *schema, const struct val *v, const struct val *old,
                      const struct custom_checks *checks, struct status *s);
+/* The resources within it: their apiVersion, kind and metadata, which structural_embed has read before. */
+void custom_validate_embedded(const struct resource *res, const struct structural *schema, const struct val *v, struct status *s);

@@ -552,6 +552,51 @@ FIBER_TEST(defaults_are_what_their_schema_allows)
     fixture_stop(&f);
 }
 
+#define EMBEDDED "\"x-kubernetes-embedded-resource\":true,\"x-kubernetes-preserve-unknown-fields\":true"
+
+/* A resource within a resource has metadata as any object has. */
+FIBER_TEST(embedded_resources_are_objects)
+{
+    static const struct {
+        const char *in, *field; /* field NULL: accepted; "": cannot be read */
+    } cases[] = {
+        {"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"labels\":{\"a\":\"b\"},\"nope\":1},\"spec\":{\"x\":1}}", NULL},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"generateName\":\"a-\"}}", NULL},
+        {"{\"kind\":\"Pod\"}", "spec.apiVersion"},
+        {"{\"apiVersion\":\"v1\"}", "spec.kind"},
+        {"{\"apiVersion\":\"\",\"kind\":\"Pod\"}", "spec.apiVersion"},
+        {"{\"apiVersion\":\"a/b/c\",\"kind\":\"Pod\"}", "spec.apiVersion"},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"P.d\"}", "spec.kind"},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a/b\"}}", "spec.metadata.name"},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"labels\":{\"a\":\"-\"}}}", "spec.metadata.labels"},
+        {"{\"apiVersion\":7,\"kind\":\"Pod\"}", ""},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"labels\":7}}", ""},
+        {"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":[]}", ""},
+    };
+    static const char form[] = "{\"apiVersion\":\"o0.example.com/v1\",\"kind\":\"Odd0\",\"metadata\":{\"name\":\"n%zu\"},\"spec\":%s}";
+    struct fixture f;
+    fixture_start(&f, NULL);
+    assert_code(post(&f, CRDS, arena_printf(&f.arena, ODD, (size_t)0, (size_t)0, (size_t)0, "\"deprecated\":false",
+                                            SPEC("{\"type\":\"object\"," EMBEDDED "}")).p), 201);
+    wait_for(&f, "/apis/o0.example.com/v1/odds", 200);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const char *field = cases[i].field;
+        struct reply r = post(&f, "/apis/o0.example.com/v1/odds", arena_printf(&f.arena, form, i, cases[i].in).p);
+        assert_code(r, !field ? 201 : *field ? 422 : 400);
+        if (field && *field)
+            assert_at(&f, r, "details.causes.0.field", field);
+    }
+    struct reply r = get(&f, "/apis/o0.example.com/v1/odds/n0");
+    assert_at(&f, r, "spec.metadata.labels.a", "b");
+    assert_at(&f, r, "spec.metadata.nope", "");
+    assert_at(&f, r, "spec.spec.x", "1");
+    r = post(&f, "/apis/o0.example.com/v1/odds?fieldValidation=Strict", arena_printf(&f.arena, form, (size_t)99, cases[0].in).p);
+    assert_code(r, 400);
+    assert_true(str_contains(r.text, STR("unknown field \\\"spec.metadata.nope\\\"")));
+    assert_code(patch(&f, "/apis/o0.example.com/v1/odds/n0", "merge-patch+json", "{\"spec\":{\"metadata\":{\"labels\":7}}}"), 400);
+    fixture_stop(&f);
+}
+
 FIBER_TEST(patterns_that_are_none_are_refused)
 {
     static const struct {
@@ -712,6 +757,7 @@ int main(void)
         cmocka_unit_test(a_name_is_given_once),
         cmocka_unit_test(odd_objects_are_answered),
         cmocka_unit_test(odd_definitions_are_answered),
+        cmocka_unit_test(embedded_resources_are_objects),
         cmocka_unit_test(patterns_that_are_none_are_refused),
         cmocka_unit_test(a_scale_needs_a_number),
         cmocka_unit_test(objects_outlive_their_definition),

@@ -3,6 +3,8 @@
 #include "fixture.h"
 
 #include "apiserver/expire.h"
+#include "apiserver/state.h"
+#include "base/os.h"
 
 #define MAPS "/api/v1/namespaces/default/configmaps"
 
@@ -321,6 +323,34 @@ FIBER_TEST(events_expire)
     fixture_stop(&f);
 }
 
+/* What was written at once does not stay for ever. */
+FIBER_TEST(old_events_go_without_new_ones)
+{
+    struct fixture f;
+    struct watching w;
+    fixture_start(&f, NULL);
+    make_config_map(&f, "first", "{}");
+    struct reply first = get(&f, "/api/v1/namespaces/default/configmaps/first");
+    for (int i = 0; i < 200; i++)
+        make_config_map(&f, arena_printf(&f.arena, "c%d", i).p, "{}");
+    struct cache_kind *k = cache_kind(f.server->cache, &resources[RES_CONFIGMAPS]);
+    const char *path = arena_printf(&f.arena, "/api/v1/configmaps?watch=1&resourceVersion=%s", at(&f, first.v, "metadata.resourceVersion")).p;
+    cache_trim(f.server->cache, os_mono());
+    assert_true(k->next - k->first > 200); /* still young */
+    assert_int_equal(watch_begin(&f, &w, path), 200);
+    watch_end(&w);
+    cache_trim(f.server->cache, mono_add(os_mono(), SECONDS(76)));
+    assert_int_equal(k->next - k->first, 128);
+    const char *type;
+    const struct val *v;
+    assert_int_equal(watch_begin(&f, &w, path), 200);
+    assert_true(watch_event(&w, 5000, &type, &v));
+    assert_string_equal(type, "ERROR");
+    assert_string_equal(at(&f, v, "reason"), "Expired");
+    watch_end(&w);
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +367,7 @@ int main(void)
         cmocka_unit_test(local_calls_take_the_same_way),
         cmocka_unit_test(restarts_over_the_same_store),
         cmocka_unit_test(unconcerned_watches_are_passed_by),
+        cmocka_unit_test(old_events_go_without_new_ones),
         cmocka_unit_test(events_expire),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
