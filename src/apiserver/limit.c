@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How many requests may be worked on at once (--max-requests-inflight, --max-mutating-requests-inflight).
- * Requests that last as long as their client likes do not count. */
-#include "apiserver/request.h"
+/* How many requests may be worked on at once: by priority and fairness (flow.h), which shares out the sum of
+ * --max-requests-inflight and --max-mutating-requests-inflight; without it each of them is a bound. Requests that last as long as
+ * their client likes do not count. */
+#include "apiserver/flow.h"
 
 #include "apiserver/state.h"
 #include "net/url.h"
@@ -28,11 +29,12 @@ static bool reads(const struct request *r)
 int request_limit(struct request *r)
 {
     struct apiserver *s = r->server;
-    if (request_long_running(r))
-        return 0;
+    int e = flow_begin(r);
+    if (e || request_long_running(r))
+        return e;
     int kind = reads(r) ? IN_FLIGHT_READ : IN_FLIGHT_WRITE;
     unsigned max = kind == IN_FLIGHT_READ ? s->config.max_in_flight : s->config.max_mutating_in_flight;
-    if (s->in_flight[kind] >= max) {
+    if (!s->flow && s->in_flight[kind] >= max) {
         r->status.retry_after = 1;
         return status_set(&r->status, 429, "TooManyRequests", "too many requests, please try again later");
     }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "apiserver/audit.h"
+#include "apiserver/flow.h"
 #include "apiserver/state.h"
 #include "apiserver/request.h"
 #include "base/os.h"
@@ -150,6 +151,7 @@ void metrics_write(struct apiserver *s, struct buf *b)
     write_store(s, b);
     write_process(s, b);
     audit_metrics(s, b);
+    flow_metrics(s, b);
 }
 
 void metrics_done(struct metrics *m)

@@ -52,7 +52,7 @@ struct options {
     int64_t event_ttl, port, max_reads, max_writes, min_timeout, verbosity, max_token_life, shutdown_delay;
     struct audit_units audit;
     struct flag_list sa_keys, issuers, modes, on, off, audiences, service_cidr, proxy_names;
-    bool anonymous, extend, memory;
+    bool anonymous, extend, memory, fairness;
     char listen[128], *lists[8];
     int first_port, last_port;
     int exit_code;
@@ -151,6 +151,7 @@ static void finish(struct options *o)
     c->max_mutating_in_flight = (unsigned)o->max_writes;
     c->min_request_timeout = o->min_timeout;
     c->anonymous_off = !o->anonymous;
+    c->fairness_off = !o->fairness;
     c->sa_extend_off = !o->extend;
     c->event_ttl = o->event_ttl / NSEC_PER_SEC;
     c->sa_max_expiration = o->max_token_life / NSEC_PER_SEC;
@@ -229,7 +230,7 @@ static int parse(struct options *o, struct flag *flags, int argc, char **argv)
 
 int apiserver_main(int argc, char **argv)
 {
-    struct options o = {.bind = "0.0.0.0", .port = 6443, .anonymous = true, .extend = true, .max_reads = 400,
+    struct options o = {.bind = "0.0.0.0", .port = 6443, .anonymous = true, .fairness = true, .extend = true, .max_reads = 400,
         .max_writes = 200, .min_timeout = 1800,
         .audit = {.megabytes = 100, .days = 366, .webhook_paced = true, .log_version = "audit.k8s.io/v1",
                   .webhook_version = "audit.k8s.io/v1", .log_format = "json"},
@@ -282,6 +283,7 @@ int apiserver_main(int argc, char **argv)
          "ports of NodePort Services [30000-32767]"},
         {"max-requests-inflight", 0, FLAG_INT, &o.max_reads, "reads worked on at once"},
         {"max-mutating-requests-inflight", 0, FLAG_INT, &o.max_writes, "writes worked on at once"},
+        {"enable-priority-and-fairness", 0, FLAG_BOOL, &o.fairness, "share out concurrency by FlowSchemas [true]", "true"},
         {"min-request-timeout", 0, FLAG_INT, &o.min_timeout, "seconds a watch lasts at least"},
         AUDIT_FLAGS(&c->audit, &o.audit),
         {"encryption-provider-config", 0, FLAG_STRING, &c->encryption, "file that says what is encrypted in the store"},

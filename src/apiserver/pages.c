@@ -2,6 +2,7 @@
 #include "apiserver/pages.h"
 
 #include "apiserver/custom.h"
+#include "apiserver/flow.h"
 
 #include <stdio.h>
 
@@ -24,6 +25,7 @@ static const struct page {
     {"/metrics", false, true, page_metrics},
     {"/api", true, true, page_api},
     {"/apis", true, true, page_apis},
+    {"/debug/api_priority_and_fairness/dump_priority_levels", false, false, page_flow},
     {"/openapi/v2", false, true, page_openapi_v2},
     {"/openapi/v3", true, true, page_openapi_v3},
     {"/.well-known/openid-configuration", false, false, page_openid_configuration},
@@ -96,6 +98,14 @@ int page_metrics(struct request *r)
     CLEANUP_BUF struct buf b = BUF_INIT;
     metrics_write(r->server, &b);
     answer_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", arena_str(r->arena, buf_str(&b)));
+    return 0;
+}
+
+int page_flow(struct request *r)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    flow_dump_levels(r->server, &b);
+    answer_text(r, 200, "text/plain; charset=utf-8", arena_str(r->arena, buf_str(&b)));
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "apiserver/request.h"
 
 #include "apiserver/audit.h"
+#include "apiserver/flow.h"
 #include "apiserver/quota_lock.h"
 #include "apiserver/state.h"
 #include "apiserver/uuid.h"
@@ -17,8 +18,8 @@ struct held {
 };
 
 static request_stage *const stages[] = {
-    request_parse,     request_limit,     request_authenticate, audit_begin,
-    request_impersonate, request_authorize, request_negotiate, request_route,
+    request_parse, request_authenticate, audit_begin,       request_impersonate,
+    request_limit, request_authorize,    request_negotiate, request_route,
 };
 
 void request_init(struct request *r, struct apiserver *s, struct arena *a, struct http_exchange *x)
@@ -40,6 +41,9 @@ void request_done(struct request *r)
         tree_unref(h->tree);
     }
     r->held = NULL;
+    if (r->seat)
+        flow_leave(r->seat);
+    r->seat = NULL;
     if (r->in_flight)
         --*r->in_flight;
     r->in_flight = NULL;

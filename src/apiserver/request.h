@@ -81,6 +81,7 @@ struct answer {
 struct held;
 struct quota_lock;
 struct request_audit;
+struct flow_seat;
 
 struct request {
     struct apiserver *server;
@@ -131,6 +132,7 @@ struct request {
     const struct val *managed; /* managedFields of what is being written (track.h) */
     bool managed_known;        /* they were worked out already */
     const char *kubelet_cn; /* whose certificate the kubelet must show that it goes on to (backend.h) */
+    struct flow_seat *seat; /* flow_level.h; NULL: none */
     unsigned *in_flight; /* the counter this request holds up, NULL for none */
 };
 
@@ -148,10 +150,10 @@ void request_warn(struct request *r, struct str text);        /* a Warning heade
 /* ---- the stages, in order ---------------------------------------------------------------------------- */
 
 request_stage request_parse;        /* info.c: method and path */
-request_stage request_limit;        /* limit.c: too many at once? */
 request_stage request_authenticate; /* authn.c: who */
 request_stage audit_begin;          /* audit.h: what is to be noted of it */
 request_stage request_impersonate;  /* impersonate.c: on whose behalf */
+request_stage request_limit;        /* limit.c: its turn? */
 request_stage request_authorize;    /* authz.c: may they */
 request_stage request_negotiate;    /* negotiate.c: in which form to answer */
 request_stage request_route;        /* route.c: to the verb, subresource or page */

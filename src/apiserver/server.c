@@ -4,6 +4,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/audit.h"
 #include "apiserver/encryption.h"
+#include "apiserver/flow.h"
 #include "apiserver/auth.h"
 #include "apiserver/backend.h"
 #include "apiserver/bootstrap.h"
@@ -250,6 +251,9 @@ static int serve(struct apiserver *s, struct err *e)
     group_spawn(&s->fibers, "expire", expire_events, s);
     group_spawn(&s->fibers, "custom-kinds", custom_follow, s);
     group_spawn(&s->fibers, "policy-status", policy_status_follow, s);
+    group_spawn(&s->fibers, "flow-status", flow_status_follow, s);
+    if (s->flow)
+        group_spawn(&s->fibers, "flow", flow_adjust, s);
     if (s->encryption)
         group_spawn(&s->fibers, "encryption", encryption_refresh, s);
     if (s->tls)
@@ -274,6 +278,8 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
         r = service_alloc_new(s, e);
     }
     if (!r) {
+        if (!s->config.fairness_off)
+            flow_open(s);
         custom_open(s);
         dynamic_open(s);
     }
@@ -352,6 +358,7 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
     rbac_index_free(s->rbac);
     dynamic_close(s);
     webhook_free(s);
+    flow_close(s);
     cache_close(s->cache);
     encryption_free(s->encryption);
     custom_close(s);

@@ -63,6 +63,7 @@ struct apiserver_config {
     /* limits; 0: default */
     unsigned max_in_flight;          /* [400] reads */
     unsigned max_mutating_in_flight; /* [200] */
+    bool fairness_off;               /* no priority and fairness: the two bounds above hold */
     unsigned max_watches;            /* [20000] */
     size_t max_body;                 /* [3 MiB] */
     int64_t min_request_timeout;     /* seconds, [1800]: watches end between that and twice that */

@@ -20,6 +20,7 @@ struct custom_state;
 struct webhook_clients;
 struct dynamic_state;
 struct audit;
+struct flow_control;
 struct encryption;
 
 enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
@@ -64,6 +65,7 @@ struct apiserver {
     unsigned watches;
     struct metrics metrics;
     struct encryption *encryption; /* encryption.h; NULL: everything is stored plain */
+    struct flow_control *flow; /* flow.h; NULL: no priority and fairness */
     struct audit *audit; /* audit.h; NULL: none */
     char instance[40]; /* uid of this process, for discovery and the identity lease */
 
