@@ -51,7 +51,7 @@ static int run(void *arg, struct client *c, struct err *e)
 
 int overlay_main(int argc, char **argv)
 {
-    struct options o = {.margin = 60, .config = {.fallback = "vxlan",
+    struct options o = {.margin = 60, .config = {.fallback = "vxlan", .tell_network = true,
                                    .net_conf_path = "/etc/kube-flannel/net-conf.json",
                                    .subnet_file = "/run/flannel/subnet.env"}};
     struct overlay_config *c = &o.config;
@@ -91,7 +91,8 @@ int overlay_main(int argc, char **argv)
         {"iptables-resync", 0, FLAG_IGNORED, NULL, NULL},
         {"iptables-forward-rules", 0, FLAG_IGNORED_BOOL, NULL, NULL},
         {"ip-blackhole-route", 0, FLAG_IGNORED_BOOL, NULL, NULL},
-        {"set-node-network-unavailable", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        {"set-node-network-unavailable", 0, FLAG_BOOL, &c->tell_network,
+         "say by the Node's condition NetworkUnavailable that there is a network (true)"},
         {0},
     };
     struct daemon d = {

@@ -115,6 +115,25 @@ static void announce(struct overlay *o, const struct object *node)
     }
 }
 
+/* A cloud's nodes start with that condition True, and with a taint that goes with it. */
+static void tell_network(struct overlay *o, const struct object *node)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct status s;
+    status_init(&s, &a);
+    struct str patch = o->config->tell_network ? network_available_patch(&a, node, os_wall()) : STR_NULL;
+    if (!patch.n)
+        return;
+    int r = client_patch(o->config->client,
+                         CALL(.res = &resources[RES_NODES], .name = node->name, .subresource = "status"), PATCH_STRATEGIC,
+                         patch, &a, NULL, &s);
+    if (r) {
+        struct str why = r < 0 ? str_of(strerror(-r)) : s.message;
+        log_warn(LOG, "the Node cannot be told that it has a network: " STR_FMT, STR_ARG(why));
+        o->failing = true;
+    }
+}
+
 /* For CNI plug-ins on this node. */
 static void write_subnet_file(struct overlay *o, const struct peer *self)
 {
@@ -258,10 +277,12 @@ static void sync_once(struct overlay *o)
         o->failing = s.failing;
         tell_troubles(o, &s);
     }
-    if (r == 0 && o->subnets)
+    if (r == 0 && o->subnets) {
         announce_in_etcd(o, known);
-    else if (r == 0 && node)
+    } else if (r == 0 && node) {
         announce(o, node);
+        tell_network(o, node);
+    }
     if (r == 0 && known) {
         write_subnet_file(o, &self);
         masquerade(o, &self);

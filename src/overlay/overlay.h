@@ -22,6 +22,7 @@ struct overlay_config {
     const char *net_conf_path; /* net-conf.json; NULL or not there: the ConfigMap kube-flannel/kube-flannel-cfg */
     const char *subnet_file;   /* subnet.env, for CNI plug-ins; NULL: not written */
     const char *annotation_prefix; /* NULL: Flannel's */
+    bool tell_network; /* by the Node's condition NetworkUnavailable that there is one */
     bool ip_masq;              /* packets from pods to elsewhere leave under the node's address: a table of our own */
     bool masq_predictable;     /* without random ports */
     struct uplink_choice uplink;

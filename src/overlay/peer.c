@@ -211,3 +211,15 @@ struct str announcement_patch(struct arena *a, const struct object *node, struct
     buf_done(&m.b);
     return out;
 }
+
+struct str network_available_patch(struct arena *a, const struct object *node, struct wall now)
+{
+    char time[TIME_TEXT_MAX];
+    VAL_EACH (val_at(node->val, N_status, N_conditions), c)
+        if (str_is(val_getstr(c, N_type), "NetworkUnavailable") && str_is(val_getstr(c, N_status), "False"))
+            return STR_NULL;
+    time_format(now, time);
+    return arena_printf(a, "{\"status\":{\"conditions\":[{\"type\":\"NetworkUnavailable\",\"status\":\"False\","
+                           "\"reason\":\"OverlayIsUp\",\"message\":\"The overlay is running on this node\","
+                           "\"lastHeartbeatTime\":\"%s\",\"lastTransitionTime\":\"%s\"}]}}", time, time);
+}

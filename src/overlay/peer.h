@@ -46,3 +46,6 @@ struct announcement {
 /* A merge patch of a Node that says so; empty when it says so already. */
 struct str announcement_patch(struct arena *a, const struct object *node, struct str prefix,
                               const struct announcement *say);
+/* A strategic patch of a Node's status: its network is there (the condition NetworkUnavailable is False). Empty when it says
+ * so already. */
+struct str network_available_patch(struct arena *a, const struct object *node, struct wall now);

@@ -336,6 +336,28 @@ FIBER_TEST(a_vxlan_of_both_families)
     end(&w);
 }
 
+FIBER_TEST(a_node_without_a_network_gets_one)
+{
+    struct world w;
+    begin(&w);
+    w.config.tell_network = true;
+    fake_put_text(w.fake, RES_NODES,
+                  "{metadata:{name:self},spec:{podCIDRs:['10.77.0.0/24']},status:{addresses:[{type:InternalIP,address:'10.0.7.1'}],"
+                  "conditions:[{type:Ready,status:'True'},{type:NetworkUnavailable,status:'True',reason:NoRouteCreated}]}}");
+    start(&w);
+    struct mono deadline = mono_add(os_mono(), SECONDS(8));
+    const struct val *c = NULL;
+    do {
+        fiber_sleep(MILLISECONDS(20));
+        c = val_item(val_at(fake_get(w.fake, RES_NODES, "", "self")->val, N_status, N_conditions), 1);
+    } while (!str_is(val_getstr(c, N_status), "False") && os_mono().ns < deadline.ns);
+    assert_str(val_getstr(c, N_type), "NetworkUnavailable");
+    assert_str(val_getstr(c, N_status), "False");
+    assert_str(val_getstr(c, N_reason), "OverlayIsUp");
+    assert_int_equal(val_len(val_at(fake_get(w.fake, RES_NODES, "", "self")->val, N_status, N_conditions)), 2);
+    end(&w);
+}
+
 FIBER_TEST(clusters_share_a_machine)
 {
     struct world w;
@@ -378,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_vxlan),
         cmocka_unit_test(what_flannel_left),
         cmocka_unit_test(a_vxlan_of_both_families),
+        cmocka_unit_test(a_node_without_a_network_gets_one),
         cmocka_unit_test(clusters_share_a_machine),
     };
     log_set_level(LOG_ERROR);
