@@ -437,7 +437,7 @@ static void pass_on(struct passing *p)
         bool connect;
         set_endpoint(p, address);
         r = ask(p, &connect);
-        if (r < 0 && connect)
+        if (r < 0 && r != -ECANCELED && connect)
             mark_bad(p->w, address);
         if (r == 0 || r == -ECANCELED || !(connect || may_ask_again(p, r)) || http_gone(p->x))
             break;
@@ -468,6 +468,12 @@ static void join(struct passing *p, struct stream *back)
     stream_free(back);
 }
 
+/* No byte has gone out yet. One that took the connection and is silent was asked, and is not asked again. */
+static bool took_no_connection(int r, struct mono began, int64_t timeout)
+{
+    return r == -ECONNREFUSED || r == -EHOSTUNREACH || r == -ENETUNREACH || (r == -ETIMEDOUT && os_mono().ns - began.ns < timeout);
+}
+
 static void upgrade(struct passing *p)
 {
     struct endpoints *list = backend_endpoints(p->target->backend);
@@ -477,12 +483,14 @@ static void upgrade(struct passing *p)
     int r = -EHOSTUNREACH;
     if (!address)
         page(p, 503, "The Service has no endpoint that is ready.");
-    for (int i = 0; address && i < TRIES && r < 0; i++, address = next_endpoint(p, list)) {
+    for (int i = 0; address && i < TRIES; i++, address = next_endpoint(p, list)) {
+        struct mono began = os_mono();
         set_endpoint(p, address);
         struct http_request q = request_of(p);
         r = http_client_upgrade(client_of(p), &q, "websocket", soon(p), &p->call, &back, &e);
-        if (r < 0)
-            mark_bad(p->w, address);
+        if (r >= 0 || !took_no_connection(r, began, p->target->options->timeout))
+            break;
+        mark_bad(p->w, address);
     }
     if (address && r < 0)
         fail(p, r);

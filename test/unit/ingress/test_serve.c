@@ -254,6 +254,23 @@ FIBER_TEST(websockets)
         fiber_sleep(MILLISECONDS(50));
     }
     websocket_free(ws);
+    /* one of its endpoints takes no connection: the other is asked */
+    fake_put_text(w.fake, RES_INGRESSES, INGRESS("h", "'ingress.cube.dev/timeout':1s", "rules:[" RULE("half.example", "/", "half") "]"));
+    expect(&w, "half.example", "/", 200);
+    const struct http_header half = {STR("Host"), STR("half.example")};
+    r.headers = &half;
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(websocket_connect(w.client, &r, NULL, mono_add(os_mono(), SECONDS(5)), &ws, &call, &e), 0);
+        http_call_free(call);
+        websocket_free(ws);
+    }
+    /* one that took it and is silent is not asked again */
+    unsigned before = w.seen;
+    struct http_request slow = {.url = "http://" HTTP "/slow", .headers = &half, .n_headers = 1};
+    assert_int_equal(websocket_connect(w.client, &slow, NULL, mono_add(os_mono(), SECONDS(5)), &ws, &call, &e), HTTP_NO_UPGRADE);
+    assert_int_equal(call->status, 504);
+    http_call_free(call);
+    assert_int_equal(w.seen, before + 1);
     end(&w);
 }
 

@@ -96,13 +96,13 @@ static UNUSED void back_end(void *ctx, struct http_exchange *x)
         echo_body(x);
         return;
     }
+    if (str_is(x->path, "/slow"))
+        fiber_sleep(SECONDS(3));
     if (websocket_wanted(x)) {
         echo_socket(x);
         return;
     }
     w->last_body = 0;
-    if (str_is(x->path, "/slow"))
-        fiber_sleep(SECONDS(3));
     while ((n = http_read(x, piece, sizeof(piece), MONO_NEVER)) > 0)
         w->last_body += (size_t)n;
     http_add_header(x, "X-Back", STR("yes"));
