@@ -203,8 +203,8 @@ static int read_import(struct parser *p, struct cursor *c, unsigned depth, struc
     if (!what || what->line != word->line)
         return refuse(p, word, "import wants the name of a snippet or file", STR_NULL);
     c->at++;
-    while (peek(c) && peek(c)->line == word->line && !is_brace(peek(c), "}"))
-        c->at++; /* arguments for the snippet: none of ours takes any */
+    if (peek(c) && peek(c)->line == word->line && !is_brace(peek(c), "}"))
+        return refuse(p, word, "import takes one name", STR_NULL);
     if (++p->imports > MAX_IMPORTS)
         return refuse(p, what, "imports go in circles", what->text);
     struct tokens t = {0};

@@ -8,6 +8,7 @@
 #include "net/resolve.h"
 #include "resources.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -264,18 +265,43 @@ static struct str read_file(void *ctx, struct arena *a, const char *path)
     return os_read_file(a, path, 16 << 20, &text) < 0 ? STR_NULL : text.p ? text : STR("");
 }
 
-/* Files that `import` names. */
+/* Relative to the Corefile. */
+static const char *beside_corefile(const struct server *s, struct arena *a, const char *path)
+{
+    struct str own = str_of(s->conf->corefile);
+    ssize_t slash = str_rfind(own, '/');
+    return path[0] == '/' || slash < 0 ? path : arena_printf(a, STR_FMT "/%s", STR_ARG(str_slice(own, 0, (size_t)slash)), path).p;
+}
+
+static int add_import(struct arena *a, const char *path, struct str **list, size_t *n)
+{
+    *list = arena_grow(a, *list, *n, sizeof(**list));
+    int r = os_read_file(a, path, 1 << 20, &(*list)[*n]);
+    *n += r == 0;
+    return r;
+}
+
+/* Files that `import` names; a pattern may be for none. */
 static int import_files(void *ctx, struct arena *a, const char *pattern, struct str **ret, size_t *ret_n)
 {
     const struct server *s = ctx;
-    struct str *one = ARENA_NEW(a, struct str);
+    struct str *list = NULL;
+    size_t n = 0;
+    char **names;
     if (!s->conf->corefile)
         return -EPERM;
-    int r = os_read_file(a, pattern, 1 << 20, one);
+    const char *path = beside_corefile(s, a, pattern);
+    const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+    bool many = strpbrk(last, "*?[") != NULL;
+    const char *dir = slash ? arena_cstr(a, str_n(path, (size_t)(slash - path) + 1)) : "./";
+    int r = many ? os_list_dir(a, dir, &names) : add_import(a, path, &list, &n);
+    for (; many && r == 0 && *names; names++)
+        if (fnmatch(last, *names, FNM_PERIOD) == 0)
+            r = add_import(a, arena_printf(a, "%s%s", dir, *names).p, &list, &n);
     if (r < 0)
         return r;
-    *ret = one;
-    *ret_n = 1;
+    *ret = list;
+    *ret_n = n;
     return 0;
 }
 

@@ -72,6 +72,7 @@ static void broken_files_are_refused_with_their_line(void **state UNUSED)
         {". {\n log \"x\n}\n", "Corefile:2: a quote is not closed"},
         {". {\n import nothing\n}\n", "Corefile:2: cannot import \"nothing\""},
         {". {\n import self\n}\n", "self:1: imports go in circles \"self\""},
+        {"(a) {\n errors\n}\n. {\n import a b\n}\n", "Corefile:5: import takes one name"},
         {". {\n import\n}\n", "Corefile:2: import wants the name of a snippet or file"},
         {". {\n {\n}\n}\n", "Corefile:2: a block without a name"},
         {". {\n frobnicate\n}\n", "Corefile:2: frobnicate: this server has no such plug-in"},

@@ -210,6 +210,28 @@ FIBER_TEST(one_peer_does_not_take_all_connections)
     end(&w);
 }
 
+/* Whole blocks, snippets and single directives, from files beside the Corefile. */
+FIBER_TEST(what_is_imported)
+{
+    struct world w;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    begin(&w, ". {\n whoami\n}\n");
+    group_stop(&w.g);
+    put_corefile(&w, "import parts/*.conf\nimport none/*\n. {\n import one\n}\n");
+    assert_int_equal(os_mkdir(arena_printf(&a, "%s/parts", w.dir).p, 0700), 0);
+    put_file(&w, "parts/a.conf", STR("a.test {\n import answer\n}\n"));
+    put_file(&w, "parts/a.con", STR("broken {\n"));
+    put_file(&w, "parts/b.conf", STR("b.test {\n template IN A b.test {\n  answer \"{{ .Name }} 60 IN A 192.0.2.2\"\n }\n}\n"));
+    put_file(&w, "answer", STR("template IN A a.test {\n answer \"{{ .Name }} 60 IN A 192.0.2.1\"\n}\n"));
+    put_file(&w, "one", STR("template IN A one.test {\n answer \"{{ .Name }} 60 IN A 192.0.2.3\"\n}\n"));
+    assert_int_equal(os_mkdir(arena_printf(&a, "%s/none", w.dir).p, 0700), 0);
+    group_spawn(&w.g, "dns", run, &w);
+    expect("127.0.0.1:5300", "a.test", "0 aa | a.test A 192.0.2.1; | |");
+    expect("127.0.0.1:5300", "b.test", "0 aa | b.test A 192.0.2.2; | |");
+    expect("127.0.0.1:5300", "one.test", "0 aa | one.test A 192.0.2.3; | |");
+    end(&w);
+}
+
 static void bring_up(void *arg UNUSED)
 {
     shell("ip link set lo up");
@@ -219,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(over_tls),
+        cmocka_unit_test(what_is_imported),
         cmocka_unit_test(one_peer_does_not_take_all_connections),
     };
     log_set_level(LOG_ERROR);
