@@ -90,6 +90,7 @@ static void body(void *arg UNUSED)
     struct rusage u;
     prefix_parse(STR("10.0.0.0/8"), &node.detect.prefix);
     struct backend *b = !strcmp(mode, "nftables") ? backend_nftables(&node, &settings) : backend_iptables(&node, &settings);
+    b->endpoints = (size_t)n_services * n_each;
     range(b, true, 0, n_services, n_each, 0, "all");
     range(b, false, n_services, n_services + n_more, 1, 0, "more");
     unsigned next = n_services + n_more;

@@ -12,6 +12,7 @@
 struct backend {
     const struct backend_ops *ops;
     const struct node_side *node; /* may change between two full writes */
+    size_t endpoints;             /* how many there are in all, about: set before a full write */
     uint32_t transactions;        /* of nftables, ours so far: others' are told from them by the kernel's count of all */
 };
 

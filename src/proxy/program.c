@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { IN, OUT, ERR, FILES, RUN_SECONDS = 120, COMPLAINT_MAX = 4096 };
+enum { IN, OUT, ERR, FILES, RUN_SECONDS = 1800, COMPLAINT_MAX = 4096 };
 
 static int write_all(int fd, struct str text)
 {
@@ -39,13 +39,13 @@ static int read_all(struct arena *a, int fd, size_t most, struct str *ret)
 
 static int wait_for(pid_t pid, int *ret_status)
 {
-    fiber_shield(true);
     int r = os_wait_pid(pid, ret_status, mono_add(os_mono(), SECONDS(RUN_SECONDS)));
     if (r < 0) {
         os_kill(pid, SIGKILL);
+        fiber_shield(true);
         os_wait_pid(pid, ret_status, MONO_NEVER);
+        fiber_shield(false);
     }
-    fiber_shield(false);
     return r;
 }
 

@@ -395,6 +395,18 @@ static void sweep(struct side *s)
         proxy_metrics_sync(&m->conntrack, os_mono().ns - start.ns);
 }
 
+static size_t count_endpoints(const struct service_index *index)
+{
+    size_t n = 0;
+    MAP_EACH(&index->entries, k)
+    {
+        const struct service_entry *e = k->value;
+        for (size_t i = 0; e->service && i < e->n_slices; i++)
+            n += val_len(val_get(e->slices[i]->val, N_endpoints));
+    }
+    return n;
+}
+
 /* What changed, or everything; what changes meanwhile is for the next time. 0, or -errno: everything is then to be
  * written. */
 static int write_side(struct side *s, struct err *e)
@@ -405,6 +417,8 @@ static int write_side(struct side *s, struct err *e)
     struct map keys = s->dirty;
     s->dirty = MAP_INIT;
     s->full = false;
+    if (full)
+        s->backend->endpoints = count_endpoints(&s->p->index);
     s->backend->ops->begin(s->backend, full);
     MAP_EACH(full ? &s->p->index.entries : &keys, k)
     {
