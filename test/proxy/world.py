@@ -16,6 +16,7 @@ import time
 
 SLOW = float(os.environ.get("CUBE_TEST_SLOW", "1"))  # how much longer to wait: emulated processors
 CLONE_NEWNET = 0x40000000
+IPPROTO_SCTP = 132
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,6 +41,11 @@ class World:
     def __init__(self, cube, prefix, state, port=18443, service_cidrs="10.96.0.0/16,fd96::/112"):
         self.cube, self.prefix, self.state, self.port, self.service_cidrs = cube, prefix, state, port, service_cidrs
         self.procs, self.logs = {}, {}
+        try:
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP).close()
+            self.has_sctp = True
+        except OSError:
+            self.has_sctp = False
 
     # ---- namespaces
 
@@ -126,8 +132,10 @@ class World:
     def serve(self, ns, port=8080):
         def open_sockets():
             made = []
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                s = socket.socket(socket.AF_INET6, kind)
+            for kind, protocol in ((socket.SOCK_DGRAM, 0), (socket.SOCK_STREAM, 0), (socket.SOCK_STREAM, IPPROTO_SCTP)):
+                if protocol == IPPROTO_SCTP and not self.has_sctp:
+                    continue
+                s = socket.socket(socket.AF_INET6, kind, protocol)
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 s.bind(("::", port))
@@ -136,12 +144,12 @@ class World:
                 made.append(s)
             return made
 
-        stream, packets = self.within(ns, open_sockets)
+        packets, *streaming = self.within(ns, open_sockets)
 
         def text(peer):
             return f"{ns} {peer[0].removeprefix('::ffff:')}".encode()
 
-        def streams():
+        def streams(stream):
             while True:
                 c, peer = stream.accept()
                 try:
@@ -158,15 +166,16 @@ class World:
                 except OSError:
                     pass
 
-        threading.Thread(target=streams, daemon=True).start()
+        for s in streaming:
+            threading.Thread(target=streams, args=(s,), daemon=True).start()
         threading.Thread(target=datagrams, daemon=True).start()
 
-    def ask(self, ns, ip, port, timeout=1.0, udp=False):
+    def ask(self, ns, ip, port, timeout=1.0, udp=False, sctp=False):
         """What a server says to one connection from ns: "a 10.77.0.2", or how it failed."""
         family = socket.AF_INET6 if ":" in ip else socket.AF_INET
 
         def call():
-            with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as s:
+            with socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM, IPPROTO_SCTP if sctp else 0) as s:
                 s.settimeout(timeout * SLOW)
                 try:
                     s.connect((ip, port))
@@ -336,6 +345,10 @@ class World:
                 return 0, str(e), {}
 
         return self.within(ns, call)
+
+    def has_written(self):
+        """Has this proxy written all its rules?"""
+        return bool(re.search(r'^kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv4"} [1-9]', self.get(10249, "/metrics")[1], re.M))
 
     def rules(self, mode, six=False):
         """The proxy's rules as the kernel has them, without counters, handles and order of chains."""
