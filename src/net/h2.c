@@ -87,6 +87,69 @@ void h2_break(struct h2 *h, int error)
     }
 }
 
+/* ---- streams that are over -------------------------------------------------------------------------------- */
+
+/* nghttp2 ignores what comes for streams that it has forgotten, since late frames for those that we have reset are nobody's
+ * fault. What the peer itself has ended it may not go on with (RFC 9113, 5.1): of the last ones we know which those are. */
+static void note_ended(struct h2 *h, int32_t id)
+{
+    h->ended[h->n_ended++ % H2_ENDED_MAX] = id;
+}
+
+/* A frame that goes on with a stream: what it costs the peer when that is over. */
+static void look_at(struct h2 *h, int32_t id)
+{
+    for (size_t i = 0; i < MIN(h->n_ended, (unsigned)H2_ENDED_MAX); i++)
+        if (h->ended[i] == id || h->ended[i] == -id) {
+            nghttp2_session_terminate_session(h->session, h->ended[i] < 0 ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_STREAM_CLOSED);
+            return;
+        }
+}
+
+/* Streams below the newest that were not opened never will be (5.1.1). */
+static void note_opened(struct h2 *h, int32_t id)
+{
+    enum { PASSED_MAX = 4 };
+    int32_t first = MAX(h->last_opened + 1, id - 2 * PASSED_MAX);
+    for (int32_t passed = first | 1; passed < id; passed += 2)
+        note_ended(h, -passed);
+    h->last_opened = MAX(h->last_opened, id);
+}
+
+static int on_begin_frame(nghttp2_session *session UNUSED, const nghttp2_frame_hd *hd, void *user)
+{
+    struct h2 *h = user;
+    if (h->server && hd->type == NGHTTP2_HEADERS)
+        look_at(h, hd->stream_id);
+    return 0;
+}
+
+/* nghttp2 tells nothing of DATA that it ignores. How many of these bytes it shall have before the stream of such a frame is
+ * looked at, and which that is; 0: none. */
+static size_t next_data(struct h2 *h, const uint8_t *p, size_t n, int32_t *ret_id)
+{
+    size_t at = 0;
+    *ret_id = 0;
+    while (at < n) {
+        if (h->skip) {
+            size_t step = MIN((size_t)h->skip, n - at);
+            at += step;
+            h->skip -= (unsigned)step;
+            continue;
+        }
+        h->head[h->n_head++] = p[at++];
+        if (h->n_head < sizeof(h->head))
+            continue;
+        h->n_head = 0;
+        h->skip = (unsigned)h->head[0] << 16 | (unsigned)h->head[1] << 8 | h->head[2];
+        if (h->head[3] == NGHTTP2_DATA) {
+            *ret_id = (int32_t)((unsigned)(h->head[5] & 0x7f) << 24 | (unsigned)h->head[6] << 16 | (unsigned)h->head[7] << 8 | h->head[8]);
+            break;
+        }
+    }
+    return at;
+}
+
 /* ---- what nghttp2 tells ------------------------------------------------------------------------------- */
 
 static struct h2_stream *stream_at(nghttp2_session *session, int32_t id)
@@ -99,6 +162,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *f, vo
     struct h2 *h = user;
     if (f->hd.type != NGHTTP2_HEADERS || !h->server || f->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
+    note_opened(h, f->hd.stream_id);
     struct h2_stream *s = h->role->open(h, f->hd.stream_id);
     if (!s) {
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_REFUSED_STREAM);
@@ -143,6 +207,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *user
         h->got_goaway = true;
     if (f->hd.type == NGHTTP2_SETTINGS && !(f->hd.flags & NGHTTP2_FLAG_ACK))
         h->got_settings = true;
+    if (f->hd.type == NGHTTP2_RST_STREAM)
+        note_ended(h, f->hd.stream_id);
     if (f->hd.type == NGHTTP2_PING && (f->hd.flags & NGHTTP2_FLAG_ACK))
         h->pinged.ns = 0;
     struct h2_stream *s = f->hd.stream_id ? stream_at(session, f->hd.stream_id) : NULL;
@@ -177,6 +243,8 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     struct h2_stream *s = stream_at(session, id);
     if (!s || s->closed)
         return 0;
+    if (s->in_end)
+        note_ended(h, id);
     s->closed = true;
     s->error = code;
     s->out = STR_NULL;
@@ -190,6 +258,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks *cb;
     if (nghttp2_session_callbacks_new(&cb))
         panic("nghttp2: no memory");
+    nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
@@ -222,6 +291,7 @@ void h2_init(struct h2 *h, struct stream *stream, const struct h2_config *c, con
     h->write_timeout = c->write_timeout;
     h->ping_after = c->ping_after;
     h->ping_timeout = c->ping_timeout;
+    h->skip = c->server ? NGHTTP2_CLIENT_MAGIC_LEN : 0;
     h->heard = os_mono();
     list_init(&h->streams);
     nghttp2_session_callbacks *cb = callbacks_new();
@@ -254,7 +324,15 @@ void h2_done(struct h2 *h)
 
 int h2_feed(struct h2 *h, const char *p, size_t n)
 {
-    ssize_t r = nghttp2_session_mem_recv(h->session, (const uint8_t *)p, n);
+    ssize_t r = 0;
+    for (size_t at = 0; at < n && r >= 0;) {
+        int32_t id = 0;
+        size_t step = h->server ? next_data(h, (const uint8_t *)p + at, n - at, &id) : n;
+        r = nghttp2_session_mem_recv(h->session, (const uint8_t *)p + at, step);
+        at += step;
+        if (id)
+            look_at(h, id);
+    }
     h->heard = os_mono();
     h2_flush(h); /* also when it failed: GOAWAY says why */
     return r < 0 ? -EPROTO : h->broken ? h->error : 0;

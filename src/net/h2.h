@@ -46,6 +46,8 @@ struct h2_role {
     void (*closed)(struct h2_stream *s); /* the stream has closed (no frame will come or go) */
 };
 
+enum { H2_ENDED_MAX = 16 };
+
 struct h2 {
     nghttp2_session *session;
     struct stream *stream;
@@ -57,6 +59,11 @@ struct h2 {
     size_t out_at;
     struct group writer;
     bool writing, broken, server, got_goaway, got_settings;
+    int32_t last_opened;           /* server: the highest stream of the peer's */
+    int32_t ended[H2_ENDED_MAX];   /* server: streams that the peer has ended or reset of late, negative: passed over; a ring */
+    unsigned n_ended;
+    uint8_t head[9]; /* server: of the frame that begins, and what is left of the one before */
+    unsigned n_head, skip;
     int error; /* why broken */
     size_t max_header_bytes;
     int64_t write_timeout, ping_after, ping_timeout;

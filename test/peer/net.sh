@@ -14,7 +14,13 @@ from_hub() { hub curl -sm 5 "http://$1/cgi-bin/who"; }
 from_node() { "on$1" curl -sm 5 "http://$2/cgi-bin/who"; }
 from_pod() { K exec "client$1" -- fetch "$2/cgi-bin/who"; }
 client_ip() { K get pod "client$1" -o 'jsonpath={.status.podIP}'; }
-seen() { local n=$1; shift; for _ in $(seq "$n"); do "$@"; done 2>/dev/null | awk 'NF {print $1}' | sort -u | wc -l; }
+# seen N COMMAND...: how many different ones answer in N tries; what else there is to say goes to $T/log/seen.
+seen() {
+    local n=$1 out; shift
+    out=$(for _ in $(seq "$n"); do "$@" || echo "failed: $?"; done 2>&1)
+    grep -v -e '^failed' -e '^nc:' -e '^command' <<<"$out" | awk 'NF {print $1}' | sort -u | wc -l
+    { echo "$*"; sort <<<"$out" | uniq -c; } >>"$T/log/seen"
+}
 dig() { on1 kdig +noall +answer +nottl +timeout=3 +retry=1 @$DNS "$@" | sed 's/[\t ]\+/ /g' | sort; }
 dig_header() { on1 kdig +noall +header +timeout=3 +retry=1 @$DNS "$@"; }
 ip_of() { K get service "$1" -o 'jsonpath={.spec.clusterIP}'; }
