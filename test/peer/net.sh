@@ -28,7 +28,7 @@ reverse() { awk -F. '{print $4"."$3"."$2"."$1".in-addr.arpa."}' <<<"$1"; }
 endpoint_count() { K get endpointslices -l "kubernetes.io/service-name=$1" -o 'jsonpath={.items[*].endpoints[?(@.conditions.ready==true)].addresses[0]}' | wc -w; }
 lines_of() { "$@" | grep -c .; }
 export -f ask from_hub from_node from_pod client_ip seen dig dig_header ip_of reverse endpoint_count lines_of
-export DNS
+export DNS T
 
 net_objects() {
     cat <<END
