@@ -143,7 +143,33 @@ static int on_unprepare(void *ctx, struct grpc_exchange *g, struct err *e)
     return answer_claims(g, false);
 }
 
+static int reports; /* devices that the driver tells of next */
+static struct waitq report_more;
+
+static int on_health(void *ctx, struct grpc_exchange *g, struct err *e)
+{
+    const struct val *q;
+    struct arena *a = grpc_arena(g);
+    int rc = grpc_recv_request(g, &q);
+    (void)ctx, (void)e;
+    while (rc == 0) {
+        struct val *v = val_new(a, VAL_OBJ), *list = val_sub_list(a, v, N_devices);
+        for (int i = 0; i < reports; i++) {
+            struct val *d = val_add_obj(a, list), *id = val_sub_obj(a, d, N_device);
+            val_set_str(a, id, N_pool_name, STR("p"));
+            val_set_str(a, id, N_device_name, arena_printf(a, "of-%d-%d", reports, i));
+            val_set_int(a, d, N_health, E_drahealth_v1_HEALTHY);
+            val_set_int(a, d, N_health_check_timeout_seconds, 1);
+        }
+        rc = grpc_send(g, v);
+        if (rc == 0)
+            rc = waitq_wait(&report_more, MONO_NEVER);
+    }
+    return GRPC_CANCELLED;
+}
+
 static const struct grpc_service driver_services[] = {
+    {&grpc_methods[G_drahealth_v1_DRAResourceHealth_NodeWatchResources], on_health},
     {&grpc_methods[G_dra_v1_DRAPlugin_NodePrepareResources], on_prepare},
     {&grpc_methods[G_dra_v1_DRAPlugin_NodeUnprepareResources], on_unprepare},
     {&grpc_methods[G_dra_v1beta1_DRAPlugin_NodePrepareResources], on_prepare},
@@ -291,6 +317,34 @@ static void use_file(struct kubelet *k, struct fake_client *f)
     worker_free(one);
 }
 
+static void wait_for_health(const struct dra_driver *d, size_t n)
+{
+    for (int i = 0; i < 1000 && d->health.n != n; i++)
+        fiber_sleep(MILLISECONDS(10));
+    assert_int_equal(d->health.n, n);
+}
+
+/* A driver that tells of ever other devices costs no ever growing memory. */
+static void use_health(struct kubelet *k)
+{
+    struct err e = {{0}};
+    struct val *versions = val_new(&arena, VAL_LIST);
+    struct str endpoint = arena_printf(&arena, "%s/d.sock", dir);
+    val_add_str(&arena, versions, STR("v1.DRAPlugin"));
+    val_add_str(&arena, versions, STR("v1.DRAResourceHealth"));
+    reports = DRA_HEALTH_MAX + 50;
+    assert_int_equal(dra_plugin_handler.registered(k, STR("h.x"), endpoint, versions, &e), 0);
+    const struct dra_driver *d = map_get(&k->dra.drivers, STR("h.x"));
+    wait_for_health(d, DRA_HEALTH_MAX);
+    assert_true(map_has(&d->health, arena_printf(&arena, "p/of-%d-0", reports)));
+    fiber_sleep(MILLISECONDS(1200)); /* what it said then is worth nothing any more */
+    reports = 3;
+    waitq_wake_all(&report_more);
+    wait_for_health(d, 3);
+    assert_true(map_has(&d->health, STR("p/of-3-2")));
+    dra_plugin_handler.gone(k, STR("h.x"), endpoint);
+}
+
 static struct kubelet *wiped;
 static int wipes;
 
@@ -381,6 +435,7 @@ FIBER_TEST(test_driver)
     use_none(k, f);
     speak(k, "v1.DRAPlugin");
     use_file(k, f);
+    use_health(k);
     use_wipes(k, f);
     dra_plugin_handler.gone(k, STR("d.x"), arena_printf(&arena, "%s/d.sock", dir));
     /* Over a restart the file tells. */
