@@ -17,12 +17,20 @@
 #define LINK_CALM SECONDS(1)
 #define CALM MILLISECONDS(50)
 
-enum { TELL_TIMES = 6, ADDRESSES_MAX = 8 };
+enum { TELL_TIMES = 6, ADDRESSES_MAX = 8, ASK_TIMES = 3, ASK_MORE = 2 /* for each node that goes before us */ };
 
 /* An address that is ours. */
 struct holding {
     struct ip ip;
     unsigned to_tell; /* so many times still */
+    struct mono next;
+};
+
+/* An address of another node that may be gone, while nobody can tell us so. */
+struct watch {
+    struct ip ip;
+    const struct object *service; /* a reference */
+    unsigned patience, left;      /* questions that nobody answers, before we take it */
     struct mono next;
 };
 
@@ -35,6 +43,8 @@ struct announcer {
     struct members members;
     struct links links;
     struct map held;      /* ip_map_key -> struct holding */
+    struct map watched;   /* ip_map_key -> struct watch; while we are cut off */
+    bool watching;
     struct event_recorder *events;
     struct waitq changed, renew_now;
     bool dirty, synced;
@@ -50,9 +60,15 @@ static struct holding *holding_of(const struct announcer *n, const struct ip *ip
     return map_get(&n->held, ip_map_key(ip, key));
 }
 
-static bool has(void *ctx, const struct ip *ip)
+static struct watch *watch_of(const struct announcer *n, const struct ip *ip)
 {
-    return holding_of(ctx, ip) != NULL;
+    char key[IP_KEY_MAX];
+    return n->watched.n ? map_get(&n->watched, ip_map_key(ip, key)) : NULL;
+}
+
+static enum links_ip knows(void *ctx, const struct ip *ip)
+{
+    return holding_of(ctx, ip) ? IP_OURS : watch_of(ctx, ip) ? IP_WATCHED : IP_STRANGE;
 }
 
 /* Do the others know that we are here? They count from when they saw us, which was later. */
@@ -76,7 +92,10 @@ static void heard(void *ctx, const struct ip *ip)
 {
     struct announcer *n = ctx;
     struct holding *h = holding_of(n, ip);
-    if (!is_known(n)) {
+    struct watch *w = watch_of(n, ip);
+    if (!h) {
+        w->left = w->patience;
+    } else if (!is_known(n)) {
         struct ip copy = *ip; /* it may be the holding's */
         drop(n, &copy, "another node has taken it over");
     } else if (!h->to_tell) {
@@ -86,14 +105,14 @@ static void heard(void *ctx, const struct ip *ip)
     }
 }
 
-static const struct links_ops ops = {has, heard};
+static const struct links_ops ops = {knows, heard};
 
 /* ---- deciding --------------------------------------------------------------------------------------------------- */
 
-static struct member *able_members(const struct announcer *n, struct arena *a, size_t *ret_n)
+static struct member *able_members(const struct announcer *n, bool silent, struct arena *a, size_t *ret_n)
 {
     size_t all, kept = 0;
-    struct member *list = members_present(&n->members, a, &all);
+    struct member *list = members_list(&n->members, silent, a, &all);
     for (size_t i = 0; i < all; i++) {
         const struct object *node = replica_get(n->replica, &resources[RES_NODES], STR_NULL, list[i].node);
         if (node && node_takes_part(node->val))
@@ -120,7 +139,7 @@ static void take(struct announcer *n, const struct ip *ip, const struct object *
 static void find_ours(const struct announcer *n, struct arena *a, struct map *ours)
 {
     size_t n_members;
-    const struct member *members = able_members(n, a, &n_members);
+    const struct member *members = able_members(n, false, a, &n_members);
     struct map decided = MAP_INIT; /* address -> the key of who decides about it */
     MAP_EACH (&n->services.entries, e) {
         struct ip ips[ADDRESSES_MAX];
@@ -166,6 +185,81 @@ static void decide(struct announcer *n)
             take(n, &ip, e->value);
     }
     map_done(&ours);
+}
+
+/* ---- cut off --------------------------------------------------------------------------------------------------------
+
+ * Nobody hears of anybody when the API server is away, and its machine may have gone with addresses of its own. Then the link
+ * itself is asked: what nobody answers for some time is taken by the node that comes next. Only for addresses of a network
+ * that we are on: elsewhere silence says nothing. */
+
+static void watch_free(void *v)
+{
+    struct watch *w = v;
+    object_unref((struct object *)(uintptr_t)w->service);
+    free(w);
+}
+
+static void stop_watching(struct announcer *n)
+{
+    map_done_with(&n->watched, watch_free);
+    n->watching = false;
+}
+
+static void watch(struct announcer *n, const struct service_entry *s, const struct ip *ip, int rank)
+{
+    char key[IP_KEY_MAX];
+    struct watch *w = NEW(struct watch), *was;
+    *w = (struct watch){.ip = *ip, .service = object_ref(s->service), .patience = ASK_TIMES + ASK_MORE * (unsigned)rank};
+    w->left = w->patience;
+    if ((was = map_put(&n->watched, ip_map_key(ip, key), w)))
+        watch_free(was);
+}
+
+static void start_watching(struct announcer *n)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    size_t n_members;
+    const struct member *members = able_members(n, true, &a, &n_members);
+    MAP_EACH (&n->services.entries, e) {
+        struct ip ips[ADDRESSES_MAX];
+        const struct service_entry *s = e->value;
+        size_t k = s->service ? service_addresses(s->service, ips, ADDRESSES_MAX) : 0;
+        for (size_t i = 0; i < k; i++) {
+            int rank = holding_of(n, &ips[i]) ? -1 : member_rank(s, &ips[i], members, n_members, str_of(n->config->node_name));
+            if (rank >= 0)
+                watch(n, s, &ips[i], rank);
+        }
+    }
+    n->watching = true;
+}
+
+/* When to go on. */
+static struct mono ask_around(struct announcer *n, struct mono now)
+{
+    struct mono next = MONO_NEVER;
+    if (!n->claimed.ns || now.ns < mono_add(n->claimed, 2 * n->lease_ns).ns) { /* by then the others have done what they can */
+        if (n->watching)
+            stop_watching(n);
+        return n->claimed.ns && !is_known(n) ? mono_add(n->claimed, 2 * n->lease_ns) : next;
+    }
+    if (!n->watching)
+        start_watching(n);
+    MAP_EACH (&n->watched, e) {
+        struct watch *w = e->value;
+        if (w->next.ns <= now.ns && !w->left) {
+            take(n, &w->ip, w->service);
+            watch_free(map_del(&n->watched, e->key));
+            continue;
+        }
+        if (w->next.ns <= now.ns) {
+            links_ask(&n->links, &w->ip);
+            w->left--;
+            w->next = mono_add(now, n->lease_ns / 4);
+        }
+        next.ns = MIN(next.ns, w->next.ns);
+    }
+    return next;
 }
 
 /* ---- following ----------------------------------------------------------------------------------------------------- */
@@ -320,7 +414,8 @@ static int serve(struct announcer *n)
             n->dirty = false;
             decide(n);
         }
-        next = tell_due(n, os_mono());
+        next = ask_around(n, os_mono());
+        next.ns = MIN(next.ns, tell_due(n, os_mono()).ns);
         next.ns = MIN(next.ns, expiry.ns);
         if (n->dirty)
             next.ns = MIN(next.ns, mono_add(os_mono(), SECONDS(1)).ns);
@@ -375,6 +470,7 @@ int announce_run(const struct announce_config *c, struct err *e)
         rtnl_unwatch(n.watch);
     links_done(&n.links);
     map_done_with(&n.held, free);
+    stop_watching(&n);
     members_done(&n.members);
     service_index_done(&n.services);
     arena_done(&n.arena);

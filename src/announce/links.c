@@ -107,6 +107,32 @@ static void tell_on(struct link *l, const struct ip *ip)
     say_arp(l, ARP_REPLY, ip, everybody, ip);
 }
 
+/* Without an address of our own in it nobody learns anything by the question (RFC 5227). */
+static void ask_on(struct link *l, const struct ip *ip)
+{
+    static const struct ip none = {.family = AF_INET};
+    struct arp_message m = {.op = ARP_REQUEST, .sender = none, .target = *ip};
+    struct os_link_peer peer = {0};
+    struct ip group = neighbour_group(ip);
+    uint8_t text[MESSAGE_ADVERT_SIZE];
+    memcpy(m.sender_mac, l->mac, 6);
+    memcpy(peer.mac, everybody, 6);
+    memcpy(peer.ip, group.b, 16);
+    if (ip->family == AF_INET6 && l->icmp6 >= 0) {
+        neighbour_solicit(ip, l->mac, text);
+        os_link_send(l->icmp6, text, MESSAGE_ADVERT_SIZE, &peer);
+    } else if (ip->family == AF_INET && l->arp >= 0) {
+        arp_write(&m, text);
+        os_link_send(l->arp, text, MESSAGE_ARP_SIZE, &peer);
+    }
+}
+
+void links_ask(struct links *ls, const struct ip *ip)
+{
+    LIST_EACH (&ls->list, l)
+        ask_on(LIST_ENTRY(l, struct link, link), ip);
+}
+
 void links_tell(struct links *ls, const struct ip *ip)
 {
     LIST_EACH (&ls->list, l)
@@ -129,9 +155,9 @@ static void hear_arp(struct link *l, const uint8_t *p, size_t n, const struct os
     struct arp_message m;
     if (!arp_parse(p, n, &m) || is_own_mac(ls, m.sender_mac))
         return;
-    if (ls->ops->has(ls->ctx, &m.sender))
+    if (ls->ops->knows(ls->ctx, &m.sender) != IP_STRANGE)
         ls->ops->heard(ls->ctx, &m.sender);
-    else if (m.op == ARP_REQUEST && ls->ops->has(ls->ctx, &m.target))
+    else if (m.op == ARP_REQUEST && ls->ops->knows(ls->ctx, &m.target) == IP_OURS)
         say_arp(l, ARP_REPLY, &m.target, m.sender_mac, &m.sender);
 }
 
@@ -139,11 +165,12 @@ static void hear_neighbour(struct link *l, const uint8_t *p, size_t n, const str
 {
     struct links *ls = l->of;
     struct neighbour_message m;
-    if (!neighbour_parse(p, n, from->hops, &m) || (m.has_mac && is_own_mac(ls, m.mac)) || !ls->ops->has(ls->ctx, &m.target))
+    if (!neighbour_parse(p, n, from->hops, &m) || (m.has_mac && is_own_mac(ls, m.mac)))
         return;
-    if (m.solicitation)
+    enum links_ip kind = ls->ops->knows(ls->ctx, &m.target);
+    if (m.solicitation && kind == IP_OURS)
         say_neighbour(l, &m.target, from->ip);
-    else
+    else if (!m.solicitation && kind != IP_STRANGE)
         ls->ops->heard(ls->ctx, &m.target);
 }
 

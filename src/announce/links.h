@@ -10,10 +10,10 @@
 #include "netlink/rtnl.h"
 
 /* What links ask about addresses. Called in the loop; must not wait. */
+enum links_ip { IP_STRANGE, IP_OURS, IP_WATCHED };
 struct links_ops {
-    /* Do we have it? */
-    bool (*has)(void *ctx, const struct ip *ip);
-    /* Somebody else said that it has an address. */
+    enum links_ip (*knows)(void *ctx, const struct ip *ip);
+    /* Somebody else said that it has an address, one of ours or one that is watched. */
     void (*heard)(void *ctx, const struct ip *ip);
 };
 
@@ -40,3 +40,5 @@ void links_join(struct links *l, const struct ip *ip);
 void links_leave(struct links *l, const struct ip *ip);
 /* Tells everybody on all links that it is here. */
 void links_tell(struct links *l, const struct ip *ip);
+/* Asks on all links who has it. */
+void links_ask(struct links *l, const struct ip *ip);

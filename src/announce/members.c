@@ -116,13 +116,13 @@ bool members_expire(struct members *m, struct mono now, struct mono *ret_next)
     return any;
 }
 
-struct member *members_present(const struct members *m, struct arena *a, size_t *ret_n)
+struct member *members_list(const struct members *m, bool silent, struct arena *a, size_t *ret_n)
 {
     struct member *list = ARENA_ARRAY(a, struct member, m->all.n + 1);
     *ret_n = 0;
     MAP_EACH (&m->all, e) {
         const struct member_state *s = e->value;
-        if (s->present)
+        if (s->present || (silent && s->holds))
             list[(*ret_n)++] = (struct member){e->key, s->networks};
     }
     return list;

@@ -24,8 +24,8 @@ bool members_change(struct members *m, const struct object *old, const struct ob
 bool members_expire(struct members *m, struct mono now, struct mono *ret_next);
 /* Do we see our own signs of life? Else what we know of others is old. */
 bool members_self_present(const struct members *m);
-/* Those that are there, in an array in the arena (borrowed otherwise). */
-struct member *members_present(const struct members *m, struct arena *a, size_t *ret_n);
+/* Those that are there, in an array in the arena (borrowed otherwise); silent: and those that were. */
+struct member *members_list(const struct members *m, bool silent, struct arena *a, size_t *ret_n);
 
 /* The Lease of a node (NULL: has none yet) as it shall be now. node may be NULL: nobody removes the Lease then. */
 struct val *member_lease(struct arena *a, const struct val *lease, const struct val *node, struct str name,

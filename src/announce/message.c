@@ -73,16 +73,27 @@ bool neighbour_parse(const uint8_t *p, size_t n, int hops, struct neighbour_mess
     return true;
 }
 
+static void write_neighbour(uint8_t *ret, uint8_t kind, uint8_t flags, const struct ip *target, uint8_t option, const uint8_t mac[static 6])
+{
+    memset(ret, 0, MESSAGE_ADVERT_SIZE);
+    ret[0] = kind;
+    ret[4] = flags;
+    memcpy(ret + 8, target->b, 16);
+    ret[24] = option;
+    ret[25] = 1;
+    memcpy(ret + 26, mac, 6);
+}
+
 void neighbour_advertise(const struct ip *target, const uint8_t mac[static 6], bool solicited,
                          uint8_t ret[static MESSAGE_ADVERT_SIZE])
 {
-    memset(ret, 0, MESSAGE_ADVERT_SIZE);
-    ret[0] = ADVERTISEMENT;
-    ret[4] = (uint8_t)(FLAG_OVERRIDE | (solicited ? FLAG_SOLICITED : 0)); /* it may have moved here from elsewhere */
-    memcpy(ret + 8, target->b, 16);
-    ret[24] = OPTION_TARGET_MAC;
-    ret[25] = 1;
-    memcpy(ret + 26, mac, 6);
+    uint8_t flags = FLAG_OVERRIDE | (solicited ? FLAG_SOLICITED : 0); /* it may have moved here from elsewhere */
+    write_neighbour(ret, ADVERTISEMENT, flags, target, OPTION_TARGET_MAC, mac);
+}
+
+void neighbour_solicit(const struct ip *target, const uint8_t mac[static 6], uint8_t ret[static MESSAGE_ADVERT_SIZE])
+{
+    write_neighbour(ret, SOLICITATION, 0, target, OPTION_SOURCE_MAC, mac);
 }
 
 struct ip neighbour_group(const struct ip *target)

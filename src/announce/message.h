@@ -36,5 +36,7 @@ bool neighbour_parse(const uint8_t *p, size_t n, int hops, struct neighbour_mess
 /* solicited: an answer to who asked, else unasked news for all. The checksum is the kernel's. */
 void neighbour_advertise(const struct ip *target, const uint8_t mac[static 6], bool solicited,
                          uint8_t ret[static MESSAGE_ADVERT_SIZE]);
+/* Asks who has it. */
+void neighbour_solicit(const struct ip *target, const uint8_t mac[static 6], uint8_t ret[static MESSAGE_ADVERT_SIZE]);
 /* The group that solicitations for an address go to: ff02::1:ffXX:XXXX. */
 struct ip neighbour_group(const struct ip *target);

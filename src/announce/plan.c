@@ -103,3 +103,23 @@ const struct member *choose_member(const struct service_entry *s, const struct i
     }
     return best;
 }
+
+int member_rank(const struct service_entry *s, const struct ip *ip, const struct member *members, size_t n, struct str self)
+{
+    struct member *left = xcalloc(n + 1, sizeof(*left));
+    int rank = 0;
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++)
+        if (is_on_network(&members[i], ip))
+            left[k++] = members[i];
+    for (;; rank++) {
+        const struct member *m = choose_member(s, ip, left, k);
+        if (!m || str_eq(m->node, self)) {
+            rank = m ? rank : -1;
+            break;
+        }
+        left[m - left] = left[--k];
+    }
+    free(left);
+    return rank;
+}

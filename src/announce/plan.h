@@ -24,6 +24,8 @@ size_t service_addresses(const struct object *service, struct ip *ret, size_t n)
  * one that is not: the others might not hear who asks. */
 const struct member *choose_member(const struct service_entry *s, const struct ip *ip, const struct member *members,
                                    size_t n);
+/* How many of the members go before self, all of them on the address's own network; -1: self is not for it. */
+int member_rank(const struct service_entry *s, const struct ip *ip, const struct member *members, size_t n, struct str self);
 /* May the node take part: it is not excluded by its label, and its network is there. */
 bool node_takes_part(const struct val *node);
 

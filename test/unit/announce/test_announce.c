@@ -26,6 +26,7 @@ struct world {
     int arp, icmp6; /* at the far end */
     uint8_t near[6], far[6];
     bool cut_off;
+    int asked;
 };
 
 static void sh(const char *line)
@@ -215,6 +216,53 @@ FIBER_TEST(two_say_that_they_have_it)
     end(&w);
 }
 
+#define THEIRS "192.0.2.79" /* by the hash of the two names, of two nodes `other`'s */
+
+/* The other node, as long as it lives. */
+static void answer_for_theirs(void *arg)
+{
+    struct world *w = arg;
+    struct ip theirs = ip_of(THEIRS);
+    struct os_link_peer from, all = {.mac = {255, 255, 255, 255, 255, 255}};
+    struct arp_message m;
+    uint8_t p[MESSAGE_MAX];
+    ssize_t n;
+    int fd = os_link_open(OS_LINK_ARP, (int)if_nametoindex("far0"), NULL);
+    while ((n = os_link_recv(fd, p, sizeof(p), &from, MONO_NEVER)) >= 0) {
+        if (!arp_parse(p, (size_t)n, &m) || m.op != ARP_REQUEST || !ip_equal(&m.target, &theirs) || memcmp(m.sender_mac, w->near, 6) != 0)
+            continue;
+        struct arp_message answer = {.op = ARP_REPLY, .sender = theirs, .target = m.sender};
+        memcpy(answer.sender_mac, w->far, 6);
+        memcpy(answer.target_mac, m.sender_mac, 6);
+        arp_write(&answer, p);
+        os_link_send(fd, p, MESSAGE_ARP_SIZE, &all);
+        w->asked++;
+    }
+    os_close(fd);
+}
+
+FIBER_TEST(the_api_goes_with_a_node)
+{
+    struct world w;
+    struct group g = {0};
+    begin(&w);
+    service(&w, "{ip: " OURS4 "}, {ip: " THEIRS "}");
+    fake_put_text(w.fake, RES_LEASES, "{metadata: {namespace: cube-announce, name: other, annotations: {cube.local/networks: '192.0.2.0/24'}}, spec: "
+                                      "{holderIdentity: other, leaseDurationSeconds: 3600, renewTime: '2030-01-01T00:00:00.000000Z'}}");
+    until(&w, asks_arp, THEIRS, false); /* we had it before we saw the other */
+    group_spawn(&g, "other", answer_for_theirs, &w);
+    w.cut_off = true;
+    for (int i = 0; i < 2000 && w.asked < 8; i++) /* more than it has patience for */
+        fiber_sleep(MILLISECONDS(10));
+    assert_true(w.asked >= 8);
+    assert_false(asks_arp(&w, THEIRS)); /* it is answered for */
+    group_stop(&g);
+    until(&w, asks_arp, THEIRS, true);
+    say_arp(&w, ARP_REQUEST, THEIRS, THEIRS); /* back again */
+    until(&w, asks_arp, THEIRS, false);
+    end(&w);
+}
+
 FIBER_TEST(lease_says_where_we_are)
 {
     struct world w;
@@ -229,7 +277,8 @@ FIBER_TEST(lease_says_where_we_are)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(answers_for_what_is_ours), cmocka_unit_test(links_come_and_go),
-                                       cmocka_unit_test(two_say_that_they_have_it), cmocka_unit_test(lease_says_where_we_are)};
+                                       cmocka_unit_test(two_say_that_they_have_it), cmocka_unit_test(the_api_goes_with_a_node),
+                                       cmocka_unit_test(lease_says_where_we_are)};
     log_set_level(LOG_ERROR);
     if (geteuid() || unshare(CLONE_NEWNET) < 0)
         return 77; /* meson's word for skipped */

@@ -27,7 +27,7 @@ static const char *present(const struct members *m)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     static char text[200];
     size_t n, k = 0;
-    const struct member *list = members_present(m, &a, &n);
+    const struct member *list = members_list(m, false, &a, &n);
     text[0] = '\0';
     for (size_t i = 0; i < n; i++)
         k += (size_t)snprintf(text + k, sizeof(text) - k, "%s" STR_FMT ":%zu", i ? " " : "", STR_ARG(list[i].node), list[i].networks.n);

@@ -55,6 +55,11 @@ static void test_neighbour(void **state UNUSED)
     assert_true(neighbour_parse(out, sizeof(out), 255, &m));
     assert_true(!m.solicitation && m.has_mac);
     assert_memory_equal(m.mac, mac, 6);
+    uint8_t again[MESSAGE_ADVERT_SIZE];
+    static const uint8_t asker[6] = {2, 0, 0, 0, 0, 9};
+    neighbour_solicit(&m.target, asker, again);
+    solicitation(p);
+    assert_memory_equal(again, p, sizeof(again));
     neighbour_advertise(&m.target, mac, false, out);
     assert_int_equal(out[4], 0x20);
 }

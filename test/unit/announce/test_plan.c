@@ -134,10 +134,39 @@ static void test_networks(void **state UNUSED)
         snprintf(address, sizeof(address), "192.0.2.%d", i);
         assert_string_equal(chosen(&w, address, some, 3), "b");
         assert_string_equal(chosen(&w, "2001:db8::7", some, 3), "b");
+        struct ip ip;
+        ip_parse(str_of(address), &ip);
+        assert_int_equal(member_rank(&w.entry, &ip, some, 3, STR("b")), 0);
+        assert_int_equal(member_rank(&w.entry, &ip, some, 3, STR("a")), -1); /* it would hear nobody */
         snprintf(address, sizeof(address), "198.51.100.%d", i); /* nobody is: all may */
         char free_choice[8];
         snprintf(free_choice, sizeof(free_choice), "%s", chosen(&w, address, three, 3));
         assert_string_equal(chosen(&w, address, some, 3), free_choice);
+    }
+    world_free(&w);
+}
+
+static void test_ranks(void **state UNUSED)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct member some[] = {three[0], three[1], three[2]};
+    struct world w = world_of(SERVICE("", "{ip: 192.0.2.1}"), SLICE(AT("a")));
+    for (size_t k = 0; k < 3; k++)
+        prefixes_parse(&a, "192.0.2.0/24", &some[k].networks, NULL);
+    for (int i = 1; i < 20; i++) {
+        char address[32], first[8];
+        bool taken[3] = {false};
+        struct ip ip;
+        snprintf(address, sizeof(address), "192.0.2.%d", i);
+        snprintf(first, sizeof(first), "%s", chosen(&w, address, some, 3));
+        ip_parse(str_of(address), &ip);
+        for (size_t k = 0; k < 3; k++) {
+            int rank = member_rank(&w.entry, &ip, some, 3, some[k].node);
+            assert_true(rank >= 0 && rank < 3 && !taken[rank]); /* each its own */
+            taken[rank] = true;
+            assert_int_equal(rank == 0, str_is(some[k].node, first));
+        }
+        assert_int_equal(member_rank(&w.entry, &ip, some, 3, STR("stranger")), -1);
     }
     world_free(&w);
 }
@@ -193,6 +222,6 @@ static void test_links(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_which_addresses), cmocka_unit_test(test_shares), cmocka_unit_test(test_endpoints),
-                                       cmocka_unit_test(test_networks),        cmocka_unit_test(test_nodes),  cmocka_unit_test(test_links)};
+                                       cmocka_unit_test(test_networks),        cmocka_unit_test(test_ranks), cmocka_unit_test(test_nodes),  cmocka_unit_test(test_links)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
