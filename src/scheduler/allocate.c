@@ -436,7 +436,7 @@ static int next_device(struct search *s, struct frame *f, struct err *e)
         const struct candidate *x = &list[f->next++];
         const struct device *d = x->device;
         bool match = true;
-        if (++s->steps > ALLOCATE_MAX_STEPS)
+        if (++s->steps > ALLOCATE_MAX_STEPS || ++s->al->steps > ALLOCATE_MAX_ALL)
             return err_set(e, -ETIME, "node " STR_FMT ": timed out trying to allocate devices", STR_ARG(s->node));
         arena_reset(&s->scratch);
         if (w->admin ? in_use_by(s, d, f->claim) : in_use(s, d))

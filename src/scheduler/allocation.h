@@ -50,6 +50,7 @@ struct allocator {
     const struct device_judge *judge;
     struct claim_search *claims;
     size_t n_claims;
+    size_t steps; /* on all nodes so far */
 };
 
 /* A device that was chosen, or (device NULL) the way of a prioritized request. */

@@ -5,7 +5,8 @@
  *
  * The search is upstream's: claims, requests and the devices of a request one after the other, first fit, backtracking
  * over devices in the order of pools (driver, pool), slices (name) and devices; the first full solution wins, so that
- * drivers decide by their names which devices go first. It looks at no more than ALLOCATE_MAX_STEPS devices a node.
+ * drivers decide by their names which devices go first. It looks at no more than ALLOCATE_MAX_STEPS devices a node
+ * and ALLOCATE_MAX_ALL a pod: everything else of the process waits meanwhile.
  */
 #pragma once
 
@@ -14,7 +15,7 @@
 #include "type/tree.h"
 #include "wire/quantity.h"
 
-enum { ALLOCATE_MAX_STEPS = 1 << 18, ALLOCATE_MAX_CLAIMS = 256, ALLOCATION_MAX_DEVICES = 32 };
+enum { ALLOCATE_MAX_STEPS = 1 << 18, ALLOCATE_MAX_ALL = 1 << 21, ALLOCATE_MAX_CLAIMS = 256, ALLOCATION_MAX_DEVICES = 32 };
 
 /* ---- what there is -------------------------------------------------------------------------------------- */
 

@@ -332,6 +332,32 @@ static void test_bound(void **state)
     setup_done(&s);
 }
 
+/* Many nodes that each cost less than the most for one. */
+static void test_bound_of_all(void **state)
+{
+    (void)state;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct setup s;
+    struct device_judge j = {judge, &s.asked};
+    struct allocator *al;
+    struct err e = {0};
+    const struct val *result;
+    int r, n = 0;
+    for (int i = 0; i < 20; i++)
+        buf_printf(&b, "%s{name: d%d, attributes: {m: {int: %d}}}", i ? ", " : "", i, i / 2);
+    const char *const slices[] = {arena_printf(&a, "{metadata: {name: s}, spec: {driver: d, allNodes: true, pool: {name: p, generation: 1, "
+                                                   "resourceSliceCount: 1}, devices: [" STR_FMT "]}}", STR_ARG(buf_str(&b))).p, NULL};
+    setup_init(&s, slices);
+    const struct val *claim = claim_of(&s, "{requests: [{name: r, exactly: {deviceClassName: any, count: 11}}], constraints: [{distinctAttribute: d/m}]}");
+    assert_int_equal(allocator_new(&s.a, s.inv, s.classes, &j, &claim, 1, &al, &e), 0);
+    while ((r = allocate(al, STR("n"), NULL, 1, &s.a, &result, &e)) == ALLOCATE_IMPOSSIBLE && n < 1000)
+        n++;
+    assert_int_equal(r, -ETIME);
+    assert_true(n > 10);
+    setup_done(&s);
+}
+
 static void test_selectors_asked_once(void **state)
 {
     (void)state;
@@ -355,7 +381,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),         cmocka_unit_test(test_partitions), cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_result),       cmocka_unit_test(test_share_result), cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_result),       cmocka_unit_test(test_share_result), cmocka_unit_test(test_bound), cmocka_unit_test(test_bound_of_all),
         cmocka_unit_test(test_selectors_asked_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
