@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DNS over TCP (RFC 7766) and over TLS (RFC 7858): several questions a connection, answered in their order. */
+/* DNS over TCP (RFC 7766) and over TLS (RFC 7858): several questions a connection at a time, each
+ * answered when its answer is there. */
 #include "base/os.h"
 #include "dns/serving.h"
 #include "net/stream.h"
@@ -7,15 +8,24 @@
 #include <stdio.h>
 
 /* A peer is a pod or a resolver for many: one alone must not have all connections. */
-enum { MAX_CONNECTIONS = 500, MAX_OF_ONE_PEER = 100, IDLE_SECONDS = 10 };
+enum { MAX_CONNECTIONS = 500, MAX_OF_ONE_PEER = 100, IDLE_SECONDS = 10, MAX_UNDER_WAY = 16 };
 
 struct connection {
     struct server *server;
     int fd;
     struct stream *stream;
-    bool over_tls;
+    bool over_tls, broken;
     uint16_t port, peer_port;
     char peer[80], local[80];
+    struct group questions;
+    unsigned under_way;
+    struct waitq room;
+    struct fmutex writing;
+};
+
+struct question {
+    struct connection *c;
+    struct buf wire;
 };
 
 static int answer(struct connection *c, struct str wire, struct dns_reply *reply)
@@ -34,25 +44,68 @@ static int answer(struct connection *c, struct str wire, struct dns_reply *reply
     return 0;
 }
 
-static int serve_question(struct connection *c, struct buf *in, struct dns_reply *reply)
+static int send_answer(struct connection *c, struct str wire)
+{
+    struct buf out CLEANUP_BUF = BUF_INIT;
+    char length[2];
+    dns_set16(length, (uint16_t)wire.n);
+    buf_put(&out, length, 2);
+    buf_putstr(&out, wire); /* one segment, not two */
+    int r = fmutex_lock(&c->writing);
+    if (r < 0)
+        return r;
+    r = c->broken ? -EPIPE : stream_write(c->stream, out.p, out.n, mono_add(os_mono(), SECONDS(IDLE_SECONDS)));
+    fmutex_unlock(&c->writing);
+    return r;
+}
+
+static void serve_question(void *arg)
+{
+    struct question *q = arg;
+    struct connection *c = q->c;
+    struct dns_reply reply = {0};
+    if (answer(c, buf_str(&q->wire), &reply) < 0 || send_answer(c, buf_str(&reply.out)) < 0) {
+        c->broken = true;
+        stream_abort(c->stream);
+    }
+    dns_reply_done(&reply);
+    buf_done(&q->wire);
+    free(q);
+    c->under_way--;
+    waitq_wake_all(&c->room);
+}
+
+static int read_question(struct connection *c, struct buf *ret)
 {
     struct mono deadline = mono_add(os_mono(), SECONDS(IDLE_SECONDS)); /* idle connections go after a while */
     char length[2];
-    if (stream_read_full(c->stream, length, 2, deadline) < 0)
-        return -EPIPE;
-    size_t n = dns_get16(length);
-    buf_clear(in);
-    if (n && stream_read_full(c->stream, buf_grow(in, n), n, deadline) < 0)
-        return -EPIPE;
-    in->n = n;
-    int r = answer(c, buf_str(in), reply);
-    if (r < 0)
-        return r;
-    dns_set16(length, (uint16_t)reply->out.n);
-    buf_clear(in);
-    buf_put(in, length, 2);
-    buf_putstr(in, buf_str(&reply->out)); /* one segment, not two */
-    return stream_write(c->stream, in->p, in->n, mono_add(os_mono(), SECONDS(IDLE_SECONDS)));
+    int r = stream_read_full(c->stream, length, 2, deadline);
+    size_t n = r < 0 ? 0 : dns_get16(length);
+    if (r == 0 && n)
+        r = stream_read_full(c->stream, buf_grow(ret, n), n, deadline);
+    ret->n = r < 0 ? 0 : n;
+    return r;
+}
+
+/* A question that waits for the world does not hold up those behind it (RFC 7766 section 6.2.1.1). */
+static void serve_questions(struct connection *c)
+{
+    while (!c->broken) {
+        struct buf wire = BUF_INIT;
+        if (read_question(c, &wire) < 0) {
+            buf_done(&wire);
+            break;
+        }
+        struct question *q = NEW(struct question);
+        *q = (struct question){c, wire};
+        c->under_way++;
+        group_spawn(&c->questions, "dns-question", serve_question, q);
+        while (c->under_way >= MAX_UNDER_WAY && !c->broken)
+            if (waitq_wait(&c->room, MONO_NEVER) < 0)
+                break;
+    }
+    group_wait(&c->questions, mono_add(os_mono(), SECONDS(IDLE_SECONDS))); /* who has no more to ask may still listen */
+    group_stop(&c->questions);
 }
 
 /* Go's policies, which Corefiles name. */
@@ -99,12 +152,8 @@ static void count_peer(struct server *s, const char *peer, int by)
 static void serve_connection(void *arg)
 {
     struct connection *c = arg;
-    struct buf in CLEANUP_BUF = BUF_INIT;
-    struct dns_reply reply = {0};
     if (shake_hands(c) == 0)
-        while (serve_question(c, &in, &reply) == 0)
-            ;
-    dns_reply_done(&reply);
+        serve_questions(c);
     stream_free(c->stream);
     if (c->fd >= 0)
         os_close(c->fd);
