@@ -103,6 +103,37 @@ static const struct range *range_of_family(const struct service_alloc *s, struct
     return NULL;
 }
 
+static bool same_range(const struct range *a, const struct range *b)
+{
+    return a->v6 == b->v6 && a->size == b->size && memcmp(a->base, b->base, sizeof(a->base)) == 0;
+}
+
+/* A ServiceCIDR that gives out addresses. Without a controller nobody says that it is ready: it is. */
+static bool gives_addresses(const struct val *cidr)
+{
+    const struct val *ready = condition_find(val_at(cidr, N_status, N_conditions), STR("Ready"));
+    return !obj_deleting(cidr) && (!ready || str_is(val_getstr(ready, N_status), "True"));
+}
+
+/* The ranges of a family: the server's own first, then those of ServiceCIDRs (KEP-1880). Empty: the cluster has not that family. */
+static size_t ranges_of_family(struct request *r, struct str family, struct range **ret)
+{
+    struct cache_kind *k = state_kind(r->server, RES_SERVICECIDRS);
+    const struct range *own = range_of_family(r->server->services, family);
+    struct range *list = ARENA_ARRAY(r->arena, struct range, RANGES_MAX * tree_count(k->root) + 1);
+    size_t n = 0;
+    *ret = list;
+    if (!own)
+        return 0;
+    list[n++] = *own;
+    TREE_EACH(k->root, STR(""), it)
+        if (gives_addresses(it.object->val))
+            VAL_EACH(val_at(it.object->val, N_spec, N_cidrs), text)
+                if (parse_range(val_str(text), &list[n]) == 0 && str_is(family, list[n].family) && !same_range(&list[n], own))
+                    n++;
+    return n;
+}
+
 /* ---- what is taken ----------------------------------------------------------------------------------- */
 
 static void count(struct map *m, struct str key, int by)
@@ -375,6 +406,22 @@ static struct str choose_ip(struct request *r, const struct range *range)
     return STR_NULL;
 }
 
+static struct str choose_ip_of(struct request *r, const struct range *ranges, size_t n)
+{
+    struct str ip = STR_NULL;
+    for (size_t i = 0; i < n && !ip.n; i++)
+        ip = choose_ip(r, &ranges[i]);
+    return ip;
+}
+
+static bool in_some_range(const struct range *ranges, size_t n, struct str ip)
+{
+    for (size_t i = 0; i < n; i++)
+        if (in_range(&ranges[i], ip))
+            return true;
+    return false;
+}
+
 static bool had_ip(const struct val *old, struct str ip)
 {
     VAL_EACH(val_at(old, N_spec, N_clusterIPs), o)
@@ -443,16 +490,17 @@ static int claim_ip(struct request *r, struct val *v, const struct val *old, siz
     struct val *spec = val_mut(v, N_spec);
     struct str family = val_str(val_item(val_get(spec, N_ipFamilies), i));
     struct str ip = val_str(val_item(val_get(spec, N_clusterIPs), i));
-    const struct range *range = range_of_family(s, family);
+    struct range *ranges;
     if (ip.n && had_ip(old, ip))
         return 0;
-    if (!range)
+    size_t n = ranges_of_family(r, family, &ranges);
+    if (!n)
         return refuse_ip(r, v, family, "not configured on this cluster");
-    if (ip.n && !in_range(range, ip))
+    if (ip.n && !in_some_range(ranges, n, ip))
         return refuse_ip(r, v, ip, "the provided network does not match the current range");
     if (ip.n && !is_free(s, ip))
         return refuse_ip(r, v, ip, "provided IP is already allocated");
-    if (!ip.n && !(ip = choose_ip(r, range)).n)
+    if (!ip.n && !(ip = choose_ip_of(r, ranges, n)).n)
         return status_internal(&r->status, "failed to allocate a serviceIP: range is full");
     reserve(r, c, ip);
     struct val *ips = val_sub_list(r->arena, spec, N_clusterIPs);

@@ -160,6 +160,34 @@ FIBER_TEST(both_families)
     fixture_stop(&f);
 }
 
+/* KEP-1880: a cluster whose range is full gets another. */
+FIBER_TEST(ranges_are_added)
+{
+#define CIDRS "/apis/networking.k8s.io/v1/servicecidrs"
+    struct fixture f;
+    struct apiserver_config c = {.authorization = "AlwaysAllow", .service_cidr = "10.96.0.0/29"};
+    fixture_start(&f, &c);
+    for (int i = 0; i < 5; i++) /* 2 to 6 */
+        assert_code(make(&f, arena_printf(&f.arena, "c%d", i).p, "{\"ports\":[{\"port\":80}]}"), 201);
+    assert_code(make(&f, "d", "{\"ports\":[{\"port\":80}]}"), 500);
+    assert_code(make(&f, "d", "{\"clusterIP\":\"10.99.0.9\",\"ports\":[{\"port\":80}]}"), 422);
+    assert_code(post(&f, CIDRS, "{\"metadata\":{\"name\":\"more\"},\"spec\":{\"cidrs\":[\"10.99.0.0/28\",\"fd00:99::/112\"]}}"), 201);
+    struct reply r = make(&f, "d", "{\"clusterIP\":\"10.99.0.9\",\"ports\":[{\"port\":80}]}");
+    assert_code(r, 201);
+    assert_code(get(&f, "/apis/networking.k8s.io/v1/ipaddresses/10.99.0.9"), 200);
+    r = make(&f, "e", "{\"ports\":[{\"port\":80}]}");
+    assert_code(r, 201);
+    assert_true(strncmp(at(&f, r.v, "spec.clusterIP"), "10.99.0.", 8) == 0);
+    assert_code(make(&f, "f", "{\"ipFamilies\":[\"IPv6\"],\"ports\":[{\"port\":80}]}"), 422); /* families are the server's */
+    r = patch(&f, CIDRS "/more/status", "merge-patch+json",
+              "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\",\"reason\":\"X\",\"message\":\"\",\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}}");
+    assert_code(r, 200);
+    assert_code(make(&f, "g", "{\"ports\":[{\"port\":80}]}"), 500);
+    assert_code(patch(&f, SERVICES "/e", "merge-patch+json", "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}"), 200); /* who has one keeps it */
+    fixture_stop(&f);
+#undef CIDRS
+}
+
 FIBER_TEST(a_cluster_of_one_family)
 {
     struct fixture f;
@@ -192,6 +220,7 @@ int main(void)
         cmocka_unit_test(node_ports),
         cmocka_unit_test(updates_keep_what_they_do_not_name),
         cmocka_unit_test(both_families),
+        cmocka_unit_test(ranges_are_added),
         cmocka_unit_test(a_cluster_of_one_family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
