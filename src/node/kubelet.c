@@ -120,36 +120,50 @@ static void complete_numbers(struct kubelet_config *c)
 
 /* ---- addresses of the node ------------------------------------------------------------------------------------- */
 
+union node_address {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+static bool address_text(const struct sockaddr *from, int family, char text[static INET6_ADDRSTRLEN])
+{
+    const union node_address *s = (const void *)from;
+    if (!from || from->sa_family != family || (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&s->in6.sin6_addr)))
+        return false;
+    return inet_ntop(family, family == AF_INET ? (const void *)&s->in.sin_addr : &s->in6.sin6_addr, text, INET6_ADDRSTRLEN);
+}
+
 /* The interface of the default route has the address that others reach us at. */
-static void default_address(struct kubelet *k)
+static void default_address(struct kubelet *k, int family)
 {
     struct host_usage u;
     struct ifaddrs *all, *i;
     char text[INET6_ADDRSTRLEN];
     if (k->host->ops->usage(k->host, &u) < 0 || getifaddrs(&all) < 0)
         return;
-    for (i = all; i && !k->n_ips; i = i->ifa_next) {
-        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) ||
-            (u.interface[0] && strcmp(i->ifa_name, u.interface) != 0))
-            continue;
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)i->ifa_addr;
-        if (inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)))
+    for (i = all; i && !k->n_ips; i = i->ifa_next)
+        if (!(i->ifa_flags & IFF_LOOPBACK) && (!u.interface[0] || strcmp(i->ifa_name, u.interface) == 0) &&
+            address_text(i->ifa_addr, family, text))
             k->ips[k->n_ips++] = arena_str(&k->arena, str_of(text));
-    }
     freeifaddrs(all);
 }
 
+/* Without a told one the default IPv4 address, else the IPv6 one; "::" asks for that first (kubelet's --node-ip). */
 static void set_addresses(struct kubelet *k)
 {
     size_t n = 0;
+    bool six = k->cfg.node_ips[0] && !strcmp(k->cfg.node_ips[0], "::");
     while (k->cfg.node_ips[n])
         n++;
     k->ips = ARENA_ARRAY(&k->arena, struct str, n + 1);
     for (size_t i = 0; i < n; i++)
-        if (*k->cfg.node_ips[i] && strcmp(k->cfg.node_ips[i], "0.0.0.0") != 0)
+        if (*k->cfg.node_ips[i] && strcmp(k->cfg.node_ips[i], "0.0.0.0") != 0 && strcmp(k->cfg.node_ips[i], "::") != 0)
             k->ips[k->n_ips++] = str_of(k->cfg.node_ips[i]);
     if (!k->n_ips)
-        default_address(k);
+        default_address(k, six ? AF_INET6 : AF_INET);
+    if (!k->n_ips)
+        default_address(k, six ? AF_INET : AF_INET6);
     if (!k->n_ips)
         k->ips[k->n_ips++] = STR("127.0.0.1");
 }
