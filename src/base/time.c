@@ -131,7 +131,7 @@ static const struct unit {
     const char *text;
     int64_t ns;
 } units[] = {
-    {"ns", 1},          {"us", 1000},         {"\xc2\xb5s", 1000}, {"ms", NSEC_PER_MSEC},
+    {"ns", 1}, {"us", 1000}, {"\xc2\xb5s", 1000}, {"\xce\xbcs", 1000}, {"ms", NSEC_PER_MSEC},
     {"s", NSEC_PER_SEC}, {"m", SECONDS(60)}, {"h", SECONDS(3600)},
 };
 
@@ -167,7 +167,7 @@ static int duration_part(struct str s, size_t *at, __int128 *total)
     if (!unit)
         return -EINVAL;
     *total += whole * unit + fraction * unit / scale;
-    return *total > INT64_MAX ? -ERANGE : 0;
+    return *total > -(__int128)INT64_MIN ? -ERANGE : 0;
 }
 
 int duration_parse(struct str s, int64_t *ret)
@@ -183,7 +183,9 @@ int duration_parse(struct str s, int64_t *ret)
         if (r < 0)
             return r;
     }
-    *ret = negative ? -(int64_t)total : (int64_t)total;
+    if (!negative && total > INT64_MAX)
+        return -ERANGE;
+    *ret = (int64_t)(negative ? -total : total);
     return 0;
 }
 

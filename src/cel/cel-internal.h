@@ -295,6 +295,7 @@ static inline bool cel_failed(struct cel_val v)
 }
 struct cel_val cel_fail(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 struct cel_val cel_no_overload(void);
+struct cel_val cel_not_a_number(void); /* what has no order was to be ordered */
 struct cel_val cel_of_opaque(const struct cel_opaque *o);
 /* A pointer to the T whose first member is a struct cel_opaque. */
 #define CEL_OPAQUE_AS(v, T) ((const T *)(v).opaque)

@@ -241,7 +241,10 @@ static NOINLINE struct cel_val no_such(struct cel_run *r, struct cel_val v, stru
         list_index(i, &at);
         return cel_fail(r->arena, "index out of bounds: %lld", (long long)at);
     }
-    struct str key = i.kind == CEL_STRING ? cel_str(i) : cel_text(r->arena, i);
+    struct str key = i.kind == CEL_STRING   ? cel_str(i)
+                     : i.kind == CEL_UINT   ? arena_printf(r->arena, "%llu", (unsigned long long)i.u)
+                     : i.kind == CEL_DOUBLE ? cel_double_text(r->arena, i.d)
+                                            : cel_text(r->arena, i);
     return cel_fail(r->arena, "no such key: " STR_FMT, STR_ARG(key));
 }
 
@@ -327,6 +330,39 @@ static NOINLINE struct cel_val exec_optional_or(struct cel_run *r, const struct 
 
 /* ---- functions -------------------------------------------------------------------------------------------------------- */
 
+#define K(k) (1u << CEL_##k)
+enum { ORDERED = K(BOOL) | K(INT) | K(UINT) | K(DOUBLE) | K(STRING) | K(BYTES) | K(TIMESTAMP) | K(DURATION) };
+
+/* The kinds of left operands that know the operator at all (cel-go's traits). */
+static const struct {
+    const char *name;
+    uint32_t kinds;
+} operators[] = {
+    {"_+_", (ORDERED & ~K(BOOL)) | K(LIST)},
+    {"_-_", K(INT) | K(UINT) | K(DOUBLE) | K(TIMESTAMP) | K(DURATION)},
+    {"_*_", K(INT) | K(UINT) | K(DOUBLE)},
+    {"_/_", K(INT) | K(UINT) | K(DOUBLE)},
+    {"_%_", K(INT) | K(UINT)},
+    {"_<_", ORDERED},
+    {"_<=_", ORDERED},
+    {"_>_", ORDERED},
+    {"_>=_", ORDERED},
+};
+#undef K
+
+static NOINLINE struct cel_val no_overload(struct cel_run *r, const struct cel_node *x, const struct cel_val *args)
+{
+    bool plain = x->n_overloads == 1 || strchr("_@!-", x->name.p[0]);
+    for (size_t i = 0; i < ARRAY_SIZE(operators); i++) {
+        if (!str_is(x->name, operators[i].name))
+            continue;
+        plain = operators[i].kinds >> args[0].kind & 1;
+        if (operators[i].kinds == ORDERED && args[0].kind == CEL_DOUBLE && isnan(args[0].d))
+            return cel_not_a_number();
+    }
+    return plain ? cel_no_overload() : cel_fail(r->arena, "no such overload: " STR_FMT, STR_ARG(x->name));
+}
+
 static bool accepts(const struct cel_overload *o, const struct cel_val *args, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -372,11 +408,10 @@ static NOINLINE struct cel_val exec_function(struct cel_run *r, const struct cel
             cel_charge(r, cel_call_cost(r, o, x->n_overloads == 1, args, n, v));
         return v;
     }
-    struct cel_val none = cel_no_overload();
-    bool is_operator = x->name.p[0] == '_' || x->name.p[0] == '@' || x->name.p[0] == '!' || x->name.p[0] == '-';
+    struct cel_val none = no_overload(r, x, args);
     if (x->n_overloads)
         cel_charge(r, cel_call_cost(r, x->overloads[0], x->n_overloads == 1, args, n, none));
-    return is_operator || x->n_overloads == 1 ? none : cel_fail(r->arena, "no such overload: " STR_FMT, STR_ARG(x->name));
+    return none;
 }
 
 static struct cel_val exec_call(struct cel_run *r, const struct cel_node *x)

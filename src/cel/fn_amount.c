@@ -4,18 +4,30 @@
 
 #include "wire/quantity.h"
 
+#include <limits.h>
+
 #define FN(name) static struct cel_val name(struct cel_run *r, const struct cel_val *v, unsigned n)
 
 /* ---- quantities ------------------------------------------------------------------------------------------------ */
 
+/* Whether it is an integer, upstream sees from the way it holds it: a number and a power of ten, or (NO_SCALE) neither, when it has
+ * too many digits for that or is a fraction of a binary unit. */
+enum { NO_SCALE = INT_MIN };
+
 struct quantity_val {
     struct cel_opaque o;
     struct quantity q;
+    int scale;
 };
 
 static struct quantity quantity_in(struct cel_val v)
 {
     return CEL_OPAQUE_AS(v, struct quantity_val)->q;
+}
+
+static int scale_in(struct cel_val v)
+{
+    return CEL_OPAQUE_AS(v, struct quantity_val)->scale;
 }
 
 static bool quantity_equal(const struct cel_opaque *x, const struct cel_opaque *y)
@@ -29,12 +41,64 @@ static struct str quantity_to_text(struct arena *a, const struct cel_opaque *o)
     return arena_str(a, str_of(quantity_text(((const struct quantity_val *)o)->q, text)));
 }
 
-static struct cel_val of_quantity(struct arena *a, struct quantity q)
+static struct cel_val of_quantity(struct arena *a, struct quantity q, int scale)
 {
     struct quantity_val *x = ARENA_NEW(a, struct quantity_val);
     x->o = (struct cel_opaque){&cel_quantity, quantity_equal, quantity_to_text, 1};
     x->q = q;
+    x->scale = scale;
     return cel_of_opaque(&x->o);
+}
+
+static size_t digits_at(struct str s, size_t at)
+{
+    size_t n = at;
+    while (n < s.n && s.p[n] >= '0' && s.p[n] <= '9')
+        n++;
+    return n - at;
+}
+
+static int decimal_exponent(struct str unit)
+{
+    static const char small[] = "num", large[] = "kMGTPE";
+    int64_t n;
+    const char *at = unit.n == 1 ? strchr(small, unit.p[0]) : NULL;
+    if (at)
+        return -9 + 3 * (int)(at - small);
+    at = unit.n == 1 ? strchr(large, unit.p[0]) : NULL;
+    if (at)
+        return 3 * (int)(at - large + 1);
+    return unit.n > 1 && str_to_i64(str_from(unit, unit.p[1] == '+' ? 2 : 1), &n) == 0 ? (int)MIN(MAX(n, (int64_t)-100), (int64_t)100) : 0;
+}
+
+/* Of a text that is a quantity. */
+static int scale_of(struct str s)
+{
+    static const char binary[] = "KMGTPE";
+    size_t at = s.n && (s.p[0] == '-' || s.p[0] == '+'), denominator = 0;
+    while (at + 1 < s.n && s.p[at] == '0' && s.p[at + 1] >= '0' && s.p[at + 1] <= '9')
+        at++;
+    size_t number = digits_at(s, at);
+    at += number;
+    if (at < s.n && s.p[at] == '.') {
+        denominator = digits_at(s, at + 1);
+        at += 1 + denominator;
+    }
+    struct str unit = str_from(s, at);
+    const char *power = unit.n == 2 && unit.p[1] == 'i' ? strchr(binary, unit.p[0]) : NULL;
+    if (power) {
+        int exponent = 10 * (int)(power - binary + 1);
+        return denominator || 15 - (int)number - exponent * 3 / 10 - 1 < 0 ? NO_SCALE : 0;
+    }
+    int scale = decimal_exponent(unit) - (int)denominator;
+    return number + denominator > 18 || scale < -9 ? NO_SCALE : scale;
+}
+
+/* Of a sum. */
+static int scale_with(struct cel_val x, int other)
+{
+    int own = scale_in(x);
+    return own == NO_SCALE || other == NO_SCALE ? NO_SCALE : MIN(own, other);
 }
 
 struct cel_val cel_quantity_of(struct arena *a, struct str s)
@@ -42,7 +106,7 @@ struct cel_val cel_quantity_of(struct arena *a, struct str s)
     struct quantity q;
     struct err e = {0};
     int err = quantity_parse(s, &q, &e);
-    return err < 0 ? cel_fail(a, "%s", err_text(&e, err)) : of_quantity(a, q);
+    return err < 0 ? cel_fail(a, "%s", err_text(&e, err)) : of_quantity(a, q, scale_of(s));
 }
 
 FN(quantity_from)
@@ -82,10 +146,11 @@ FN(quantity_to_float)
     return (struct cel_val){.kind = CEL_DOUBLE, .d = quantity_float(quantity_in(v[0]))};
 }
 
-static bool whole(struct quantity q, int64_t *ret)
+static bool whole(struct cel_val v, int64_t *ret)
 {
+    struct quantity q = quantity_in(v);
     __int128 units = q.nano / 1000000000;
-    if (q.nano % 1000000000 || units > INT64_MAX || units < INT64_MIN)
+    if (scale_in(v) < 0 || q.nano % 1000000000 || units > INT64_MAX || units < INT64_MIN)
         return false;
     *ret = (int64_t)units;
     return true;
@@ -94,33 +159,33 @@ static bool whole(struct quantity q, int64_t *ret)
 FN(quantity_is_int)
 {
     int64_t i;
-    return cel_of_bool(whole(quantity_in(v[0]), &i));
+    return cel_of_bool(whole(v[0], &i));
 }
 
 FN(quantity_to_int)
 {
     int64_t i;
-    return whole(quantity_in(v[0]), &i) ? cel_of_int(i) : cel_fail(r->arena, "cannot convert value to integer");
+    return whole(v[0], &i) ? cel_of_int(i) : cel_fail(r->arena, "cannot convert value to integer");
 }
 
 FN(quantity_plus)
 {
-    return of_quantity(r->arena, quantity_add(quantity_in(v[0]), quantity_in(v[1])));
+    return of_quantity(r->arena, quantity_add(quantity_in(v[0]), quantity_in(v[1])), scale_with(v[0], scale_in(v[1])));
 }
 
 FN(quantity_plus_int)
 {
-    return of_quantity(r->arena, quantity_add(quantity_in(v[0]), quantity_of(v[1].i, QUANTITY_DECIMAL_SI)));
+    return of_quantity(r->arena, quantity_add(quantity_in(v[0]), quantity_of(v[1].i, QUANTITY_DECIMAL_SI)), scale_with(v[0], 0));
 }
 
 FN(quantity_minus)
 {
-    return of_quantity(r->arena, quantity_sub(quantity_in(v[0]), quantity_in(v[1])));
+    return of_quantity(r->arena, quantity_sub(quantity_in(v[0]), quantity_in(v[1])), scale_with(v[0], scale_in(v[1])));
 }
 
 FN(quantity_minus_int)
 {
-    return of_quantity(r->arena, quantity_sub(quantity_in(v[0]), quantity_of(v[1].i, QUANTITY_DECIMAL_SI)));
+    return of_quantity(r->arena, quantity_sub(quantity_in(v[0]), quantity_of(v[1].i, QUANTITY_DECIMAL_SI)), scale_with(v[0], 0));
 }
 
 /* ---- semantic versions (semver.org 2.0.0) -------------------------------------------------------------------------- */
@@ -145,26 +210,29 @@ static bool is_number(struct str s)
 }
 
 /* Dotted identifiers of a pre-release (numbers without leading zeros) or of build metadata. */
-static bool identifiers(struct str s, bool pre)
+static bool identifiers(struct str s, bool pre, struct err *e)
 {
-    struct str rest = s, id;
-    while (str_next(&rest, '.', &id)) {
-        for (size_t i = 0; i < id.n; i++) {
-            char c = id.p[i];
-            if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-'))
-                return false;
-        }
-        if (!id.n || (pre && is_number(id) && id.n > 1 && id.p[0] == '0'))
-            return false;
-    }
-    return s.n > 0;
+    static const char known[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-";
+    struct str rest = s, id = s;
+    do {
+        str_cut(rest, '.', &id, &rest);
+        if (!id.n)
+            return err_set(e, 0, "%s is empty", pre ? "Prerelease" : "Build meta data"), false;
+        for (size_t i = 0; i < id.n; i++)
+            if (!memchr(known, id.p[i], sizeof(known) - 1))
+                return err_set(e, 0, "Invalid character(s) found in %s \"" STR_FMT "\"", pre ? "prerelease" : "build meta data",
+                               STR_ARG(id)), false;
+        if (pre && is_number(id) && id.n > 1 && id.p[0] == '0')
+            return err_set(e, 0, "Numeric PreRelease version must not contain leading zeroes \"" STR_FMT "\"", STR_ARG(id)), false;
+    } while (id.p + id.n < s.p + s.n);
+    return true;
 }
 
 /* The first of major.minor.patch up to its dot, moved past. */
 static bool next_part(struct str *s, bool last, struct str *ret)
 {
     size_t n = 0;
-    while (n < s->n && s->p[n] != '.' && !(last && (s->p[n] == '-' || s->p[n] == '+')))
+    while (n < s->n && (last ? s->p[n] != '-' && s->p[n] != '+' : s->p[n] != '.'))
         n++;
     if (!last && n == s->n)
         return false;
@@ -185,12 +253,14 @@ static bool semver_parse(struct str s, struct semver_val *ret, struct err *e)
         if (is_number(part) && part.n > 1 && part.p[0] == '0')
             return err_set(e, 0, "%c%s number must not contain leading zeroes \"" STR_FMT "\"", names[i][0] - 32, names[i] + 1,
                            STR_ARG(part)), false;
-        if (!semver_number(part, &ret->part[i]))
+        if (!semver_number(part, &ret->part[i]) && is_number(part))
+            return err_set(e, 0, "strconv.ParseUint: parsing \"" STR_FMT "\": value out of range", STR_ARG(part)), false;
+        if (!is_number(part))
             return err_set(e, 0, "Invalid character(s) found in %s number \"" STR_FMT "\"", names[i], STR_ARG(part)), false;
     }
     bool has_build = str_cut(rest, '+', &rest, &build);
-    if ((rest.n && (rest.p[0] != '-' || !identifiers(str_from(rest, 1), true))) || (has_build && !identifiers(build, false)))
-        return err_set(e, 0, "Invalid character(s) found in prerelease or build metadata of \"" STR_FMT "\"", STR_ARG(s)), false;
+    if ((rest.n && !identifiers(str_from(rest, 1), true, e)) || (has_build && !identifiers(build, false, e)))
+        return false;
     ret->pre = rest.n ? str_from(rest, 1) : STR_NULL;
     ret->text = s;
     return true;

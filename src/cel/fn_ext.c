@@ -63,27 +63,37 @@ static void put_fixed(struct printer *p, double d, int precision)
         buf_puts(p->b, text);
 }
 
-static void put_scientific(struct printer *p, double d, int precision)
+static void put_raised(struct buf *b, double d)
 {
     static const char *const raised[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
-    char text[512];
-    if (isnan(d) || isinf(d)) {
-        put_special(p, d);
-        return;
-    }
-    snprintf(text, sizeof(text), "%.*e", precision, d);
+    char text[64];
+    snprintf(text, sizeof(text), "%.6e", d);
     char *e = strchr(text, 'e');
-    if (!p->old || !e) {
-        buf_puts(p->b, text);
-        return;
-    }
-    buf_put(p->b, text, (size_t)(e - text));
-    buf_puts(p->b, "×10");
+    buf_put(b, text, (size_t)(e - text));
+    buf_puts(b, "×10");
     for (e++; *e; e++)
         if (*e == '-')
-            buf_puts(p->b, "⁻");
+            buf_puts(b, "⁻");
         else if (*e != '+')
-            buf_puts(p->b, raised[*e - '0']);
+            buf_puts(b, raised[*e - '0']);
+}
+
+/* What version 2 takes for the precision is the width. */
+static void put_scientific(struct printer *p, double d, int precision)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    struct buf *out = p->b;
+    p->b = &b;
+    if (isnan(d) || isinf(d))
+        put_special(p, d);
+    else if (p->old)
+        put_raised(&b, d);
+    else
+        buf_printf(&b, "%.*e", precision, d);
+    p->b = out;
+    for (size_t n = cel_runes(buf_str(&b)); p->old && n < (size_t)precision; n++)
+        buf_putc(out, ' ');
+    buf_putstr(out, buf_str(&b));
 }
 
 static bool put_list(struct printer *p, struct cel_val v, unsigned depth)

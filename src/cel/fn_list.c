@@ -35,9 +35,7 @@ static struct cel_val sum_of(struct cel_run *r, struct cel_val list, enum cel_ki
         if (x.kind != kind)
             return cel_no_overload();
         if (!add_to(&sum, x))
-            return cel_fail(r->arena, kind == CEL_UINT       ? "unsigned integer overflow"
-                                      : kind == CEL_DURATION ? "duration overflow"
-                                                             : "integer overflow");
+            return cel_fail(r->arena, kind == CEL_UINT ? "unsigned integer overflow" : "integer overflow");
     }
     return sum;
 }

@@ -5,6 +5,7 @@
 #include "type/text.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdio.h>
 
 #define FN(name) static struct cel_val name(struct cel_run *r, const struct cel_val *v, unsigned n)
@@ -84,6 +85,96 @@ static bool is_mapped(const unsigned char *b)
     return !memcmp(b, head, sizeof(head));
 }
 
+/* What Go says of what has a dot before any colon. */
+static const char *v4_fault(struct arena *a, struct str s)
+{
+    unsigned value = 0, digits = 0, parts = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        struct str here = text_quote(a, str_from(s, i));
+        if (s.p[i] >= '0' && s.p[i] <= '9') {
+            if (digits == 1 && !value)
+                return "IPv4 field has octet with leading zero";
+            value = value * 10 + (unsigned)(s.p[i] - '0');
+            digits++;
+            if (value > 255)
+                return "IPv4 field has value >255";
+        } else if (s.p[i] != '.') {
+            return arena_printf(a, "unexpected character (at " STR_FMT ")", STR_ARG(here)).p;
+        } else if (i == 0 || i + 1 == s.n || s.p[i - 1] == '.') {
+            return arena_printf(a, "IPv4 field must have at least one digit (at " STR_FMT ")", STR_ARG(here)).p;
+        } else if (parts == 3) {
+            return "IPv4 address too long";
+        } else {
+            parts++;
+            value = digits = 0;
+        }
+    }
+    return "IPv4 address too short";
+}
+
+static const char *fault_at(struct arena *a, const char *why, struct str s)
+{
+    struct str q = text_quote(a, s);
+    return arena_printf(a, "%s (at " STR_FMT ")", why, STR_ARG(q)).p;
+}
+
+/* The field at the head of *s, moved past; NULL when it is one. bytes: how many came before; wide: there was a "::". */
+static const char *v6_field(struct arena *a, struct str *s, int bytes, bool wide)
+{
+    size_t n = 0;
+    while (n < s->n && isxdigit((unsigned char)s->p[n]))
+        n++;
+    if (n > 4)
+        return fault_at(a, "each group must have 4 or less digits", *s);
+    if (!n)
+        return fault_at(a, "each colon-separated field must have at least one digit", *s);
+    if (n < s->n && s->p[n] == '.')
+        return !wide && bytes != 12 ? fault_at(a, "embedded IPv4 address must replace the final 2 fields of the address", *s)
+               : bytes > 12         ? fault_at(a, "too many hex fields to fit an embedded IPv4 at the end of the address", *s)
+                                    : v4_fault(a, *s);
+    *s = str_from(*s, n);
+    if (s->n && s->p[0] != ':')
+        return fault_at(a, "unexpected character, want colon", *s);
+    return s->n == 1 ? fault_at(a, "colon must be followed by more characters", *s) : NULL;
+}
+
+/* The same of what has a colon first. */
+static const char *v6_fault(struct arena *a, struct str s)
+{
+    struct str zone;
+    bool wide = str_starts(s, STR("::"));
+    int bytes = 0;
+    if (str_cut(s, '%', &s, &zone) && !zone.n)
+        return "zone must be a non-empty string";
+    s = wide ? str_from(s, 2) : s;
+    while (s.n && bytes < 16) {
+        const char *why = v6_field(a, &s, bytes, wide);
+        if (why)
+            return why;
+        bytes += 2;
+        s = str_from(s, MIN(s.n, (size_t)1));
+        if (s.n && s.p[0] == ':' && wide)
+            return fault_at(a, "multiple :: in address", s);
+        if (s.n && s.p[0] == ':') {
+            wide = true;
+            s = str_from(s, 1);
+        }
+    }
+    return s.n          ? fault_at(a, "trailing garbage after address", s)
+           : bytes < 16 ? "address string too short"
+                        : "the :: must expand to at least one field of zeros";
+}
+
+static struct str ip_fault(struct arena *a, struct str s)
+{
+    size_t n = 0;
+    while (n < s.n && !strchr(".:%", s.p[n]))
+        n++;
+    struct str q = text_quote(a, s);
+    const char *why = n == s.n ? "unable to parse IP" : s.p[n] == '.' ? v4_fault(a, s) : s.p[n] == ':' ? v6_fault(a, s) : "missing IPv6 address";
+    return arena_printf(a, "ParseAddr(" STR_FMT "): %s", STR_ARG(q), why);
+}
+
 /* An absent value when it is an address. */
 static struct cel_val parse_ip(struct arena *a, struct str s, struct ip_val *ret)
 {
@@ -103,8 +194,8 @@ static struct cel_val parse_ip(struct arena *a, struct str s, struct ip_val *ret
         *zone = 0;
     ret->v6 = true;
     if (!fits || inet_pton(AF_INET6, text, ret->b) != 1)
-        return cel_fail(a, "IP Address " STR_FMT " parse error during conversion from string: ParseAddr(" STR_FMT
-                        "): unable to parse IP", STR_ARG(quoted), STR_ARG(quoted));
+        return cel_fail(a, "IP Address " STR_FMT " parse error during conversion from string: " STR_FMT, STR_ARG(quoted),
+                        STR_ARG(ip_fault(a, s)));
     if (zoned)
         return cel_fail(a, "IP address " STR_FMT " with zone value is not allowed", STR_ARG(quoted));
     if (is_mapped(ret->b))
@@ -126,12 +217,18 @@ static struct cel_val parse_cidr(struct arena *a, struct str s, struct ip_val *r
     if (slash < 0)
         return bad_cidr(a, s, "no '/'");
     struct str head = str_n(s.p, (size_t)slash), tail = str_from(s, (size_t)slash + 1);
-    struct cel_val e = parse_ip(a, head, ret);
-    if (!cel_absent(e))
-        return is_mapped(ret->b) && ret->v6 ? e : bad_cidr(a, s, "unable to parse IP");
+    struct str quoted = text_quote(a, s);
+    if (!cel_absent(parse_ip(a, head, ret))) {
+        if (str_find(head, '%') >= 0)
+            return bad_cidr(a, s, "IPv6 zones cannot be present in a prefix");
+        if (ret->v6 && is_mapped(ret->b))
+            return cel_fail(a, "network address parse error during conversion from string: IPv4-mapped IPv6 address " STR_FMT
+                            " is not allowed", STR_ARG(quoted));
+        return bad_cidr(a, s, ip_fault(a, head).p);
+    }
     bool plain = tail.n && tail.p[0] >= '0' && tail.p[0] <= '9' && (tail.n == 1 || tail.p[0] != '0');
     if (!plain || str_to_i64(tail, &bits) < 0)
-        return bad_cidr(a, s, "bad bits after slash");
+        return bad_cidr(a, s, arena_printf(a, "bad bits after slash: " STR_FMT, STR_ARG(text_quote(a, tail))).p);
     if (bits > 8 * (int64_t)n_bytes(ret))
         return bad_cidr(a, s, "prefix length out of range");
     ret->prefix = (int)bits;

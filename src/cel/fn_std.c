@@ -4,6 +4,7 @@
 
 #include "base/time.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #define FN(name) static struct cel_val name(struct cel_run *r, const struct cel_val *v, unsigned n)
@@ -120,13 +121,13 @@ FN(add_list)
 FN(add_duration)
 {
     int64_t i;
-    return __builtin_add_overflow(v[0].i, v[1].i, &i) ? constant_error("duration overflow") : of_duration(i);
+    return __builtin_add_overflow(v[0].i, v[1].i, &i) ? constant_error(int_overflow) : of_duration(i);
 }
 
 FN(sub_duration)
 {
     int64_t i;
-    return __builtin_sub_overflow(v[0].i, v[1].i, &i) ? constant_error("duration overflow") : of_duration(i);
+    return __builtin_sub_overflow(v[0].i, v[1].i, &i) ? constant_error(int_overflow) : of_duration(i);
 }
 
 static struct cel_val move(struct cel_val t, int64_t ns, int sign)
@@ -150,31 +151,36 @@ FN(sub_timestamp)
 FN(sub_timestamps)
 {
     __int128 ns = (__int128)(v[0].i - v[1].i) * NSEC_PER_SEC + ((int64_t)v[0].n - (int64_t)v[1].n);
-    return ns > INT64_MAX || ns < INT64_MIN ? constant_error("duration overflow") : of_duration((int64_t)ns);
+    return ns > INT64_MAX || ns < INT64_MIN ? constant_error(int_overflow) : of_duration((int64_t)ns);
 }
 
 /* ---- comparison -------------------------------------------------------------------------------------------------- */
 
+/* Does x stand to y as it has to? least, most: what the comparison may give. */
+static struct cel_val ordered(const struct cel_val *v, int least, int most)
+{
+    int c = cel_compare(v[0], v[1]);
+    return c == 2 ? cel_not_a_number() : cel_of_bool(c >= least && c <= most);
+}
+
 FN(less)
 {
-    return cel_of_bool(cel_compare(v[0], v[1]) == -1);
+    return ordered(v, -1, -1);
 }
 
 FN(less_equal)
 {
-    int c = cel_compare(v[0], v[1]);
-    return cel_of_bool(c == -1 || c == 0);
+    return ordered(v, -1, 0);
 }
 
 FN(greater)
 {
-    return cel_of_bool(cel_compare(v[0], v[1]) == 1);
+    return ordered(v, 1, 1);
 }
 
 FN(greater_equal)
 {
-    int c = cel_compare(v[0], v[1]);
-    return cel_of_bool(c == 1 || c == 0);
+    return ordered(v, 0, 1);
 }
 
 FN(not)
@@ -268,12 +274,28 @@ FN(double_of_uint)
     return of_double((double)v[0].u);
 }
 
+/* As Go reads numbers: one between two digits at a time. */
+static bool drop_underscores(char *text)
+{
+    char *to = text;
+    for (char *p = text; *p; p++) {
+        if (*p != '_')
+            *to++ = *p;
+        else if (p == text || !isxdigit((unsigned char)p[-1]) || !isxdigit((unsigned char)p[1]))
+            return false;
+    }
+    *to = 0;
+    return true;
+}
+
 FN(double_of_string)
 {
     char *text = arena_cstr(r->arena, cel_str(v[0])), *end;
     bool start = *text && (strchr("+-.", *text) || (*text >= '0' && *text <= '9') || strchr("iInN", *text));
-    double d = start ? strtod(text, &end) : 0;
-    if (!start || *end || end == text || strlen(text) != v[0].n)
+    bool hex = strpbrk(text, "xX") != NULL;
+    bool right = strlen(text) == v[0].n && start && drop_underscores(text) && (!hex || strpbrk(text, "pP"));
+    double d = right ? strtod(text, &end) : 0;
+    if (!right || *end || end == text || (isinf(d) && !strpbrk(text, "iI"))) /* too large */
         return constant_error("type conversion error from 'string' to 'double'");
     return of_double(d);
 }

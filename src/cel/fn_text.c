@@ -39,10 +39,10 @@ FN(index_of)
     if (from < 0)
         return out_of_range(r, from);
     ssize_t start = byte_of(s, from);
-    if (start < 0 && sub.n)
-        return n > 2 ? out_of_range(r, from) : cel_of_int(-1);
     if (!sub.n)
-        return cel_of_int(from);
+        return cel_of_int(start < 0 ? (int64_t)cel_runes(s) : from);
+    if (start < 0)
+        return cel_of_int(-1);
     const char *p = memmem(s.p + start, s.n - (size_t)start, sub.p, sub.n);
     return cel_of_int(p ? (int64_t)cel_runes(str_n(s.p, (size_t)(p - s.p))) : -1);
 }
@@ -51,10 +51,12 @@ FN(last_index_of)
 {
     struct str s = cel_str(v[0]), sub = cel_str(v[1]);
     int64_t size = (int64_t)cel_runes(s), from = n > 2 ? v[2].i : size;
-    if (n > 2 && !sub.n)
-        return cel_of_int(from);
-    if (from < 0 || (n > 2 && from >= size))
+    if (from < 0)
         return out_of_range(r, from);
+    if (!sub.n)
+        return cel_of_int(MIN(from, size));
+    if (n > 2 && from >= size)
+        return cel_of_int(-1);
     for (size_t at = (size_t)byte_of(s, from) + 1; at > 0; at--)
         if (at - 1 + sub.n <= s.n && memcmp(s.p + at - 1, sub.p, sub.n) == 0)
             return cel_of_int((int64_t)cel_runes(str_n(s.p, at - 1)));
@@ -84,12 +86,12 @@ FN(substring)
 {
     struct str s = cel_str(v[0]);
     int64_t size = (int64_t)cel_runes(s), start = v[1].i, end = n > 2 ? v[2].i : size;
+    if (n > 2 && start > end)
+        return cel_fail(r->arena, "invalid substring range. start: %lld, end: %lld", (long long)start, (long long)end);
     if (start < 0 || start > size)
         return out_of_range(r, start);
     if (end < 0 || end > size)
         return out_of_range(r, end);
-    if (start > end)
-        return cel_fail(r->arena, "invalid substring range. start: %lld, end: %lld", (long long)start, (long long)end);
     size_t from = (size_t)byte_of(s, start);
     return cel_of_str(str_n(s.p + from, (size_t)byte_of(s, end) - from));
 }

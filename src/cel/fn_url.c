@@ -77,20 +77,21 @@ static bool port_ok(struct str s)
     return !s.n || s.p[0] == ':';
 }
 
-static bool host_chars_ok(struct str s)
+/* NULL when all may be in the name of a host. */
+static const char *host_fault(struct arena *a, struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         if (c == '%') {
             /* Within a host only bytes beyond ASCII may be escaped. */
             if (i + 2 >= s.n || hex(s.p[i + 1]) < 8 || hex(s.p[i + 2]) < 0)
-                return false;
+                return "invalid character in host name";
             i += 2;
         } else if (!((unsigned char)c >= 0x80 || is_alnum(c) || strchr("-_.~!$&'()*+,;=:[]<>\"", c))) {
-            return false;
+            return arena_printf(a, "invalid character " STR_FMT " in host name", STR_ARG(text_quote(a, str_n(s.p + i, 1)))).p;
         }
     }
-    return true;
+    return NULL;
 }
 
 static bool user_ok(struct str s)
@@ -119,8 +120,9 @@ static const char *parse_authority(struct arena *a, struct str s, struct url_val
     }
     if (!port_ok(port))
         return "invalid port after host";
-    if (!host_chars_ok(host))
-        return "invalid character in host name";
+    const char *fault = host_fault(a, host);
+    if (fault)
+        return fault;
     return unescape(a, host, false, &u->host) ? NULL : "invalid URL escape";
 }
 
@@ -148,7 +150,7 @@ static const char *parse_url(struct arena *a, struct str s, struct url_val *u)
             return NULL; /* mailto:x: opaque, without host and path */
         return "invalid URI for request";
     }
-    if (u->scheme.n && str_starts(rest, STR("//"))) {
+    if (str_starts(rest, STR("//")) && (u->scheme.n || !str_starts(rest, STR("///")))) {
         rest = str_from(rest, 2);
         ssize_t slash = str_find(rest, '/');
         struct str authority = slash < 0 ? rest : str_n(rest.p, (size_t)slash);

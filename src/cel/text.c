@@ -95,12 +95,17 @@ static struct str put_fraction(struct arena *a, const char *head, uint32_t nanos
     return arena_printf(a, "%s.%.*s%s", head, n, digits, tail);
 }
 
+/* cel-go goes through a double: of long durations the last digits are lost. */
 struct str cel_duration_text(struct arena *a, int64_t ns)
 {
-    char head[32];
-    uint64_t u = ns < 0 ? 0 - (uint64_t)ns : (uint64_t)ns;
-    snprintf(head, sizeof(head), "%s%llu", ns < 0 ? "-" : "", (unsigned long long)(u / 1000000000));
-    return put_fraction(a, head, (uint32_t)(u % 1000000000), "s");
+    char text[64];
+    double d = (double)(ns / 1000000000) + (double)(ns % 1000000000) / 1e9;
+    for (int digits = 0; digits <= 9; digits++) {
+        snprintf(text, sizeof(text), "%.*f", digits, d);
+        if (strtod(text, NULL) == d)
+            break;
+    }
+    return arena_printf(a, "%ss", str_is(str_of(text), "-0") ? "0" : text);
 }
 
 struct str cel_timestamp_text(struct arena *a, struct cel_val v)

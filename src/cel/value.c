@@ -24,6 +24,12 @@ struct cel_val cel_no_overload(void)
     return (struct cel_val){.kind = CEL_ERROR, .n = 16, .s = "no such overload"};
 }
 
+struct cel_val cel_not_a_number(void)
+{
+    static const char text[] = "NaN values cannot be ordered";
+    return (struct cel_val){.kind = CEL_ERROR, .n = sizeof(text) - 1, .s = text};
+}
+
 struct cel_val cel_of_text(struct arena *a, struct str s)
 {
     return cel_of_str(arena_str(a, s));

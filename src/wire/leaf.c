@@ -89,7 +89,7 @@ int moment_parse(struct str s, struct moment *ret)
     struct moment m = {.nanos = 0};
     int zone;
     s = str_from(s, 19);
-    if (s.p[0] == '.')
+    if (s.p[0] == '.' || s.p[0] == ',') /* Go takes either */
         s = fraction_of(s, &m.nanos);
     if (zone_seconds(s, &zone) < 0)
         return -EINVAL;

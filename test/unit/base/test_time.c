@@ -58,6 +58,8 @@ static void durations_as_go_has_them(void **state UNUSED)
         {"1500us", 1500000, "1.5ms"},
         {"3ns", 3, "3ns"},
         {".5s", MILLISECONDS(500), "500ms"},
+        {"2\xce\xbcs", 2000, "2\xc2\xb5s"}, /* the Greek letter beside the micro sign */
+        {"-9223372036.854775808s", INT64_MIN, "-2562047h47m16.854775808s"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         int64_t ns;
@@ -71,6 +73,7 @@ static void durations_as_go_has_them(void **state UNUSED)
     assert_int_equal(duration_parse(STR("5"), &ns), -EINVAL);
     assert_int_equal(duration_parse(STR("5 s"), &ns), -EINVAL);
     assert_int_equal(duration_parse(STR("9999999999h"), &ns), -ERANGE);
+    assert_int_equal(duration_parse(STR("9223372036.854775808s"), &ns), -ERANGE);
 }
 
 static void ages_as_kubectl_prints_them(void **state UNUSED)

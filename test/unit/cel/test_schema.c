@@ -5,9 +5,7 @@
  */
 #include "cel/schema.h"
 #include "names.h"
-#include "wire/json.h"
-
-#include <stdio.h>
+#include "rows.h"
 
 static unsigned judge_rule(struct arena *a, struct cel_env *env, const struct val *rule, const struct val *want)
 {
@@ -28,15 +26,15 @@ static unsigned judge_rule(struct arena *a, struct cel_env *env, const struct va
 
 int main(int argc, char **argv)
 {
-    char line[65536];
+    struct buf all CLEANUP_BUF = BUF_INIT;
     unsigned failed = 0, rules = 0;
-    FILE *f = argc > 1 ? fopen(argv[1], "r") : NULL;
-    while (f && fgets(line, sizeof(line), f)) {
+    struct str rest = argc > 1 ? file_text(argv[1], &all) : STR_NULL;
+    for (;;) {
         CLEANUP_ARENA struct arena a = ARENA_INIT;
-        struct val *row, *props;
+        struct val *row = next_row(&a, &rest), *props;
         struct buf b = BUF_INIT;
-        if (json_decode(&a, NULL, str_of(line), 0, NULL, &row, NULL) < 0)
-            return 1;
+        if (!row)
+            break;
         json_encode(&b, NULL, val_key(row, STR("schema")), 0);
         if (json_decode(&a, type_find(STR("apiextensions.v1.JSONSchemaProps")), buf_str(&b), 0, NULL, &props, NULL) < 0)
             return 1;
@@ -55,8 +53,6 @@ int main(int argc, char **argv)
         cel_env_unref(env);
         buf_done(&b);
     }
-    if (f)
-        fclose(f);
     printf("%u rules, %u failed\n", rules, failed);
     return failed || !rules;
 }
