@@ -575,8 +575,10 @@ static void minimize(const struct walk *w, struct dns_reply *ret)
         return;
     struct dns_reply small = {0};
     struct copy c = {.to = &small, .q = w->q, .wire = buf_str(b), .answers_only = true};
+    size_t at;
     dns_reply_start(&small, w->q, w->a->limit);
     small.truncated = b->p[2] & FLAG_TC;
+    dns_find_opt(c.wire, &at, &small.options);
     if (dns_each_record(c.wire, copy_record, &c)) {
         dns_reply_end(&small, DNS_NOERROR, b->p[2] & FLAG_AA);
         take(ret, &small);

@@ -256,6 +256,7 @@ static void options_are_set(void **state UNUSED)
         const char *rules, *onward, *shown;
     } cases[] = { /* the asker sends 0xffee "old" */
         {"rewrite edns0 local set 0xffee abcd", "ffee:61626364", "ffee:61626364"},
+        {"minimal\n template IN A . {\n  answer \"{{ .Name }} A 1.2.3.4\"\n }\n rewrite edns0 local set 0xffee abcd", "ffee:61626364", "ffee:61626364"},
         {"rewrite edns0 local set 0xffee 0x6162 revert", "ffee:6162", "ffee:6f6c64"},
         {"rewrite edns0 local set 0xffed ab revert", "ffed:6162", ""},
         {"rewrite edns0 local append 0xffee abcd", "", ""}, /* it was there: the rule did nothing */
