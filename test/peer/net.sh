@@ -117,7 +117,7 @@ net_up() {
     check "$1: apply" 'pod/port created' K apply -f "$T/net.yaml"
     check "$1: roll-out" 'successfully rolled out' K rollout status deployment/web --timeout=120s
     check "$1: pods" 'condition met' K wait pod/client1 pod/client2 pod/host pod/port --for=condition=Ready --timeout=60s
-    hub python3 -m http.server 8099 --bind $world --directory "$T/world" >/dev/null 2>&1 & servers+=($!)
+    hub python3 -m http.server 8099 --bind $world --directory "$T/world" >/dev/null 2>&1 & serves $!
     mkdir -p "$T/world/cgi-bin"; echo world >"$T/world/cgi-bin/who"
 }
 net_pods() { K get pods -o wide; K get endpointslices; on1 ip route; on2 ip route; }
@@ -131,6 +131,7 @@ net_down() {
     check_fails "$1: a deleted Service answers no more" '7|28|124' '' from_node 1 "$ip"
 }
 servers=()
+serves() { servers+=("$1"); pid_add "$1"; }
 
 # net_checks NAME: everything. Objects are as they were afterwards.
 net_checks() {
@@ -184,7 +185,8 @@ net_names() {
 
 net_udp() {
     local n=$1
-    in_pod port python3 "$T/udp.py" 2>/dev/null & servers+=($!) # the one of before is there still, unless its pod is new
+    local pid; pid=$(container_pid port)
+    nsenter -t "$pid" -n -- python3 "$T/udp.py" >/dev/null 2>&1 & serves $! # the one of before is there still, unless its pod is new
     eventually 10 in_pod client1 python3 "$T/ask.py" "$(ip_of echo)"
     check "$n: a UDP Service, from a pod" 'echo hello' in_pod client1 python3 "$T/ask.py" "$(ip_of echo)"
     check "$n: from a node" 'echo hello' on1 python3 "$T/ask.py" "$(ip_of echo)"

@@ -450,6 +450,89 @@ FIBER_TEST(unix_sockets)
     stop();
 }
 
+/* ---- streams that are over ------------------------------------------------------------------------------ */
+
+enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, GOAWAY = 7, END_STREAM = 1, END_HEADERS = 4 };
+enum { PROTOCOL_ERROR = 1, STREAM_CLOSED = 5, NOTHING = 99 };
+
+static void put_frame(struct buf *b, uint8_t type, uint8_t flags, uint8_t id, struct str payload)
+{
+    const uint8_t head[9] = {0, 0, (uint8_t)payload.n, type, flags, 0, 0, 0, id};
+    buf_put(b, head, sizeof(head));
+    buf_putstr(b, payload);
+}
+
+/* GET / of "x" (HPACK, RFC 7541). */
+static void put_request(struct buf *b, uint8_t id, uint8_t flags)
+{
+    put_frame(b, HEADERS, END_HEADERS | flags, id, STR("\x82\x86\x84\x41\x01x"));
+}
+
+/* What the server's GOAWAY says; NOTHING when there is none until it has said nothing for a while. */
+static unsigned goaway_of(struct stream *s)
+{
+    struct buf in CLEANUP_BUF = BUF_INIT;
+    char piece[4096];
+    for (;;) {
+        for (size_t at = 0; at + 17 <= in.n;) {
+            const uint8_t *f = (const uint8_t *)in.p + at;
+            if (f[3] == GOAWAY)
+                return f[16];
+            at += 9 + ((size_t)f[0] << 16 | (size_t)f[1] << 8 | f[2]);
+        }
+        ssize_t n = stream_read(s, piece, sizeof(piece), soon(300));
+        if (n <= 0)
+            return NOTHING;
+        buf_put(&in, piece, (size_t)n);
+    }
+}
+
+static unsigned after(const struct buf *first, const struct buf *then)
+{
+    struct stream *s;
+    assert_int_equal(stream_connect(base + strlen("http://"), soon(1000), &s), 0);
+    struct buf hello CLEANUP_BUF = BUF_INIT;
+    buf_puts(&hello, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    put_frame(&hello, SETTINGS, 0, 0, STR(""));
+    buf_putstr(&hello, buf_str(first));
+    assert_int_equal(stream_write(s, hello.p, hello.n, soon(1000)), 0);
+    fiber_sleep(MILLISECONDS(50)); /* answered */
+    assert_int_equal(stream_write(s, then->p, then->n, soon(1000)), 0);
+    unsigned said = goaway_of(s);
+    stream_free(s);
+    return said;
+}
+
+/* RFC 9113, 5.1 and 5.1.1: the peer may not go on with what it has ended, reset or passed over. Late frames for what we have
+ * ended are nobody's fault. */
+FIBER_TEST(streams_that_are_over)
+{
+    static const struct {
+        uint8_t first_flags, reset, type, id;
+        unsigned want;
+    } cases[] = {
+        {END_STREAM, 0, DATA, 5, STREAM_CLOSED},    {END_STREAM, 0, HEADERS, 5, STREAM_CLOSED},
+        {0, 1, DATA, 5, STREAM_CLOSED},             {0, 1, HEADERS, 5, STREAM_CLOSED},
+        {END_STREAM, 0, HEADERS, 3, PROTOCOL_ERROR}, {END_STREAM, 0, HEADERS, 1, PROTOCOL_ERROR},
+        {END_STREAM, 0, HEADERS, 7, NOTHING},       {0, 0, DATA, 5, NOTHING},
+    };
+    start((struct http_server_config){0}, (struct http_client_config){0});
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct buf first CLEANUP_BUF = BUF_INIT, then CLEANUP_BUF = BUF_INIT;
+        put_request(&first, 5, cases[i].first_flags);
+        if (cases[i].reset)
+            put_frame(&first, RST_STREAM, 0, 5, STR("\0\0\0\x8"));
+        if (cases[i].type == DATA)
+            put_frame(&then, DATA, END_STREAM, cases[i].id, STR("late"));
+        else
+            put_request(&then, cases[i].id, END_STREAM);
+        unsigned said = after(&first, &then);
+        if (said != cases[i].want)
+            fail_msg("case %zu: GOAWAY says %u, expected %u", i, said, cases[i].want);
+    }
+    stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +550,7 @@ int main(void)
         cmocka_unit_test(heads_and_lengths),
         cmocka_unit_test(certificates_changed),
         cmocka_unit_test(unix_sockets),
+        cmocka_unit_test(streams_that_are_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
