@@ -67,11 +67,15 @@ static int add_object(struct cli *c, const char *source, struct val *v, struct m
 /* JSON texts may follow each other without a separator. */
 static int parse_json(struct cli *c, const char *source, struct str text, struct manifests *m)
 {
-    struct val *v = NULL;
-    struct err e = {0};
-    if (json_decode(&c->a, NULL, text, 0, NULL, &v, &e) < 0)
-        return cli_fail(c, "error parsing %s: json: %s", source, e.text);
-    return add_object(c, source, v, m);
+    int code = 0;
+    for (struct str rest = str_trim(text); rest.n; rest = str_trim(rest)) {
+        struct val *v = NULL;
+        struct err e = {0};
+        if (json_decode(&c->a, NULL, json_cut(&rest), 0, NULL, &v, &e) < 0)
+            return cli_fail(c, "error parsing %s: json: %s", source, e.text);
+        code |= add_object(c, source, v, m);
+    }
+    return code;
 }
 
 static int parse_yaml(struct cli *c, const char *source, struct str text, struct manifests *m)

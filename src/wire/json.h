@@ -24,6 +24,9 @@ enum { JSON_REPORT_MAX = 100 };
 /* Flags of decoding; none so far. */
 enum json_decode_flags { JSON_DECODE_DEFAULT = 0 };
 
+/* Takes the first of several JSON objects that follow each other, with or without space between them, off the text. It is not
+ * checked; what does not end is the whole rest. */
+struct str json_cut(struct str *text);
 /* One JSON text. type NULL gives MAP, LIST and scalars (null gives VAL_NULL). report may be NULL. 0 or
  * -EINVAL with upstream's sentence in e. Text of 4 GiB and more is -E2BIG. */
 int json_decode(struct arena *a, const struct type *type, struct str text, unsigned flags,

@@ -788,3 +788,26 @@ int json_compact(struct arena *a, struct str text, struct str *ret, struct err *
     *ret = raw;
     return 0;
 }
+
+struct str json_cut(struct str *text)
+{
+    struct str s = *text;
+    size_t depth = 0, i = 0;
+    for (bool quoted = false; i < s.n; i++) {
+        char c = s.p[i];
+        if (quoted) {
+            i += c == '\\';
+            quoted = c != '"';
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if ((c == '}' || c == ']') && depth && --depth == 0) {
+            i++;
+            break;
+        }
+    }
+    i = MIN(i, s.n);
+    *text = str_from(s, i);
+    return str_slice(s, 0, i);
+}

@@ -83,6 +83,13 @@ FIBER_TEST(test_manifests)
     assert_int_equal(m.n, 2);
     assert_str(obj_name(m.items[0].v), "a");
     assert_str(obj_name(m.items[1].v), "b");
+    struct manifests several = {0};
+    assert_int_equal(manifest_parse(c, "x.json", STR("{\"kind\":\"A\",\"apiVersion\":\"v1\",\"x\":\"}{\\\"\"}\n{\"kind\":\"B\",\"apiVersion\":\"v1\"}"
+                                                    "{\"kind\":\"C\",\"apiVersion\":\"v1\",\"l\":[{}]}\n"), &several), 0);
+    assert_int_equal(several.n, 3);
+    assert_str(val_getstr(several.items[2].v, N_kind), "C");
+    free(several.items);
+    assert_int_equal(manifest_parse(c, "x.json", STR("{\"kind\":\"A\",\"apiVersion\":\"v1\"} {\"kind\":"), &bad), 1);
     assert_int_equal(manifest_parse(c, "x.yaml", STR("kind: Pod\n"), &bad), 1);
     assert_int_equal(manifest_parse(c, "x.yaml", STR("a: [\n"), &bad), 1);
 }
