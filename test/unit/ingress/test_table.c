@@ -241,11 +241,30 @@ static void annotations(void **state UNUSED)
     assert_int_equal(faults, 1);
 }
 
+/* The machine's own addresses, of both families and in disguise. */
+static void unfit_endpoints(void **state UNUSED)
+{
+    struct world w;
+    begin(&w);
+    put(&w, RES_SERVICES, "{metadata:{name:own,namespace:a,uid:o},spec:{ports:[{name:http,port:80}]}}");
+    put(&w, RES_ENDPOINTSLICES, "{metadata:{name:own-4,namespace:a,uid:o4,labels:{kubernetes.io/service-name:own}},addressType:IPv4,ports:[{name:http,port:80}],"
+                                "endpoints:[{addresses:['127.9.9.9']},{addresses:['169.254.1.1']},{addresses:['0.1.2.3']},{addresses:['239.1.1.1']},{addresses:['126.0.0.1']},"
+                                "{addresses:['169.253.0.1']}]}");
+    put(&w, RES_ENDPOINTSLICES, "{metadata:{name:own-6,namespace:a,uid:o6,labels:{kubernetes.io/service-name:own}},addressType:IPv6,ports:[{name:http,port:80}],"
+                                "endpoints:[{addresses:['::1']},{addresses:['::']},{addresses:['fe80::1']},{addresses:['febf::1']},{addresses:['ff02::1']},"
+                                "{addresses:['::ffff:10.0.0.1']},{addresses:['fd00::5']},{addresses:['fec0::1']}]}");
+    put(&w, RES_INGRESSES, "{metadata:{name:i,namespace:a,uid:i},spec:{ingressClassName:cube,rules:[{host:own.example,http:{paths:[{path:/,pathType:Prefix,backend:{service:{name:own,port:{number:80}}}}]}}]}}");
+    make(&w);
+    assert_string_equal(endpoints_of(&w, find(&w, "own.example", "/")), "126.0.0.1:80 169.253.0.1:80 [fd00::5]:80 [fec0::1]:80");
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(backends), cmocka_unit_test(endpoints_change_in_place), cmocka_unit_test(whose_and_who_wins),
         cmocka_unit_test(defaults), cmocka_unit_test(secrets),                   cmocka_unit_test(annotations),
+        cmocka_unit_test(unfit_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
