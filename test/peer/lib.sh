@@ -202,6 +202,9 @@ tlsCertFile: $pki/node$1-serving.crt
 tlsPrivateKeyFile: $pki/node$1-serving.key
 staticPodPath: $d/manifests
 failSwapOn: false
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
 END
 }
 
