@@ -2,8 +2,10 @@
 #include "type/custom_format.h"
 
 #include <arpa/inet.h>
+#include <strings.h>
 
 #include "base/base64.h"
+#include "base/time.h"
 #include "type/validate-internal.h"
 
 static bool digit(char c)
@@ -75,32 +77,35 @@ static bool is_date_time(struct str s)
     return is_zone(rest);
 }
 
-/* Go's durations, and days and weeks ("1h30m", "2 days"). */
+/* Go's durations, and anything with a number and a unit in it ("2 days"): the last word of a unit may go on. */
 static bool is_duration(struct str s)
 {
-    static const char *const units[] = {"ns", "us", "µs", "ms", "s", "m", "h", "d", "w", "sec", "min", "hr", "hour", "hours",
-                                        "day", "days", "week", "weeks", "second", "seconds", "minute", "minutes", NULL};
-    if (s.n && (s.p[0] == '-' || s.p[0] == '+'))
-        s = str_from(s, 1);
-    if (str_is(s, "0"))
+    static const struct {
+        const char *word;
+        bool prefix;
+    } units[] = {{"ns", false}, {"nano", true}, {"us", false}, {"µs", false}, {"micro", true}, {"ms", false}, {"milli", true},
+                 {"s", false},  {"sec", true},  {"m", false},  {"min", true},  {"h", false},     {"hr", false}, {"hour", true},
+                 {"d", false},  {"day", true},  {"w", false},  {"wk", false},  {"week", true}};
+    int64_t ns;
+    if (duration_parse(s, &ns) == 0)
         return true;
-    bool any = false;
-    while (s.n) {
-        size_t n = 0, unit;
-        while (n < s.n && (digit(s.p[n]) || s.p[n] == '.'))
-            n++;
-        for (unit = n; unit < s.n && s.p[unit] == ' '; unit++)
+    for (size_t i = 0; i < s.n;) {
+        size_t digits = i, unit, end;
+        while (digits < s.n && digit(s.p[digits]))
+            digits++;
+        for (unit = digits; unit < s.n && strchr(" \t\n\f\r", s.p[unit]); unit++)
             ;
-        size_t end = unit;
-        while (end < s.n && (letter(s.p[end]) || (unsigned char)s.p[end] >= 0x80))
+        for (end = unit; end < s.n && (letter(s.p[end]) || str_starts(str_from(s, end), STR("µ")) || str_starts(str_from(s, end - 1), STR("µ")));)
             end++;
-        if (!n || !str_in(str_n(s.p + unit, end - unit), units))
-            return false;
-        for (any = true; end < s.n && s.p[end] == ' '; end++)
-            ;
-        s = str_from(s, end);
+        struct str word = str_n(s.p + unit, end - unit);
+        for (size_t k = 0; digits > i && k < ARRAY_SIZE(units); k++) {
+            struct str known = str_of(units[k].word);
+            if (word.n >= known.n && strncasecmp(word.p, known.p, known.n) == 0 && (units[k].prefix || word.n == known.n))
+                return true;
+        }
+        i = digits > i ? digits : i + 1;
     }
-    return any;
+    return false;
 }
 
 /* ---- addresses and names ------------------------------------------------------------------------------- */
@@ -147,25 +152,58 @@ static bool is_mac(struct str s)
            like(s, "xx:xx:xx:xx:xx:xx:xx:xx") || like(s, "xx-xx-xx-xx-xx-xx-xx-xx");
 }
 
+/* Letters, digits and signs such as "=" (Unicode's symbols; of other bytes than ASCII any). */
+static bool of_host(char c)
+{
+    return letter(c) || digit(c) || (unsigned char)c >= 0x80 || (c && strchr("$+<=>^`|~", c));
+}
+
+/* Of a name without dots only the second character may be a dash. */
+static bool is_label(struct str s, bool alone)
+{
+    if (!s.n || s.n > (alone ? 64 : 63) || s.p[s.n - 1] == '-')
+        return alone && s.n == 2 && of_host(s.p[0]);
+    for (size_t i = 0; i < s.n; i++)
+        if (!of_host(s.p[i]) && !(s.p[i] == '-' && (alone ? i == 1 : i > 0)))
+            return false;
+    return true;
+}
+
 static bool is_hostname(struct str s)
 {
-    struct str label;
+    struct str label, rest = s;
+    size_t n = 0;
     if (!s.n || s.n > 255)
         return false;
-    while (str_next(&s, '.', &label)) {
-        if (!label.n || label.n > 63 || label.p[0] == '-' || label.p[label.n - 1] == '-')
+    if (str_find(s, '.') < 0)
+        return s.n <= 63 && is_label(s, true);
+    while (str_find(rest, '.') >= 0) {
+        str_cut(rest, '.', &label, &rest);
+        if (!is_label(label, false))
             return false;
-        for (size_t i = 0; i < label.n; i++)
-            if (!letter(label.p[i]) && !digit(label.p[i]) && label.p[i] != '-' && label.p[i] != '_')
-                return false;
     }
-    return true;
+    for (; n < rest.n && (letter(rest.p[n]) || (unsigned char)rest.p[n] >= 0x80); n++)
+        ;
+    return n == rest.n && n >= 2 && n <= 63;
+}
+
+/* RFC 5322's dot-atom. */
+static bool is_dot_atom(struct str s)
+{
+    char before = '.';
+    for (size_t i = 0; i < s.n; before = s.p[i++]) {
+        char c = s.p[i];
+        bool dot = c == '.' && before != '.';
+        if (!dot && !letter(c) && !digit(c) && (unsigned char)c < 0x80 && !(c && strchr("!#$%&'*+-/=?^_`{|}~", c)))
+            return false;
+    }
+    return before != '.';
 }
 
 static bool is_email(struct str s)
 {
     struct str who, where;
-    return str_cut(s, '@', &who, &where) && who.n && where.n && str_find(who, ' ') < 0 && is_hostname(where);
+    return str_cut(s, '@', &who, &where) && is_dot_atom(who) && is_dot_atom(where);
 }
 
 /* An absolute one, or an absolute path. */
@@ -197,15 +235,26 @@ static bool is_long_name(struct str s)
 
 /* ---- identifiers --------------------------------------------------------------------------------------- */
 
-static bool is_uuid(struct str s)
-{
-    return like(s, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx") || like(s, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
-}
-
+/* Each dash may be left out. version: its digit, 0: any; variant: the first of the fourth group is 8, 9, a or b. */
 static bool is_uuid_of(struct str s, char version, bool variant)
 {
-    size_t at = s.n == 36 ? 14 : 12, var = s.n == 36 ? 19 : 16;
-    return is_uuid(s) && s.p[at] == version && (!variant || strchr("89abAB", s.p[var]));
+    static const int groups[] = {8, 4, 4, 4, 12};
+    size_t at = 0;
+    for (size_t g = 0; g < ARRAY_SIZE(groups); g++) {
+        if (g && at < s.n && s.p[at] == '-')
+            at++;
+        if ((g == 2 && version && at < s.n && s.p[at] != version) || (g == 3 && variant && at < s.n && !strchr("89abAB", s.p[at])))
+            return false;
+        for (int i = 0; i < groups[g]; i++, at++)
+            if (at >= s.n || !hex(s.p[at]))
+                return false;
+    }
+    return at == s.n;
+}
+
+static bool is_uuid(struct str s)
+{
+    return is_uuid_of(s, 0, false);
 }
 
 static bool is_uuid3(struct str s)
@@ -328,6 +377,14 @@ static const struct {
     {"isbn13", is_isbn13},     {"creditcard", is_credit_card}, {"ssn", is_ssn},         {"hexcolor", is_hex_color},
     {"rgbcolor", is_rgb_color}, {"byte", is_base64},
 };
+
+bool custom_format_known(struct str format)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+        if (str_is(format, formats[i].name))
+            return true;
+    return str_is(format, "password");
+}
 
 bool custom_format_fits(struct str format, struct str s)
 {

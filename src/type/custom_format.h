@@ -5,4 +5,5 @@
 #include "base/str.h"
 
 /* Is it of that form? A format that is not known fits everything (upstream drops those). */
+bool custom_format_known(struct str format);
 bool custom_format_fits(struct str format, struct str s);

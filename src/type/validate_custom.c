@@ -8,6 +8,7 @@
 #include "type/custom_format.h"
 #include "type/meta.h"
 #include "type/text.h"
+#include "type/validate-internal.h"
 
 /* One go over a value. Alternatives (anyOf ...) are tried with a status of their own. */
 struct judge {
@@ -76,6 +77,29 @@ static void say_type(struct judge *j, const char *want, struct str is)
               STR_ARG(is), STR_ARG(subject(j)), want, STR_ARG(is));
 }
 
+/* Upstream forgets a format that is none of its type. */
+static bool format_counts(const struct structural *s)
+{
+    static const char *const of_integer[] = {"int32", "int64", NULL}, *const of_number[] = {"float", "double", NULL};
+    struct str format = s->rules ? s->rules->format : STR_NULL;
+    return s->type == STRUCTURAL_INTEGER  ? str_in(format, of_integer)
+           : s->type == STRUCTURAL_NUMBER ? str_in(format, of_number)
+                                          : s->type == STRUCTURAL_STRING && custom_format_known(format);
+}
+
+/* A format that is broken by the type: of numbers upstream names how Go holds them, of texts and lists it says nothing. */
+static bool check_formatted(struct judge *j, const struct structural *s, const struct val *v)
+{
+    const char *is = v->kind == VAL_INT ? "int64" : v->kind == VAL_FLOAT ? "float64" : "";
+    bool texts = v->kind == VAL_STR || v->kind == VAL_LIST;
+    struct str format = s->rules ? s->rules->format : STR_NULL;
+    if (!format_counts(s) || (texts && s->type != STRUCTURAL_STRING) || str_is(format, is))
+        return false;
+    if (!texts)
+        say_type(j, arena_cstr(j->s->arena, format), str_of(is));
+    return true;
+}
+
 static bool check_type(struct judge *j, const struct structural *s, const struct val *v)
 {
     const char *want = s->int_or_string ? "integer,string" : type_words[s->type];
@@ -84,7 +108,7 @@ static bool check_type(struct judge *j, const struct structural *s, const struct
             say_type(j, want, STR("null"));
         return false;
     }
-    if (fits_type(s, v))
+    if (fits_type(s, v) || check_formatted(j, s, v))
         return true;
     say_type(j, want, str_of(type_words[type_of(v)]));
     return true;
@@ -119,8 +143,19 @@ static void check_number(struct judge *j, const struct structural_rules *r, cons
         say(j, v, "should be less than %s%s", r->has & RULE_BELOW ? "" : "or equal to ", number_text(j, r->maximum));
     if (r->has & RULE_MINIMUM && (d < r->minimum || (r->has & RULE_ABOVE && d == r->minimum)))
         say(j, v, "should be greater than %s%s", r->has & RULE_ABOVE ? "" : "or equal to ", number_text(j, r->minimum));
-    if (str_is(r->format, "int32") && v->kind == VAL_INT && v->i != (int32_t)v->i)
-        say_type(j, "int32", STR("integer"));
+}
+
+/* Is the number one that the type and its format can hold? */
+static void check_numeric(struct judge *j, const struct structural *s, const struct val *v)
+{
+    struct str format = format_counts(s) ? s->rules->format : STR_NULL;
+    double d = val_float(v, 0);
+    bool small = !str_is(format, "int32") || (d >= INT32_MIN && d <= INT32_MAX);
+    if (s->type != STRUCTURAL_INTEGER || (is_whole(v) && small))
+        return;
+    struct str how = format.n ? arena_printf(j->s->arena, "with format " STR_FMT, STR_ARG(format)) : STR("(default format)");
+    cause_add(j->s, "FieldValueInvalid", STR("<nil>"), "Invalid value: \"\": Checked value must be of type integer " STR_FMT " in " STR_FMT,
+              STR_ARG(how), STR_ARG(subject(j)));
 }
 
 static int64_t characters(struct str s)
@@ -131,15 +166,16 @@ static int64_t characters(struct str s)
     return n;
 }
 
+/* Of length and pattern only the first that does not fit is told of. */
 static void check_string(struct judge *j, struct structural_rules *r, const struct val *v)
 {
     struct str text = val_str(v);
     int64_t n = characters(text);
     if (r->has & RULE_MAX_LENGTH && n > r->max_length)
         cause_too_long(j->s, here(j), (size_t)r->max_length);
-    if (r->has & RULE_MIN_LENGTH && n < r->min_length)
+    else if (r->has & RULE_MIN_LENGTH && n < r->min_length)
         say(j, v, "should be at least %lld chars long", (long long)r->min_length);
-    if (r->pattern.n && j->checks && j->checks->match && !j->checks->match(j->checks->arg, r, text))
+    else if (r->pattern.n && j->checks && j->checks->match && !j->checks->match(j->checks->arg, r, text))
         cause_invalid(j->s, here(j), v,
                       arena_printf(j->s->arena, STR_FMT " in body should match '" STR_FMT "'", STR_ARG(subject(j)), STR_ARG(r->pattern)).p);
     if (r->format.n && !custom_format_fits(r->format, text))
@@ -174,7 +210,7 @@ static size_t into_item(struct judge *j, size_t i)
     return at;
 }
 
-/* The keys of an item of an associative list; as one value to compare. */
+/* The keys of an item of an associative list; as one value to compare. All of them are there when there are as many as it names. */
 static const struct val *keys_of(struct arena *a, const struct structural *s, const struct val *item)
 {
     struct val *keys = val_new(a, VAL_MAP);
@@ -211,11 +247,32 @@ static struct keyed *keyed_items(struct arena *a, const struct structural *s, co
     return k;
 }
 
+static bool are_twins(const struct keyed *x, const struct keyed *y)
+{
+    return x->hash == y->hash && val_same(x->v, y->v);
+}
+
+/* False when there is an item that cannot have keys. */
+static bool check_keyed(struct judge *j, const struct structural *s, const struct val *list)
+{
+    for (size_t i = 0; s->list == STRUCTURAL_MAP && i < val_len(list); i++) {
+        const struct val *item = val_item(list, i);
+        if (item->kind == VAL_MAP || item->kind == VAL_NULL)
+            continue;
+        size_t at = into_item(j, i);
+        cause_invalid(j->s, here(j), item, "must be an object for an array of list-type map");
+        j->path->n = at;
+        return false;
+    }
+    return true;
+}
+
+/* Each value that is there several times is told of where it comes the second time. */
 static void check_twins(struct judge *j, const struct structural *s, const struct val *list)
 {
     const struct keyed *k = keyed_items(j->s->arena, s, list);
     for (size_t i = 1; i < val_len(list); i++)
-        if (k[i].hash == k[i - 1].hash && val_same(k[i].v, k[i - 1].v)) {
+        if (are_twins(&k[i], &k[i - 1]) && !(i > 1 && are_twins(&k[i - 1], &k[i - 2]))) {
             size_t at = into_item(j, k[i].at);
             cause_duplicate(j->s, here(j), k[i].v);
             j->path->n = at;
@@ -246,7 +303,8 @@ const struct val **custom_former_items(struct arena *a, const struct structural 
         return out;
     const struct keyed *k = keyed_items(a, s, old);
     for (size_t i = 0; i < val_len(v); i++) {
-        const struct keyed *before = twin(k, val_len(old), keys_of(a, s, val_item(v, i)));
+        const struct val *keys = keys_of(a, s, val_item(v, i));
+        const struct keyed *before = val_len(keys) == val_len(s->list_keys) ? twin(k, val_len(old), keys) : NULL;
         out[i] = before ? val_item(old, before->at) : NULL;
     }
     return out;
@@ -344,10 +402,22 @@ static struct attempt attempt(struct judge *j, const struct structural *s, const
     return t;
 }
 
+/* Among the causes from `first` up to `end`; it looks back only so far that many do not cost their square. */
+static bool is_told(const struct status *s, size_t first, size_t end, const struct cause *c)
+{
+    enum { BACK = 32 };
+    for (size_t i = end > first + BACK ? end - BACK : first; i < end; i++)
+        if (strcmp(s->causes[i].reason, c->reason) == 0 && str_eq(s->causes[i].field, c->field) && str_eq(s->causes[i].message, c->message))
+            return true;
+    return false;
+}
+
+/* What several of them say is said once. */
 static void merge(struct judge *j, const struct status *s)
 {
     for (size_t i = 0; i < s->n_causes; i++)
-        cause_add(j->s, s->causes[i].reason, s->causes[i].field, STR_FMT, STR_ARG(s->causes[i].message));
+        if (!is_told(j->s, 0, j->s->n_causes, &s->causes[i]))
+            cause_add(j->s, s->causes[i].reason, s->causes[i].field, STR_FMT, STR_ARG(s->causes[i].message));
 }
 
 static void say_general(struct judge *j, const char *text)
@@ -405,6 +475,17 @@ static void check_all(struct judge *j, const struct structural_rules *r, const s
         say_general(j, valid ? "must validate all the schemas (allOf)" : "must validate all the schemas (allOf). None validated");
 }
 
+/* What the schema says once more after the alternatives, whose causes stand from `first` to `end`. */
+static void drop_told(struct judge *j, size_t first, size_t end)
+{
+    struct status *s = j->s;
+    size_t kept = end;
+    for (size_t i = end; i < s->n_causes; i++)
+        if (!is_told(s, first, end, &s->causes[i]))
+            s->causes[kept++] = s->causes[i];
+    s->n_causes = kept;
+}
+
 static void check_combined(struct judge *j, const struct structural_rules *r, const struct val *v, const struct val *old)
 {
     check_any(j, r, v, old);
@@ -416,32 +497,56 @@ static void check_combined(struct judge *j, const struct structural_rules *r, co
 
 /* ---- the walk ------------------------------------------------------------------------------------------ */
 
+/* What the schema does not speak of upstream cannot tell to be what it was. */
+static bool is_spoken_of(const struct structural *s, const struct val *v)
+{
+    VAL_EACH (s->list == STRUCTURAL_MAP ? v : NULL, item) {
+        VAL_EACH (s->list_keys, key)
+            if (!val_key(item, val_str(key)))
+                return false;
+        if (!s->items || !is_spoken_of(s->items, item))
+            return false;
+    }
+    VAL_EACH_ENTRY (v, k, m) {
+        const struct structural *child = structural_member(s, val_str(k));
+        if (!child || !is_spoken_of(child, m))
+            return false;
+    }
+    return true;
+}
+
 static void judge(struct judge *j, const struct structural *s, const struct val *v, const struct val *old)
 {
     struct structural_rules *r = s->rules;
+    size_t first = j->s->n_causes, end;
     j->seen++;
-    if (old && val_same(v, old))
+    if (old && val_same(v, old) && is_spoken_of(s, v))
         return;
     bool there = check_type(j, s, v);
     if (there && r)
         check_combined(j, r, v, old);
+    end = j->s->n_causes;
     if (there && r && v->kind == VAL_STR)
         check_string(j, r, v);
+    if (v->kind == VAL_INT || v->kind == VAL_FLOAT)
+        check_numeric(j, s, v);
     if (there && r && (v->kind == VAL_INT || v->kind == VAL_FLOAT))
         check_number(j, r, v);
     if (v->kind == VAL_LIST)
         check_list(j, s, v, old);
-    if (r && r->enums && !(v->kind == VAL_NULL && s->nullable))
+    if (r && r->enums)
         check_enum(j, r->enums, v);
     if (v->kind == VAL_MAP)
         check_map(j, s, v, old);
+    if (end > first)
+        drop_told(j, first, end);
 }
 
 /* Sets and associative lists with twins. What had them before may keep them. */
 static void twins(struct judge *j, const struct structural *s, const struct val *v)
 {
     size_t i = 0;
-    if (s->list != STRUCTURAL_ATOMIC && val_len(v) > 1 && v->kind == VAL_LIST)
+    if (s->list != STRUCTURAL_ATOMIC && v->kind == VAL_LIST && check_keyed(j, s, v) && val_len(v) > 1)
         check_twins(j, s, v);
     VAL_EACH (v, item) {
         size_t at = into_item(j, i++);
@@ -450,8 +555,12 @@ static void twins(struct judge *j, const struct structural *s, const struct val 
         j->path->n = at;
     }
     VAL_EACH_ENTRY (v, k, m) {
-        const struct structural *child = structural_member(s, val_str(k));
-        size_t at = into_member(j, val_str(k));
+        const struct structural *own = structural_property(s, val_str(k)), *child = own ? own : s->additional;
+        size_t at = j->path->n;
+        if (own)
+            into_member(j, val_str(k));
+        else
+            buf_printf(j->path, "[" STR_FMT "]", STR_ARG(val_str(k)));
         if (child)
             twins(j, child, m);
         j->path->n = at;
