@@ -91,7 +91,7 @@ static void describe(struct custom_version *v, const struct val *spec, const str
     v->said = version;
     v->schema = val_at(version, N_schema, N_openAPIV3Schema);
     bool keep_all = val_bool(val_get(spec, N_preserveUnknownFields), false);
-    custom_type_init(&v->type, r->kind, structural_compile(a, keep_all ? NULL : v->schema));
+    custom_type_init_later(&v->type, r->kind, a, keep_all ? NULL : v->schema);
     if (str_is(val_str(val_at(spec, N_conversion, N_strategy)), "Webhook"))
         v->type.type.flags |= TYPE_VERSIONS;
     set_columns(a, r, val_get(version, N_additionalPrinterColumns));

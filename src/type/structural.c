@@ -17,11 +17,27 @@ void custom_type_init(struct custom_type *t, const char *kind, const struct stru
     t->type = (struct type){.name = kind, .fields = open_fields, .n_fields = ARRAY_SIZE(open_fields),
                             .flags = TYPE_ROOT | TYPE_OPEN};
     t->schema = schema;
+    t->arena = NULL;
+    t->props = NULL;
+}
+
+void custom_type_init_later(struct custom_type *t, const char *kind, struct arena *a, const struct val *props)
+{
+    custom_type_init(t, kind, NULL);
+    t->arena = a;
+    t->props = props;
 }
 
 const struct structural *type_schema(const struct type *t)
 {
-    return t && t->flags & TYPE_OPEN ? CONTAINER_OF(t, struct custom_type, type)->schema : NULL;
+    if (!t || !(t->flags & TYPE_OPEN))
+        return NULL;
+    struct custom_type *c = (struct custom_type *)(uintptr_t)CONTAINER_OF(t, struct custom_type, type);
+    if (c->arena) {
+        c->schema = structural_compile(c->arena, c->props);
+        c->arena = NULL;
+    }
+    return c->schema;
 }
 
 /* ---- compiling ----------------------------------------------------------------------------------------- */

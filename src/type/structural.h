@@ -24,6 +24,8 @@ enum structural_list { STRUCTURAL_ATOMIC, STRUCTURAL_SET, STRUCTURAL_MAP };
 struct structural_member {
     struct str name;
     const struct structural *schema;
+    struct arena *arena; /* see custom_type_init_later; NULL: the schema is there */
+    const struct val *props;
 };
 
 struct structural {
@@ -90,7 +92,12 @@ void structural_default(struct arena *a, const struct structural *s, struct val 
 struct custom_type {
     struct type type; /* what struct resource points to; flags TYPE_OPEN */
     const struct structural *schema;
+    struct arena *arena; /* see custom_type_init_later; NULL: the schema is there */
+    const struct val *props;
 };
 void custom_type_init(struct custom_type *t, const char *kind, const struct structural *schema);
+/* The schema is compiled into the arena when it is first asked for: many kinds have no objects. props (JSONSchemaProps) lives as long.
+ * One thread asks. */
+void custom_type_init_later(struct custom_type *t, const char *kind, struct arena *a, const struct val *props);
 /* The schema of an open type; NULL for any other. */
 const struct structural *type_schema(const struct type *t);
