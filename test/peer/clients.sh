@@ -35,7 +35,7 @@ api_up() {
     eventually 20 K get serviceaccount default && ok || bad "the default ServiceAccount" "$(tail -n 5 "$T/log/controllers.log")"
 }
 
-# count_lines FILE: lines "ok ..." and "FAILED ..." of a client's output as checks.
+# count_lines FILE CODE: lines "ok ..." and "FAILED ..." of a client's output as checks; CODE is what it ended with.
 count_lines() {
     local line n=0
     while IFS= read -r line; do
@@ -44,6 +44,7 @@ count_lines() {
         "FAILED "*) bad "${line#FAILED }" ;;
         esac
     done <"$1"
+    [ "$2" = 0 ] || bad "$1: the client ended with $2" "$(tail -n 20 "$1")"
     [ $n -gt 0 ] || bad "$1 tells of nothing" "$(tail -n 20 "$1")"
 }
 
