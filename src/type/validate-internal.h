@@ -59,7 +59,7 @@ struct rule {
     rule_fn *fn;
 };
 
-extern const struct rule rules_admin[], rules_apps[], rules_batch[], rules_container[], rules_core[],
+extern const struct rule rules_admin[], rules_admission[], rules_apps[], rules_batch[], rules_container[], rules_core[],
     rules_crd[], rules_meta[], rules_net[], rules_node[], rules_other[], rules_pod[], rules_rbac[],
     rules_resource[], rules_service[], rules_storage[], rules_volume[];
 

@@ -104,7 +104,7 @@ static const struct rule **rules;
 static pthread_once_t reach_once = PTHREAD_ONCE_INIT;
 
 static const struct rule *const rule_tables[] = {
-    rules_admin, rules_resource, rules_apps, rules_batch,   rules_container, rules_core,
+    rules_admin, rules_admission, rules_resource, rules_apps, rules_batch,   rules_container, rules_core,
     rules_crd,   rules_meta, rules_net,     rules_node,      rules_other,
     rules_pod,   rules_rbac, rules_service, rules_storage,   rules_volume,
 };

@@ -27,68 +27,6 @@ void check_webhook_path(struct validation *x, const struct vpath *p, const struc
     }
 }
 
-static void rule_webhook_service(struct validation *x, const struct vpath *p, const struct val *v,
-                                 const struct val *old)
-{
-    (void)old;
-    check_webhook_path(x, AT(p, N_path), val_get(v, N_path));
-}
-
-static void rule_policy_spec(struct validation *x, const struct vpath *p, const struct val *v,
-                             const struct val *old)
-{
-    (void)old;
-    check_unique(x, AT(p, N_auditAnnotations), val_get(v, N_auditAnnotations), N_key);
-}
-
-static void rule_binding_spec(struct validation *x, const struct vpath *p, const struct val *v,
-                              const struct val *old)
-{
-    (void)old;
-    check_unique(x, AT(p, N_validationActions), val_get(v, N_validationActions), 0);
-}
-
-static void rule_param_ref(struct validation *x, const struct vpath *p, const struct val *v,
-                           const struct val *old)
-{
-    const struct val *selector = val_get(v, N_selector);
-    bool name = val_getstr(v, N_name).n > 0;
-    (void)old;
-    if (name)
-        check_text(x, AT(p, N_name), val_getstr(v, N_name), check_path_segment);
-    if (name && selector) {
-        say_forbidden(x, AT(p, N_name), "name and selector are mutually exclusive");
-        say_forbidden(x, AT(p, N_selector), "name and selector are mutually exclusive");
-    }
-    if (!name && !selector)
-        say_required(x, p, "one of name or selector must be specified");
-}
-
-static void rule_mutation(struct validation *x, const struct vpath *p, const struct val *v,
-                          const struct val *old)
-{
-    static const struct {
-        const char *type;
-        name_id field, other;
-    } kinds[] = {
-        {"JSONPatch", N_jsonPatch, N_applyConfiguration},
-        {"ApplyConfiguration", N_applyConfiguration, N_jsonPatch},
-    };
-    (void)old;
-    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-        if (!str_is(val_getstr(v, N_patchType), kinds[i].type))
-            continue;
-        if (!val_get(v, kinds[i].field))
-            say_required(
-                x, AT(p, kinds[i].field),
-                arena_printf(x->s->arena, "must be specified when patchType is %s", kinds[i].type).p);
-        if (val_get(v, kinds[i].other))
-            say_invalid(
-                x, AT(p, kinds[i].other), val_get(v, kinds[i].other),
-                arena_printf(x->s->arena, "must not be specified when patchType is %s", kinds[i].type).p);
-    }
-}
-
 /* ---- aggregated APIs ----------------------------------------------------------------------------------- */
 
 /* A name that the spec decides, and the beginning of one that will be made. */
@@ -311,11 +249,6 @@ static void rule_migration(struct validation *x, const struct vpath *p, const st
 }
 
 const struct rule rules_admin[] = {
-    {T_admissionregistration_v1_ServiceReference, 0, rule_webhook_service},
-    {T_admissionregistration_v1_ValidatingAdmissionPolicySpec, 0, rule_policy_spec},
-    {T_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, 0, rule_binding_spec},
-    {T_admissionregistration_v1_ParamRef, 0, rule_param_ref},
-    {T_admissionregistration_v1_Mutation, 0, rule_mutation},
     {T_apiregistration_v1_APIService, 0, rule_api_service},
     {T_apiregistration_v1_APIServiceSpec, RULE_OWN, rule_api_service_spec},
     {T_certificates_v1_ClusterTrustBundle, 0, rule_trust_bundle},

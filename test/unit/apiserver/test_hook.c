@@ -340,6 +340,50 @@ FIBER_TEST(exec_is_a_connection)
     stop(&f, &h);
 }
 
+/* "field reason" of each cause, in order. */
+static const char *causes(struct fixture *f, struct reply r)
+{
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    const struct val *list = val_key(val_key(r.v, STR("details")), STR("causes"));
+    VAL_EACH (list, c)
+        buf_printf(&b, "%s%s %s", b.n ? ", " : "", val_cstr(val_key(c, STR("field"))), val_cstr(val_key(c, STR("reason"))));
+    return arena_str(&f->arena, buf_str(&b)).p;
+}
+
+FIBER_TEST(configurations_are_validated)
+{
+#define HOOK(name, client, rules, effects, versions) \
+    "{\"name\":\"" name "\",\"clientConfig\":{" client "},\"rules\":[" rules "],\"sideEffects\":\"" effects "\",\"admissionReviewVersions\":[" versions "]}"
+#define URL "\"url\":\"https://a.example.com/x\""
+#define RULE(ops, groups, versions, resources) "{\"operations\":[" ops "],\"apiGroups\":[" groups "],\"apiVersions\":[" versions "],\"resources\":[" resources "]}"
+#define GOOD RULE("\"CREATE\"", "\"\"", "\"v1\"", "\"pods\"")
+    static const struct {
+        const char *hook, *causes;
+    } cases[] = {
+        {HOOK("a.b.c", URL, GOOD, "None", "\"v1\""), ""},
+        {HOOK("a.b", URL, GOOD, "None", "\"v1\""), "webhooks[0].name FieldValueInvalid"},
+        {HOOK("a.b.c", "", GOOD, "None", "\"v1\""), "webhooks[0].clientConfig FieldValueRequired"},
+        {HOOK("a.b.c", "\"url\":\"http://u@h/x?q=1#f\"", GOOD, "None", "\"v1\""),
+         "webhooks[0].clientConfig.url FieldValueInvalid, webhooks[0].clientConfig.url FieldValueInvalid, webhooks[0].clientConfig.url FieldValueInvalid, webhooks[0].clientConfig.url FieldValueInvalid"},
+        {HOOK("a.b.c", URL, GOOD, "Some", "\"v1\""), "webhooks[0].sideEffects FieldValueNotSupported"},
+        {HOOK("a.b.c", URL, GOOD, "None", "\"v9\""), "webhooks[0].admissionReviewVersions FieldValueInvalid"},
+        {HOOK("a.b.c", URL, GOOD, "None", "\"v1\",\"v1\""), "webhooks[0].admissionReviewVersions[1] FieldValueInvalid"},
+        {HOOK("a.b.c", URL, RULE("\"*\",\"CREATE\"", "\"*\",\"a\"", "\"*\",\"v1\"", "\"pods\""), "None", "\"v1\""),
+         "webhooks[0].rules[0].operations FieldValueInvalid, webhooks[0].rules[0].apiGroups FieldValueInvalid, webhooks[0].rules[0].apiVersions FieldValueInvalid"},
+        {HOOK("a.b.c", URL, RULE("\"CREATE\"", "\"\"", "\"v1\"", "\"pods/*\",\"pods/status\",\"*\",\"x\""), "None", "\"v1\""),
+         "webhooks[0].rules[0].resources[1] FieldValueInvalid, webhooks[0].rules[0].resources FieldValueInvalid"},
+        {HOOK("a.b.c", URL, GOOD, "None", "\"v1\"") "," HOOK("a.b.c", URL, GOOD, "None", "\"v1\""), "webhooks[1].name FieldValueDuplicate"},
+    };
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct reply r = configure(&f, "Validating", "v", cases[i].hook);
+        assert_string_equal(causes(&f, r), cases[i].causes);
+        assert_code(r, *cases[i].causes ? 422 : 201);
+    }
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +403,7 @@ int main(void)
         cmocka_unit_test(configurations_themselves_are_exempt),
         cmocka_unit_test(a_service_is_called_at_an_endpoint_by_its_name),
         cmocka_unit_test(exec_is_a_connection),
+        cmocka_unit_test(configurations_are_validated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -310,6 +310,35 @@ FIBER_TEST(types_are_checked_and_told)
     fixture_stop(&f);
 }
 
+FIBER_TEST(policies_are_validated)
+{
+    static const struct {
+        const char *spec, *cause;
+    } cases[] = {
+        {"\"validations\":[]", "spec.validations"},
+        {"\"variables\":[{\"name\":\"in\",\"expression\":\"1\"}],\"validations\":[{\"expression\":\"true\"}]", "spec.variables[0].name"},
+        {"\"validations\":[{\"expression\":\"true\",\"message\":\"a\\nb\"}]", "spec.validations[0].message"},
+        {"\"validations\":[{\"expression\":\"true\",\"messageExpression\":\" \"}]", "spec.validations[0].messageExpression"},
+        {"\"paramKind\":{\"apiVersion\":\"a/b/c\",\"kind\":\"X\"},\"validations\":[{\"expression\":\"true\"}]", "spec.paramKind.apiVersion"},
+    };
+    struct fixture f;
+    fixture_start(&f, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct reply r = policy(&f, "p", cases[i].spec);
+        assert_code(r, 422);
+        assert_at(&f, r, "details.causes.0.field", cases[i].cause);
+    }
+    struct reply r = bind(&f, "p", "\"validationActions\":[\"Deny\",\"Warn\"]");
+    assert_code(r, 422);
+    assert_at(&f, r, "details.causes.0.field", "spec.validationActions");
+    r = make(&f, "mutatingadmissionpolicies", "MutatingAdmissionPolicy", "m",
+             "\"reinvocationPolicy\":\"Never\",\"matchConstraints\":{\"resourceRules\":[{\"operations\":[\"DELETE\"],\"apiGroups\":[\"\"],\"apiVersions\":[\"v1\"],\"resources\":[\"pods\"]}]},"
+             "\"mutations\":[{\"patchType\":\"JSONPatch\",\"jsonPatch\":{\"expression\":\"[]\"}}]");
+    assert_code(r, 422);
+    assert_at(&f, r, "details.causes.0.field", "spec.matchConstraints.resourceRules.operations");
+    fixture_stop(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +357,7 @@ int main(void)
         cmocka_unit_test(what_is_replaced_whole_cannot_be_applied),
         cmocka_unit_test(policies_are_not_subject_to_policies),
         cmocka_unit_test(types_are_checked_and_told),
+        cmocka_unit_test(policies_are_validated),
         cmocka_unit_test(long_chains_of_variables_end_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
