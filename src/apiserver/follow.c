@@ -4,6 +4,8 @@
 static bool concerns(struct cache_follower *waiter, const struct cache_event *e)
 {
     const struct follow *f = CONTAINER_OF(waiter, struct follow, waiter);
+    if (f->sel->by_version) /* a webhook knows, whom follow_next can ask */
+        return true;
     return (e->old && selection_matches(f->sel, e->old)) || (e->now && selection_matches(f->sel, e->now));
 }
 
@@ -27,17 +29,35 @@ int follow_begin(struct follow *f, struct cache_kind *k, struct selection *sel, 
     return 0;
 }
 
-static bool next_initial(struct follow *f, const struct object **ret)
+/* 1: there is one; 0: no more. */
+static int next_initial(struct follow *f, const struct object **ret)
 {
     while (f->initial && tree_in_ns(&f->at, f->sel->ns)) {
         const struct object *o = f->at.object;
+        int r = f->ahead ? f->ahead(f, (const struct val *const[]){o->val}, 1) : 0;
+        if (r)
+            return r;
         tree_next(&f->at);
         if (selection_matches(f->sel, o)) {
             *ret = o;
-            return true;
+            return 1;
         }
     }
-    return false;
+    return 0;
+}
+
+/* While it waits the event may go; its objects are kept. */
+static int look_ahead(struct follow *f, struct cache_event **e)
+{
+    if (!f->ahead)
+        return 0;
+    struct object *old = object_ref((*e)->old), *now = object_ref((*e)->now);
+    const struct val *const v[] = {old ? old->val : NULL, now ? now->val : NULL};
+    int r = f->ahead(f, v, ARRAY_SIZE(v));
+    object_unref(old);
+    object_unref(now);
+    *e = cache_event_at(f->waiter.kind, f->waiter.position);
+    return r ? r : *e ? 0 : STORE_COMPACTED;
 }
 
 /* The last state that was shown, with the revision at which it went out of sight. */
@@ -68,10 +88,10 @@ int follow_next(struct follow *f, enum watch_event_kind *ret_kind, const struct 
 {
     struct cache_kind *k = f->waiter.kind;
     if (f->initial_revision && !f->initial_done) {
-        if (next_initial(f, ret)) {
-            *ret_kind = WATCH_ADDED;
-            return 1;
-        }
+        *ret_kind = WATCH_ADDED;
+        int r = next_initial(f, ret);
+        if (r)
+            return r;
         f->initial_done = true;
         *ret_kind = WATCH_BOOKMARK;
         *ret = NULL;
@@ -81,6 +101,9 @@ int follow_next(struct follow *f, enum watch_event_kind *ret_kind, const struct 
     if (cache_lost(k, f->waiter.position))
         return STORE_COMPACTED;
     for (struct cache_event *e; (e = cache_event_at(k, f->waiter.position)) != NULL;) {
+        int r = look_ahead(f, &e);
+        if (r)
+            return r;
         f->waiter.position++;
         f->revision = e->revision;
         if (see(f, e, ret_kind, ret))

@@ -15,6 +15,9 @@ struct follow {
     int64_t initial_revision; /* 0: there are none */
     int64_t revision;     /* everything up to there was seen */
     struct object *made;  /* keeps what the last event showed */
+    /* Of what is looked at next, when the selection looks at another version; waits. NULL: nothing to do. Not 0: follow_next
+     * answers with it. */
+    int (*ahead)(struct follow *f, const struct val *const *v, size_t n);
 };
 
 /* from: events after that revision; initial: the present state first. 0, or STORE_COMPACTED. */

@@ -106,9 +106,19 @@ int accept_best(struct str accept, const char *const *offered, size_t n)
     return found;
 }
 
+/* Reviews and subresources with bodies of their own are no rows of a table. */
+static bool has_table(const struct request *r)
+{
+    if (!r->res || !(r->res->verbs & (VERB_LIST | VERB_GET)))
+        return !r->res;
+    return !r->sub || r->sub->type == r->res->type || strcmp(r->sub->name, "scale") == 0;
+}
+
 /* Tables and custom resources have no protobuf. */
 static bool form_fits(const struct request *r, const struct clause *c)
 {
+    if (c->form == FORM_TABLE && !has_table(r))
+        return false;
     bool custom = r->res && r->res->type && r->res->type->flags & TYPE_OPEN && (!r->sub || r->sub->type == r->res->type);
     return c->media != MEDIA_PROTO || (c->form != FORM_TABLE && !(custom && c->form == FORM_OBJECT));
 }

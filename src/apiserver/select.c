@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/select.h"
 
+#include "apiserver/conversion.h"
+#include "apiserver/custom.h"
 #include "base/base64.h"
 #include "names.h"
 #include "type/meta.h"
@@ -135,6 +137,7 @@ static int parse_selectors(struct request *r, struct selection *s)
             return status_bad_request(&r->status, "field label not supported: %.*s", STR_ARG(q->key));
         if (q->op == SEL_EQ && q->n_values == 1 && str_is(q->key, "metadata.name"))
             s->name = q->values[0];
+        s->by_version |= custom_selectable(r->res, q->key) && conversion_by_webhook(r->res);
     }
     if (r->info.name.n) /* /watch/.../name: no more than was authorised */
         s->name = r->info.name;
@@ -164,22 +167,45 @@ int selection_parse(struct request *r, struct selection *ret)
 
 struct lookup {
     const struct selection *s;
-    const struct object *o;
+    const struct val *v;
     char text[32];
 };
 
 static struct str look_up(void *ctx, struct str path)
 {
     struct lookup *l = ctx;
-    return field_value(l->s->res, l->o->val, path, l->text);
+    return field_value(l->s->res, l->v, path, l->text);
+}
+
+static bool fields_match(const struct selection *s, const struct object *o)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct lookup l = {.s = s, .v = o->val};
+    if (s->by_version && conversion_needed(s->res, o->val))
+        l.v = convert_from_stored(&a, s->res, o->val);
+    return selector_matches_fields(&s->fields, look_up, &l);
+}
+
+static bool matches_but_fields(const struct selection *s, const struct object *o)
+{
+    if ((s->ns.n && !str_eq(s->ns, o->namespace_)) || (s->name.n && !str_eq(s->name, o->name)))
+        return false;
+    return !(s->labels.n || s->labels.nothing) || selector_matches(&s->labels, obj_labels(o->val));
 }
 
 bool selection_matches(const struct selection *s, const struct object *o)
 {
-    if ((s->ns.n && !str_eq(s->ns, o->namespace_)) || (s->name.n && !str_eq(s->name, o->name)))
-        return false;
-    if ((s->labels.n || s->labels.nothing) && !selector_matches(&s->labels, obj_labels(o->val)))
-        return false;
-    struct lookup l = {.s = s, .o = o};
-    return !s->fields.n || selector_matches_fields(&s->fields, look_up, &l);
+    return matches_but_fields(s, o) && (!s->fields.n || fields_match(s, o));
+}
+
+int selection_ahead(struct request *r, const struct selection *s, const struct tree *t)
+{
+    if (!s->by_version)
+        return 0;
+    const struct val **v = ARENA_ARRAY(r->arena, const struct val *, tree_count(t));
+    size_t n = 0;
+    TREE_EACH (t, s->ns, it)
+        if (matches_but_fields(s, it.object))
+            v[n++] = it.object->val;
+    return conversion_ahead(r, s->res, v, n);
 }

@@ -12,6 +12,7 @@ struct selection {
     int64_t revision;    /* of the query; 0 for none or "0" */
     bool any;            /* resourceVersion=0: whatever is there */
     bool exact;
+    bool by_version;     /* fields are those of a version that a webhook makes: ask for it ahead (conversion.h) */
     /* of the continue token */
     int64_t continue_revision; /* 0: none; -1: inconsistent, from now */
     struct str start;
@@ -20,6 +21,8 @@ struct selection {
 /* From r->opt: 0, or 400, 410, 422. */
 int selection_parse(struct request *r, struct selection *ret);
 bool selection_matches(const struct selection *s, const struct object *o);
+/* What selection_matches will have to look at of a tree: 0, or 500. Waits. */
+int selection_ahead(struct request *r, const struct selection *s, const struct tree *t);
 static inline bool selection_narrows(const struct selection *s)
 {
     return s->labels.n || s->fields.n || s->labels.nothing;

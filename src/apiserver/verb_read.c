@@ -160,6 +160,8 @@ int list_selected(struct request *r, const struct selection *s, size_t limit)
     if (e)
         return e;
     request_hold_tree(r, t);
+    if ((e = selection_ahead(r, s, t)))
+        return e;
     if (s->name.n && (s->ns.n || !r->res->namespaced))
         read_one(r, s, t, &p);
     else

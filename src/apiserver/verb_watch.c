@@ -49,6 +49,12 @@ static void put_expired(struct watching *w)
     encode_error_event(w->r, &w->out, &s);
 }
 
+static void put_failed(struct watching *w)
+{
+    encode_error_event(w->r, &w->out, &w->r->status);
+    status_init(&w->r->status, w->r->arena);
+}
+
 /* In the version that is watched; what cannot be had in it ends the watch. */
 static int put_converted(struct watching *w, enum watch_event_kind kind, const struct object *o)
 {
@@ -59,14 +65,19 @@ static int put_converted(struct watching *w, enum watch_event_kind kind, const s
     }
     struct object *held = object_ref(o);
     int e = conversion_ahead(r, r->res, &held->val, 1);
-    if (e > 0) {
-        encode_error_event(r, &w->out, &r->status);
-        status_init(&r->status, r->arena);
-    } else if (!e) {
+    if (e > 0)
+        put_failed(w);
+    else if (!e)
         put_event(w, kind, held);
-    }
     object_unref(held);
     return e ? -EPIPE : 0;
+}
+
+/* For selections by fields of another version. What a webhook did wrong stands in the request's status. */
+static int ahead(struct follow *f, const struct val *const *v, size_t n)
+{
+    struct watching *w = CONTAINER_OF(f, struct watching, f);
+    return conversion_ahead(w->r, w->r->res, v, n) ? -EREMOTEIO : 0;
 }
 
 /* All there is now, up to a piece. 0 when nothing is left, 1 when there is more, negative at the end of the
@@ -81,6 +92,10 @@ static int gather(struct watching *w)
             put_expired(w);
             return -EPIPE;
         }
+        if (e == -EREMOTEIO)
+            put_failed(w);
+        if (e < 0)
+            return -EPIPE;
         if (!e)
             return 0;
         if (put_converted(w, kind, o) < 0)
@@ -164,6 +179,12 @@ static int begin(struct watching *w, struct selection *s)
         return e;
     int64_t from = s->revision ? s->revision : cache_revision(w->r->server->cache);
     e = follow_begin(&w->f, w->r->kind, s, from, initial);
+    if (!e && s->by_version) {
+        w->f.ahead = ahead;
+        e = w->f.initial ? selection_ahead(w->r, s, w->f.initial) : 0;
+        if (e)
+            follow_end(&w->f);
+    }
     if (e != STORE_COMPACTED)
         return e;
     http_start(w->r->x, 200, stream_type(w->r), -1);

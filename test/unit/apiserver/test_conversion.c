@@ -65,8 +65,8 @@ static void start(struct fixture *f, struct hookserver *h)
     static const char definition[] =
         "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":{\"name\":\"ends.x.example.com\"},\"spec\":{\"group\":\"x.example.com\",\"scope\":\"Namespaced\","
         "\"names\":{\"plural\":\"ends\",\"kind\":\"End\"},\"conversion\":{\"strategy\":\"Webhook\",\"webhook\":{\"conversionReviewVersions\":[\"v1\"],\"clientConfig\":%s}},\"versions\":["
-        "{\"name\":\"v1\",\"served\":true,\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"required\":[\"hostPort\"],\"properties\":{\"hostPort\":{\"type\":\"string\"}}}}}}},"
-        "{\"name\":\"v2\",\"served\":true,\"storage\":false,\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"required\":[\"host\"],\"properties\":{\"host\":{\"type\":\"string\"},\"port\":{\"type\":\"string\"}}}}}}}]}}";
+        "{\"name\":\"v1\",\"served\":true,\"storage\":true,\"selectableFields\":[{\"jsonPath\":\".spec.hostPort\"}],\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"required\":[\"hostPort\"],\"properties\":{\"hostPort\":{\"type\":\"string\"}}}}}}},"
+        "{\"name\":\"v2\",\"served\":true,\"storage\":false,\"selectableFields\":[{\"jsonPath\":\".spec.host\"},{\"jsonPath\":\".spec.port\"}],\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"required\":[\"host\"],\"properties\":{\"host\":{\"type\":\"string\"},\"port\":{\"type\":\"string\"}}}}}}}]}}";
     broken = false;
     fixture_start(f, NULL);
     hookserver_start(h, NULL, answer);
@@ -126,6 +126,46 @@ FIBER_TEST(written_in_the_other_version)
     r = patch(&f, V2 "/two?fieldManager=m&force=true", "apply-patch+yaml", "{\"apiVersion\":\"x.example.com/v2\",\"kind\":\"End\",\"metadata\":{\"name\":\"two\"},\"spec\":{\"port\":\"10\"}}");
     assert_code(r, 200);
     assert_at(&f, get(&f, V1 "/two"), "spec.hostPort", "b:10");
+    stop(&f, &h);
+}
+
+FIBER_TEST(selected_by_fields_of_the_other_version)
+{
+    struct fixture f;
+    struct hookserver h;
+    struct watching w;
+    const char *type;
+    const struct val *o;
+    start(&f, &h);
+    make(&f, "v1", "one", "\"hostPort\":\"a:1\"");
+    make(&f, "v2", "two", "\"host\":\"a\",\"port\":\"2\"");
+    make(&f, "v2", "three", "\"host\":\"b\",\"port\":\"1\"");
+    unsigned before = h.calls;
+    struct reply r = get(&f, V2 "?fieldSelector=spec.host%3Da");
+    assert_code(r, 200);
+    assert_at(&f, r, "items.0.metadata.name", "one");
+    assert_at(&f, r, "items.1.metadata.name", "two");
+    assert_at(&f, r, "items.2.metadata.name", "");
+    assert_true(h.calls <= before + 1); /* all at once */
+    assert_at(&f, get(&f, V2 "?fieldSelector=spec.host%3Da,spec.port%3D2"), "items.0.metadata.name", "two");
+    assert_at(&f, get(&f, V1 "?fieldSelector=spec.hostPort%3Db:1"), "items.0.metadata.name", "three");
+    assert_code(get(&f, V1 "?fieldSelector=spec.host%3Da"), 400);
+    assert_int_equal(watch_begin(&f, &w, V2 "?watch=1&fieldSelector=spec.host%3Da,spec.port%3D1"), 200);
+    assert_true(watch_event(&w, 3000, &type, &o));
+    assert_string_equal(at(&f, o, "metadata.name"), "one");
+    make(&f, "v1", "four", "\"hostPort\":\"b:1\"");
+    make(&f, "v1", "five", "\"hostPort\":\"a:1\"");
+    assert_true(watch_event(&w, 3000, &type, &o));
+    assert_string_equal(at(&f, o, "metadata.name"), "five");
+    assert_string_equal(at(&f, o, "spec.host"), "a");
+    patch(&f, V2 "/one", "merge-patch+json", "{\"spec\":{\"host\":\"c\"}}");
+    assert_true(watch_event(&w, 3000, &type, &o));
+    assert_string_equal(type, "DELETED");
+    assert_string_equal(at(&f, o, "metadata.name"), "one");
+    watch_end(&w);
+    broken = true;
+    make(&f, "v1", "six", "\"hostPort\":\"d:1\"");
+    assert_code(get(&f, V2 "?fieldSelector=spec.host%3Da"), 500);
     stop(&f, &h);
 }
 
@@ -219,6 +259,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_in_the_other_version),
         cmocka_unit_test(written_in_the_other_version),
+        cmocka_unit_test(selected_by_fields_of_the_other_version),
         cmocka_unit_test(lists_of_objects_stored_in_several_versions),
         cmocka_unit_test(watches_show_the_version_that_is_watched),
         cmocka_unit_test(a_webhook_that_fails_fails_the_request),

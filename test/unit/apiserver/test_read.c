@@ -127,6 +127,10 @@ FIBER_TEST(answers_in_other_forms)
     r = ask(&f, "GET", MAPS "/a", NULL, "Accept: application/vnd.kubernetes.protobuf");
     assert_memory_equal(r.text.p, "k8s\0", 4);
     assert_code(ask(&f, "GET", MAPS "/a", NULL, "Accept: text/html"), 406);
+    static const char reviews[] = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    static const char review[] = "{\"kind\":\"SelfSubjectAccessReview\",\"apiVersion\":\"authorization.k8s.io/v1\",\"spec\":{\"nonResourceAttributes\":{\"path\":\"/\",\"verb\":\"get\"}}}";
+    assert_code(ask(&f, "POST", reviews, review, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io"), 406);
+    assert_code(ask(&f, "POST", reviews, review, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), 201);
     r = get(&f, MAPS "/a?pretty=true");
     assert_true(str_contains(r.text, STR("\n  \"kind\": \"ConfigMap\",\n")));
     fixture_stop(&f);
