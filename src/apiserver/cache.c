@@ -270,6 +270,19 @@ void cache_trim(struct cache *c, struct mono now)
     c->trim_at = more ? mono_add(now, EVENT_FRESH) : (struct mono){0};
 }
 
+/* Values that others wrote may need keys of a service: asked for before anything of these events is taken. */
+static void fetch_keys(struct cache *c, const struct store_event *events, size_t n)
+{
+    struct err e = {0};
+    for (size_t i = 0; encryption_has_services(c->encryption) && i < n; i++) {
+        const struct cache_kind *k = kind_of_key(c, events[i].key);
+        CLEANUP_BUF struct buf open = BUF_INIT;
+        if (k && !events[i].cookie && !events[i].deleted && k->seal->n &&
+            seal_decrypt(k->seal, events[i].key, events[i].value, &open, NULL, &e) == -EAGAIN)
+            encryption_fetch(c->encryption, &e);
+    }
+}
+
 static int follow_once(struct cache *c)
 {
     const struct store_event *events = NULL;
@@ -284,6 +297,7 @@ static int follow_once(struct cache *c)
     while (c->loading)
         if ((r = waitq_wait(&c->moved, MONO_NEVER)) < 0)
             return r;
+    fetch_keys(c, events, n);
     int64_t before = c->revision;
     for (size_t i = 0; i < n; i++)
         take_event(c, &events[i]);
@@ -308,6 +322,7 @@ static void kind_clear(struct cache_kind *k)
 struct load {
     struct cache_kind *kind;
     struct err *e;
+    bool locked; /* some values' keys have to be asked for */
 };
 
 static int load_entry(void *arg, const struct store_entry *entry)
@@ -315,6 +330,10 @@ static int load_entry(void *arg, const struct store_entry *entry)
     struct load *l = arg;
     struct object *o = NULL;
     int r = read_value(l->kind, entry->key, entry->value, entry->modified.n, &o, l->e);
+    if (r == -EAGAIN) {
+        l->locked = true;
+        return 0;
+    }
     if (r < 0)
         return err_wrap(l->e, r, "stored object %.*s", STR_ARG(entry->key));
     l->kind->root = tree_put(l->kind->root, str_from(entry->key, l->kind->prefix.n), o);
@@ -326,7 +345,11 @@ static int load_kind(struct cache *c, struct cache_kind *k, revision at, struct 
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct load l = {.kind = k, .e = e};
-    int r = store_range(c->store, k->prefix, store_prefix_end(&a, k->prefix), at, 0, load_entry, &l, NULL);
+    int r;
+    do {
+        l.locked = false;
+        r = store_range(c->store, k->prefix, store_prefix_end(&a, k->prefix), at, 0, load_entry, &l, NULL);
+    } while (r == 0 && l.locked && (r = encryption_fetch(c->encryption, e)) == 0);
     if (r > 0)
         return err_set(e, -EIO, "the store cannot be read at revision %lld", (long long)at.n);
     k->changed = k->oldest = at.n;

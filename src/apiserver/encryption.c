@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/encryption.h"
 
+#include "apiserver/kms.h"
 #include "apiserver/state.h"
 #include "auth/crypto.h"
 #include "base/log.h"
@@ -21,6 +22,9 @@ struct encryption {
     struct arena arena;
     struct rule *rules;
     size_t n;
+    struct kms **services;
+    size_t n_services;
+    const char *server;
 };
 
 static const struct seal plain;
@@ -40,6 +44,35 @@ static int take_key(struct arena *a, const struct val *v, enum seal_kind kind, s
     return r;
 }
 
+/* Names must differ: they are what tells values apart. */
+static int take_service(struct encryption *c, const struct val *v, struct seal *s, struct err *e)
+{
+    struct kms_config k = {.name = arena_cstr(&c->arena, val_getstr(v, N_name)), .timeout = SECONDS(3),
+                           .endpoint = arena_cstr(&c->arena, val_getstr(v, N_endpoint))};
+    struct str version = val_getstr(v, N_apiVersion), timeout = val_getstr(v, N_timeout);
+    if (!version.n || str_is(version, "v1"))
+        return err_set(e, -EINVAL, "kms.apiVersion: KMS v1 is deprecated and not spoken; use a plug-in of v2 with apiVersion: v2");
+    if (!str_is(version, "v2"))
+        return err_set(e, -EINVAL, "kms.apiVersion: \"" STR_FMT "\" is not v2", STR_ARG(version));
+    if (val_get(v, N_cachesize))
+        return err_set(e, -EINVAL, "kms.cachesize: it is not supported in v2");
+    if (timeout.n && duration_parse(timeout, &k.timeout) < 0)
+        return err_set(e, -EINVAL, "kms.timeout: \"" STR_FMT "\" is no duration", STR_ARG(timeout));
+    int r = kms_check_config(&k, e);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < c->n; i++)
+        for (size_t j = 0; j < c->rules[i].seal.n; j++)
+            if (c->rules[i].seal.keys[j].kind == SEAL_KMS && !strcmp(c->rules[i].seal.keys[j].name, k.name))
+                return err_set(e, -EINVAL, "kms.name: there is another \"%s\"", k.name);
+    k.server = c->server;
+    struct kms *service = kms_new(&k);
+    c->services = xrealloc(c->services, (c->n_services + 1) * sizeof(struct kms *));
+    c->services[c->n_services++] = service;
+    s->keys[s->n++] = (struct seal_key){.kind = SEAL_KMS, .name = k.name, .service = kms_service(service)};
+    return 0;
+}
+
 static size_t count_keys(const struct val *providers)
 {
     size_t n = 0;
@@ -48,15 +81,14 @@ static size_t count_keys(const struct val *providers)
     return n;
 }
 
-static int take_provider(struct arena *a, const struct val *p, struct seal *s, struct err *e)
+static int take_provider(struct encryption *c, const struct val *p, struct seal *s, struct err *e)
 {
+    struct arena *a = &c->arena;
     static const struct {
         name_id at;
         enum seal_kind kind;
     } kinds[] = {{N_aesgcm, SEAL_AESGCM}, {N_aescbc, SEAL_AESCBC}, {N_secretbox, SEAL_SECRETBOX}};
     int named = 0, r = 0;
-    if (val_get(p, N_kms))
-        return err_set(e, -EINVAL, "kms: key services are not there yet; use aesgcm, secretbox or aescbc");
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         const struct val *one = val_get(p, kinds[i].at), *keys = val_get(one, N_keys);
         named += one != NULL;
@@ -66,12 +98,17 @@ static int take_provider(struct arena *a, const struct val *p, struct seal *s, s
             if (r == 0)
                 r = take_key(a, key, kinds[i].kind, s, e);
     }
+    if (val_get(p, N_kms)) {
+        named++;
+        if (r == 0 && named == 1)
+            r = take_service(c, val_get(p, N_kms), s, e);
+    }
     if (val_get(p, N_identity)) {
         named++;
         s->keys[s->n++] = (struct seal_key){.kind = SEAL_IDENTITY, .name = ""};
     }
     if (r == 0 && named != 1)
-        return err_set(e, -EINVAL, "expected exactly one of aesgcm, aescbc, secretbox and identity");
+        return err_set(e, -EINVAL, "expected exactly one of aesgcm, aescbc, secretbox, kms and identity");
     return r;
 }
 
@@ -86,7 +123,7 @@ static int take_rule(struct encryption *c, const struct val *v, struct err *e)
     rule->seal.keys = ARENA_ARRAY(&c->arena, struct seal_key, count_keys(providers));
     VAL_EACH(providers, p)
     {
-        int r = take_provider(&c->arena, p, &rule->seal, e);
+        int r = take_provider(c, p, &rule->seal, e);
         if (r < 0)
             return err_wrap(e, r, "resources[%zu].providers[%d]", c->n - 1, i);
         i++;
@@ -112,9 +149,10 @@ static int decode(struct arena *a, const char *path, struct val **ret, struct er
     return r;
 }
 
-int encryption_load(const char *path, struct encryption **ret, struct err *e)
+int encryption_load(const char *path, const char *server, struct encryption **ret, struct err *e)
 {
     struct encryption *c = NEW(struct encryption);
+    c->server = server;
     struct val *v = NULL;
     int r = decode(&c->arena, path, &v, e);
     const struct val *rules = val_get(v, N_resources);
@@ -137,7 +175,13 @@ void encryption_free(struct encryption *c)
         return;
     for (size_t i = 0; i < c->n; i++)
         for (size_t j = 0; j < c->rules[i].seal.n; j++)
-            secret_wipe((void *)c->rules[i].seal.keys[j].secret.p, c->rules[i].seal.keys[j].secret.n);
+            if (c->rules[i].seal.keys[j].secret.n)
+                secret_wipe((void *)c->rules[i].seal.keys[j].secret.p, c->rules[i].seal.keys[j].secret.n);
+    for (size_t i = 0; i < c->n_services; i++) {
+        kms_stop(c->services[i]);
+        kms_unref(c->services[i]);
+    }
+    free(c->services);
     arena_done(&c->arena);
     free(c);
 }
@@ -159,6 +203,59 @@ const struct seal *encryption_of(const struct encryption *enc, const struct reso
             if (fits(val_str(v), res))
                 return &enc->rules[i].seal;
     return &plain;
+}
+
+/* ---- key services -------------------------------------------------------------------------------------- */
+
+static void turned(void *arg)
+{
+    struct apiserver *s = arg;
+    if (s->ready)
+        group_spawn(&s->fibers, "encryption", encryption_refresh, s);
+}
+
+void encryption_start(struct encryption *enc, struct apiserver *s)
+{
+    for (size_t i = 0; i < enc->n_services; i++)
+        kms_start(enc->services[i], turned, s);
+}
+
+bool encryption_has_services(const struct encryption *enc)
+{
+    return enc && enc->n_services;
+}
+
+/* Does something that waits with every service, though enc may be replaced meanwhile. */
+static int with_services(const struct encryption *enc, int (*fn)(struct kms *k, struct err *e), struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    size_t n = enc ? enc->n_services : 0;
+    struct kms **all = ARENA_ARRAY(&a, struct kms *, n + 1);
+    int r = 0;
+    for (size_t i = 0; i < n; i++)
+        all[i] = kms_ref(enc->services[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (r == 0)
+            r = fn(all[i], e);
+        kms_unref(all[i]);
+    }
+    return r;
+}
+
+int encryption_fetch(const struct encryption *enc, struct err *e)
+{
+    return with_services(enc, kms_fetch, e);
+}
+
+int encryption_health(const struct encryption *enc, struct err *e)
+{
+    return with_services(enc, kms_health, e);
+}
+
+void encryption_metrics(const struct encryption *enc, struct buf *b)
+{
+    if (encryption_has_services(enc))
+        kms_metrics(enc->services, enc->n_services, b);
 }
 
 /* ---- sealing ------------------------------------------------------------------------------------------- */
@@ -191,6 +288,8 @@ static int refresh_one(struct apiserver *s, struct cache_kind *k, struct str key
     bool stale = false;
     int r = store_get(s->store, key, (revision){0}, a, &entry);
     if (r == 0)
+        r = seal_decrypt(k->seal, key, entry.value, &open, &stale, &e);
+    if (r == -EAGAIN && (r = encryption_fetch(s->encryption, &e)) == 0)
         r = seal_decrypt(k->seal, key, entry.value, &open, &stale, &e);
     if (r == 0 && stale)
         r = seal_encrypt(k->seal, key, buf_str(&open), &sealed, &e);

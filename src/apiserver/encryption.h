@@ -11,10 +11,19 @@
 
 struct apiserver;
 struct encryption;
+struct kms;
 
-/* -EINVAL with the field in the sentence. */
-int encryption_load(const char *path, struct encryption **ret, struct err *e);
+/* -EINVAL with the field in the sentence. server: who we are, for metrics. */
+int encryption_load(const char *path, const char *server, struct encryption **ret, struct err *e);
 void encryption_free(struct encryption *e); /* NULL is fine */
+/* Starts talking to key services (kms.h), if there are any; keys of s are sealed anew when one of them turns its own. Waits. */
+void encryption_start(struct encryption *enc, struct apiserver *s);
+/* Asks key services for the keys that opening missed (seal_decrypt said -EAGAIN). Waits; enc may go meanwhile. */
+int encryption_fetch(const struct encryption *enc, struct err *e);
+/* Are the key services well? 0 also without any. Waits; enc may go meanwhile. */
+int encryption_health(const struct encryption *enc, struct err *e);
+bool encryption_has_services(const struct encryption *enc);
+void encryption_metrics(const struct encryption *enc, struct buf *b);
 /* The keys of a kind; without any (plain) when none are configured for it. enc may be NULL. */
 const struct seal *encryption_of(const struct encryption *enc, const struct resource *res);
 

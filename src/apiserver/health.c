@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /livez, /readyz, /healthz with their named checks (?verbose, ?exclude=name, /livez/name). */
+#include "apiserver/encryption.h"
 #include "apiserver/pages.h"
 #include "apiserver/state.h"
 #include "net/url.h"
@@ -31,10 +32,23 @@ static bool not_stopping(const struct apiserver *s)
     return !s->stopping;
 }
 
+static int key_services(const struct apiserver *s, struct err *e)
+{
+    return encryption_health(s->encryption, e);
+}
+
+static bool has_key_services(const struct apiserver *s)
+{
+    return encryption_has_services(s->encryption);
+}
+
 static const struct check {
     const char *name;
     unsigned of;
     bool (*fn)(const struct apiserver *s);
+    /* Waits, and says why not; instead of fn. */
+    int (*ask)(const struct apiserver *s, struct err *e);
+    bool (*there)(const struct apiserver *s); /* NULL: always */
 } checks[] = {
     {"ping", LIVE | READY | HEALTH, always},
     {"log", LIVE | READY | HEALTH, always},
@@ -43,8 +57,19 @@ static const struct check {
     {"informer-sync", READY, cache_synced},
     {"poststarthook/rbac/bootstrap-roles", LIVE | READY | HEALTH, bootstrapped},
     {"poststarthook/scheduling/bootstrap-system-priority-classes", LIVE | READY | HEALTH, bootstrapped},
+    {"kms-providers", LIVE | READY | HEALTH, NULL, key_services, has_key_services},
     {"shutdown", READY, not_stopping},
 };
+
+static bool concerns(const struct check *c, const struct request *r, unsigned of)
+{
+    return (c->of & of) && (!c->there || c->there(r->server));
+}
+
+static bool passes(const struct check *c, const struct request *r, struct err *e)
+{
+    return c->ask ? c->ask(r->server, e) == 0 : c->fn(r->server);
+}
 
 static bool excluded(struct request *r, const char *name)
 {
@@ -58,11 +83,12 @@ static bool excluded(struct request *r, const char *name)
 static int one_check(struct request *r, unsigned of, struct str name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-        if (!(checks[i].of & of) || !str_is(name, checks[i].name))
+        struct err e = {0};
+        if (!concerns(&checks[i], r, of) || !str_is(name, checks[i].name))
             continue;
-        bool ok = checks[i].fn(r->server);
+        bool ok = passes(&checks[i], r, &e);
         answer_text(r, ok ? 200 : 500, "text/plain; charset=utf-8",
-                    ok ? STR("ok") : STR("internal server error: failed\n"));
+                    ok ? STR("ok") : arena_printf(r->arena, "internal server error: %s\n", e.text[0] ? e.text : "failed"));
         return 0;
     }
     answer_text(r, 404, "text/plain; charset=utf-8", STR("404 page not found\n"));
@@ -77,9 +103,9 @@ static int health(struct request *r, unsigned of, const char *page)
     if (rest.n > 1)
         return one_check(r, of, str_from(rest, 1));
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-        if (!(checks[i].of & of))
+        if (!concerns(&checks[i], r, of))
             continue;
-        bool skip = excluded(r, checks[i].name), ok = skip || checks[i].fn(r->server);
+        bool skip = excluded(r, checks[i].name), ok = skip || passes(&checks[i], r, NULL);
         failed |= !ok;
         if (skip)
             buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "apiserver/audit.h"
+#include "apiserver/encryption.h"
 #include "apiserver/flow.h"
 #include "apiserver/state.h"
 #include "apiserver/request.h"
@@ -152,6 +153,7 @@ void metrics_write(struct apiserver *s, struct buf *b)
     write_process(s, b);
     audit_metrics(s, b);
     flow_metrics(s, b);
+    encryption_metrics(s->encryption, b);
 }
 
 void metrics_done(struct metrics *m)

@@ -215,7 +215,7 @@ static int load(struct apiserver *s, struct err *e)
     if (!r)
         r = backend_setup(s, e);
     if (!r && s->config.encryption)
-        r = encryption_load(s->config.encryption, &s->encryption, e);
+        r = encryption_load(s->config.encryption, s->instance, &s->encryption, e);
     return r ? r : audit_open(s, e);
 }
 
@@ -271,6 +271,8 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
     uuid_new(s->instance);
     texts_set(&s->front_proxy_names, config->front_proxy_names);
     int r = load(s, e);
+    if (!r && s->encryption)
+        encryption_start(s->encryption, s);
     if (!r)
         r = cache_open(s->store, s->encryption, &s->cache, e);
     if (!r) {
@@ -309,9 +311,10 @@ static int reload_encryption(struct apiserver *s, struct err *e)
     struct encryption *now = NULL;
     if (!s->config.encryption)
         return 0;
-    int r = encryption_load(s->config.encryption, &now, e);
+    int r = encryption_load(s->config.encryption, s->instance, &now, e);
     if (r < 0)
         return r;
+    encryption_start(now, s);
     cache_set_encryption(s->cache, now);
     encryption_free(s->encryption);
     s->encryption = now;

@@ -64,6 +64,49 @@ static int gcm_decrypt(struct str key, struct str aad, struct str sealed, struct
     return ok ? 0 : -EBADMSG;
 }
 
+/* ---- data keys out of a seed --------------------------------------------------------------------------- */
+
+/* The first 32 bytes of HKDF-Expand are one round of it. */
+static void derive(struct str seed, struct str info, uint8_t ret[static SEAL_SEED])
+{
+    char round[SEAL_SEED + 1];
+    memcpy(round, info.p, SEAL_SEED);
+    round[SEAL_SEED] = 1;
+    hmac_sha256(seed, str_n(round, sizeof(round)), ret);
+}
+
+int seal_seed_encrypt(struct str seed, struct str path, struct str plain, struct buf *b)
+{
+    uint8_t key[SEAL_SEED];
+    size_t start = b->n;
+    os_random(buf_grow(b, SEAL_SEED), SEAL_SEED);
+    b->n += SEAL_SEED;
+    derive(seed, str_n(b->p + start, SEAL_SEED), key);
+    int r = gcm_encrypt(str_n((const char *)key, sizeof(key)), path, plain, b);
+    secret_wipe(key, sizeof(key));
+    ERR_clear_error();
+    return r;
+}
+
+int seal_seed_decrypt(struct str seed, struct str path, struct str sealed, struct buf *b)
+{
+    uint8_t key[SEAL_SEED];
+    if (sealed.n < SEAL_SEED)
+        return -EBADMSG;
+    derive(seed, sealed, key);
+    int r = gcm_decrypt(str_n((const char *)key, sizeof(key)), path, str_from(sealed, SEAL_SEED), b);
+    secret_wipe(key, sizeof(key));
+    ERR_clear_error();
+    return r;
+}
+
+int seal_gcm_decrypt(struct str key, struct str path, struct str sealed, struct buf *b)
+{
+    int r = gcm_of(key.n) ? gcm_decrypt(key, path, sealed, b) : -EBADMSG;
+    ERR_clear_error();
+    return r;
+}
+
 /* ---- AES-CBC ------------------------------------------------------------------------------------------ */
 
 static int cbc_encrypt(struct str key, struct str plain, struct buf *b)
@@ -126,7 +169,8 @@ static int box_decrypt(struct str key, struct str sealed, struct buf *b)
 static const char *const kind_names[] = {[SEAL_IDENTITY] = "identity",
                                          [SEAL_AESGCM] = "aesgcm",
                                          [SEAL_AESCBC] = "aescbc",
-                                         [SEAL_SECRETBOX] = "secretbox"};
+                                         [SEAL_SECRETBOX] = "secretbox",
+                                         [SEAL_KMS] = "kms"};
 static const struct str any_prefix = {"k8s:enc:", 8};
 
 bool seal_is_sealed(struct str value)
@@ -139,7 +183,7 @@ int seal_check(const struct seal_key *k, struct err *e)
     size_t n = k->secret.n;
     if (k->kind == SEAL_IDENTITY)
         return 0;
-    if (k->kind == SEAL_SECRETBOX ? n != BOX_KEY : n != 16 && n != 24 && n != 32)
+    if (k->kind != SEAL_KMS && (k->kind == SEAL_SECRETBOX ? n != BOX_KEY : n != 16 && n != 24 && n != 32))
         return err_set(e, -EINVAL, "%s key \"%s\": %zu bytes; %s", kind_names[k->kind], k->name, n,
                        k->kind == SEAL_SECRETBOX ? "it must be 32" : "it must be 16, 24 or 32");
     if (!k->name || !k->name[0] || strchr(k->name, ':'))
@@ -149,10 +193,10 @@ int seal_check(const struct seal_key *k, struct err *e)
 
 static struct str prefix_of(struct arena *a, const struct seal_key *k)
 {
-    return arena_printf(a, "k8s:enc:%s:v1:%s:", kind_names[k->kind], k->name);
+    return arena_printf(a, "k8s:enc:%s:%s:%s:", kind_names[k->kind], k->kind == SEAL_KMS ? "v2" : "v1", k->name);
 }
 
-static int encrypt_with(const struct seal_key *k, struct str path, struct str plain, struct buf *b)
+static int encrypt_with(const struct seal_key *k, struct str path, struct str plain, struct buf *b, struct err *e)
 {
     switch (k->kind) {
     case SEAL_IDENTITY:
@@ -164,12 +208,15 @@ static int encrypt_with(const struct seal_key *k, struct str path, struct str pl
         return cbc_encrypt(k->secret, plain, b);
     case SEAL_SECRETBOX:
         return box_encrypt(k->secret, plain, b);
+    case SEAL_KMS:
+        return k->service->encrypt(k->service->ctx, path, plain, b, e);
     }
     return -EINVAL;
 }
 
-static int decrypt_with(const struct seal_key *k, struct str path, struct str sealed, struct buf *b)
+static int decrypt_with(const struct seal_key *k, struct str path, struct str sealed, struct buf *b, bool *ret_stale, struct err *e)
 {
+    *ret_stale = false;
     switch (k->kind) {
     case SEAL_IDENTITY:
         buf_putstr(b, sealed);
@@ -180,6 +227,8 @@ static int decrypt_with(const struct seal_key *k, struct str path, struct str se
         return cbc_decrypt(k->secret, sealed, b);
     case SEAL_SECRETBOX:
         return box_decrypt(k->secret, sealed, b);
+    case SEAL_KMS:
+        return k->service->decrypt(k->service->ctx, path, sealed, b, ret_stale, e);
     }
     return -EINVAL;
 }
@@ -196,11 +245,13 @@ int seal_encrypt(const struct seal *s, struct str path, struct str plain, struct
         return err_set(e, -EFBIG, "too large to encrypt");
     if (s->keys[0].kind != SEAL_IDENTITY)
         buf_putstr(b, prefix_of(&a, &s->keys[0]));
-    int r = encrypt_with(&s->keys[0], path, plain, b);
+    int r = encrypt_with(&s->keys[0], path, plain, b, e);
     ERR_clear_error();
     if (r == 0)
         return 0;
     b->n = start;
+    if (s->keys[0].kind == SEAL_KMS)
+        return err_wrap(e, r, "key service \"%s\"", s->keys[0].name);
     return err_set(e, r, "encrypting with key \"%s\" failed", s->keys[0].name);
 }
 
@@ -223,12 +274,14 @@ int seal_decrypt(const struct seal *s, struct str path, struct str sealed, struc
     if (sealed.n > INT32_MAX / 2)
         return err_set(e, -EBADMSG, "too large to decrypt");
     for (size_t i = 0; i < s->n; i++) {
-        if (!opens(&a, &s->keys[i], sealed, &rest) || decrypt_with(&s->keys[i], path, rest, b) < 0)
+        bool stale;
+        int r = opens(&a, &s->keys[i], sealed, &rest) ? decrypt_with(&s->keys[i], path, rest, b, &stale, e) : -EBADMSG;
+        if (r < 0 && r != -EAGAIN)
             continue;
         ERR_clear_error();
-        if (ret_stale)
-            *ret_stale = i != 0;
-        return 0;
+        if (ret_stale && r == 0)
+            *ret_stale = stale || i != 0;
+        return r;
     }
     ERR_clear_error();
     if (s->n || str_starts(sealed, any_prefix))

@@ -12,6 +12,7 @@
 #define CONFIG "apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n"
 #define KEY1 "{name: k1, secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}"
 #define KEY2 "{name: k2, secret: ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=}"
+#define KMS(name, path) "{kms: {apiVersion: v2, name: " name ", endpoint: 'unix://" path "', timeout: 5s}}"
 #define SECRETS "/api/v1/namespaces/default/secrets"
 
 struct sealed {
@@ -154,7 +155,13 @@ static void bad_configurations(void **state UNUSED)
     } cases[] = {
         {"kind: EncryptionConfiguration\nresources: []", "expected an apiserver.config.k8s.io/v1"},
         {CONFIG "- {resources: [], providers: [{identity: {}}]}", "resources[0]: resources and providers"},
-        {CONFIG "- {resources: [secrets], providers: [{kms: {name: x, endpoint: /x, apiVersion: v2}}]}", "providers[0]: kms: key services"},
+        {CONFIG "- {resources: [secrets], providers: [{kms: {name: x, endpoint: /x, apiVersion: v2}}]}", "providers[0]: kms.endpoint: \"/x\" is no unix"},
+        {CONFIG "- {resources: [secrets], providers: [{kms: {name: x, endpoint: 'unix:///x'}}]}", "KMS v1 is deprecated and not spoken"},
+        {CONFIG "- {resources: [secrets], providers: [{kms: {name: x, endpoint: 'unix:///x', apiVersion: v1}}]}", "KMS v1 is deprecated"},
+        {CONFIG "- {resources: [secrets], providers: [{kms: {name: 'a:b', endpoint: 'unix:///x', apiVersion: v2}}]}", "must not have a colon"},
+        {CONFIG "- {resources: [secrets], providers: [{kms: {name: a, endpoint: 'unix:///x', apiVersion: v2, cachesize: 3}}]}", "kms.cachesize"},
+        {CONFIG "- {resources: [secrets], providers: [{kms: {name: a, endpoint: 'unix:///x', apiVersion: v2, timeout: 0s}}]}", "kms.timeout"},
+        {CONFIG "- {resources: [a], providers: [" KMS("a", "x") "]}\n- {resources: [b], providers: [" KMS("a", "y") "]}", "there is another \"a\""},
         {CONFIG "- {resources: [secrets], providers: [{aesgcm: {keys: [{name: a, secret: '!'}]}}]}", "key \"a\": the secret is no base64"},
         {CONFIG "- {resources: [secrets], providers: [{aesgcm: {keys: [{name: a, secret: YQ==}]}}]}", "it must be 16, 24 or 32"},
         {CONFIG "- {resources: [secrets], providers: [{identity: {}}, {aescbc: {keys: []}}]}", "providers[1]: keys: there must be"},
@@ -168,7 +175,7 @@ static void bad_configurations(void **state UNUSED)
         int fd = mkstemp(path);
         assert_int_equal(write(fd, cases[i].text, strlen(cases[i].text)), (ssize_t)strlen(cases[i].text));
         close(fd);
-        assert_true(encryption_load(path, &x, &e) < 0);
+        assert_true(encryption_load(path, "", &x, &e) < 0);
         unlink(path);
         if (!strstr(e.text, cases[i].says))
             fail_msg("case %zu says: %s", i, e.text);
