@@ -34,7 +34,7 @@
         {"cni-bin-dir", 0, FLAG_STRING, &(c)->cni_bin_dir, \
          "Folder of CNI plugins (links to those of /opt/cni/bin and /usr/lib/cni, and to our own)"},    \
         {"cni-plugin", 0, FLAG_STRING, &(c)->cni_plugin,                                                     \
-         "What links pods to their node: cube-cni, or reference for bridge, host-local, portmap"},          \
+         "What links pods to their node: cube-cni, or reference for the machine's bridge, host-local, portmap (cube-cni)"}, \
         {"cni-conf-dir", 0, FLAG_STRING, &(c)->cni_conf_dir,                                                 \
          "Network configurations that somebody else writes, as /etc/cni/net.d"},                            \
         {"overlay-backend", 0, FLAG_STRING, &(c)->overlay_backend,                                           \

@@ -2,6 +2,7 @@
 #include "netlink/conntrack.h"
 
 #include "base/fiber.h"
+#include "netlink/message.h"
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
@@ -73,7 +74,7 @@ static bool parse(const struct nlmsghdr *h, struct conntrack_flow *ret)
 bool conntrack_parse(const void *message, size_t n, struct conntrack_flow *ret)
 {
     const struct nlmsghdr *h = message;
-    return n <= INT32_MAX && mnl_nlmsg_ok(h, (int)n) && parse(h, ret);
+    return n <= INT32_MAX && netlink_ok(h, (int)n) && parse(h, ret);
 }
 
 /* ---- the sweep ------------------------------------------------------------------------------------------ */
@@ -124,7 +125,7 @@ static int list(struct sweep *s, struct mnl_socket *nl, char *msg, size_t size)
     int r = mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? -1 : 1;
     while (r > 0) {
         ssize_t n = mnl_socket_recvfrom(nl, msg, size);
-        r = n < 0 ? -1 : mnl_cb_run(msg, (size_t)n, 0, mnl_socket_get_portid(nl), look_at, s);
+        r = n < 0 ? -1 : netlink_run(msg, (size_t)n, 0, mnl_socket_get_portid(nl), look_at, s);
     }
     return r < 0 && errno != EINTR ? -errno : 0; /* a list that changed meanwhile is good enough */
 }
@@ -133,13 +134,13 @@ static int end_them(struct sweep *s, struct mnl_socket *nl, char *msg, size_t si
 {
     const struct nlmsghdr *h = (const void *)s->deletions.p;
     int left = (int)s->deletions.n;
-    for (; s->deletions.n && mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+    for (; s->deletions.n && netlink_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
         if (mnl_socket_sendto(nl, h, h->nlmsg_len) < 0)
             return -errno;
         ssize_t n = mnl_socket_recvfrom(nl, msg, size);
         if (n < 0)
             return -errno;
-        if (mnl_cb_run(msg, (size_t)n, 0, 0, NULL, NULL) >= 0)
+        if (netlink_run(msg, (size_t)n, 0, 0, NULL, NULL) >= 0)
             s->ended++;
         else if (errno != ENOENT)
             return -errno;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netlink/ipvs.h"
 
+#include "netlink/message.h"
+
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
@@ -142,7 +144,7 @@ static int talk(struct ipvs *v, struct nlmsghdr *h, mnl_cb_t each, void *arg)
     int r = 1;
     while (r > 0) {
         ssize_t n = mnl_socket_recvfrom(v->socket, in, ANSWER);
-        r = n < 0 ? -1 : mnl_cb_run(in, (size_t)n, 0, 0, each, arg);
+        r = n < 0 ? -1 : netlink_run(in, (size_t)n, 0, 0, each, arg);
     }
     r = r < 0 ? -errno : 0;
     free(in);

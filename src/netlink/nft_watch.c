@@ -2,6 +2,7 @@
 #include "netlink/nft_watch.h"
 
 #include "base/os.h"
+#include "netlink/message.h"
 
 #include <arpa/inet.h>
 #include <libmnl/libmnl.h>
@@ -66,7 +67,7 @@ int nft_generation(uint32_t *ret, struct err *e)
     if (n >= 0)
         n = recv(fd, buf, sizeof(buf), 0);
     if (n > 0)
-        mnl_cb_run(buf, (size_t)n, 0, 0, read_generation, &generation);
+        netlink_run(buf, (size_t)n, 0, 0, read_generation, &generation);
     int r = n < 0 ? -errno : 0;
     close(fd);
     if (r < 0)
@@ -129,7 +130,7 @@ int nft_watch_next(struct nft_watch *w, const char *table, struct mono deadline,
     while (!l.found) {
         ssize_t n = recv(w->fd, buf, sizeof(buf), MSG_DONTWAIT);
         if (n > 0) {
-            mnl_cb_run(buf, (size_t)n, 0, 0, look_at, &l);
+            netlink_run(buf, (size_t)n, 0, 0, look_at, &l);
         } else if (n < 0 && errno == ENOBUFS) {
             w->touched = false;
             return NFT_WATCH_LOST;

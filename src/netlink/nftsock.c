@@ -3,6 +3,7 @@
 #include "netlink/nftmsg.h"
 
 #include "base/fiber.h"
+#include "netlink/message.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
@@ -60,7 +61,7 @@ static int refused(const struct nft_batch *b, int r, uint32_t seq, struct err *e
 {
     const struct nlmsghdr *h = (const struct nlmsghdr *)b->b.p;
     int left = (int)b->b.n;
-    for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+    for (; netlink_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
         unsigned type = h->nlmsg_type & 0xff;
         if (h->nlmsg_seq == seq && h->nlmsg_type >> 8 == NFNL_SUBSYS_NFTABLES && type < ARRAY_SIZE(verbs) && verbs[type])
             return err_set(e, r, "nftables: %s %s %s: %s", verbs[type], b->table, name_in(h), strerror(-r));
@@ -77,9 +78,9 @@ static int read_errors(struct mnl_socket *s, const struct nft_batch *b, struct e
         if (n < 0)
             return errno == EAGAIN ? 0 : errno == ENOBUFS ? err_set(e, -EIO, "nftables: too many errors") : -errno;
         int left = (int)n;
-        for (const struct nlmsghdr *h = (void *)in; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (const struct nlmsghdr *h = (void *)in; netlink_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
             const struct nlmsgerr *said = mnl_nlmsg_get_payload(h);
-            if (h->nlmsg_type == NLMSG_ERROR && said->error)
+            if (h->nlmsg_type == NLMSG_ERROR && mnl_nlmsg_get_payload_len(h) >= sizeof(*said) && said->error)
                 return refused(b, said->error, h->nlmsg_seq, e);
         }
     }
@@ -160,7 +161,7 @@ static int dump_once(struct dump *d, struct mnl_socket *s)
     int r = mnl_socket_sendto(s, h, h->nlmsg_len) < 0 ? -errno : 1;
     while (r > 0) {
         ssize_t n = mnl_socket_recvfrom(s, msg, 65536);
-        r = n < 0 ? -1 : mnl_cb_run(msg, (size_t)n, 1, mnl_socket_get_portid(s), each_message, d);
+        r = n < 0 ? -1 : netlink_run(msg, (size_t)n, 1, mnl_socket_get_portid(s), each_message, d);
         if (r < 0)
             r = -errno;
     }

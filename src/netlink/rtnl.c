@@ -4,6 +4,7 @@
 
 #include "base/fiber.h"
 #include "base/os.h"
+#include "netlink/message.h"
 
 #include <fcntl.h>
 #include <linux/ethtool.h>
@@ -155,7 +156,7 @@ static int take_answers(struct rtnl *n, uint32_t first, size_t count, int *resul
         if (got < 0)
             return (int)got;
         int left = (int)got;
-        for (struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+        for (struct nlmsghdr *h = (void *)buf; netlink_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
             uint32_t which = h->nlmsg_seq - first;
             if (h->nlmsg_type != NLMSG_ERROR || which >= count || h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nlmsgerr)))
                 continue;
@@ -211,7 +212,7 @@ int rtnl_run(struct rtnl *n, struct rtnl_batch *b, int *results)
 /* One datagram of a list: 1 when it was the last, 0 when there is more, -errno. */
 static int take_part(struct rtnl *n, char *buf, int left, rtnl_take *fn, void *arg, bool *interrupted)
 {
-    for (struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+    for (struct nlmsghdr *h = (void *)buf; netlink_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
         if (h->nlmsg_seq != n->seq - 1)
             continue;
         *interrupted = *interrupted || (h->nlmsg_flags & NLM_F_DUMP_INTR);
@@ -296,7 +297,7 @@ int rtnl_wait(int fd, void (*fn)(void *arg, const struct nlmsghdr *h), void *arg
         else if (n == 0 || (n < 0 && errno != EINTR))
             return 0;
         int left = (int)n;
-        for (struct nlmsghdr *h = (void *)buf; n > 0 && mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
+        for (struct nlmsghdr *h = (void *)buf; n > 0 && netlink_ok(h, left); h = mnl_nlmsg_next(h, &left))
             fn(arg, h);
     }
 }

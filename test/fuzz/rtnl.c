@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Netlink messages as the kernel would send them: any bytes. */
+#include "netlink/message.h"
 #include "netlink/rtnl.h"
-
-#include <libmnl/libmnl.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -12,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *copy = xmalloc(n + 1); /* aligned, and as long as it is: reading beyond it is found */
     int left = (int)n;
     memcpy(copy, data, n);
-    for (struct nlmsghdr *h = (void *)copy; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+    for (struct nlmsghdr *h = (void *)copy; netlink_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
         struct rtnl_link link;
         struct rtnl_address address;
         struct rtnl_route route;
