@@ -103,10 +103,7 @@ s.sendto(b"hello", (sys.argv[1], 5300))
 print(s.recv(2000).decode())
 END
 }
-container_pid() { # of a pod's container, by its cgroup; process numbers of the machine
-    local id; id=$(K get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}')
-    grep -ls "${id#containerd://}" /proc/[0-9]*/cgroup | head -1 | cut -d/ -f3
-}
+container_pid() { first_process "$(K get pod "$1" -o 'jsonpath={.status.containerStatuses[0].containerID}')"; }
 in_pod() { local pid; pid=$(container_pid "$1"); shift; nsenter -t "$pid" -n -- "$@"; }
 export -f container_pid in_pod
 

@@ -173,4 +173,12 @@ sh_in() { local c=(); [ $# -lt 3 ] || c=(-c "$2"); kubectl exec "$1" "${c[@]}" -
 # event NAME|KIND/NAME REGEX: within seconds an event about it matches.
 event() { eventually_text 20 "$2" kubectl get events --field-selector "involvedObject.name=${1#*/}"; }
 
-export -f now_ms eventually eventually_text distinct jp kget names_of is_gone sh_in event
+# first_process CONTAINER-ID: the machine's number of it, found by its cgroup; the container's other processes come and go.
+first_process() {
+    grep -lsP '^NSpid:.*\t1$' /dev/null $(grep -ls "${1#*://}" /proc/[0-9]*/cgroup | sed 's/cgroup$/status/') | cut -d/ -f3
+}
+
+# pod_pid POD: of its first container.
+pod_pid() { first_process "$(jp "pod/$1" '{.status.containerStatuses[0].containerID}')"; }
+
+export -f now_ms eventually eventually_text distinct jp kget names_of is_gone sh_in event first_process pod_pid
