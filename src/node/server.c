@@ -6,6 +6,7 @@
 #include "net/resolve.h"
 #include "net/tls.h"
 #include "net/url.h"
+#include "node/configz.h"
 #include "node/kubelet-internal.h"
 #include "types.h"
 #include "wire/json.h"
@@ -208,20 +209,7 @@ static struct worker *find_pod(struct kubelet *k, struct http_exchange *x, const
 static void serve_config(struct kubelet *k, struct http_exchange *x)
 {
     struct buf b = BUF_INIT;
-    const struct kubelet_config *c = &k->cfg;
-    buf_puts(&b, "{\"kubeletconfig\":{\"clusterDomain\":");
-    json_encode_str(&b, str_of(c->cluster_domain), 0);
-    buf_puts(&b, ",\"clusterDNS\":[");
-    for (size_t i = 0; c->cluster_dns[i]; i++) {
-        buf_puts(&b, i ? "," : "");
-        json_encode_str(&b, str_of(c->cluster_dns[i]), 0);
-    }
-    buf_puts(&b, "],\"containerRuntimeEndpoint\":");
-    json_encode_str(&b, str_of(c->cri_socket), 0);
-    buf_printf(&b, ",\"maxPods\":%d,\"containerLogMaxFiles\":%d,\"cgroupDriver\":\"cgroupfs\",\"cgroupsPerQOS\":%s,"
-                   "\"enableServer\":true,\"failSwapOn\":false,\"kind\":\"KubeletConfiguration\","
-                   "\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\"}}",
-               c->max_pods, c->log_max_files, c->no_cgroups ? "false" : "true");
+    configz_encode(&b, &k->cfg);
     http_respond(x, 200, "application/json", buf_str(&b));
     buf_done(&b);
 }
