@@ -217,7 +217,7 @@ FIBER_TEST(containers_whose_task_was_lost_are_removed)
     if (runtime_create_container(rt, box, config, box_config, &t->arena, &id, &e) != 0)
         fail_msg("%s", e.text);
     real_sh(t, arena_printf(&t->arena, "ctr --address %s/containerd.sock -n k8s.io tasks start -d --null-io " STR_FMT, t->dir, STR_ARG(id)).p);
-    real_until(t, 10, real_sh(t, "pgrep -f '^sleep 10742'").n > 0);
+    real_until(t, 30, real_sh(t, "pgrep -f '^sleep 10742'").n > 0);
     if (runtime_remove_container(rt, id, &e) != 0)
         fail_msg("%s", e.text);
     assert_int_equal(real_sh(t, "pgrep -f '^sleep 10742'").n, 0);
