@@ -108,22 +108,11 @@ static void content_wakes_its_namespace_only_when_it_goes(void **state)
     world_free(w);
 }
 
-/* A custom kind: things.example.com. */
-static struct resource *things(struct custom_type *type)
-{
-    static struct resource r;
-    custom_type_init(type, "Thing", NULL);
-    r = (struct resource){.group = "example.com", .version = "v1", .name = "things", .kind = "Thing", .type = &type->type,
-                          .verbs = VERB_DELETE | VERB_DELETECOLLECTION, .index = (uint16_t)n_resources,
-                          .storage = (uint16_t)n_resources, .namespaced = true, .stored = true};
-    return &r;
-}
-
 static void custom_objects_go_too(void **state)
 {
     struct custom_type type;
     struct world *w = world_new();
-    struct resource *res = things(&type);
+    const struct resource *res = world_things(&type);
     world_add(w, RES_NAMESPACES, NS("Terminating", DELETED));
     world_add(w, RES_CUSTOMRESOURCEDEFINITIONS,
               "{metadata: {name: things.example.com}, spec: {group: example.com, scope: Namespaced, versions: [{name: v1, served: "

@@ -172,22 +172,11 @@ static void keys(void **state)
     world_free(w);
 }
 
-/* A custom kind: things.example.com. */
-static struct resource *things(struct custom_type *type)
-{
-    static struct resource r;
-    custom_type_init(type, "Thing", NULL);
-    r = (struct resource){.group = "example.com", .version = "v1", .name = "things", .kind = "Thing", .type = &type->type,
-                          .verbs = VERB_DELETE | VERB_DELETECOLLECTION, .index = (uint16_t)n_resources,
-                          .storage = (uint16_t)n_resources, .namespaced = true, .stored = true};
-    return &r;
-}
-
 static void counts_custom_objects(void **state)
 {
     struct custom_type type;
     struct world *w = world_new();
-    struct resource *res = things(&type);
+    const struct resource *res = world_things(&type);
     world_add(w, RES_RESOURCEQUOTAS,
               "{metadata: {namespace: x, name: q}, spec: {hard: {count/things.example.com: 4}}, status: {hard: "
               "{count/things.example.com: 4}, used: {count/things.example.com: 3}}}");

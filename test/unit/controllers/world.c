@@ -129,6 +129,16 @@ const struct object *world_put(struct world *w, const struct resource *res, cons
     return put(w, res, val_relaxed(&a, res->type, text));
 }
 
+const struct resource *world_things(struct custom_type *type)
+{
+    static struct resource r;
+    custom_type_init(type, "Thing", NULL);
+    r = (struct resource){.group = "example.com", .version = "v1", .name = "things", .kind = "Thing", .type = &type->type,
+                          .verbs = VERB_DELETE | VERB_DELETECOLLECTION, .index = (uint16_t)n_resources,
+                          .storage = (uint16_t)n_resources, .namespaced = true, .stored = true};
+    return &r;
+}
+
 struct snapshot_slot *world_custom(struct world *w, const struct resource *res)
 {
     struct snapshot_slot *slot = &w->slots[w->snapshot.n++];

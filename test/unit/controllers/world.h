@@ -5,6 +5,7 @@
 
 #include "client/fake_client.h"
 #include "controllers/engine.h"
+#include "type/structural.h"
 
 struct world;
 
@@ -16,6 +17,7 @@ const struct object *world_add(struct world *w, uint16_t res_index, const char *
 const struct object *world_addf(struct world *w, uint16_t res_index, const char *fmt, ...) PRINTF(3, 4);
 /* A kind beyond those compiled in; its slot, for saying that it was not listed yet or has gone. */
 struct snapshot_slot *world_custom(struct world *w, const struct resource *res);
+const struct resource *world_things(struct custom_type *type); /* one for that: things.example.com of type; the last call's holds */
 const struct object *world_put(struct world *w, const struct resource *res, const char *text);
 void world_remove(struct world *w, uint16_t res_index, const char *ns, const char *name);
 const struct object *world_get(struct world *w, uint16_t res_index, const char *ns, const char *name);
