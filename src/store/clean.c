@@ -17,7 +17,7 @@ enum {
     FULL_RETRY_S = 1,
 };
 
-void cleaner_wake(struct store *s)
+void cleaner_wake(struct engine *s)
 {
     s->chores_due = true;
     waitq_wake_one(&s->chores);
@@ -25,7 +25,7 @@ void cleaner_wake(struct store *s)
 
 /* ---- forgetting --------------------------------------------------------------------------------------- */
 
-void cleaner_forget(struct store *s, int64_t upto)
+void cleaner_forget(struct engine *s, int64_t upto)
 {
     upto = MIN(upto, s->committed);
     if (upto <= s->compacted)
@@ -35,7 +35,7 @@ void cleaner_forget(struct store *s, int64_t upto)
 }
 
 /* Drops versions that compaction has put out of reach. Returns whether more is left. */
-static bool forget_slice(struct store *s)
+static bool forget_slice(struct engine *s)
 {
     struct refs *refs = &s->refs;
     for (int i = 0; i < FORGET_SLICE; i++) {
@@ -49,7 +49,7 @@ static bool forget_slice(struct store *s)
     return true;
 }
 
-static void forget_by_number(struct store *s)
+static void forget_by_number(struct engine *s)
 {
     uint64_t keep = (uint64_t)s->options.history_events;
     if (s->published - s->refs.head > keep)
@@ -57,7 +57,7 @@ static void forget_by_number(struct store *s)
 }
 
 /* Remembers how far history has come, and forgets what had come about history_ns ago. */
-static void forget_by_age(struct store *s, struct mono now)
+static void forget_by_age(struct engine *s, struct mono now)
 {
     size_t old = 0;
     while (old < s->n_marks && mono_add(s->marks[old].at, s->options.history_ns).ns <= now.ns)
@@ -74,7 +74,7 @@ static void forget_by_age(struct store *s, struct mono now)
         s->marks[s->n_marks++] = (struct mark){now, s->committed};
 }
 
-static struct mono next_chore(const struct store *s, struct mono now)
+static struct mono next_chore(const struct engine *s, struct mono now)
 {
     int64_t in = INT64_MAX;
     if (s->n_marks)
@@ -87,19 +87,19 @@ static struct mono next_chore(const struct store *s, struct mono now)
 
 /* ---- emptying a segment ------------------------------------------------------------------------------- */
 
-static uint64_t garbage_of(const struct store *s, const struct segment *seg)
+static uint64_t garbage_of(const struct engine *s, const struct segment *seg)
 {
     return seg->end - MIN((uint64_t)seg->end, index_used(&s->index, seg->slot));
 }
 
-static bool may_empty(const struct store *s, const struct segment *seg)
+static bool may_empty(const struct engine *s, const struct segment *seg)
 {
     return seg && seg != s->active && !seg->damaged;
 }
 
 /* The segment with most garbage, if it is time to clean: no more than half of the disk space is garbage, or
  * next to none when the disk is full. */
-static struct segment *choose_segment(const struct store *s)
+static struct segment *choose_segment(const struct engine *s)
 {
     struct segment *best = NULL;
     uint64_t garbage = 0, used = 0;
@@ -142,7 +142,7 @@ static void slice_add(struct slice *sl, const struct op *op, uint32_t off, bool 
     sl->bytes += op_size(op->key.n, m->op.value.n);
 }
 
-static void slice_frame(struct store *s, struct slice *sl, struct segment *seg, const struct frame *f,
+static void slice_frame(struct engine *s, struct slice *sl, struct segment *seg, const struct frame *f,
                         const char *body, uint32_t at)
 {
     uint32_t off = at + FRAME_SIZE;
@@ -158,7 +158,7 @@ static void slice_frame(struct store *s, struct slice *sl, struct segment *seg, 
 }
 
 /* Fills a slice; *ret_end: the segment has no more. */
-static int slice_read(struct store *s, struct slice *sl, struct scan *c, struct segment *seg, bool *ret_end)
+static int slice_read(struct engine *s, struct slice *sl, struct scan *c, struct segment *seg, bool *ret_end)
 {
     size_t enough = MIN((uint32_t)MOVE_SLICE, s->options.segment_bytes / 8);
     while (sl->bytes < enough && sl->n < MOVE_OPS) {
@@ -184,7 +184,7 @@ static void slice_clear(struct slice *sl)
     sl->n = sl->bytes = 0;
 }
 
-static int slice_move(struct store *s, struct slice *sl, struct segment *seg)
+static int slice_move(struct engine *s, struct slice *sl, struct segment *seg)
 {
     if (!sl->n)
         return 0;
@@ -199,7 +199,7 @@ static int slice_move(struct store *s, struct slice *sl, struct segment *seg)
 }
 
 /* The segment is empty: the log says so, then the file goes. */
-static int drop_segment(struct store *s, struct segment *seg)
+static int drop_segment(struct engine *s, struct segment *seg)
 {
     if (index_used(&s->index, seg->slot)) {
         /* It was read whole, yet something in it is still needed: never throw that away. */
@@ -223,7 +223,7 @@ static int drop_segment(struct store *s, struct segment *seg)
 }
 
 /* Goes on where the last attempt ended: each operation's copy is counted once. */
-static int empty_segment(struct store *s, struct segment *seg, struct slice *sl)
+static int empty_segment(struct engine *s, struct segment *seg, struct slice *sl)
 {
     struct scan CLEANUP(scan_done) c = {.segment = seg, .at = seg->gc_at, .prev = seg->gc_prev};
     if (!seg->gc_at)
@@ -250,7 +250,7 @@ static int empty_segment(struct store *s, struct segment *seg, struct slice *sl)
     return drop_segment(s, seg);
 }
 
-static int clean(struct store *s)
+static int clean(struct engine *s)
 {
     struct slice sl = {0};
     struct segment *seg;
@@ -265,7 +265,7 @@ static int clean(struct store *s)
 /* ---- the fiber ---------------------------------------------------------------------------------------- */
 
 /* Without a spare puts are refused: give up all history for room, and look for a spare now and then. */
-static void make_room(struct store *s)
+static void make_room(struct engine *s)
 {
     writer_spares(s, false);
     if (s->full)
@@ -274,7 +274,7 @@ static void make_room(struct store *s)
 
 void cleaner_main(void *arg)
 {
-    struct store *s = arg;
+    struct engine *s = arg;
     while (!s->closing) {
         if (!s->chores_due) {
             int r = waitq_wait(&s->chores, next_chore(s, os_mono()));

@@ -20,7 +20,7 @@ struct batch {
 
 /* ---- frames behind the log's end ---------------------------------------------------------------------- */
 
-static void frame_begin(struct store *s, struct frame *f, enum frame_kind kind, int64_t number)
+static void frame_begin(struct engine *s, struct frame *f, enum frame_kind kind, int64_t number)
 {
     *f = (struct frame){
         .kind = kind, .number = number, .prev = s->active->prev, .durable = s->durable, .batch = s->batch};
@@ -29,7 +29,7 @@ static void frame_begin(struct store *s, struct frame *f, enum frame_kind kind, 
 }
 
 /* Returns the place of the operation in the segment. */
-static uint32_t frame_op(struct store *s, struct frame *f, const struct op *op)
+static uint32_t frame_op(struct engine *s, struct frame *f, const struct op *op)
 {
     size_t size = op_size(op->key.n, op->value.n);
     char *to = buf_grow(&s->tail, size);
@@ -40,7 +40,7 @@ static uint32_t frame_op(struct store *s, struct frame *f, const struct op *op)
     return off;
 }
 
-static void frame_end(struct store *s, struct batch *b, const struct frame *f)
+static void frame_end(struct engine *s, struct batch *b, const struct frame *f)
 {
     static const char zeros[FRAME_ALIGN];
     buf_put(&s->tail, zeros, frame_size(f->length) - FRAME_SIZE - f->length);
@@ -50,7 +50,7 @@ static void frame_end(struct store *s, struct batch *b, const struct frame *f)
         b->n_frames++;
 }
 
-static void frame_bare(struct store *s, struct batch *b, enum frame_kind kind, int64_t number)
+static void frame_bare(struct engine *s, struct batch *b, enum frame_kind kind, int64_t number)
 {
     struct frame f;
     frame_begin(s, &f, kind, number);
@@ -66,14 +66,14 @@ static bool out_of_space(int r)
 
 /* After a failed sync the kernel may have dropped the pages and will call the next sync a success: nothing
  * written from here on could be trusted. */
-static int fail_stop(struct store *s, int r, const char *what)
+static int fail_stop(struct engine *s, int r, const char *what)
 {
     s->broken = r;
     return engine_fault(s, r, what, s->active, s->active->end);
 }
 
 /* Of what is on disk only the newest stays in memory. */
-static void trim_tail(struct store *s)
+static void trim_tail(struct engine *s)
 {
     if (s->tail.n <= 2 * TAIL_KEPT)
         return;
@@ -85,7 +85,7 @@ static void trim_tail(struct store *s)
 }
 
 /* Writes and syncs what is in memory only. Waits. STORE_FULL leaves everything as it was. */
-static int flush(struct store *s)
+static int flush(struct engine *s)
 {
     struct segment *a = s->active;
     if (s->durable == a->end)
@@ -108,7 +108,7 @@ static int flush(struct store *s)
     return 0;
 }
 
-static int make_spare(struct store *s, enum spare_name name, bool urgent)
+static int make_spare(struct engine *s, enum spare_name name, bool urgent)
 {
     uint32_t size = s->options.segment_bytes;
     if (s->spares[name])
@@ -119,7 +119,7 @@ static int make_spare(struct store *s, enum spare_name name, bool urgent)
     return out_of_space(r) ? STORE_FULL : r;
 }
 
-int writer_spares(struct store *s, bool urgent)
+int writer_spares(struct engine *s, bool urgent)
 {
     int r = make_spare(s, RESERVE, urgent);
     if (r == 0)
@@ -128,7 +128,7 @@ int writer_spares(struct store *s, bool urgent)
     return r;
 }
 
-int writer_next_segment(struct store *s, enum spare_name name, uint32_t number)
+int writer_next_segment(struct engine *s, enum spare_name name, uint32_t number)
 {
     CLEANUP_FREE char *list = xmalloc((s->n_slots + 1) * sizeof(uint32_t));
     uint32_t *others = (uint32_t *)list;
@@ -153,7 +153,7 @@ int writer_next_segment(struct store *s, enum spare_name name, uint32_t number)
     return 0;
 }
 
-static int seal(struct store *s)
+static int seal(struct engine *s)
 {
     uint32_t end = s->active->end, prev = s->active->prev;
     size_t tail = s->tail.n;
@@ -173,7 +173,7 @@ static int seal(struct store *s)
 
 /* Ends the active segment and begins the next. Nothing is pending. Only cleaning may use the reserve: it
  * gives back more than it takes. 0, STORE_FULL or an error. */
-static int rotate(struct store *s, const struct request *q)
+static int rotate(struct engine *s, const struct request *q)
 {
     bool put = q->kind == REQUEST_TXN && q->puts;
     enum spare_name name = SPARE;
@@ -196,7 +196,7 @@ static int rotate(struct store *s, const struct request *q)
 }
 
 /* The least that cleaning must be able to copy to get anywhere. */
-static uint64_t room_for_cleaning(const struct store *s)
+static uint64_t room_for_cleaning(const struct engine *s)
 {
     if (s->emptying)
         return index_used(&s->index, s->emptying->slot);
@@ -210,7 +210,7 @@ static uint64_t room_for_cleaning(const struct store *s)
 /* What a request must leave of the segment. A full disk is a matter of who may use the last of it: cleaning
  * leaves a quarter for deletes while it has the reserve to go to, and deletes leave cleaning what it needs
  * once it has not. */
-static uint64_t room_to_leave(const struct store *s, const struct request *r)
+static uint64_t room_to_leave(const struct engine *s, const struct request *r)
 {
     if (r->kind == REQUEST_DROP)
         return CONTROL_ROOM;
@@ -222,25 +222,25 @@ static uint64_t room_to_leave(const struct store *s, const struct request *r)
     return room;
 }
 
-static bool fits(const struct store *s, const struct request *r)
+static bool fits(const struct engine *s, const struct request *r)
 {
     return !s->active->sealed && s->active->end + r->bytes + room_to_leave(s, r) <= s->active->size;
 }
 
 /* ---- transactions ------------------------------------------------------------------------------------- */
 
-static bool expected(const struct store *s, const struct store_op *op)
+static bool expected(const struct engine *s, const struct store_op *op)
 {
     const struct item *now = node_current(btree_find(&s->index.live, op->key));
     return op->expect == STORE_ANY || op->expect == (now ? now->modified : STORE_ABSENT);
 }
 
-static bool has_effect(const struct store *s, const struct store_op *op)
+static bool has_effect(const struct engine *s, const struct store_op *op)
 {
     return op->kind == STORE_PUT || node_current(btree_find(&s->index.live, op->key));
 }
 
-static void apply_op(struct store *s, struct frame *f, const struct store_op *op)
+static void apply_op(struct engine *s, struct frame *f, const struct store_op *op)
 {
     const struct item *now = node_current(btree_find(&s->index.live, op->key));
     bool put = op->kind == STORE_PUT;
@@ -268,12 +268,12 @@ static void apply_op(struct store *s, struct frame *f, const struct store_op *op
 
 /* A full disk takes no puts; Lease renewals may use half of what is kept for deletes, lest nodes seem dead as
  * well. */
-static bool refused(const struct store *s, const struct request *r)
+static bool refused(const struct engine *s, const struct request *r)
 {
     return s->full && r->puts && !(r->lazy && s->active->end < s->active->size / 2);
 }
 
-static void take_txn(struct store *s, struct batch *b, struct request *r)
+static void take_txn(struct engine *s, struct batch *b, struct request *r)
 {
     bool effect = false;
     for (size_t i = 0; i < r->n; i++) {
@@ -305,7 +305,7 @@ static void take_txn(struct store *s, struct batch *b, struct request *r)
 /* ---- cleaning ----------------------------------------------------------------------------------------- */
 
 /* Copies what is still needed of these operations. */
-static void take_move(struct store *s, struct batch *b, struct request *r)
+static void take_move(struct engine *s, struct batch *b, struct request *r)
 {
     struct frame f;
     frame_begin(s, &f, FRAME_MOVE, 0);
@@ -324,7 +324,7 @@ static void take_move(struct store *s, struct batch *b, struct request *r)
     b->durable |= f.n_ops > 0;
 }
 
-static void undo_move(struct store *s, struct request *r)
+static void undo_move(struct engine *s, struct request *r)
 {
     for (size_t i = r->n; i-- > 0;) {
         struct moving *m = &r->moving[i];
@@ -334,14 +334,14 @@ static void undo_move(struct store *s, struct request *r)
 }
 
 /* The puts among them will go with their segment. */
-static void moved(struct store *s, const struct request *r)
+static void moved(struct engine *s, const struct request *r)
 {
     for (size_t i = 0; i < r->n; i++)
         if (r->moving[i].op.version)
             index_forget_copy(&s->index, r->moving[i].op.key);
 }
 
-static void take(struct store *s, struct batch *b, struct request *r)
+static void take(struct engine *s, struct batch *b, struct request *r)
 {
     r->result = 0;
     switch (r->kind) {
@@ -367,7 +367,7 @@ static void answer(struct request *r)
 }
 
 /* Makes room for the first in the queue, or answers it. */
-static bool make_room(struct store *s, struct request *r)
+static bool make_room(struct engine *s, struct request *r)
 {
     int result = s->broken;
     if (!result && !fits(s, r))
@@ -383,7 +383,7 @@ static bool make_room(struct store *s, struct request *r)
     return false;
 }
 
-static void batch_begin(struct store *s, struct batch *b)
+static void batch_begin(struct engine *s, struct batch *b)
 {
     *b = (struct batch){
         .start = s->active->end,
@@ -400,7 +400,7 @@ static void batch_begin(struct store *s, struct batch *b)
     }
 }
 
-static void gather(struct store *s, struct batch *b)
+static void gather(struct engine *s, struct batch *b)
 {
     while (!list_empty(&s->queue) && s->active->end - b->start < GROUP_BYTES) {
         struct request *r = LIST_ENTRY(s->queue.next, struct request, link);
@@ -413,7 +413,7 @@ static void gather(struct store *s, struct batch *b)
     }
 }
 
-static void roll_back(struct store *s, struct batch *b)
+static void roll_back(struct engine *s, struct batch *b)
 {
     for (struct list *l = b->taken.prev; l && l != &b->taken; l = l->prev) {
         struct request *r = LIST_ENTRY(l, struct request, link);
@@ -430,7 +430,7 @@ static void roll_back(struct store *s, struct batch *b)
     s->assigned = s->committed;
 }
 
-static void commit(struct store *s, struct batch *b)
+static void commit(struct engine *s, struct batch *b)
 {
     s->committed = s->assigned;
     LIST_EACH (&b->taken, l) {
@@ -451,14 +451,14 @@ static void commit(struct store *s, struct batch *b)
         cleaner_wake(s);
 }
 
-static bool lazy_due(const struct store *s)
+static bool lazy_due(const struct engine *s)
 {
     return s->active->end != s->durable && (s->stop_writer || s->active->end - s->durable > LAZY_BYTES ||
                                             os_mono().ns >= mono_add(s->lazy_since, s->options.lazy_ns).ns);
 }
 
 /* Durable when somebody waits for that, or when it is time. */
-static int write_group(struct store *s, struct batch *b)
+static int write_group(struct engine *s, struct batch *b)
 {
     if (b->n_frames && !b->durable && s->assigned > s->ceiling) {
         s->ceiling = s->assigned + CEILING_STEP;
@@ -475,7 +475,7 @@ static int write_group(struct store *s, struct batch *b)
     return r;
 }
 
-static void run_group(struct store *s)
+static void run_group(struct engine *s)
 {
     struct batch b;
     if (!list_empty(&s->queue) && !make_room(s, LIST_ENTRY(s->queue.next, struct request, link)))
@@ -502,7 +502,7 @@ static void run_group(struct store *s)
 
 /* ---- the fiber ---------------------------------------------------------------------------------------- */
 
-static void wait_for_work(struct store *s)
+static void wait_for_work(struct engine *s)
 {
     while (list_empty(&s->queue) && !s->stop_writer) {
         struct mono due = s->broken ? MONO_NEVER : mono_add(s->lazy_since, s->options.lazy_ns);
@@ -517,7 +517,7 @@ static void wait_for_work(struct store *s)
 /* The last frame of a closed store: the next start goes on with the next revision instead of above the
  * ceiling, and everything before this frame is known to have been durable, so damage to it cannot be mistaken
  * for a torn write. */
-static void say_goodbye(struct store *s)
+static void say_goodbye(struct engine *s)
 {
     if (s->broken || s->active->sealed || flush(s) != 0 || !s->unproven)
         return;
@@ -529,7 +529,7 @@ static void say_goodbye(struct store *s)
 
 void writer_main(void *arg)
 {
-    struct store *s = arg;
+    struct engine *s = arg;
     for (;;) {
         wait_for_work(s);
         fiber_shield(true);
@@ -545,13 +545,13 @@ void writer_main(void *arg)
     fiber_shield(false);
 }
 
-static void enqueue(struct store *s, struct request *r)
+static void enqueue(struct engine *s, struct request *r)
 {
     list_push_back(&s->queue, &r->link);
     waitq_wake_one(&s->work);
 }
 
-int request_run(struct store *s, struct request *r)
+int request_run(struct engine *s, struct request *r)
 {
     if (s->stop_writer || s->closing)
         return -EPIPE;

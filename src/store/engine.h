@@ -2,7 +2,7 @@
 /*
  * The insides of the log engine, shared by its files only:
  *
- *   store.c    opening, closing, reading
+ *   engine.c   opening, closing, reading
  *   recover.c  from the segments of a folder to the index
  *   commit.c   the writer: one fiber that turns what waits into one group, one write, one sync
  *   clean.c    forgetting old revisions, giving their space back, keeping room for deletes
@@ -13,9 +13,9 @@
 #pragma once
 
 #include "base/fiber.h"
+#include "store/backend.h"
 #include "store/index.h"
 #include "store/segment.h"
-#include "store/store.h"
 
 enum {
     GROUP_BYTES = 1 << 20,  /* a group is closed beyond this */
@@ -73,7 +73,8 @@ struct mark {
 };
 enum { MARKS = 16 };
 
-struct store {
+struct engine {
+    struct store base;
     struct files files;
     uint64_t id;
     struct store_options options; /* with the defaults filled in */
@@ -117,42 +118,56 @@ struct store {
     uint64_t writes, n_watches;
 };
 
-/* store.c */
-struct store *engine_new(const struct store_options *o);
-void engine_free(struct store *s);
-void engine_start(struct store *s);
-uint64_t engine_disk_bytes(const struct store *s);
-void engine_add_segment(struct store *s, struct segment *seg);
+/* engine.c */
+extern const struct store_ops engine_ops;
+static inline struct engine *engine_of(struct store *s)
+{
+    return (struct engine *)s; /* its first member */
+}
+static inline const struct engine *engine_of_const(const struct store *s)
+{
+    return (const struct engine *)s;
+}
+struct engine *engine_new(const struct store_options *o);
+void engine_free(struct engine *s);
+void engine_start(struct engine *s);
+uint64_t engine_disk_bytes(const struct engine *s);
+void engine_add_segment(struct engine *s, struct segment *seg);
 /* The operation behind a version. Slices point into b, which is overwritten. */
-int engine_read(struct store *s, struct str key, const struct item *it, struct buf *b, struct op *ret);
+int engine_read(struct engine *s, struct str key, const struct item *it, struct buf *b, struct op *ret);
 /* Notes the first thing that went wrong for store_fault() and returns r. */
-int engine_fault(struct store *s, int r, const char *what, const struct segment *seg, uint32_t at);
+int engine_fault(struct engine *s, int r, const char *what, const struct segment *seg, uint32_t at);
 
-/* refs, in watch.c */
+/* watch.c */
+int engine_watch(struct store *base, struct str from, struct str to, revision after, bool want_previous,
+                 struct store_watch **ret);
+int engine_watch_next(struct store_watch *base, struct mono deadline, const struct store_event **ret_events,
+                      size_t *ret_n, revision *ret_progress);
+void engine_watch_close(struct store_watch *base);
 static inline struct ref *ref_at(const struct refs *r, uint64_t i)
 {
     return &r->ring[i & (r->cap - 1)];
 }
 void refs_push(struct refs *r, int64_t rev, struct node *n, void *cookie);
 /* Tells the watches about what was committed since last time. */
-void watch_publish(struct store *s);
-void watch_close_all(struct store *s);
+void watch_publish(struct engine *s);
+void watch_close_all(struct engine *s);
 
 /* commit.c */
-int request_run(struct store *s, struct request *r); /* waits */
+int request_run(struct engine *s, struct request *r); /* waits */
 void writer_main(void *arg);
 /* Makes the spares that are missing. urgent: for deletes and cleaning, beyond max_bytes. 0, STORE_FULL or an
  * error. */
-int writer_spares(struct store *s, bool urgent);
+int writer_spares(struct engine *s, bool urgent);
 /* Makes this spare the active segment. Waits. */
-int writer_next_segment(struct store *s, enum spare_name name, uint32_t number);
+int writer_next_segment(struct engine *s, enum spare_name name, uint32_t number);
 
 /* clean.c */
 void cleaner_main(void *arg);
-void cleaner_wake(struct store *s);
-void cleaner_forget(struct store *s, int64_t upto);
+void cleaner_wake(struct engine *s);
+void cleaner_forget(struct engine *s, int64_t upto);
 
 /* recover.c */
 /* numbers: of the segments in the folder, ascending, at least one. Waits. */
-int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a,
+int recover(struct engine *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a,
             struct err *e);

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 struct recovery {
-    struct store *s;
+    struct engine *s;
     struct arena *a;
     struct err *e;
     struct str *note;
@@ -64,7 +64,7 @@ static bool sane(int64_t rev)
 
 static int note_frame(struct recovery *rc, const struct frame *f, const char *body)
 {
-    struct store *s = rc->s;
+    struct engine *s = rc->s;
     if (!sane(f->number))
         return damaged(rc, rc->newest, SEGMENT_HEADER, "a revision in it cannot be");
     rc->durable = MAX(rc->durable, f->durable);
@@ -118,7 +118,7 @@ static int judge_end(struct recovery *rc, struct scan *c, int outcome)
 
 static int read_newest(struct recovery *rc, uint32_t number)
 {
-    struct store *s = rc->s;
+    struct engine *s = rc->s;
     int r = segment_open(&s->files, number, &rc->newest, &rc->head, rc->e);
     if (r < 0)
         return r;
@@ -252,7 +252,7 @@ static int replay_all(struct recovery *rc)
  * clean. So the bytes not known to be durable are written again before anybody is shown what they say. */
 static int secure_tail(struct recovery *rc)
 {
-    struct store *s = rc->s;
+    struct engine *s = rc->s;
     struct segment *seg = rc->newest;
     uint32_t from = MAX(rc->durable, (uint32_t)SEGMENT_HEADER);
     s->unproven = seg->end > from + frame_size(0);
@@ -310,7 +310,7 @@ static int compare_past(const void *a, const void *b)
 }
 
 /* The events that can still be watched. */
-static void rebuild_refs(struct store *s)
+static void rebuild_refs(struct engine *s)
 {
     struct buf CLEANUP_BUF all = {0};
     struct node *n;
@@ -329,7 +329,7 @@ static void rebuild_refs(struct store *s)
     s->published = s->refs.tail;
 }
 
-int recover(struct store *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a,
+int recover(struct engine *s, const uint32_t *numbers, size_t n, struct str *ret_note, struct arena *a,
             struct err *e)
 {
     struct recovery rc = {.s = s, .a = a, .e = e, .note = ret_note};

@@ -11,8 +11,8 @@
  * with STORE_COMPACTED; after a crash at any byte everything acknowledged is there.
  *
  * All calls are made from fibers of one loop; "waits" marks those that suspend. Two backends, an append log
- * on disk and the same in memory, are one engine over two kinds of segment (README.md); etcd comes later
- * behind this header.
+ * on disk and the same in memory, are one engine over two kinds of segment (README.md); the third is etcd
+ * (src/etcd), which others may write to as well.
  */
 #pragma once
 
@@ -59,8 +59,12 @@ int store_open_log(const struct store_options *o, struct store **ret, struct str
 int store_open_memory(const struct store_options *o, struct store **ret);
 void store_close(struct store *s); /* waits until what was acknowledged is on disk; watches end */
 
-revision store_revision(const struct store *s);  /* latest committed */
-revision store_compacted(const struct store *s); /* oldest readable - 1 */
+revision store_revision(const struct store *s); /* latest committed, as far as it is known here */
+/* One that is not before anything that anybody was acknowledged before this call. Waits where others write, too (etcd); watches
+ * are brought up to it then. 0, or what store_get has for trouble. */
+int store_latest(struct store *s, revision *ret);
+size_t store_ops_max(const struct store *s); /* operations that one transaction may have */
+revision store_compacted(const struct store *s); /* 0 where it is not known: oldest readable - 1 */
 struct store_stats {
     uint64_t keys, bytes_live, bytes_disk, writes, syncs, watches;
     uint64_t bytes_written; /* to disk, since opening */
@@ -103,7 +107,7 @@ struct store_op {
     void (*committing)(void *cookie, revision rev);
 };
 /* All or nothing, in one revision; no key twice. A transaction that changes nothing (deletions of what is not
- * there) makes no revision: *ret_rev is the latest. -E2BIG beyond 1024 operations, 4 KiB of key or half a
+ * there) makes no revision: *ret_rev is the latest. -E2BIG beyond store_ops_max (1024; 128 of etcd), 4 KiB of key or half a
  * segment. 0, STORE_CONFLICT (*ret_conflict, may be NULL: index of the first op that did not match),
  * STORE_FULL, or a fatal error: then nothing was acknowledged. Waits. */
 int store_txn(struct store *s, const struct store_op *ops, size_t n, revision *ret_rev, size_t *ret_conflict);

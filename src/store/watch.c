@@ -9,9 +9,10 @@
 
 enum { BATCH_EVENTS = 1000, BATCH_BYTES = 1 << 20, KEEP_BYTES = 32 << 10 };
 
-struct store_watch {
+struct watch {
+    struct store_watch base;
     struct list link;
-    struct store *store; /* NULL once it has closed */
+    struct engine *store; /* NULL once it has closed */
     char *from, *to;
     size_t from_n, to_n;
     int64_t began; /* revisions after this one were assigned while we watched */
@@ -39,14 +40,14 @@ void refs_push(struct refs *r, int64_t rev, struct node *n, void *cookie)
     *ref_at(r, r->tail++) = (struct ref){rev, n, cookie};
 }
 
-static bool covers(const struct store_watch *w, const struct node *n)
+static bool covers(const struct watch *w, const struct node *n)
 {
     struct str key = node_key(n);
     return str_cmp(key, str_n(w->from, w->from_n)) >= 0 &&
            (!w->to_n || str_cmp(key, str_n(w->to, w->to_n)) < 0);
 }
 
-static void offer(struct store_watch *w, const struct ref *ref, uint64_t i)
+static void offer(struct watch *w, const struct ref *ref, uint64_t i)
 {
     if (w->pending || !covers(w, ref->node))
         return;
@@ -55,11 +56,11 @@ static void offer(struct store_watch *w, const struct ref *ref, uint64_t i)
     waitq_wake_all(&w->wake);
 }
 
-void watch_publish(struct store *s)
+void watch_publish(struct engine *s)
 {
     for (; s->published < s->refs.tail; s->published++)
         LIST_EACH (&s->watches, l)
-            offer(LIST_ENTRY(l, struct store_watch, link), ref_at(&s->refs, s->published), s->published);
+            offer(LIST_ENTRY(l, struct watch, link), ref_at(&s->refs, s->published), s->published);
 }
 
 /* The first ref after a revision. */
@@ -76,16 +77,18 @@ static uint64_t refs_after(const struct refs *r, int64_t rev, uint64_t end)
     return low;
 }
 
-int store_watch(struct store *s, struct str from, struct str to, revision after, bool want_previous,
-                struct store_watch **ret)
+int engine_watch(struct store *base, struct str from, struct str to, revision after, bool want_previous,
+                 struct store_watch **ret)
 {
+    struct engine *s = engine_of(base);
     if (s->closing)
         return -EPIPE;
     if (after.n > s->committed)
         return STORE_FUTURE;
     if (after.n && after.n < s->compacted)
         return STORE_COMPACTED;
-    struct store_watch *w = NEW(struct store_watch);
+    struct watch *w = NEW(struct watch);
+    w->base.ops = &engine_ops;
     w->store = s;
     w->from = str_dup(from);
     w->from_n = from.n;
@@ -97,13 +100,13 @@ int store_watch(struct store *s, struct str from, struct str to, revision after,
     w->pending = w->next < s->published;
     list_push_back(&s->watches, &w->link);
     s->n_watches++;
-    *ret = w;
+    *ret = &w->base;
     return 0;
 }
 
 /* ---- a batch ------------------------------------------------------------------------------------------ */
 
-static struct store_event *event_add(struct store_watch *w)
+static struct store_event *event_add(struct watch *w)
 {
     if (w->n_events == w->cap_events) {
         w->cap_events = MAX(w->cap_events * 2, (size_t)8);
@@ -114,7 +117,7 @@ static struct store_event *event_add(struct store_watch *w)
     return e;
 }
 
-static int read_value(struct store_watch *w, const struct node *n, const struct item *it, struct str *ret)
+static int read_value(struct watch *w, const struct node *n, const struct item *it, struct str *ret)
 {
     struct op op;
     int r = engine_read(w->store, node_key(n), it, &w->scratch, &op);
@@ -123,7 +126,7 @@ static int read_value(struct store_watch *w, const struct node *n, const struct 
     return r;
 }
 
-static int add_event(struct store_watch *w, const struct ref *ref, size_t *bytes)
+static int add_event(struct watch *w, const struct ref *ref, size_t *bytes)
 {
     const struct item *before, *it = node_exact(ref->node, ref->revision, &before);
     if (!it)
@@ -149,9 +152,9 @@ static int add_event(struct store_watch *w, const struct ref *ref, size_t *bytes
 }
 
 /* Whole revisions until the batch is full or the refs are at an end. */
-static int collect(struct store_watch *w)
+static int collect(struct watch *w)
 {
-    const struct store *s = w->store;
+    const struct engine *s = w->store;
     size_t bytes = 0;
     int64_t last = 0;
     uint64_t i = w->next;
@@ -171,20 +174,20 @@ static int collect(struct store_watch *w)
     return 0;
 }
 
-static bool overtaken(const struct store_watch *w)
+static bool overtaken(const struct watch *w)
 {
     const struct refs *r = &w->store->refs;
     return w->pending && (w->next < r->head || ref_at(r, w->next)->revision <= w->store->compacted);
 }
 
-static revision progress(const struct store_watch *w)
+static revision progress(const struct watch *w)
 {
-    const struct store *s = w->store;
+    const struct engine *s = w->store;
     return (revision){w->pending ? ref_at(&s->refs, w->next)->revision - 1 : s->committed};
 }
 
 /* The last batch is done with. Its memory is kept only when it was small: there may be very many watches. */
-static void drop_batch(struct store_watch *w)
+static void drop_batch(struct watch *w)
 {
     if (w->arena.total > KEEP_BYTES)
         arena_done(&w->arena);
@@ -195,9 +198,10 @@ static void drop_batch(struct store_watch *w)
     w->n_events = 0;
 }
 
-int store_watch_next(struct store_watch *w, struct mono deadline, const struct store_event **ret_events,
-                     size_t *ret_n, revision *ret_progress)
+int engine_watch_next(struct store_watch *base, struct mono deadline, const struct store_event **ret_events,
+                      size_t *ret_n, revision *ret_progress)
 {
+    struct watch *w = (struct watch *)base;
     drop_batch(w);
     for (;;) {
         if (!w->store)
@@ -223,7 +227,7 @@ int store_watch_next(struct store_watch *w, struct mono deadline, const struct s
     }
 }
 
-static void detach(struct store_watch *w)
+static void detach(struct watch *w)
 {
     if (!w->store)
         return;
@@ -232,10 +236,9 @@ static void detach(struct store_watch *w)
     w->store = NULL;
 }
 
-void store_watch_close(struct store_watch *w)
+void engine_watch_close(struct store_watch *base)
 {
-    if (!w)
-        return;
+    struct watch *w = (struct watch *)base;
     detach(w);
     arena_done(&w->arena);
     buf_done(&w->scratch);
@@ -245,10 +248,10 @@ void store_watch_close(struct store_watch *w)
     free(w);
 }
 
-void watch_close_all(struct store *s)
+void watch_close_all(struct engine *s)
 {
     LIST_EACH_SAFE (&s->watches, l) {
-        struct store_watch *w = LIST_ENTRY(l, struct store_watch, link);
+        struct watch *w = LIST_ENTRY(l, struct watch, link);
         detach(w);
         waitq_wake_all(&w->wake);
     }
