@@ -116,6 +116,8 @@ static int start_server(struct cluster *c, struct err *e)
         .client_ca = pki(c, "ca.crt"),
         .front_proxy_ca = pki(c, "front-proxy-ca.crt"),
         .front_proxy_names = "front-proxy-client",
+        .proxy_client_cert = pki(c, "front-proxy-client.crt"),
+        .proxy_client_key = pki(c, "front-proxy-client.key"),
         .sa_signing_key = pki(c, "sa.key"),
         .sa_keys = pki(c, "sa.pub"),
         .sa_issuer = arena_printf(&c->arena, "https://kubernetes.default.svc.%s", k->cluster_domain).p,

@@ -291,12 +291,12 @@ static struct str without_token(struct arena *a, struct str protocols)
     return arena_str(a, buf_str(&b));
 }
 
-/* Who the client is concerns this server alone: headers that do not go on, with an empty value. */
-static size_t no_credentials(struct request *r, struct http_header **ret)
+/* Who the client is concerns this server alone: headers that do not go on, with an empty value. room: for the caller's. */
+static size_t no_credentials(struct request *r, size_t room, struct http_header **ret)
 {
     static const char *const secret[] = {"authorization", "impersonate-", "x-remote-"};
     const struct http_headers *h = &r->x->headers;
-    struct http_header *list = ARENA_ARRAY(r->arena, struct http_header, h->n + 1 /* the caller's */);
+    struct http_header *list = ARENA_ARRAY(r->arena, struct http_header, h->n + room);
     size_t n = 0;
     for (size_t i = 0; i < h->n; i++) {
         for (size_t j = 0; j < ARRAY_SIZE(secret); j++)
@@ -314,7 +314,7 @@ int backend_proxy(struct request *r, struct http_client *c, struct str url, stru
     struct rewrite w = {.base = {.prefix = prefix, .backend = authority_of(url), .host = r->x->host}};
     w.links.base = &w.base;
     struct http_header *headers;
-    size_t n = no_credentials(r, &headers);
+    size_t n = no_credentials(r, 1, &headers);
     if (prefix.n)
         headers[n++] = (struct http_header){STR("x-forwarded-uri"), r->x->path};
     struct http_proxy p = {.client = c, .peer_cn = c == r->server->kubelet ? r->kubelet_cn : NULL, .url = arena_cstr(r->arena, url), .headers = headers,
@@ -327,6 +327,22 @@ int backend_proxy(struct request *r, struct http_client *c, struct str url, stru
     if (x < 0)
         return status_set(&r->status, 503, "ServiceUnavailable", "error trying to reach service: %s",
                           err_text(&e, x));
+    r->answer.kind = ANSWER_SENT;
+    r->answer.code = r->x->status;
+    return 0;
+}
+
+int backend_forward(struct request *r, struct http_client *c, struct str url, const struct http_header *add, size_t n_add, struct err *e)
+{
+    struct rewrite w = {.base = {.prefix = STR("")}};
+    struct http_header *headers;
+    size_t n = no_credentials(r, n_add, &headers);
+    memcpy(headers + n, add, n_add * sizeof(*add));
+    struct http_proxy p = {.client = c, .url = arena_cstr(r->arena, url), .headers = headers, .n_headers = n + n_add,
+                           .response_header = rewrite_header, .ctx = &w};
+    int x = http_proxy(r->x, &p, e);
+    if (x < 0)
+        return x;
     r->answer.kind = ANSWER_SENT;
     r->answer.code = r->x->status;
     return 0;

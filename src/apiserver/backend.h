@@ -26,6 +26,8 @@ bool backend_endpoint(const struct apiserver *s, const struct object *svc, const
  * is missing. Waits. */
 int backend_service(struct apiserver *s, struct arena *a, struct str ns, struct str name, int64_t port, struct str *ret,
                     struct err *e);
+/* Passes the request on as it is, but for credentials, with these headers. 0, or -errno when nobody answered. */
+int backend_forward(struct request *r, struct http_client *c, struct str url, const struct http_header *headers, size_t n, struct err *e);
 /* Passes the request on to url (with its query); rewrite: path prefix for Location headers, empty for none.
  */
 int backend_proxy(struct request *r, struct http_client *c, struct str url, struct str rewrite);

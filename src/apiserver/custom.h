@@ -48,9 +48,13 @@ const struct resource *served_find_kind(const struct apiserver *s, struct str gr
 /* Group versions in the order of discovery. */
 size_t served_count(const struct apiserver *s);
 const struct group_version *served_at(const struct apiserver *s, size_t i);
-bool served_first_of_group(const struct apiserver *s, size_t i);
 /* The resources of a group version, in the arena. */
 const struct resource **served_resources(const struct apiserver *s, struct arena *a, const struct group_version *g, size_t *ret_n);
+
+/* v10 before v2 before v1 before v2beta1 before v1alpha3, then other words. */
+int version_order(const char *x, const char *y);
+/* Pages about what is served (discovery, OpenAPI) are made anew. */
+void served_changed(struct apiserver *s);
 
 /* The served versions of the kind that r is of, r among them; in the arena. */
 const struct resource *const *served_versions(struct arena *a, const struct resource *r, size_t *ret_n);

@@ -74,7 +74,7 @@ const struct resource *custom_resolve(const struct apiserver *s, const struct re
 
 /* ---- group versions ------------------------------------------------------------------------------------ */
 
-/* v10 before v2 before v1 before v2beta1 before v1alpha3, then other words (k8s.io/apimachinery version.CompareKubeAware). */
+/* k8s.io/apimachinery version.CompareKubeAwareVersionStrings */
 struct kube_version {
     int stage; /* 3 release, 2 beta, 1 alpha, 0 none of them */
     int64_t major, minor;
@@ -98,7 +98,7 @@ static struct kube_version kube_version(struct str v)
     return out;
 }
 
-static int by_age(const char *x, const char *y)
+int version_order(const char *x, const char *y)
 {
     struct kube_version a = kube_version(str_of(x)), b = kube_version(str_of(y));
     if (a.stage != b.stage)
@@ -123,7 +123,7 @@ struct served {
 static int by_group(const struct resource *x, const struct resource *y)
 {
     int c = strcmp(x->group, y->group);
-    return c ? c : by_age(x->version, y->version);
+    return c ? c : version_order(x->version, y->version);
 }
 
 static int by_group_and_name(const void *px, const void *py)
@@ -178,17 +178,6 @@ const struct group_version *served_at(const struct apiserver *s, size_t i)
     return i < n_group_versions ? &group_versions[i] : &served(s)->groups[i - n_group_versions];
 }
 
-bool served_first_of_group(const struct apiserver *s, size_t i)
-{
-    const char *group = served_at(s, i)->group;
-    if (i > n_group_versions && strcmp(served_at(s, i - 1)->group, group) == 0)
-        return false;
-    for (size_t j = 0; j < MIN(i, (size_t)n_group_versions); j++)
-        if (strcmp(group_versions[j].group, group) == 0)
-            return false;
-    return true;
-}
-
 /* Where the group version begins among the items, or would. */
 static size_t first_of(const struct served *x, const struct resource *like)
 {
@@ -237,10 +226,8 @@ const struct resource **served_resources(const struct apiserver *s, struct arena
 
 /* ---- coming and going ---------------------------------------------------------------------------------- */
 
-/* Everything that was made from what is served is made anew. */
-static void forget_what_was_made(struct apiserver *s)
+void served_changed(struct apiserver *s)
 {
-    custom_served_done(s->custom);
     if (!s->pages_arena.total)
         return;
     struct arena *pages = custom_arena();
@@ -248,6 +235,13 @@ static void forget_what_was_made(struct apiserver *s)
     s->pages_arena = (struct arena)ARENA_INIT;
     map_done(&s->pages);
     custom_retire(s->custom, pages, NULL, NULL);
+}
+
+/* Everything that was made from what is served is made anew. */
+static void forget_what_was_made(struct apiserver *s)
+{
+    custom_served_done(s->custom);
+    served_changed(s);
 }
 
 void custom_served_done(struct custom_state *c)

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "apiserver/aggregate.h"
 #include "apiserver/custom.h"
 #include "apiserver/state.h"
 #include "auth/crypto.h"
@@ -103,7 +104,7 @@ static int serve_resources(struct request *r, struct str group, struct str versi
 
 /* ---- APIGroup and its list --------------------------------------------------------------------------- */
 
-static struct val *version_of(struct arena *a, const struct group_version *g)
+static struct val *version_of(struct arena *a, const struct served_version *g)
 {
     struct val *v = val_new(a, VAL_OBJ);
     val_set_str(a, v, N_groupVersion,
@@ -112,12 +113,12 @@ static struct val *version_of(struct arena *a, const struct group_version *g)
     return v;
 }
 
-static struct val *group_of(const struct apiserver *s, struct arena *a, const char *group)
+static struct val *group_of(struct arena *a, const struct served_version *list, size_t n, const char *group)
 {
     struct val *v = val_new(a, VAL_OBJ);
     val_set_str(a, v, N_name, str_of(group));
-    for (size_t i = 0; i < served_count(s); i++) {
-        const struct group_version *g = served_at(s, i);
+    for (size_t i = 0; i < n; i++) {
+        const struct served_version *g = &list[i];
         if (strcmp(g->group, group) != 0)
             continue;
         val_add(a, val_sub_list(a, v, N_versions), *version_of(a, g));
@@ -130,21 +131,25 @@ static struct val *group_of(const struct apiserver *s, struct arena *a, const ch
 static int serve_groups(struct request *r)
 {
     struct val *v = val_new(r->arena, VAL_OBJ);
+    size_t n;
+    const struct served_version *served = aggregate_versions(r->server, r->arena, &n);
     set_kind(r->arena, v, "APIGroupList", "v1");
     struct val *list = val_sub_list(r->arena, v, N_groups);
-    for (size_t i = 0; i < served_count(r->server); i++)
-        if (served_at(r->server, i)->group[0] && served_first_of_group(r->server, i))
-            val_add(r->arena, list, *group_of(r->server, r->arena, served_at(r->server, i)->group));
+    for (size_t i = 0; i < n; i++)
+        if (served[i].group[0] && served[i].first)
+            val_add(r->arena, list, *group_of(r->arena, served, n, served[i].group));
     answer_value(r, 200, &types[T_meta_v1_APIGroupList], v);
     return 0;
 }
 
 static int serve_group(struct request *r, struct str group)
 {
-    for (size_t i = 0; group.n && i < served_count(r->server); i++) {
-        if (!str_is(group, served_at(r->server, i)->group))
+    size_t n;
+    const struct served_version *served = aggregate_versions(r->server, r->arena, &n);
+    for (size_t i = 0; group.n && i < n; i++) {
+        if (!str_is(group, served[i].group))
             continue;
-        struct val *v = group_of(r->server, r->arena, served_at(r->server, i)->group);
+        struct val *v = group_of(r->arena, served, n, served[i].group);
         set_kind(r->arena, v, "APIGroup", "v1");
         answer_value(r, 200, &types[T_meta_v1_APIGroup], v);
         break;
@@ -194,35 +199,56 @@ static void discover_resource(struct arena *a, struct val *list, const struct re
     }
 }
 
-static void discover_version(const struct apiserver *s, struct arena *a, struct val *group, const struct group_version *g)
+static void discover_own(const struct apiserver *s, struct arena *a, struct val *v, const struct group_version *g)
 {
     size_t n;
     const struct resource **served = served_resources(s, a, g, &n);
-    struct val *v = val_add_obj(a, val_sub_list(a, group, N_versions));
-    val_set_str(a, v, N_version, str_of(g->version));
     struct val *list = val_sub_list(a, v, N_resources);
     for (size_t j = 0; j < n; j++)
         discover_resource(a, list, served[j]);
     val_set_str(a, v, N_freshness, STR("Current"));
 }
 
+/* What its server said last; a version without resources as long as it said nothing. */
+static void discover_extension(struct arena *a, struct val *v, const struct extension *x)
+{
+    const struct extension_documents *d = &x->documents;
+    struct str text = arena_printf(a, "{\"version\":\"\",\"resources\":" STR_FMT "}", STR_ARG(d->resources));
+    struct val *said = NULL;
+    if (d->resources.n && json_decode(a, &types[T_apidiscovery_v2_APIVersionDiscovery], text, 0, NULL, &said, NULL) == 0)
+        val_set_ref(a, v, N_resources, val_get(said, N_resources));
+    val_set_str(a, v, N_freshness, d->current ? STR("Current") : STR("Stale"));
+}
+
+static void discover_version(const struct apiserver *s, struct arena *a, struct val *group, const struct served_version *g)
+{
+    struct val *v = val_add_obj(a, val_sub_list(a, group, N_versions));
+    val_set_str(a, v, N_version, str_of(g->version));
+    if (g->own)
+        discover_own(s, a, v, g->own);
+    else
+        discover_extension(a, v, g->extension);
+}
+
 static struct val *discover(const struct apiserver *s, struct arena *a, bool core)
 {
     struct val *v = val_new(a, VAL_OBJ);
+    size_t n;
+    const struct served_version *served = aggregate_versions(s, a, &n);
     set_kind(a, v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
     val_sub_obj(a, v, N_metadata);
     struct val *items = val_sub_list(a, v, N_items);
-    for (size_t i = 0; i < served_count(s); i++) {
-        const char *name = served_at(s, i)->group;
-        if ((name[0] == '\0') != core || !served_first_of_group(s, i))
+    for (size_t i = 0; i < n; i++) {
+        const char *name = served[i].group;
+        if ((name[0] == '\0') != core || !served[i].first)
             continue;
         struct val *group = val_add_obj(a, items);
         struct val *meta = val_sub_obj(a, group, N_metadata);
         if (name[0])
             val_set_str(a, meta, N_name, str_of(name));
-        for (size_t j = i; j < served_count(s); j++)
-            if (strcmp(served_at(s, j)->group, name) == 0)
-                discover_version(s, a, group, served_at(s, j));
+        for (size_t j = i; j < n; j++)
+            if (strcmp(served[j].group, name) == 0)
+                discover_version(s, a, group, &served[j]);
     }
     return v;
 }
@@ -271,13 +297,19 @@ static int serve_aggregated(struct request *r, bool core)
 
 /* ---- the two trees ----------------------------------------------------------------------------------- */
 
+static int serve_version(struct request *r, struct str group, struct str version)
+{
+    struct extension *x = aggregate_find(r->server, group, version);
+    return x ? aggregate_proxy(r, x) : serve_resources(r, group, version);
+}
+
 int page_api(struct request *r)
 {
     struct str rest = str_from(r->info.path, 5), version, more;
     if (!rest.n)
         return wants_aggregated(r) ? serve_aggregated(r, true) : serve_versions(r);
     str_cut(rest, '/', &version, &more);
-    return more.n ? 0 : serve_resources(r, STR(""), version);
+    return more.n ? 0 : serve_version(r, STR(""), version);
 }
 
 int page_apis(struct request *r)
@@ -289,5 +321,5 @@ int page_apis(struct request *r)
     str_cut(rest, '/', &version, &more);
     if (more.n)
         return 0;
-    return version.n ? serve_resources(r, group, version) : serve_group(r, group);
+    return version.n ? serve_version(r, group, version) : serve_group(r, group);
 }

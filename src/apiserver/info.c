@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a request is about, read from its method and path (upstream's RequestInfo, the names RBAC knows). */
+#include "apiserver/aggregate.h"
 #include "apiserver/custom.h"
 #include "apiserver/state.h"
 #include "apiserver/request.h"
@@ -137,6 +138,10 @@ int request_parse(struct request *r)
         return status_bad_request(&r->status, "the request path is not valid");
     if (!r->info.is_resource)
         return 0;
+    if (aggregate_find(r->server, r->info.group, r->info.version)) {
+        r->extended = true;
+        return 0;
+    }
     r->res = served_find(r->server, r->info.group, r->info.version, r->info.resource);
     const struct custom_version *custom = r->res ? custom_version(r->res) : NULL;
     if (custom && custom->warning.n)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "apiserver/aggregate.h"
 #include "apiserver/audit.h"
 #include "apiserver/encryption.h"
 #include "apiserver/flow.h"
@@ -154,6 +155,7 @@ void metrics_write(struct apiserver *s, struct buf *b)
     audit_metrics(s, b);
     flow_metrics(s, b);
     encryption_metrics(s->encryption, b);
+    aggregate_metrics(s, b);
 }
 
 void metrics_done(struct metrics *m)

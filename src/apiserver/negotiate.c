@@ -174,7 +174,7 @@ int request_negotiate(struct request *r)
 {
     struct str accept = http_header(&r->x->headers, "accept");
     r->opt.pretty = wants_pretty(r);
-    if (!r->info.is_resource)
+    if (!r->info.is_resource || r->extended)
         return 0;
     struct clause c = {.media = MEDIA_JSON};
     if (str_trim(accept).n && !best_clause(r, accept, &c))

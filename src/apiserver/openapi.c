@@ -6,6 +6,7 @@
  */
 #include "apiserver/pages.h"
 
+#include "apiserver/aggregate.h"
 #include "apiserver/custom.h"
 #include "apiserver/state.h"
 #include "auth/crypto.h"
@@ -37,7 +38,7 @@ static struct str hash_of(struct arena *a, struct str text)
 }
 
 /* "api/v1", "apis/apps/v1" */
-static struct str path_of(struct arena *a, const struct group_version *g)
+static struct str path_of(struct arena *a, const struct served_version *g)
 {
     return g->group[0] ? arena_printf(a, "apis/%s/%s", g->group, g->version)
                        : arena_printf(a, "api/%s", g->version);
@@ -68,16 +69,32 @@ static void make_v3(const struct apiserver *s, const struct group_version *g, st
     openapi_v3(&group, schema_of, &a, b);
 }
 
+static void put_in_index(const struct apiserver *s, const struct served_version *g, struct arena *a, struct buf *b)
+{
+    struct buf text CLEANUP_BUF = BUF_INIT;
+    struct str path = path_of(a, g), at;
+    if (g->own) {
+        make_v3(s, g->own, &text);
+        at = arena_printf(a, "/openapi/v3/" STR_FMT "?hash=" STR_FMT, STR_ARG(path), STR_ARG(hash_of(a, buf_str(&text))));
+    } else {
+        at = g->extension->documents.openapi_v3;
+    }
+    if (!at.n)
+        return;
+    buf_printf(b, "%s\"" STR_FMT "\":{\"serverRelativeURL\":", b->p[b->n - 1] == '{' ? "" : ",", STR_ARG(path));
+    json_encode_str(b, at, JSON_NO_HTML);
+    buf_putc(b, '}');
+}
+
 static void make_index(const struct apiserver *s, struct buf *b)
 {
+    struct arena list CLEANUP_ARENA = ARENA_INIT;
+    size_t n;
+    const struct served_version *served = aggregate_versions(s, &list, &n);
     buf_puts(b, "{\"paths\":{");
-    for (size_t i = 0; i < served_count(s); i++) {
+    for (size_t i = 0; i < n; i++) {
         struct arena a CLEANUP_ARENA = ARENA_INIT;
-        CLEANUP_BUF struct buf text = BUF_INIT;
-        make_v3(s, served_at(s, i), &text);
-        struct str path = path_of(&a, served_at(s, i));
-        buf_printf(b, "%s\"%.*s\":{\"serverRelativeURL\":\"/openapi/v3/%.*s?hash=%.*s\"}", i ? "," : "",
-                   STR_ARG(path), STR_ARG(path), STR_ARG(hash_of(&a, buf_str(&text))));
+        put_in_index(s, &served[i], &a, b);
     }
     buf_puts(b, "}}");
 }
@@ -104,11 +121,15 @@ int page_openapi_v3(struct request *r)
         return page_not_allowed(r);
     if (!rest.n)
         return serve_index(r);
-    for (size_t i = 0; i < served_count(r->server); i++) {
-        if (!str_eq(path_of(r->arena, served_at(r->server, i)), rest))
+    size_t n;
+    const struct served_version *served = aggregate_versions(r->server, r->arena, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (!str_eq(path_of(r->arena, &served[i]), rest))
             continue;
+        if (served[i].extension)
+            return aggregate_proxy(r, served[i].extension);
         CLEANUP_BUF struct buf b = BUF_INIT;
-        make_v3(r->server, served_at(r->server, i), &b);
+        make_v3(r->server, served[i].own, &b);
         answer_document(r, "application/json", arena_str(r->arena, buf_str(&b)), hash_of(r->arena, buf_str(&b)));
         return 0;
     }
@@ -116,13 +137,26 @@ int page_openapi_v3(struct request *r)
     return 0;
 }
 
-static void make_v2(struct request *r, struct buf *ret)
+/* Our own, and what extension servers say of theirs. */
+static int make_v2(struct request *r, struct buf *ret, struct err *e)
 {
-    size_t n = served_count(r->server);
+    size_t n, n_own = 0, n_others = 0;
+    const struct served_version *served = aggregate_versions(r->server, r->arena, &n);
     struct openapi_group *groups = ARENA_ARRAY(r->arena, struct openapi_group, n);
-    for (size_t i = 0; i < n; i++)
-        groups[i] = group_of(r->server, r->arena, served_at(r->server, i));
-    openapi_v2(groups, n, schema_of, r->arena, ret);
+    struct str *others = ARENA_ARRAY(r->arena, struct str, n);
+    for (size_t i = 0; i < n; i++) {
+        if (served[i].own)
+            groups[n_own++] = group_of(r->server, r->arena, served[i].own);
+        else if (served[i].extension->documents.openapi_v2.n)
+            others[n_others++] = served[i].extension->documents.openapi_v2;
+    }
+    if (!n_others) {
+        openapi_v2(groups, n_own, schema_of, r->arena, ret);
+        return 0;
+    }
+    struct buf own CLEANUP_BUF = BUF_INIT;
+    openapi_v2(groups, n_own, schema_of, r->arena, &own);
+    return documents_merge_v2(r->arena, buf_str(&own), others, n_others, ret, e);
 }
 
 int page_openapi_v2(struct request *r)
@@ -134,7 +168,8 @@ int page_openapi_v2(struct request *r)
     int media = accept_best(http_header(&r->x->headers, "accept"), v2_media, ARRAY_SIZE(v2_media));
     if (media < 0)
         return status_set(&r->status, 406, "NotAcceptable", "OpenAPI v2 is served as %s and %s", v2_media[0], v2_media[2]);
-    make_v2(r, &b);
+    if (make_v2(r, &b, &e) < 0)
+        return status_internal(&r->status, "%s", e.text);
     if (media > 0 && openapi_v2_proto(buf_str(&b), &proto, &e) < 0)
         return status_set(&r->status, 500, "InternalError", "%s", e.text);
     struct str text = arena_str(r->arena, buf_str(media > 0 ? &proto : &b));

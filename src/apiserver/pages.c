@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/pages.h"
 
-#include "apiserver/custom.h"
+#include "apiserver/aggregate.h"
 #include "apiserver/flow.h"
 
 #include <stdio.h>
@@ -113,11 +113,13 @@ int page_index(struct request *r)
 {
     CLEANUP_BUF struct buf b = BUF_INIT;
     buf_puts(&b, "{\n  \"paths\": [\n    \"/api\",\n    \"/api/v1\",\n    \"/apis\"");
-    for (size_t i = 0; i < served_count(r->server); i++) {
-        const struct group_version *g = served_at(r->server, i);
+    size_t n;
+    const struct served_version *served = aggregate_versions(r->server, r->arena, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct served_version *g = &served[i];
         if (!g->group[0])
             continue;
-        if (served_first_of_group(r->server, i))
+        if (served[i].first)
             buf_printf(&b, ",\n    \"/apis/%s\"", g->group);
         buf_printf(&b, ",\n    \"/apis/%s/%s\"", g->group, g->version);
     }

@@ -102,6 +102,7 @@ struct request {
     struct str ns;              /* of the objects: empty for kinds without namespaces */
     const struct resource *res; /* as asked for; NULL when there is none of that name */
     const struct subresource *sub;
+    bool extended;              /* an extension server's (aggregate.h); res is NULL then */
     struct cache_kind *kind;    /* of the stored form */
 
     /* how to answer */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a request that may be carried out to the function that does it. */
+#include "apiserver/aggregate.h"
 #include "apiserver/conversion.h"
 #include "apiserver/custom.h"
 #include "apiserver/pages.h"
@@ -122,6 +123,9 @@ static bool proxies_options(const struct request *r)
 
 int request_route(struct request *r)
 {
+    struct extension *x = r->extended ? aggregate_find(r->server, r->info.group, r->info.version) : NULL;
+    if (x)
+        return aggregate_proxy(r, x);
     if (!r->info.is_resource)
         return page_serve(r);
     if (!r->res || (r->info.subresource.n && !r->sub) || !path_fits(r))

@@ -2,6 +2,7 @@
 #include "apiserver/server.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/aggregate.h"
 #include "apiserver/audit.h"
 #include "apiserver/encryption.h"
 #include "apiserver/flow.h"
@@ -11,11 +12,11 @@
 #include "apiserver/custom.h"
 #include "apiserver/dynamic.h"
 #include "apiserver/expire.h"
+#include "apiserver/peers.h"
 #include "apiserver/service.h"
 #include "apiserver/state.h"
 #include "apiserver/usage.h"
 #include "apiserver/uuid.h"
-#include "apiserver/webhook.h"
 #include "auth/crypto.h"
 #include "base/log.h"
 #include "base/os.h"
@@ -104,11 +105,34 @@ static int load_front_proxy(struct apiserver *s, struct err *e)
     return 0;
 }
 
-/* Of everything that load_tls and load_front_proxy read. */
+static void set_text(struct str *t, struct str now)
+{
+    free((char *)(uintptr_t)t->p);
+    *t = now.n ? (struct str){str_dup(now), now.n} : STR_NULL;
+}
+
+/* What we show to extension servers. */
+static int load_proxy_client(struct apiserver *s, struct err *e)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const struct apiserver_config *c = &s->config;
+    struct str cert = STR_NULL, key = STR_NULL;
+    int r = c->proxy_client_cert ? read_file(&a, c->proxy_client_cert, &cert, e) : 0;
+    if (!r && c->proxy_client_key)
+        r = read_file(&a, c->proxy_client_key, &key, e);
+    if (r < 0)
+        return r;
+    set_text(&s->proxy_cert, cert);
+    set_text(&s->proxy_key, key);
+    return 0;
+}
+
+/* Of everything that is read again. */
 static void files_hash(const struct apiserver *s, uint8_t ret[static 32])
 {
     const char *const files[] = {s->config.tls_cert, s->config.tls_key, s->config.client_ca,
-                                 s->config.front_proxy_ca, s->config.encryption};
+                                 s->config.front_proxy_ca, s->config.encryption,
+                                 s->config.proxy_client_cert, s->config.proxy_client_key};
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     CLEANUP_BUF struct buf all = BUF_INIT;
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -211,6 +235,8 @@ static int load(struct apiserver *s, struct err *e)
     if (!r)
         r = load_front_proxy(s, e);
     if (!r)
+        r = load_proxy_client(s, e);
+    if (!r)
         r = load_tokens(s, e);
     if (!r)
         r = backend_setup(s, e);
@@ -250,6 +276,7 @@ static int serve(struct apiserver *s, struct err *e)
     s->ready = true;
     group_spawn(&s->fibers, "expire", expire_events, s);
     group_spawn(&s->fibers, "custom-kinds", custom_follow, s);
+    group_spawn(&s->fibers, "api-services", aggregate_register, s);
     group_spawn(&s->fibers, "policy-status", policy_status_follow, s);
     group_spawn(&s->fibers, "flow-status", flow_status_follow, s);
     if (s->flow)
@@ -283,6 +310,7 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
         if (!s->config.fairness_off)
             flow_open(s);
         custom_open(s);
+        aggregate_open(s);
         dynamic_open(s);
     }
     if (!r)
@@ -327,6 +355,8 @@ int apiserver_reload(struct apiserver *s, struct err *e)
     int r = load_tls(s, e);
     if (!r)
         r = load_front_proxy(s, e);
+    if (!r)
+        r = load_proxy_client(s, e);
     return r ? r : reload_encryption(s, e);
 }
 
@@ -342,6 +372,8 @@ static void free_tokens(struct apiserver *s)
         jwt_key_free(s->sa_sign);
     texts_done(&s->sa_audiences);
     texts_done(&s->front_proxy_names);
+    set_text(&s->proxy_cert, STR_NULL);
+    set_text(&s->proxy_key, STR_NULL);
     if (s->front_proxy_ca)
         x509_pool_unref(s->front_proxy_ca);
 }
@@ -360,7 +392,8 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
         service_alloc_free(s);
     rbac_index_free(s->rbac);
     dynamic_close(s);
-    webhook_free(s);
+    aggregate_close(s);
+    peers_free(s);
     flow_close(s);
     cache_close(s->cache);
     encryption_free(s->encryption);

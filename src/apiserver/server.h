@@ -35,6 +35,7 @@ struct apiserver_config {
     const char *client_ca;
     const char *front_proxy_ca;
     const char *front_proxy_names; /* comma list of allowed CNs; NULL: any */
+    const char *proxy_client_cert, *proxy_client_key; /* who we are to extension servers */
     const char *sa_signing_key;
     const char *sa_keys;           /* comma list of files to verify with; NULL: the signing key */
     const char *sa_issuer;         /* NULL: "https://kubernetes.default.svc.cluster.local" */

@@ -17,7 +17,8 @@ struct rbac_index;
 struct token_cache;
 struct usage_state;
 struct custom_state;
-struct webhook_clients;
+struct peers;
+struct aggregate;
 struct dynamic_state;
 struct audit;
 struct flow_control;
@@ -54,7 +55,9 @@ struct apiserver {
     struct http_client *kubelet;
     struct http_client *outside; /* pods and services */
     struct usage_state *usage;   /* usage.h; NULL until somebody asks */
-    struct webhook_clients *webhooks; /* webhook.h; NULL until one is called */
+    struct peers *peers;         /* peers.h; NULL until one is called */
+    struct str proxy_cert, proxy_key; /* PEM, malloc'd: who we are to extension servers; empty for nobody */
+    struct aggregate *aggregate; /* aggregate.h */
     struct dynamic_state *dynamic;    /* dynamic.h */
 
     const struct admit_plugin **plugins; /* those that are on, in order; NULL-terminated */

@@ -10,11 +10,7 @@
 #include "type/meta.h"
 #include "wire/quantity.h"
 
-/*
- * Here the way parts once there are extension servers (APIServices with a service): who installs
- * metrics-server gives v1beta1.metrics.k8s.io one, and then these requests are that service's to answer.
- * Nothing forwards requests yet, so that ours keep being answered in the meantime.
- */
+/* Who installs metrics-server gives v1beta1.metrics.k8s.io a service: requests then never come here (aggregate.h). */
 
 /* ---- values ------------------------------------------------------------------------------------------ */
 

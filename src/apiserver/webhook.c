@@ -2,92 +2,14 @@
 #include "apiserver/webhook.h"
 
 #include "apiserver/backend.h"
+#include "apiserver/peers.h"
 #include "apiserver/state.h"
 #include "base/os.h"
 #include "names.h"
-#include "net/tls.h"
 #include "net/url.h"
 #include "wire/json.h"
 
-enum { CLIENTS_MAX = 200, DEFAULT_SECONDS = 30, SERVICE_PORT = 443 };
-
-/* ---- clients -------------------------------------------------------------------------------------------- */
-
-struct webhook_client {
-    struct http_client *http;
-    unsigned in_use;
-    struct mono used;
-};
-
-struct webhook_clients {
-    struct map by_key; /* server name, NUL, authorities */
-};
-
-static void client_free(void *p)
-{
-    struct webhook_client *c = p;
-    http_client_free(c->http);
-    free(c);
-}
-
-void webhook_free(struct apiserver *s)
-{
-    if (!s->webhooks)
-        return;
-    map_done_with(&s->webhooks->by_key, client_free);
-    free(s->webhooks);
-    s->webhooks = NULL;
-}
-
-/* The one that nobody has used for the longest time makes room. */
-static void make_room(struct map *m)
-{
-    struct map_entry *oldest = NULL;
-    if (m->n < CLIENTS_MAX)
-        return;
-    MAP_EACH (m, e) {
-        const struct webhook_client *c = e->value;
-        if (!c->in_use && (!oldest || c->used.ns < ((struct webhook_client *)oldest->value)->used.ns))
-            oldest = e;
-    }
-    if (oldest)
-        client_free(map_del(m, oldest->key));
-}
-
-static int client_new(struct str ca, struct str server_name, struct webhook_client **ret, struct err *e)
-{
-    struct tls_client *tls = NULL;
-    /* HTTP/1.1: requests spread over the endpoints of a Service. */
-    int r = tls_client_new(&(struct tls_client_config){.ca = ca, .no_h2 = true}, &tls, e);
-    if (r < 0)
-        return r;
-    struct webhook_client *c = NEW(struct webhook_client);
-    c->http = http_client_new(&(struct http_client_config){.tls = tls, .server_name = server_name.n ? server_name.p : NULL});
-    tls_client_unref(tls);
-    *ret = c;
-    return 0;
-}
-
-static int client_for(struct apiserver *s, struct str ca, struct str server_name, struct webhook_client **ret, struct err *e)
-{
-    struct webhook_client *c;
-    struct buf key CLEANUP_BUF = BUF_INIT;
-    buf_put(&key, server_name.p, server_name.n);
-    buf_putc(&key, 0);
-    buf_put(&key, ca.p, ca.n);
-    if (!s->webhooks)
-        s->webhooks = NEW(struct webhook_clients);
-    if (!(c = map_get(&s->webhooks->by_key, buf_str(&key)))) {
-        make_room(&s->webhooks->by_key);
-        int r = client_new(ca, server_name, &c, e);
-        if (r < 0)
-            return r;
-        map_put(&s->webhooks->by_key, buf_str(&key), c);
-    }
-    c->used = os_mono();
-    *ret = c;
-    return 0;
-}
+enum { DEFAULT_SECONDS = 30, SERVICE_PORT = 443 };
 
 /* ---- where to ------------------------------------------------------------------------------------------- */
 
@@ -197,16 +119,16 @@ int webhook_post(struct apiserver *s, const struct webhook_call *call, struct ar
     int64_t timeout = call->timeout_ns ? call->timeout_ns : SECONDS(DEFAULT_SECONDS);
     struct mono deadline = mono_add(os_mono(), timeout);
     struct target t = {.url = STR_NULL};
-    struct webhook_client *c = NULL;
+    struct peer_client *c = NULL;
     struct str text = STR("");
     int code = 0, r = target_of(s, a, call->config, timeout, &t, e);
     if (r < 0)
         return t.named.n ? wrapped(e, r, &t) : r;
-    if ((r = client_for(s, val_getstr(call->config, N_caBundle), t.server_name, &c, e)) < 0)
+    struct peer peer = {.ca = val_getstr(call->config, N_caBundle), .server_name = t.server_name, .spread = true};
+    if ((r = peer_take(s, &peer, &c, e)) < 0)
         return wrapped(e, r, &t);
-    c->in_use++;
-    r = post(c->http, call, &t, deadline, a, &text, &code, e);
-    c->in_use--;
+    r = post(peer_http(c), call, &t, deadline, a, &text, &code, e);
+    peer_give_back(c);
     if (r < 0)
         return wrapped(e, r, &t);
     if (code < 200 || code > 206)

@@ -12,7 +12,6 @@
 #include "wire/value.h"
 
 struct apiserver;
-struct webhook_clients;
 
 struct webhook_call {
     const struct val *config; /* a WebhookClientConfig */
@@ -23,4 +22,3 @@ struct webhook_call {
 /* The answer's text in the arena: 0; -errno with what went wrong in the words of upstream's client ("Post \"https://...\":
  * context deadline exceeded"). Waits. */
 int webhook_post(struct apiserver *s, const struct webhook_call *call, struct arena *a, struct str *ret, struct err *e);
-void webhook_free(struct apiserver *s);

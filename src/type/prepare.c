@@ -304,6 +304,14 @@ static void create_crd(struct arena *a, struct val *crd)
         }
 }
 
+/* Who has no service is served here. */
+static void create_api_service(struct arena *a, struct val *v)
+{
+    if (!val_at(v, N_spec, N_service))
+        condition_set(a, val_sub_list(a, val_sub_obj(a, v, N_status), N_conditions), STR("Available"), "True", "Local",
+                      STR("Local APIServices are always available"), os_wall());
+}
+
 typedef void create_fn(struct arena *a, struct val *v);
 
 /* A taint that does not say since when it is there is there since now: tolerating it for a while counts from then. */
@@ -323,6 +331,7 @@ static const struct {
     uint16_t resource;
     create_fn *fn;
 } creators[] = {
+    {RES_APISERVICES, create_api_service},
     {RES_CUSTOMRESOURCEDEFINITIONS, create_crd},
     {RES_DAEMONSETS, create_daemon_set},
     {RES_JOBS, create_job},

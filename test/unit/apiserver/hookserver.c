@@ -14,6 +14,11 @@ static void serve(void *ctx, struct http_exchange *x)
     struct hookserver *h = ctx;
     struct str body = STR("");
     struct val *v = NULL;
+    if (h->serve) {
+        h->calls++;
+        h->serve(h, x);
+        return;
+    }
     if (http_read_all(x, 64 << 20, mono_add(os_mono(), SECONDS(10)), &body) < 0)
         return;
     h->calls++;
@@ -49,7 +54,7 @@ static void make_certificate(struct hookserver *h, const char *dns)
     x509_cert_pem(ca, &ca_pem);
     x509_key_pem(key, &pem);
     struct tls_keypair pair = {buf_str(&cert), buf_str(&pem)};
-    if (tls_server_new(&(struct tls_server_config){.keys = &pair, .n_keys = 1}, &h->tls, &e) < 0)
+    if (tls_server_new(&(struct tls_server_config){.keys = &pair, .n_keys = 1, .client_auth = TLS_CLIENT_REQUEST}, &h->tls, &e) < 0)
         fail_msg("%s", e.text);
     base64_put(&text, buf_str(&ca_pem));
     h->ca = arena_str(&h->arena, buf_str(&text));

@@ -16,6 +16,7 @@ struct hookserver {
     int port;
     struct str ca;           /* base64, for caBundle */
     hook_answer *answer;
+    void (*serve)(struct hookserver *h, struct http_exchange *x); /* all by itself; NULL: reviews */
     const struct val *asked; /* the last review */
     unsigned calls;
 };
