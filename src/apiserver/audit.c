@@ -277,6 +277,9 @@ static void who(const struct request_audit *u, struct val *v)
     val_set_ref(r->arena, v, N_user, user_to_val(r->arena, acting ? &r->acting_for : &r->user));
     if (acting)
         val_set_ref(r->arena, v, N_impersonatedUser, user_to_val(r->arena, &r->user));
+    if (acting && r->impersonated_by)
+        val_set_str(r->arena, val_sub_obj(r->arena, v, N_authenticationMetadata), N_impersonationConstraint,
+                    arena_printf(r->arena, "impersonate:%s", r->impersonated_by));
 }
 
 static struct val *event(const struct request_audit *u, enum audit_stage stage)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Who is asking: front proxy headers, client certificate, bearer token, or nobody. */
 #include "apiserver/auth.h"
-#include "apiserver/state.h"
+#include "apiserver/auth_state.h"
 #include "base/os.h"
 #include "names.h"
 #include "net/url.h"
 #include "auth/crypto.h"
 #include "base/base64.h"
+#include "type/meta.h"
 
 void user_add_group(struct arena *a, struct user *u, struct str group)
 {
@@ -33,6 +34,25 @@ void user_add_extra(struct arena *a, struct user *u, struct str key, struct str 
         memcpy(values, extra[i].values, extra[i].n * sizeof(*values));
     values[extra[i].n++] = value;
     extra[i].values = values;
+}
+
+const char *extra_key_fault(struct str key)
+{
+    static const char not_prefixed[] = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+    static const char others[] = "/-._~%!$&'()*+,;=:";
+    struct str domain, path;
+    if (!str_cut(key, '/', &domain, &path) || !domain.n || !path.n)
+        return not_prefixed;
+    if (check_dns_subdomain(domain))
+        return check_dns_subdomain(domain);
+    for (size_t i = 0; i < path.n; i++) {
+        char c = path.p[i];
+        if (c >= 'A' && c <= 'Z')
+            return "must be lowercase";
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c && strchr(others, c))))
+            return "Invalid path";
+    }
+    return NULL;
 }
 
 struct val *user_to_val(struct arena *a, const struct user *u)
@@ -74,19 +94,44 @@ static bool listed(const struct flag_texts *t, const char *s)
 
 /* ---- front proxy ------------------------------------------------------------------------------------- */
 
+static bool named(const struct flag_texts *t, struct str header)
+{
+    for (char **i = t->items; i && *i; i++)
+        if (str_is(header, *i))
+            return true;
+    return false;
+}
+
+/* The first of the names that has a value. */
+static struct str first_of(const struct http_headers *h, const struct flag_texts *names)
+{
+    for (char **i = names->items; i && *i; i++)
+        if (str_trim(http_header(h, *i)).n)
+            return str_trim(http_header(h, *i));
+    return STR("");
+}
+
+static void take_extra(struct request *r, const struct http_header *h, struct user *u)
+{
+    struct str key;
+    for (char **i = r->server->auth->extra_prefixes.items; i && *i; i++)
+        if (str_starts(h->name, str_of(*i)) && h->name.n > strlen(*i)) {
+            struct str name = str_from(h->name, strlen(*i));
+            user_add_extra(r->arena, u, url_decode(r->arena, name, false, &key) == 0 ? key : name, h->value);
+            return;
+        }
+}
+
 static void take_remote_headers(struct request *r, struct user *u)
 {
-    static const char extra[] = "x-remote-extra-";
+    const struct auth_state *a = r->server->auth;
     const struct http_headers *h = &r->x->headers;
-    u->name = http_header(h, "x-remote-user");
-    u->uid = http_header(h, "x-remote-uid");
+    u->name = first_of(h, &a->user_headers);
+    u->uid = first_of(h, &a->uid_headers);
     for (size_t i = 0; i < h->n; i++) {
-        struct str name = h->items[i].name, key;
-        if (str_is(name, "x-remote-group"))
+        if (named(&a->group_headers, h->items[i].name))
             user_add_group(r->arena, u, h->items[i].value);
-        if (str_starts(name, str_of(extra)) &&
-            url_decode(r->arena, str_from(name, sizeof(extra) - 1), false, &key) == 0)
-            user_add_extra(r->arena, u, key, h->items[i].value);
+        take_extra(r, &h->items[i], u);
     }
 }
 
@@ -94,7 +139,7 @@ static bool by_front_proxy(struct request *r, struct user *u)
 {
     const struct apiserver *s = r->server;
     const struct tls_peer *p = r->x->tls;
-    if (!s->front_proxy_ca || !p || !p->n_chain || !http_header(&r->x->headers, "x-remote-user").n)
+    if (!s->front_proxy_ca || !p || !p->n_chain || !first_of(&r->x->headers, &s->auth->user_headers).n)
         return false;
     if (!listed(&s->front_proxy_names, p->cn))
         return false;
@@ -151,13 +196,17 @@ static struct str bearer_token(struct request *r)
     return h.n ? STR_NULL : websocket_token(r);
 }
 
-static bool by_token(struct request *r, struct str token, struct user *u)
+/* 0; -EACCES: nobody's. Anything else is fatal. */
+static int by_token(struct request *r, struct str token, struct user *u)
 {
+    struct token_question q = {.token = token};
+    struct token_answer answer = {.n = 0};
     struct err e = {0};
-    if (token_authenticate(r, token, NULL, 0, u, NULL, &e) == 0)
-        return true;
-    *u = (struct user){.name = STR_NULL};
-    return r->server->config.bootstrap_tokens && bootstrap_token_authenticate(r, token, u, &e) == 0;
+    server_audiences(r, &q);
+    int x = token_authenticate(r, &q, &answer, &e);
+    if (x == 0)
+        *u = answer.user;
+    return x;
 }
 
 /* ---- the stage --------------------------------------------------------------------------------------- */
@@ -167,20 +216,39 @@ static int unauthorized(struct request *r)
     return status_set(&r->status, 401, "Unauthorized", "Unauthorized");
 }
 
-int request_authenticate(struct request *r)
+static void become_anonymous(struct request *r)
+{
+    r->user = (struct user){.name = STR("system:anonymous")};
+    user_add_group(r->arena, &r->user, STR("system:unauthenticated"));
+}
+
+static int authenticate(struct request *r)
 {
     struct user u = {.name = STR_NULL};
     struct str token = bearer_token(r);
-    bool certificate = r->x->tls && r->x->tls->n_chain;
-    if (by_front_proxy(r, &u) || by_certificate(r, &u) || (token.n && by_token(r, token, &u))) {
+    bool certificate = r->x->tls && r->x->tls->n_chain, known = by_front_proxy(r, &u) || by_certificate(r, &u);
+    if (!known && token.n) {
+        int e = by_token(r, token, &u);
+        if (e && e != -EACCES)
+            return e;
+        known = e == 0;
+    }
+    if (known) {
         if (!user_in_group(&u, "system:authenticated") && !user_in_group(&u, "system:unauthenticated"))
             user_add_group(r->arena, &u, STR("system:authenticated"));
-    } else if (token.n || (certificate && !certificate_holds(r)) || r->server->config.anonymous_off) {
-        return unauthorized(r);
-    } else {
-        u = (struct user){.name = STR("system:anonymous")};
-        user_add_group(r->arena, &u, STR("system:unauthenticated"));
+        r->user = u;
+        return 0;
     }
-    r->user = u;
+    if (token.n || (certificate && !certificate_holds(r)) || !authn_config_anonymous(r->server->auth->authn, r->info.path))
+        return unauthorized(r);
+    become_anonymous(r);
     return 0;
+}
+
+int request_authenticate(struct request *r)
+{
+    struct mono begun = os_mono();
+    int e = authenticate(r);
+    auth_count(&r->server->auth->authentications[e == 0 ? AUTH_SUCCESS : e > 0 ? AUTH_FAILURE : AUTH_ERROR], os_mono().ns - begun.ns);
+    return e;
 }

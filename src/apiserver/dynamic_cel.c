@@ -17,29 +17,14 @@ struct admit_types {
     const struct cel_type *json_patch;
 };
 
-struct declared {
-    const char *name;
-    const struct cel_type *type;
-};
-
-static const struct cel_type *object_type(struct arena *a, const char *name, const struct declared *d, size_t n)
-{
-    struct cel_field *f = ARENA_ARRAY(a, struct cel_field, n);
-    for (size_t i = 0; i < n; i++)
-        f[i] = (struct cel_field){.name = str_of(d[i].name), .json = str_of(d[i].name), .type = d[i].type};
-    return cel_object_of(a, str_of(name), f, n);
-}
-#define OBJECT_TYPE(a, name, ...) \
-    object_type((a), (name), (const struct declared[]){__VA_ARGS__}, sizeof((const struct declared[]){__VA_ARGS__}) / sizeof(struct declared))
-
 static const struct cel_type *request_type(struct arena *a)
 {
     const struct cel_type *texts = cel_list_of(a, &cel_string), *s = &cel_string;
-    const struct cel_type *kind = OBJECT_TYPE(a, "kubernetes.GroupVersionKind", {"group", s}, {"version", s}, {"kind", s});
-    const struct cel_type *res = OBJECT_TYPE(a, "kubernetes.GroupVersionResource", {"group", s}, {"version", s}, {"resource", s});
-    const struct cel_type *user = OBJECT_TYPE(a, "kubernetes.UserInfo", {"username", s}, {"uid", s}, {"groups", texts},
+    const struct cel_type *kind = CEL_OBJECT_TYPE(a, "kubernetes.GroupVersionKind", {"group", s}, {"version", s}, {"kind", s});
+    const struct cel_type *res = CEL_OBJECT_TYPE(a, "kubernetes.GroupVersionResource", {"group", s}, {"version", s}, {"resource", s});
+    const struct cel_type *user = CEL_OBJECT_TYPE(a, "kubernetes.UserInfo", {"username", s}, {"uid", s}, {"groups", texts},
                                               {"extra", cel_map_of(a, &cel_string, texts)});
-    return OBJECT_TYPE(a, "kubernetes.AdmissionRequest", {"kind", kind}, {"resource", res}, {"subResource", s}, {"requestKind", kind},
+    return CEL_OBJECT_TYPE(a, "kubernetes.AdmissionRequest", {"kind", kind}, {"resource", res}, {"subResource", s}, {"requestKind", kind},
                        {"requestResource", res}, {"requestSubResource", s}, {"name", s}, {"namespace", s}, {"operation", s},
                        {"userInfo", user}, {"dryRun", &cel_bool}, {"options", &cel_dyn});
 }
@@ -48,15 +33,15 @@ static const struct cel_type *namespace_type(struct arena *a)
 {
     const struct cel_type *texts = cel_list_of(a, &cel_string), *s = &cel_string, *t = &cel_timestamp;
     const struct cel_type *labels = cel_map_of(a, &cel_string, &cel_string);
-    const struct cel_type *condition = OBJECT_TYPE(a, "kubernetes.NamespaceCondition", {"status", s}, {"type", s},
+    const struct cel_type *condition = CEL_OBJECT_TYPE(a, "kubernetes.NamespaceCondition", {"status", s}, {"type", s},
                                                    {"lastTransitionTime", t}, {"message", s}, {"reason", s});
-    const struct cel_type *meta = OBJECT_TYPE(a, "kubernetes.NamespaceMetadata", {"name", s}, {"generateName", s}, {"namespace", s},
+    const struct cel_type *meta = CEL_OBJECT_TYPE(a, "kubernetes.NamespaceMetadata", {"name", s}, {"generateName", s}, {"namespace", s},
                                               {"labels", labels}, {"annotations", labels}, {"UID", s}, {"creationTimestamp", t},
                                               {"deletionGracePeriodSeconds", &cel_int}, {"deletionTimestamp", t},
                                               {"generation", &cel_int}, {"resourceVersion", s}, {"finalizers", texts});
-    const struct cel_type *spec = OBJECT_TYPE(a, "kubernetes.NamespaceSpec", {"finalizers", texts});
-    const struct cel_type *status = OBJECT_TYPE(a, "kubernetes.NamespaceStatus", {"conditions", cel_list_of(a, condition)}, {"phase", s});
-    return OBJECT_TYPE(a, "kubernetes.Namespace", {"metadata", meta}, {"spec", spec}, {"status", status});
+    const struct cel_type *spec = CEL_OBJECT_TYPE(a, "kubernetes.NamespaceSpec", {"finalizers", texts});
+    const struct cel_type *status = CEL_OBJECT_TYPE(a, "kubernetes.NamespaceStatus", {"conditions", cel_list_of(a, condition)}, {"phase", s});
+    return CEL_OBJECT_TYPE(a, "kubernetes.Namespace", {"metadata", meta}, {"spec", spec}, {"status", status});
 }
 
 const struct admit_types *admit_types_new(struct arena *a)
@@ -65,7 +50,7 @@ const struct admit_types *admit_types_new(struct arena *a)
     const struct cel_type *s = &cel_string;
     t->request = request_type(a);
     t->ns = namespace_type(a);
-    t->json_patch = OBJECT_TYPE(a, "JSONPatch", {"op", s}, {"path", s}, {"from", s}, {"value", &cel_dyn});
+    t->json_patch = CEL_OBJECT_TYPE(a, "JSONPatch", {"op", s}, {"path", s}, {"from", s}, {"value", &cel_dyn});
     t->json_patches = cel_list_of(a, t->json_patch);
     t->object = cel_object_of(a, STR("Object"), NULL, 0);
     return t;

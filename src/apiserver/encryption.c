@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "apiserver/encryption.h"
 
+#include "apiserver/config_file.h"
 #include "apiserver/kms.h"
 #include "apiserver/state.h"
 #include "auth/crypto.h"
 #include "base/log.h"
-#include "base/os.h"
 #include "names.h"
 #include "types.h"
-#include "wire/json.h"
-#include "wire/yaml.h"
-
-enum { FILE_MAX = 1 << 20 };
 
 struct rule {
     const struct val *resources; /* texts: "secrets", "deployments.apps", "*.apps", "*." (core), "*.*" */
@@ -131,30 +127,12 @@ static int take_rule(struct encryption *c, const struct val *v, struct err *e)
     return 0;
 }
 
-static int decode(struct arena *a, const char *path, struct val **ret, struct err *e)
-{
-    struct json_report rep = {0};
-    struct str text, json;
-    int r = os_read_file(a, path, FILE_MAX, &text);
-    if (r < 0)
-        return err_set(e, r, "%s", strerror(-r));
-    r = yaml_to_json(a, text, &rep, &json, e);
-    if (r == 0)
-        r = json_decode(a, &types[T_apiserver_v1_EncryptionConfiguration], json, 0, &rep, ret, e);
-    if (r == 0 && rep.n)
-        return err_set(e, -EINVAL, STR_FMT, STR_ARG(rep.problems[0]));
-    if (r == 0 && (!str_is(val_getstr(*ret, N_kind), "EncryptionConfiguration") ||
-                   !str_is(val_getstr(*ret, N_apiVersion), "apiserver.config.k8s.io/v1")))
-        return err_set(e, -EINVAL, "expected an apiserver.config.k8s.io/v1 EncryptionConfiguration");
-    return r;
-}
-
 int encryption_load(const char *path, const char *server, struct encryption **ret, struct err *e)
 {
     struct encryption *c = NEW(struct encryption);
     c->server = server;
     struct val *v = NULL;
-    int r = decode(&c->arena, path, &v, e);
+    int r = config_file_read(&c->arena, path, &types[T_apiserver_v1_EncryptionConfiguration], "EncryptionConfiguration", "v1", NULL, &v, e);
     const struct val *rules = val_get(v, N_resources);
     if (r == 0)
         c->rules = ARENA_ARRAY(&c->arena, struct rule, val_len(rules) + 1);

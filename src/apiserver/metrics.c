@@ -6,6 +6,7 @@
 
 #include "apiserver/aggregate.h"
 #include "apiserver/audit.h"
+#include "apiserver/auth_state.h"
 #include "apiserver/encryption.h"
 #include "apiserver/flow.h"
 #include "apiserver/state.h"
@@ -152,6 +153,7 @@ void metrics_write(struct apiserver *s, struct buf *b)
     write_objects(s, b);
     write_store(s, b);
     write_process(s, b);
+    auth_metrics(s, b);
     audit_metrics(s, b);
     flow_metrics(s, b);
     encryption_metrics(s->encryption, b);

@@ -10,7 +10,6 @@
 #include "apiserver/state.h"
 #include "auth/crypto.h"
 #include "names.h"
-#include "net/url.h"
 #include "resources.h"
 #include "type/claim.h"
 #include "type/meta.h"
@@ -108,18 +107,19 @@ static struct str local_path_label(struct arena *a, struct str node)
     return node.n <= 63 ? node : arena_str(a, str_n(sha256_hex(node, hash), 32));
 }
 
-/* Node-local directories carry their node's label (docs/storage.md); a kubelet follows those. */
-static bool selects_own_volumes(struct request *r, struct str node)
+static bool selects(const struct selector *s, const char *key, struct str value)
 {
-    struct str text = r->opt.label_selector, want;
-    struct selector s;
-    if ((!text.n && !query_get(r->arena, r->query, "labelSelector", &text)) || selector_parse(r->arena, text, &s, NULL))
-        return false;
-    want = local_path_label(r->arena, node);
-    for (size_t i = 0; i < s.n; i++)
-        if (s.reqs[i].op == SEL_EQ && str_is(s.reqs[i].key, LABEL_LOCAL_PATH_NODE) && str_eq(s.reqs[i].values[0], want))
+    for (size_t i = 0; s && i < s->n; i++)
+        if (s->reqs[i].op <= SEL_IN && s->reqs[i].op != SEL_NE && s->reqs[i].n_values == 1 && str_is(s->reqs[i].key, key) &&
+            str_eq(s->reqs[i].values[0], value))
             return true;
     return false;
+}
+
+/* Node-local directories carry their node's label (docs/storage.md); a kubelet follows those. */
+static bool selects_own_volumes(struct request *r, const struct attributes *at, struct str node)
+{
+    return selects(at->labels, LABEL_LOCAL_PATH_NODE, local_path_label(r->arena, node));
 }
 
 /* A volume is reached through the claim that it is bound to. What of its own directories a kubelet may change is
@@ -130,7 +130,7 @@ static bool may_volume(struct request *r, const struct attributes *at, struct st
     if (at->subresource.n)
         return false;
     if (verb_in(at, "list watch"))
-        return selects_own_volumes(r, node);
+        return selects_own_volumes(r, at, node);
     if (verb_in(at, "patch update"))
         return pv && str_eq(obj_annotation(pv->val, STR(ANN_LOCAL_PATH_NODE)), node);
     return str_is(at->verb, "get") && pv && volume_reaches(r, node, pv->val);
@@ -166,20 +166,6 @@ static bool may_csi_node(const struct attributes *at, struct str node)
     return str_is(at->verb, "create") || str_eq(at->name, node);
 }
 
-/* fieldSelector=spec.nodeName=<node> */
-static bool selects_node(struct request *r, const char *field, struct str node)
-{
-    struct str text = r->opt.field_selector; /* there already when asked from inside this process */
-    struct selector s;
-    if ((!text.n && !query_get(r->arena, r->query, "fieldSelector", &text)) ||
-        field_selector_parse(r->arena, text, &s, NULL))
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (s.reqs[i].op == SEL_EQ && str_is(s.reqs[i].key, field) && str_eq(s.reqs[i].values[0], node))
-            return true;
-    return false;
-}
-
 static bool may_slice(struct request *r, const struct attributes *at, struct str node)
 {
     const struct object *o = at->name.n ? find(r, RES_RESOURCESLICES, STR(""), at->name) : NULL;
@@ -188,7 +174,7 @@ static bool may_slice(struct request *r, const struct attributes *at, struct str
     if (str_is(at->verb, "create"))
         return true;
     if (verb_in(at, "list watch deletecollection"))
-        return selects_node(r, "spec.nodeName", node);
+        return selects(at->fields, "spec.nodeName", node);
     return o && str_eq(val_str(val_at(o->val, N_spec, N_nodeName)), node);
 }
 
@@ -199,7 +185,7 @@ static bool may_pod_certificate(struct request *r, const struct attributes *at, 
     if (at->subresource.n)
         return false;
     if (verb_in(at, "list watch"))
-        return selects_node(r, "spec.nodeName", node);
+        return selects(at->fields, "spec.nodeName", node);
     if (str_is(at->verb, "get"))
         return o && str_eq(val_str(val_at(o->val, N_spec, N_nodeName)), node);
     return str_is(at->verb, "create");
@@ -219,7 +205,7 @@ static bool may_node(const struct attributes *at, struct str node)
 static bool may_pod_read(struct request *r, const struct attributes *at, struct str node)
 {
     if (verb_in(at, "list watch"))
-        return selects_node(r, "spec.nodeName", node);
+        return selects(at->fields, "spec.nodeName", node);
     const struct object *pod = find(r, RES_PODS, at->ns, at->name);
     return !pod || on_node(pod, node);
 }

@@ -2,6 +2,8 @@
 /* The command: upstream's flags of kube-apiserver, the embedded store, and an end by signal. */
 #include "apiserver/server.h"
 
+#include "apiserver/options_auth.h"
+
 #include <signal.h>
 #include <stdio.h>
 
@@ -49,11 +51,12 @@ struct audit_units {
 struct options {
     struct apiserver_config config;
     const char *bind, *data_dir, *node_ports, *etcd_servers, *advertise;
-    int64_t event_ttl, port, max_reads, max_writes, min_timeout, verbosity, max_token_life, shutdown_delay;
+    int64_t event_ttl, port, max_reads, max_writes, min_timeout, verbosity, shutdown_delay;
     struct audit_units audit;
-    struct flag_list sa_keys, issuers, modes, on, off, audiences, service_cidr, proxy_names;
-    bool anonymous, extend, memory, fairness;
-    char listen[128], *lists[8];
+    struct auth_options auth;
+    struct flag_list on, off, service_cidr;
+    bool memory, fairness;
+    char listen[128], *lists[3];
     int first_port, last_port;
     int exit_code;
 };
@@ -116,6 +119,8 @@ static void finish_audit(struct options *o)
 static int check(struct options *o, struct err *e)
 {
     int r = check_audit(o, e);
+    if (!r)
+        r = auth_options_check(&o->config, &o->auth, e);
     if (r < 0)
         return r;
     if (o->etcd_servers)
@@ -131,7 +136,7 @@ static int check(struct options *o, struct err *e)
     return parse_ports(o, e);
 }
 
-static void finish(struct options *o)
+static void finish(struct options *o, const struct flag *flags)
 {
     struct apiserver_config *c = &o->config;
     bool v6 = strchr(o->bind, ':') != NULL;
@@ -139,22 +144,15 @@ static void finish(struct options *o)
     c->listen = o->listen;
     finish_audit(o);
     c->advertise = o->advertise;
-    c->sa_keys = o->lists[0] = joined(&o->sa_keys);
-    c->sa_issuer = o->issuers.n ? o->issuers.items[0] : NULL;
-    c->authorization = o->lists[1] = joined(&o->modes);
-    c->admission_on = o->lists[2] = joined(&o->on);
-    c->admission_off = o->lists[3] = joined(&o->off);
-    c->sa_audiences = o->lists[4] = joined(&o->audiences);
-    c->service_cidr = o->lists[5] = joined(&o->service_cidr);
-    c->front_proxy_names = o->lists[6] = joined(&o->proxy_names);
+    c->admission_on = o->lists[0] = joined(&o->on);
+    c->admission_off = o->lists[1] = joined(&o->off);
+    c->service_cidr = o->lists[2] = joined(&o->service_cidr);
+    auth_options_finish(c, &o->auth, flags);
     c->max_in_flight = (unsigned)o->max_reads;
     c->max_mutating_in_flight = (unsigned)o->max_writes;
     c->min_request_timeout = o->min_timeout;
-    c->anonymous_off = !o->anonymous;
     c->fairness_off = !o->fairness;
-    c->sa_extend_off = !o->extend;
     c->event_ttl = o->event_ttl / NSEC_PER_SEC;
-    c->sa_max_expiration = o->max_token_life / NSEC_PER_SEC;
 }
 
 static int open_store(struct options *o, struct arena *a, struct store **ret, struct err *e)
@@ -230,7 +228,7 @@ static int parse(struct options *o, struct flag *flags, int argc, char **argv)
 
 int apiserver_main(int argc, char **argv)
 {
-    struct options o = {.bind = "0.0.0.0", .port = 6443, .anonymous = true, .fairness = true, .extend = true, .max_reads = 400,
+    struct options o = {.bind = "0.0.0.0", .port = 6443, .fairness = true, .auth = AUTH_OPTIONS_INIT, .max_reads = 400,
         .max_writes = 200, .min_timeout = 1800,
         .audit = {.megabytes = 100, .days = 366, .webhook_paced = true, .log_version = "audit.k8s.io/v1",
                   .webhook_version = "audit.k8s.io/v1", .log_format = "json"},
@@ -246,28 +244,7 @@ int apiserver_main(int argc, char **argv)
         {"tls-cert-file", 0, FLAG_STRING, &c->tls_cert, "serving certificate"},
         {"tls-private-key-file", 0, FLAG_STRING, &c->tls_key, "its key"},
         {"client-ca-file", 0, FLAG_STRING, &c->client_ca, "CA bundle for client certificates"},
-        {"requestheader-client-ca-file", 0, FLAG_STRING, &c->front_proxy_ca, "CA bundle for front proxies"},
-        {"requestheader-allowed-names", 0, FLAG_STRINGS, &o.proxy_names, "common names of front proxies"},
-        {"requestheader-username-headers", 0, FLAG_IGNORED, NULL, NULL},
-        {"requestheader-group-headers", 0, FLAG_IGNORED, NULL, NULL},
-        {"requestheader-uid-headers", 0, FLAG_IGNORED, NULL, NULL},
-        {"requestheader-extra-headers-prefix", 0, FLAG_IGNORED, NULL, NULL},
-        {"service-account-key-file", 0, FLAG_STRINGS, &o.sa_keys,
-         "keys to verify service account tokens with"},
-        {"service-account-signing-key-file", 0, FLAG_STRING, &c->sa_signing_key, "key to sign them with"},
-        {"service-account-issuer", 0, FLAG_ARRAY, &o.issuers, "issuer of service account tokens"},
-        {"service-account-jwks-uri", 0, FLAG_STRING, &c->sa_jwks_uri, "where the keys are published"},
-        {"service-account-max-token-expiration", 0, FLAG_DURATION, &o.max_token_life,
-         "longest life of a token"},
-        {"service-account-extend-token-expiration", 0, FLAG_BOOL, &o.extend, "let kubelet tokens live longer",
-         "true"},
-        {"service-account-lookup", 0, FLAG_IGNORED_BOOL, NULL, NULL},
-        {"api-audiences", 0, FLAG_STRINGS, &o.audiences, "audiences of this server"},
-        {"anonymous-auth", 0, FLAG_BOOL, &o.anonymous,
-         "let requests without credentials in as system:anonymous", "true"},
-        {"enable-bootstrap-token-auth", 0, FLAG_BOOL, &c->bootstrap_tokens, "accept bootstrap tokens",
-         "true"},
-        {"authorization-mode", 0, FLAG_STRINGS, &o.modes, "Node,RBAC or AlwaysAllow"},
+        AUTH_FLAGS(c, &o.auth),
         {"enable-admission-plugins", 0, FLAG_STRINGS, &o.on, "admission plugins to add"},
         {"disable-admission-plugins", 0, FLAG_STRINGS, &o.off, "admission plugins to leave out"},
         {"kubelet-certificate-authority", 0, FLAG_STRING, &c->kubelet_ca,
@@ -305,15 +282,15 @@ int apiserver_main(int argc, char **argv)
     int r = parse(&o, flags, argc, argv);
     if (r == 0) {
         log_set_level(o.verbosity > 4 ? LOG_TRACE : o.verbosity > 1 ? LOG_DEBUG : LOG_INFO);
-        finish(&o);
+        finish(&o, flags);
         loop_run(run, &o);
         r = o.exit_code;
     }
     for (size_t i = 0; i < ARRAY_SIZE(o.lists); i++)
         free(o.lists[i]);
-    struct flag_list *lists[] = {&o.sa_keys, &o.issuers,   &o.modes,        &o.on,
-                                 &o.off,     &o.audiences, &o.service_cidr, &o.proxy_names};
+    struct flag_list *lists[] = {&o.on, &o.off, &o.service_cidr};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         flag_list_done(lists[i]);
+    auth_options_done(&o.auth);
     return MAX(r, 0);
 }

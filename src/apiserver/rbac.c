@@ -2,6 +2,7 @@
 /* RBAC over the watch cache. Bindings are found by their subjects through an index that is made anew after
  * bindings have changed, which is seldom; each request then looks at the few bindings that can matter. */
 #include "apiserver/auth.h"
+#include "apiserver/authz.h"
 #include "apiserver/state.h"
 #include "names.h"
 #include "resources.h"
@@ -258,7 +259,7 @@ static int check_binding(struct request *r, const struct val *v, const struct va
 
 int rbac_check_escalation(struct request *r, const struct val *v, const struct val *old)
 {
-    if (!r->server->authorize_rbac || r->trusted || user_in_group(&r->user, "system:masters"))
+    if (!authz_has(r->server, AUTHZ_RBAC) || r->trusted || user_in_group(&r->user, "system:masters"))
         return 0;
     switch (r->kind->res->index) {
     case RES_ROLES:

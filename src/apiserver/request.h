@@ -94,6 +94,7 @@ struct request {
 
     struct user user;
     struct user acting_for; /* who impersonates; name empty when nobody does */
+    const char *impersonated_by; /* the mode of KEP-5284 that allowed it; NULL: without constraint */
     bool trusted;           /* from inside this process: not authorised again */
 
     struct request_info info;

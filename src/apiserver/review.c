@@ -24,34 +24,49 @@ static int answer_review(struct request *r, struct val *v)
 
 /* ---- TokenReview ------------------------------------------------------------------------------------- */
 
+static void question_of(struct request *r, const struct val *spec, struct token_question *ret)
+{
+    const struct val *list = val_get(spec, N_audiences);
+    size_t n = val_len(list);
+    struct str *audiences = ARENA_ARRAY(r->arena, struct str, n);
+    for (size_t i = 0; i < n; i++)
+        audiences[i] = val_str(val_item(list, i));
+    *ret = (struct token_question){val_getstr(spec, N_token), audiences, n};
+    if (!n)
+        server_audiences(r, ret);
+}
+
+static void put_token_answer(struct request *r, struct val *status, struct token_answer *answer)
+{
+    struct user *u = &answer->user;
+    if (!user_in_group(u, "system:authenticated") && !user_in_group(u, "system:unauthenticated"))
+        user_add_group(r->arena, u, STR("system:authenticated"));
+    val_set_bool(r->arena, status, N_authenticated, true);
+    val_set_ref(r->arena, status, N_user, user_to_val(r->arena, u));
+    for (size_t i = 0; i < answer->n; i++)
+        val_add_str(r->arena, val_sub_list(r->arena, status, N_audiences), answer->audiences[i]);
+}
+
 int review_token(struct request *r)
 {
     struct val *v = NULL;
     int e = decode_review(r, &v);
     if (e)
         return e;
-    const struct val *spec = val_get(v, N_spec), *list = val_get(spec, N_audiences);
-    struct str token = val_getstr(spec, N_token), audience = STR_NULL;
-    if (!token.n)
-        return status_bad_request(&r->status, "token is required for TokenReview in authentication");
-    size_t n = val_len(list);
-    struct str *audiences = ARENA_ARRAY(r->arena, struct str, n);
-    for (size_t i = 0; i < n; i++)
-        audiences[i] = val_str(val_item(list, i));
-    struct user u = {.name = STR_NULL};
+    struct token_question q;
+    struct token_answer answer = {.n = 0};
     struct err why = {0};
+    question_of(r, val_get(v, N_spec), &q);
+    if (!q.token.n)
+        return status_bad_request(&r->status, "token is required for TokenReview in authentication");
     struct val *status = val_sub_obj(r->arena, v, N_status);
-    int t = token_authenticate(r, token, audiences, n, &u, &audience, &why);
-    if (t < 0 && r->server->config.bootstrap_tokens && !n)
-        t = bootstrap_token_authenticate(r, token, &u, &why);
-    if (t == 0) {
-        val_set_bool(r->arena, status, N_authenticated, true);
-        val_set_ref(r->arena, status, N_user, user_to_val(r->arena, &u));
-        if (audience.n)
-            val_add_str(r->arena, val_sub_list(r->arena, status, N_audiences), audience);
-    } else {
+    int t = token_authenticate(r, &q, &answer, &why);
+    if (t && t != -EACCES)
+        return t;
+    if (t == 0)
+        put_token_answer(r, status, &answer);
+    else
         val_set_str(r->arena, status, N_error, STR("invalid bearer token"));
-    }
     return answer_review(r, v);
 }
 
@@ -62,10 +77,44 @@ static struct str or_all(struct str s)
     return s.n ? s : STR("*");
 }
 
-static struct attributes attributes_of(const struct val *spec, const struct user *u)
+/* What is not understood is left out: the question is then about more. *ret_fault: what was. */
+static const struct selector *selector_of(struct request *r, const struct val *v, bool fields, struct err *ret_fault)
 {
-    const struct val *res = val_get(spec, N_resourceAttributes),
-                     *other = val_get(spec, N_nonResourceAttributes);
+    static const struct {
+        const char *text;
+        enum sel_op op;
+    } ops[] = {{"In", SEL_IN}, {"NotIn", SEL_NOT_IN}, {"Exists", SEL_EXISTS}, {"DoesNotExist", SEL_NOT_EXISTS}};
+    struct selector *s = ARENA_NEW(r->arena, struct selector);
+    const struct val *list = val_get(v, N_requirements);
+    struct str raw = val_getstr(v, N_rawSelector);
+    if (raw.n)
+        return (fields ? field_selector_parse(r->arena, raw, s, ret_fault) : selector_parse(r->arena, raw, s, ret_fault)) < 0 ? NULL : s;
+    s->reqs = ARENA_ARRAY(r->arena, struct requirement, val_len(list));
+    VAL_EACH (list, one) {
+        struct requirement *q = &s->reqs[s->n];
+        const struct val *values = val_get(one, N_values);
+        bool known = false;
+        for (size_t i = 0; i < ARRAY_SIZE(ops); i++)
+            if (str_is(val_getstr(one, N_operator), ops[i].text)) {
+                q->op = ops[i].op;
+                known = !fields || q->op <= SEL_NOT_IN;
+            }
+        if (!known) {
+            err_set(ret_fault, 0, "\"" STR_FMT "\" is not a valid %s selector operator", STR_ARG(val_getstr(one, N_operator)), fields ? "field" : "label");
+            continue;
+        }
+        q->key = val_getstr(one, N_key);
+        q->values = ARENA_ARRAY(r->arena, struct str, val_len(values));
+        for (q->n_values = 0; q->n_values < val_len(values); q->n_values++)
+            q->values[q->n_values] = val_str(val_item(values, q->n_values));
+        s->n++;
+    }
+    return s->n ? s : NULL;
+}
+
+static struct attributes attributes_of(struct request *r, const struct val *spec, const struct user *u, struct err *ret_fault)
+{
+    const struct val *res = val_get(spec, N_resourceAttributes), *other = val_get(spec, N_nonResourceAttributes);
     struct attributes at = {.user = u, .resource_request = res != NULL};
     if (res) {
         at.ns = val_getstr(res, N_namespace);
@@ -75,6 +124,8 @@ static struct attributes attributes_of(const struct val *spec, const struct user
         at.resource = val_getstr(res, N_resource);
         at.subresource = val_getstr(res, N_subresource);
         at.name = val_getstr(res, N_name);
+        at.fields = selector_of(r, val_get(res, N_fieldSelector), true, ret_fault);
+        at.labels = selector_of(r, val_get(res, N_labelSelector), false, ret_fault);
     } else {
         at.path = val_getstr(other, N_path);
         at.verb = val_getstr(other, N_verb);
@@ -82,33 +133,87 @@ static struct attributes attributes_of(const struct val *spec, const struct user
     return at;
 }
 
-static int check_access_spec(struct request *r, const struct val *spec, bool self)
+static void check_requirement(struct request *r, const struct val *v, struct str path, bool fields)
 {
-    const struct val *res = val_get(spec, N_resourceAttributes),
-                     *other = val_get(spec, N_nonResourceAttributes);
+    const struct val *key = val_get(v, N_key);
+    struct str op = val_getstr(v, N_operator), values = arena_printf(r->arena, STR_FMT ".values", STR_ARG(path));
+    struct str at = arena_printf(r->arena, STR_FMT ".key", STR_ARG(path));
+    if (fields && !val_str(key).n)
+        cause_required(&r->status, at, "must be specified");
+    if ((str_is(op, "In") || str_is(op, "NotIn")) && !val_len(val_get(v, N_values)))
+        cause_required(&r->status, values, "must be specified when `operator` is 'In' or 'NotIn'");
+    if ((str_is(op, "Exists") || str_is(op, "DoesNotExist")) && val_len(val_get(v, N_values)))
+        cause_forbidden(&r->status, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+    if (fields)
+        return;
+    const char *fault = check_qualified_name(val_str(key));
+    if (fault)
+        cause_invalid(&r->status, at, key, fault);
+    for (size_t i = 0; i < val_len(val_get(v, N_values)); i++) {
+        const struct val *one = val_item(val_get(v, N_values), i);
+        if ((fault = check_label_value(val_str(one))))
+            cause_invalid(&r->status, arena_printf(r->arena, STR_FMT "[%zu]", STR_ARG(values), i), one, fault);
+    }
+}
+
+static void check_selector(struct request *r, const struct val *v, const char *path, bool fields)
+{
+    const struct val *raw = val_get(v, N_rawSelector), *list = val_get(v, N_requirements);
+    struct str at = arena_printf(r->arena, "%s.requirements", path);
+    if (!v)
+        return;
+    if (val_str(raw).n && val_len(list))
+        cause_invalid(&r->status, arena_printf(r->arena, "%s.rawSelector", path), raw, "may not specified at the same time as requirements");
+    if (!val_str(raw).n && !val_len(list))
+        cause_required(&r->status, at, arena_printf(r->arena, "when %s is specified, requirements or rawSelector is required", path).p);
+    for (size_t i = 0; i < val_len(list); i++)
+        check_requirement(r, val_item(list, i), arena_printf(r->arena, STR_FMT "[%zu]", STR_ARG(at), i), fields);
+}
+
+/* Of the metadata only the namespace may be there, and that only where the kind has one. */
+static void check_review_meta(struct request *r, const struct val *v)
+{
+    const struct val *meta = val_get(v, N_metadata);
+    VAL_EACH_MEMBER (meta, m)
+        if (m->name != N_managedFields && !(m->name == N_namespace && r->res->namespaced) && m->kind != VAL_NULL && !(m->kind == VAL_STR && !m->n)) {
+            cause_invalid(&r->status, STR("metadata"), meta, r->res->namespaced ? "must be empty except for namespace" : "must be empty");
+            return;
+        }
+}
+
+static int check_access(struct request *r, const struct val *v, bool self)
+{
+    const struct val *spec = val_get(v, N_spec), *res = val_get(spec, N_resourceAttributes), *other = val_get(spec, N_nonResourceAttributes);
+    struct str ns = val_getstr(res, N_namespace);
+    if (!res == !other)
+        cause_invalid(&r->status, STR("spec"), other, "exactly one of nonResourceAttributes or resourceAttributes must be specified");
     if (!self && !val_getstr(spec, N_user).n && !val_len(val_get(spec, N_groups)))
-        cause_invalid(&r->status, STR("spec.user"), val_get(spec, N_user),
-                      "at least one of user or group must be specified");
-    if (res && other)
-        cause_invalid(&r->status, STR("spec.nonResourceAttributes"), other,
-                      "cannot be specified in combination with resourceAttributes");
-    if (!res && !other)
-        cause_invalid(&r->status, STR("spec.resourceAttributes"), res,
-                      "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+        cause_invalid(&r->status, STR("spec.user"), val_get(spec, N_user), "at least one of user or group must be specified");
+    check_selector(r, val_get(res, N_fieldSelector), "spec.resourceAttributes.fieldSelector", true);
+    check_selector(r, val_get(res, N_labelSelector), "spec.resourceAttributes.labelSelector", false);
+    check_review_meta(r, v);
+    if (r->res->namespaced && res && !str_eq(ns, r->info.ns))
+        cause_invalid(&r->status, STR("spec.resourceAttributes.namespace"), val_get(res, N_namespace), "must match metadata.namespace");
+    if (r->res->namespaced && other)
+        cause_invalid(&r->status, STR("spec.nonResourceAttributes"), other, "disallowed on this kind of request");
     return status_invalid(&r->status, str_of(r->res->group), str_of(r->res->kind), STR(""));
 }
 
 static int answer_access(struct request *r, struct val *v, const struct user *u)
 {
-    struct attributes at = attributes_of(val_get(v, N_spec), u);
-    struct err why = {0};
+    struct err misread = {0};
+    struct attributes at = attributes_of(r, val_get(v, N_spec), u, &misread);
+    struct authorization told;
     struct val *status = val_sub_obj(r->arena, v, N_status);
-    enum decision d = authorize(r, &at, &why);
-    val_set_bool(r->arena, status, N_allowed, d == DECISION_ALLOW);
-    if (d == DECISION_DENY)
+    authorize_told(r, &at, &told);
+    val_set_bool(r->arena, status, N_allowed, told.decision == DECISION_ALLOW);
+    if (told.decision == DECISION_DENY)
         val_set_bool(r->arena, status, N_denied, true);
-    if (*why.text)
-        val_set_str(r->arena, status, N_reason, str_of(why.text));
+    if (told.reason.text[0])
+        val_set_str(r->arena, status, N_reason, str_of(told.reason.text));
+    const struct err *fault = told.fault.text[0] ? &told.fault : &misread;
+    if (fault->text[0])
+        val_set_str(r->arena, status, N_evaluationError, str_of(fault->text));
     return answer_review(r, v);
 }
 
@@ -116,12 +221,11 @@ static int review_for(struct request *r, bool self)
 {
     struct val *v = NULL;
     int e = decode_review(r, &v);
-    if (e || (e = check_access_spec(r, val_get(v, N_spec), self)))
+    if (e || (e = check_access(r, v, self)))
         return e;
     if (self)
         return answer_access(r, v, &r->user);
-    const struct val *spec = val_get(v, N_spec);
-    struct user u = user_from_val(r->arena, spec);
+    struct user u = user_from_val(r->arena, val_get(v, N_spec));
     return answer_access(r, v, &u);
 }
 
@@ -137,17 +241,7 @@ int review_self_access(struct request *r)
 
 int review_local_access(struct request *r)
 {
-    struct val *v = NULL;
-    int e = decode_review(r, &v);
-    if (e || (e = check_access_spec(r, val_get(v, N_spec), false)))
-        return e;
-    const struct val *spec = val_get(v, N_spec);
-    struct str ns = val_str(val_at(spec, N_resourceAttributes, N_namespace));
-    if (!str_eq(ns, r->info.ns))
-        return status_bad_request(&r->status, "spec.resourceAttributes.namespace must match namespace: %.*s",
-                                  STR_ARG(r->info.ns));
-    struct user u = user_from_val(r->arena, spec);
-    return answer_access(r, v, &u);
+    return review_for(r, false);
 }
 
 /* ---- the rules of oneself ---------------------------------------------------------------------------- */
@@ -168,7 +262,8 @@ int review_self_rules(struct request *r)
     if (!ns.n)
         return status_bad_request(&r->status, "no namespace on request");
     struct val *resource_rules = val_new(a, VAL_LIST), *other_rules = val_new(a, VAL_LIST);
-    VAL_EACH(rules_of_user(r, &r->user, ns), rule) {
+    struct err missing = {0};
+    VAL_EACH(rules_told(r, &r->user, ns, &missing), rule) {
         bool paths = val_len(val_get(rule, N_nonResourceURLs)) > 0;
         struct val *to = val_add_obj(a, paths ? other_rules : resource_rules);
         copy_list(a, to, rule, N_verbs);
@@ -183,7 +278,9 @@ int review_self_rules(struct request *r)
     struct val *status = val_sub_obj(a, v, N_status);
     val_set_ref(a, status, N_resourceRules, resource_rules);
     val_set_ref(a, status, N_nonResourceRules, other_rules);
-    val_set_bool(a, status, N_incomplete, false);
+    val_set_bool(a, status, N_incomplete, missing.text[0] != 0);
+    if (missing.text[0])
+        val_set_str(a, status, N_evaluationError, str_of(missing.text));
     return answer_review(r, v);
 }
 

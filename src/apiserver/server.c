@@ -6,6 +6,7 @@
 #include "apiserver/audit.h"
 #include "apiserver/encryption.h"
 #include "apiserver/flow.h"
+#include "apiserver/auth_state.h"
 #include "apiserver/auth.h"
 #include "apiserver/backend.h"
 #include "apiserver/bootstrap.h"
@@ -33,7 +34,7 @@ enum {
 
 /* ---- texts ------------------------------------------------------------------------------------------- */
 
-static void texts_set(struct flag_texts *t, const char *list)
+void flag_texts_set(struct flag_texts *t, const char *list)
 {
     struct str rest = str_of(list), one;
     size_t n = 0;
@@ -45,7 +46,7 @@ static void texts_set(struct flag_texts *t, const char *list)
             t->items[n++] = str_dup(str_trim(one));
 }
 
-static void texts_done(struct flag_texts *t)
+void flag_texts_done(struct flag_texts *t)
 {
     for (size_t i = 0; t->items && t->items[i]; i++)
         free(t->items[i]);
@@ -127,14 +128,19 @@ static int load_proxy_client(struct apiserver *s, struct err *e)
     return 0;
 }
 
-/* Of everything that is read again. */
+/* Of everything that apiserver_reload reads, but for what auth_follow looks after. */
 static void files_hash(const struct apiserver *s, uint8_t ret[static 32])
 {
     const char *const files[] = {s->config.tls_cert, s->config.tls_key, s->config.client_ca,
                                  s->config.front_proxy_ca, s->config.encryption,
-                                 s->config.proxy_client_cert, s->config.proxy_client_key};
+                                 s->config.proxy_client_cert, s->config.proxy_client_key,
+                                 s->config.sa_signing_key};
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     CLEANUP_BUF struct buf all = BUF_INIT;
+    struct str rest = str_of(s->config.sa_keys ? s->config.sa_keys : ""), one, keys;
+    while (str_next(&rest, ',', &one))
+        if (os_read_file(&a, arena_cstr(&a, str_trim(one)), FILE_MAX, &keys) == 0)
+            buf_putstr(&all, keys);
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         struct str text = STR_NULL;
         if (files[i] && os_read_file(&a, files[i], FILE_MAX, &text) == 0)
@@ -177,11 +183,21 @@ static int load_signing_key(struct apiserver *s, struct err *e)
     return r;
 }
 
+/* Those that are taken: our own first. */
+static void set_issuers(struct apiserver *s)
+{
+    const struct apiserver_config *c = &s->config;
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    s->sa_issuer = c->sa_issuer ? c->sa_issuer : DEFAULT_ISSUER;
+    const char *more = c->sa_more_issuers && *c->sa_more_issuers ? c->sa_more_issuers : "";
+    struct str all = arena_printf(&a, "%s%s%s", s->sa_issuer, *more ? "," : "", more);
+    flag_texts_set(&s->sa_issuers, all.p);
+    flag_texts_set(&s->sa_audiences, c->sa_audiences && *c->sa_audiences ? c->sa_audiences : all.p);
+}
+
 static int load_tokens(struct apiserver *s, struct err *e)
 {
     const struct apiserver_config *c = &s->config;
-    s->sa_issuer = c->sa_issuer ? c->sa_issuer : DEFAULT_ISSUER;
-    texts_set(&s->sa_audiences, c->sa_audiences ? c->sa_audiences : s->sa_issuer);
     int r = 0;
     if (c->sa_signing_key)
         r = load_signing_key(s, e);
@@ -189,21 +205,23 @@ static int load_tokens(struct apiserver *s, struct err *e)
     return r || !files ? r : add_keys(s, files, e);
 }
 
-static int load_authorization(struct apiserver *s, struct err *e)
+/* Keys that a file no longer has verify nothing any more. Nobody holds one across a wait. */
+static int reload_tokens(struct apiserver *s, struct err *e)
 {
-    struct str rest = str_of(s->config.authorization ? s->config.authorization : "Node,RBAC"), one;
-    while (str_next(&rest, ',', &one)) {
-        one = str_trim(one);
-        if (str_is(one, "Node"))
-            s->authorize_node = true;
-        else if (str_is(one, "RBAC"))
-            s->authorize_rbac = true;
-        else if (str_is(one, "AlwaysAllow"))
-            s->authorize_all = true;
-        else
-            return err_set(e, -EINVAL, "--authorization-mode: \"%.*s\" is not one of Node, RBAC, AlwaysAllow",
-                           STR_ARG(one));
+    struct jwt_keys was = s->sa_keys;
+    struct jwt_key *sign = s->sa_sign;
+    s->sa_keys = (struct jwt_keys){0};
+    s->sa_sign = NULL;
+    int r = load_tokens(s, e);
+    if (r < 0) {
+        jwt_keys_done(&s->sa_keys);
+        jwt_key_free(s->sa_sign);
+        s->sa_keys = was;
+        s->sa_sign = sign;
+        return r;
     }
+    jwt_keys_done(&was);
+    jwt_key_free(sign);
     return 0;
 }
 
@@ -227,7 +245,8 @@ static void set_defaults(struct apiserver_config *c)
 
 static int load(struct apiserver *s, struct err *e)
 {
-    int r = load_authorization(s, e);
+    set_issuers(s);
+    int r = auth_open(s, e);
     if (!r)
         r = admit_setup(s, e);
     if (!r)
@@ -279,6 +298,7 @@ static int serve(struct apiserver *s, struct err *e)
     group_spawn(&s->fibers, "api-services", aggregate_register, s);
     group_spawn(&s->fibers, "policy-status", policy_status_follow, s);
     group_spawn(&s->fibers, "flow-status", flow_status_follow, s);
+    group_spawn(&s->fibers, "auth-files", auth_follow, s);
     if (s->flow)
         group_spawn(&s->fibers, "flow", flow_adjust, s);
     if (s->encryption)
@@ -296,7 +316,7 @@ int apiserver_start(const struct apiserver_config *config, struct apiserver **re
     s->started = os_mono();
     set_defaults(&s->config);
     uuid_new(s->instance);
-    texts_set(&s->front_proxy_names, config->front_proxy_names);
+    flag_texts_set(&s->front_proxy_names, config->front_proxy_names);
     int r = load(s, e);
     if (!r && s->encryption)
         encryption_start(s->encryption, s);
@@ -357,6 +377,10 @@ int apiserver_reload(struct apiserver *s, struct err *e)
         r = load_front_proxy(s, e);
     if (!r)
         r = load_proxy_client(s, e);
+    if (!r)
+        r = reload_tokens(s, e);
+    if (!r)
+        r = auth_reload(s, e);
     return r ? r : reload_encryption(s, e);
 }
 
@@ -370,8 +394,9 @@ static void free_tokens(struct apiserver *s)
     jwt_keys_done(&s->sa_keys);
     if (s->sa_sign)
         jwt_key_free(s->sa_sign);
-    texts_done(&s->sa_audiences);
-    texts_done(&s->front_proxy_names);
+    flag_texts_done(&s->sa_issuers);
+    flag_texts_done(&s->sa_audiences);
+    flag_texts_done(&s->front_proxy_names);
     set_text(&s->proxy_cert, STR_NULL);
     set_text(&s->proxy_key, STR_NULL);
     if (s->front_proxy_ca)
@@ -390,6 +415,7 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
     group_stop(&s->fibers);
     if (s->services)
         service_alloc_free(s);
+    auth_close(s);
     rbac_index_free(s->rbac);
     dynamic_close(s);
     aggregate_close(s);

@@ -22,6 +22,22 @@ struct audit_config {
     struct audit_batching log_batching, webhook_batching;
 };
 
+/* --oidc-*: one issuer of tokens. NULL: not given. */
+struct oidc_flags {
+    const char *issuer, *client, *ca;
+    const char *username_claim, *username_prefix; /* "sub"; the issuer's URL and # unless the claim is "email" */
+    const char *groups_claim, *groups_prefix;
+    const char *algs;            /* comma list; "RS256" */
+    const char *const *required; /* key=value each, NULL-terminated */
+};
+
+/* A webhook that answers reviews. */
+struct review_flags {
+    const char *kubeconfig; /* NULL: none */
+    const char *version;    /* of the review: "v1" or "v1beta1"; NULL: "v1beta1" */
+    int64_t yes_ttl_ns, no_ttl_ns; /* how long answers are kept; negative: not at all, 0: the default */
+};
+
 struct apiserver_config {
     struct store *store; /* stays the caller's; must outlive the server */
 
@@ -43,9 +59,18 @@ struct apiserver_config {
     const char *sa_jwks_uri;       /* NULL: made from the advertised address */
     int64_t sa_max_expiration;     /* seconds, 0: no limit */
     bool sa_extend_off;            /* do not extend kubelet's one-hour tokens to a year */
-    bool anonymous_off;
+    bool anonymous_off, anonymous_given; /* --anonymous-auth was given at all */
     bool bootstrap_tokens;
+    const char *proxy_user_headers, *proxy_uid_headers, *proxy_group_headers, *proxy_extra_prefixes; /* comma lists; NULL: X-Remote-... */
+    const char *sa_more_issuers;   /* comma list: their tokens are taken, too, but not made */
+    const char *token_file;        /* --token-auth-file */
+    const char *authn_config;      /* --authentication-config */
+    struct oidc_flags oidc;
+    struct review_flags token_webhook; /* yes_ttl_ns: two minutes */
     const char *authorization;     /* "Node,RBAC"; "AlwaysAllow" switches it off */
+    const char *authz_config;      /* --authorization-config, in place of it */
+    const char *authz_policy;      /* lines for ABAC */
+    struct review_flags authz_webhook; /* five minutes, thirty seconds */
 
     /* admission */
     const char *admission_on, *admission_off; /* comma lists on top of the defaults */

@@ -14,7 +14,7 @@
 struct admit_plugin;
 struct service_alloc;
 struct rbac_index;
-struct token_cache;
+struct auth_state;
 struct usage_state;
 struct custom_state;
 struct peers;
@@ -40,12 +40,11 @@ struct apiserver {
     struct x509_pool *front_proxy_ca;
     struct jwt_keys sa_keys;
     struct jwt_key *sa_sign;
-    const char *sa_issuer;
+    const char *sa_issuer; /* whose tokens are made; the first of those that are taken */
     struct flag_texts {
         char **items; /* malloc'd, NULL-terminated */
-    } sa_audiences, front_proxy_names;
-    struct token_cache *tokens;
-    bool authorize_node, authorize_rbac, authorize_all;
+    } sa_issuers, sa_audiences, front_proxy_names;
+    struct auth_state *auth; /* auth_state.h */
     struct rbac_index *rbac;
     struct custom_state *custom; /* custom.h */
     struct client *self;         /* the server's own requests */
@@ -76,6 +75,9 @@ struct apiserver {
     struct arena pages_arena;
     struct map pages;
 };
+
+void flag_texts_set(struct flag_texts *t, const char *list); /* by commas; NULL: none */
+void flag_texts_done(struct flag_texts *t);
 
 static inline struct cache_kind *state_kind(const struct apiserver *s, uint16_t res)
 {

@@ -2,6 +2,7 @@
 /* serviceaccounts/token: TokenRequest (KEP-1205). */
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
+#include "apiserver/authz.h"
 #include "apiserver/state.h"
 #include "apiserver/uuid.h"
 #include "apiserver/verbs.h"
@@ -80,7 +81,7 @@ static int bind_to(struct request *r, struct val *claims, const struct val *ref)
 static int restrict_node(struct request *r, const struct val *ref)
 {
     struct str node = node_of_user(&r->user);
-    if (!node.n || !r->server->authorize_node)
+    if (!node.n || !authz_has(r->server, AUTHZ_NODE))
         return 0;
     if (!str_is(val_getstr(ref, N_kind), "Pod"))
         return status_forbidden(&r->status, r->res, r->info.name, "node requested token not bound to a pod");

@@ -13,9 +13,14 @@
 
 bool is_service_account(struct str user, struct str *ret_ns, struct str *ret_name)
 {
-    if (!str_starts(user, STR(SA_PREFIX)))
+    struct str ns, name;
+    if (!str_starts(user, STR(SA_PREFIX)) || !str_cut(str_from(user, sizeof(SA_PREFIX) - 1), ':', &ns, &name))
         return false;
-    return str_cut(str_from(user, sizeof(SA_PREFIX) - 1), ':', ret_ns, ret_name) && ret_ns->n && ret_name->n;
+    if (check_dns_label(ns) || check_dns_subdomain(name))
+        return false;
+    *ret_ns = ns;
+    *ret_name = name;
+    return true;
 }
 
 static const struct val *claim(const struct val *v, const char *name)
@@ -33,23 +38,13 @@ static const struct object *look_up(struct request *r, uint16_t res, struct str 
     return cache_get(state_kind(r->server, res), ns, name);
 }
 
-static int check_audience(struct request *r, const struct val *claims, const struct str *want, size_t n,
-                          struct str *ret, struct err *e)
+static int check_audience(struct request *r, const struct val *claims, const struct token_question *q, struct token_answer *ret, struct err *e)
 {
-    const struct flag_texts *own = &r->server->sa_audiences;
-    for (size_t i = 0; i < n; i++)
-        if (jwt_has_audience(claims, want[i])) {
-            if (ret)
-                *ret = want[i];
-            return 0;
-        }
-    for (size_t i = 0; !n && own->items && own->items[i]; i++)
-        if (jwt_has_audience(claims, str_of(own->items[i]))) {
-            if (ret)
-                *ret = str_of(own->items[i]);
-            return 0;
-        }
-    return err_set(e, -EACCES, "the token is not for this audience");
+    ret->audiences = ARENA_ARRAY(r->arena, struct str, q->n);
+    for (size_t i = 0; i < q->n; i++)
+        if (jwt_has_audience(claims, q->audiences[i]))
+            ret->audiences[ret->n++] = q->audiences[i];
+    return ret->n ? 0 : err_set(e, -EACCES, "the token is not for this audience");
 }
 
 /* The object a token is bound to must be there, the same, and not long gone. */
@@ -128,26 +123,34 @@ static int legacy_user(struct request *r, struct str token, const struct val *cl
     return 0;
 }
 
-int token_authenticate(struct request *r, struct str token, const struct str *audiences, size_t n_audiences,
-                       struct user *ret, struct str *ret_audience, struct err *e)
+static bool of_our_issuer(const struct apiserver *s, struct str issuer)
+{
+    for (char **i = s->sa_issuers.items; i && *i; i++)
+        if (str_is(issuer, *i))
+            return true;
+    return false;
+}
+
+int account_token_authenticate(struct request *r, const struct token_question *q, struct token_answer *ret, struct err *e)
 {
     struct apiserver *s = r->server;
     const struct val *claims = NULL;
     if (!s->sa_keys.n)
         return err_set(e, -EACCES, "no keys to verify service account tokens with");
-    if (str_find(token, '.') < 0 || jwt_verify(r->arena, &s->sa_keys, token, &claims, e))
+    if (str_find(q->token, '.') < 0 || jwt_verify(r->arena, &s->sa_keys, q->token, &claims, e))
         return -EACCES;
     struct str issuer = text_claim(claims, "iss");
     bool legacy = str_is(issuer, "kubernetes/serviceaccount");
-    if (!legacy && !str_is(issuer, s->sa_issuer))
+    if (!legacy && !of_our_issuer(s, issuer))
         return err_set(e, -EACCES, "the token is from another issuer");
-    if (legacy)
-        return n_audiences ? -EACCES : legacy_user(r, token, claims, ret, e);
-    if (jwt_check_times(claims, r->now, LEEWAY, e) ||
-        check_audience(r, claims, audiences, n_audiences, ret_audience, e))
+    int x = legacy ? token_for_server(r, q, ret, e) : jwt_check_times(claims, r->now, LEEWAY, e);
+    if (x == 0 && !legacy)
+        x = check_audience(r, claims, q, ret, e);
+    if (x)
         return -EACCES;
-    int fresh = cache_fresh(s->cache);
-    return fresh < 0 ? fresh : bound_user(r, claims, ret, e);
+    if ((x = cache_fresh(s->cache)) < 0)
+        return x;
+    return legacy ? legacy_user(r, q->token, claims, &ret->user, e) : bound_user(r, claims, &ret->user, e);
 }
 
 /* ---- bootstrap tokens -------------------------------------------------------------------------------- */
@@ -163,9 +166,12 @@ static bool expired(struct request *r, struct str text)
     return text.n && (time_parse(text, &t) < 0 || t.ns < r->now.ns);
 }
 
-int bootstrap_token_authenticate(struct request *r, struct str token, struct user *ret, struct err *e)
+int bootstrap_token_authenticate(struct request *r, const struct token_question *q, struct token_answer *answer, struct err *e)
 {
-    struct str id, secret;
+    struct str id, secret, token = q->token;
+    struct user *ret = &answer->user;
+    if (!r->server->config.bootstrap_tokens || token_for_server(r, q, answer, e))
+        return -EACCES;
     if (token.n != 23 || !str_cut(token, '.', &id, &secret) || id.n != 6)
         return err_set(e, -EACCES, "no bootstrap token");
     const struct object *o = look_up(r, RES_SECRETS, STR("kube-system"),

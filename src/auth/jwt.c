@@ -2,6 +2,7 @@
 #include "auth/jwt.h"
 
 #include "auth/crypto.h"
+#include "auth/x509-internal.h"
 #include "wire/json.h"
 
 #include <openssl/bn.h>
@@ -9,6 +10,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/param_build.h>
 #include <openssl/rsa.h>
 
 enum { MAX_TOKEN = 32768, MAX_PART = 66 }; /* 66 bytes: a coordinate of P-521 */
@@ -32,6 +34,8 @@ static const struct jwt_alg algs[] = {
     {"RS384", FAMILY_RSA, EVP_sha384, 0, false, ""},
     {"RS512", FAMILY_RSA, EVP_sha512, 0, false, ""},
     {"PS256", FAMILY_RSA, EVP_sha256, 0, true, ""},
+    {"PS384", FAMILY_RSA, EVP_sha384, 0, true, ""},
+    {"PS512", FAMILY_RSA, EVP_sha512, 0, true, ""},
 };
 
 struct jwt_key {
@@ -39,7 +43,8 @@ struct jwt_key {
     char *id;
     enum jwt_family family;
     size_t part;               /* EC: bytes of a coordinate */
-    const struct jwt_alg *alg; /* to sign with */
+    const struct jwt_alg *alg; /* to sign with; NULL: it is of no kind for tokens */
+    struct str only;           /* of a key set: the one algorithm that it may be used with; empty: any that fits */
 };
 
 /* ---- keys --------------------------------------------------------------------------------------------- */
@@ -92,6 +97,7 @@ void jwt_key_free(struct jwt_key *k)
         return;
     x509_key_unref(k->key);
     free(k->id);
+    free((char *)(uintptr_t)k->only.p);
     free(k);
 }
 
@@ -117,6 +123,118 @@ void jwt_keys_done(struct jwt_keys *ks)
         jwt_key_free(ks->keys[i]);
     free(ks->keys);
     *ks = (struct jwt_keys){0};
+}
+
+/* ---- key sets (RFC 7517, RFC 7518 section 6) ------------------------------------------------------------ */
+
+static struct str text_at(const struct val *v, const char *name)
+{
+    return val_str(val_key(v, str_of(name)));
+}
+
+static BIGNUM *number_of(const struct val *jwk, const char *name)
+{
+    enum { BYTES_MAX = 2048 };
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    struct str text = text_at(jwk, name);
+    if (!text.n || base64url_take(&b, text) < 0 || b.n > BYTES_MAX)
+        return NULL;
+    return BN_bin2bn((const uint8_t *)b.p, (int)b.n, NULL);
+}
+
+static EVP_PKEY *key_from(const char *kind, OSSL_PARAM_BLD *params)
+{
+    EVP_PKEY *evp = NULL;
+    OSSL_PARAM *p = OSSL_PARAM_BLD_to_param(params);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, kind, NULL);
+    if (!p || EVP_PKEY_fromdata_init(ctx) != 1 || EVP_PKEY_fromdata(ctx, &evp, EVP_PKEY_PUBLIC_KEY, p) != 1)
+        evp = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(p);
+    return evp;
+}
+
+static EVP_PKEY *rsa_key(const struct val *jwk, OSSL_PARAM_BLD *params)
+{
+    BIGNUM *n = number_of(jwk, "n"), *e = number_of(jwk, "e");
+    EVP_PKEY *evp = NULL;
+    if (n && e && OSSL_PARAM_BLD_push_BN(params, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
+        OSSL_PARAM_BLD_push_BN(params, OSSL_PKEY_PARAM_RSA_E, e) == 1)
+        evp = key_from("RSA", params);
+    BN_free(n);
+    BN_free(e);
+    return evp;
+}
+
+static EVP_PKEY *ec_key(const struct val *jwk, OSSL_PARAM_BLD *params)
+{
+    static const struct {
+        const char *name;
+        size_t part;
+    } curves[] = {{"P-256", 32}, {"P-384", 48}, {"P-521", 66}};
+    CLEANUP_BUF struct buf x = BUF_INIT, y = BUF_INIT;
+    struct str curve = text_at(jwk, "crv");
+    uint8_t point[1 + 2 * MAX_PART] = {4}; /* uncompressed */
+    if (base64url_take(&x, text_at(jwk, "x")) < 0 || base64url_take(&y, text_at(jwk, "y")) < 0)
+        return NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(curves); i++) {
+        size_t part = curves[i].part;
+        if (!str_is(curve, curves[i].name) || x.n != part || y.n != part)
+            continue;
+        memcpy(point + 1, x.p, part);
+        memcpy(point + 1 + part, y.p, part);
+        OSSL_PARAM_BLD_push_utf8_string(params, OSSL_PKEY_PARAM_GROUP_NAME, curves[i].name, 0);
+        OSSL_PARAM_BLD_push_octet_string(params, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * part);
+        return key_from("EC", params);
+    }
+    return NULL;
+}
+
+/* NULL: it is no key that verifies tokens. */
+static struct jwt_key *key_of_jwk(const struct val *jwk)
+{
+    struct str kind = text_at(jwk, "kty"), use = text_at(jwk, "use"), id = text_at(jwk, "kid"), alg = text_at(jwk, "alg");
+    if (use.n && !str_is(use, "sig"))
+        return NULL;
+    OSSL_PARAM_BLD *params = OSSL_PARAM_BLD_new();
+    EVP_PKEY *evp = str_is(kind, "RSA") ? rsa_key(jwk, params) : str_is(kind, "EC") ? ec_key(jwk, params) : NULL;
+    OSSL_PARAM_BLD_free(params);
+    ERR_clear_error();
+    if (!evp)
+        return NULL;
+    struct x509_key *key = x509_key_wrap(evp, false);
+    struct jwt_key *j = jwt_key_new(key);
+    x509_key_unref(key);
+    if (!j->alg) {
+        jwt_key_free(j);
+        return NULL;
+    }
+    free(j->id);
+    j->id = str_dup(id);
+    if (alg.n)
+        j->only = str_of(str_dup(alg));
+    return j;
+}
+
+int jwt_keys_add_set(struct jwt_keys *ks, struct str json, struct err *e)
+{
+    enum { KEYS_MAX = 1000 };
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct val *v;
+    int r = json_decode(&a, NULL, json, JSON_DECODE_DEFAULT, NULL, &v, e);
+    if (r < 0)
+        return err_wrap(e, -EINVAL, "the key set");
+    const struct val *list = val_key(v, STR("keys"));
+    if (!val_is(list, VAL_LIST))
+        return err_set(e, -EINVAL, "the key set has no \"keys\"");
+    VAL_EACH (list, jwk) {
+        struct jwt_key *k = ks->n < KEYS_MAX ? key_of_jwk(jwk) : NULL;
+        if (!k)
+            continue;
+        ks->keys = xrealloc(ks->keys, (ks->n + 1) * sizeof(*ks->keys));
+        ks->keys[ks->n++] = k;
+    }
+    return 0;
 }
 
 static void put_number(struct buf *b, const char *name, EVP_PKEY *evp, const char *param, size_t width)
@@ -303,6 +421,8 @@ static bool verify_with(const struct jwt_key *k, const struct jwt_alg *alg, stru
     EVP_PKEY_CTX *pctx = NULL;
     if (k->family != alg->family || !k->alg || (alg->family == FAMILY_EC && k->part != alg->part))
         return false;
+    if (k->only.n && !str_is(k->only, alg->name))
+        return false;
     if (alg->family == FAMILY_EC)
         sig = str_n((char *)der, der_signature(sig, alg->part, der, sizeof(der)));
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
@@ -324,9 +444,22 @@ static const struct jwt_alg *find_alg(struct str name)
     return NULL;
 }
 
-/* The key that the header names first, then, as upstream does, all others. */
-static bool verify_any(const struct jwt_keys *ks, const struct val *header, const struct token *t,
-                       struct str sig)
+bool jwt_alg_known(struct str name)
+{
+    return find_alg(name) != NULL;
+}
+
+static bool in_list(const char *list, struct str name)
+{
+    struct str rest = str_of(list), one;
+    while (str_next(&rest, ',', &one))
+        if (str_eq(str_trim(one), name))
+            return true;
+    return !list;
+}
+
+/* The key that the header names first, then, as upstream does with its own, all others. */
+static bool verify_any(const struct jwt_keys *ks, const struct val *header, const struct token *t, struct str sig, bool others)
 {
     struct str kid = val_str(val_key(header, STR("kid")));
     const struct jwt_alg *alg = find_alg(val_str(val_key(header, STR("alg"))));
@@ -334,14 +467,15 @@ static bool verify_any(const struct jwt_keys *ks, const struct val *header, cons
         return false;
     for (int named = 1; named >= 0; named--)
         for (size_t i = 0; i < ks->n; i++)
-            if (str_is(kid, ks->keys[i]->id) == (named == 1) &&
+            if (str_is(kid, ks->keys[i]->id) == (named == 1) && (named || others || !kid.n) &&
                 verify_with(ks->keys[i], alg, t->signed_part, sig))
                 return true;
     return false;
 }
 
-int jwt_verify(struct arena *a, const struct jwt_keys *ks, struct str token, const struct val **ret_claims,
-               struct err *e)
+/* A header that demands what nobody here understands (RFC 7515 section 4.1.11) makes it no token for us. */
+static int verify(struct arena *a, const struct jwt_keys *ks, const char *accepted, bool others, struct str token,
+                  const struct val **ret_claims, struct err *e)
 {
     struct token t;
     const struct val *header, *claims;
@@ -352,10 +486,26 @@ int jwt_verify(struct arena *a, const struct jwt_keys *ks, struct str token, con
     split(token, &t);
     if (base64url_take(&sig, t.signature) < 0)
         return err_set(e, -EINVAL, "token: bad base64");
-    if (!verify_any(ks, header, &t, buf_str(&sig)))
+    if (val_key(header, STR("crit")))
+        return err_set(e, -EACCES, "token: critical headers are not supported");
+    if (!in_list(accepted, text_at(header, "alg")))
+        return err_set(e, -EACCES, "token: signed with an algorithm that is not accepted, \"" STR_FMT "\"",
+                       STR_ARG(text_at(header, "alg")));
+    if (!verify_any(ks, header, &t, buf_str(&sig), others))
         return err_set(e, -EACCES, "token: no key of ours verifies the signature");
     *ret_claims = claims;
     return 0;
+}
+
+int jwt_verify(struct arena *a, const struct jwt_keys *ks, struct str token, const struct val **ret_claims, struct err *e)
+{
+    return verify(a, ks, NULL, true, token, ret_claims, e);
+}
+
+int jwt_verify_issued(struct arena *a, const struct jwt_keys *ks, const char *accepted, struct str token, const struct val **ret_claims,
+                      struct err *e)
+{
+    return verify(a, ks, accepted, false, token, ret_claims, e);
 }
 
 /* ---- claims ------------------------------------------------------------------------------------------- */
@@ -381,6 +531,18 @@ int jwt_check_times(const struct val *claims, struct wall now, int64_t leeway, s
         return err_set(e, -EACCES, "token is not valid yet");
     if (seconds_of(claims, "iat", &t) && now.ns + leeway < t)
         return err_set(e, -EACCES, "token was issued in the future");
+    return 0;
+}
+
+int jwt_check_issued(const struct val *claims, struct wall now, int64_t early, struct err *e)
+{
+    int64_t t;
+    if (!seconds_of(claims, "exp", &t))
+        return err_set(e, -EACCES, "token does not say when it expires");
+    if (now.ns >= t)
+        return err_set(e, -EACCES, "token has expired");
+    if (seconds_of(claims, "nbf", &t) && now.ns + early < t)
+        return err_set(e, -EACCES, "token is not valid yet");
     return 0;
 }
 

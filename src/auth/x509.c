@@ -398,6 +398,29 @@ int x509_pool_verify(const struct x509_pool *p, const struct str *chain, size_t 
     return ok == 1 ? 0 : err_set(e, -EACCES, "%s", X509_verify_cert_error_string(error));
 }
 
+struct overlap {
+    struct str other, der; /* der .p NULL: none to look for yet */
+};
+
+static int same_block(void *arg, struct str label, struct str der)
+{
+    const struct overlap *o = arg;
+    return str_is(label, "CERTIFICATE") && str_eq(o->der, der);
+}
+
+static int look_for_block(void *arg, struct str label, struct str der)
+{
+    struct overlap *o = arg;
+    o->der = der;
+    return str_is(label, "CERTIFICATE") && pem_blocks(o->other, same_block, o);
+}
+
+bool x509_bundles_overlap(struct str pem, struct str other)
+{
+    struct overlap o = {.other = other};
+    return pem_blocks(pem, look_for_block, &o) != 0;
+}
+
 struct x509_pool *x509_pool_ref(struct x509_pool *p)
 {
     p->refs++;

@@ -131,5 +131,7 @@ int x509_pool_parse(struct str pem, struct x509_pool **ret, struct err *e); /* -
  * with the reason ("certificate has expired"). */
 int x509_pool_verify(const struct x509_pool *p, const struct str *chain, size_t n, enum x509_usage usage,
                      struct wall now, struct err *e);
+/* Is a certificate of the one among those of the other? */
+bool x509_bundles_overlap(struct str pem, struct str other);
 struct x509_pool *x509_pool_ref(struct x509_pool *p);
 struct x509_pool *x509_pool_unref(struct x509_pool *p);

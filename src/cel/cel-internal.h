@@ -249,7 +249,7 @@ const struct cel_type *cel_type_new(struct arena *a, enum cel_kind kind, struct 
                                     const struct cel_type *const *params, unsigned n);
 /* From text: "list(T)", "kubernetes.Quantity"; letters alone are parameters. Panics: only for the tables. */
 const struct cel_type *cel_type_parse(struct arena *a, struct str *s);
-extern const struct cel_type cel_error_type, cel_list_dyn, cel_map_dyn, cel_optional_dyn;
+extern const struct cel_type cel_error_type, cel_list_dyn, cel_map_dyn, cel_optional_dyn, cel_list_escaped;
 uint32_t cel_kind_mask(const struct cel_type *t);
 
 /* ---- values ------------------------------------------------------------------------------------------------ */

@@ -50,6 +50,7 @@ enum cel_type_flags {
     CEL_INT_OR_STRING = 1 << 2, /* a dyn that is an int or a string */
     CEL_SIZED = 1 << 4,        /* max counts although it is 0 */
     CEL_OPEN = 1 << 3,         /* an object whose fields are not all known: others are dyn */
+    CEL_ESCAPED = 1 << 5,      /* a dyn or map: keys may also be given as cel_escape_name writes them, at any depth */
 };
 
 struct cel_field {
@@ -80,12 +81,25 @@ const struct cel_type *cel_map_of(struct arena *a, const struct cel_type *key, c
 const struct cel_type *cel_optional_of(struct arena *a, const struct cel_type *t);
 /* fields are taken as they are (in the arena, sorted or not). */
 const struct cel_type *cel_object_of(struct arena *a, struct str name, const struct cel_field *fields, size_t n);
+/* The same from a table; fields are named in JSON as in expressions. */
+struct cel_declared {
+    const char *name;
+    const struct cel_type *type;
+};
+const struct cel_type *cel_object_declared(struct arena *a, const char *name, const struct cel_declared *fields, size_t n);
+#define CEL_OBJECT_TYPE(a, name, ...) \
+    cel_object_declared((a), (name), (const struct cel_declared[]){__VA_ARGS__}, \
+                        sizeof((const struct cel_declared[]){__VA_ARGS__}) / sizeof(struct cel_declared))
+/* JSON of others: map(string, dyn), CEL_ESCAPED. */
+extern const struct cel_type cel_map_escaped;
 const struct cel_field *cel_type_field(const struct cel_type *t, struct str name); /* NULL when there is none */
 /* A type's name as messages have it: "list(map(string, dyn))". */
 struct str cel_type_text(struct arena *a, const struct cel_type *t);
 /* How Kubernetes writes a property's name in expressions ("namespace" as __namespace__, "a-b" as a__dash__b); false
  * when it cannot be written and so is not visible. */
 bool cel_escape_name(struct arena *a, struct str json, struct str *ret);
+/* Back: the name itself when nothing in it is escaped. */
+struct str cel_unescape_name(struct arena *a, struct str name);
 
 /* ---- values --------------------------------------------------------------------------------------------- */
 
@@ -215,6 +229,8 @@ struct cel_program *cel_program_unref(struct cel_program *p); /* returns NULL */
 const struct cel_type *cel_program_type(const struct cel_program *p); /* of its result */
 struct str cel_program_source(const struct cel_program *p);
 bool cel_program_uses(const struct cel_program *p, unsigned variable); /* does it read the variable at all? */
+/* Does it select that field of that variable (claims.email, claims.?email) anywhere? */
+bool cel_program_selects(const struct cel_program *p, const char *variable, const char *field);
 size_t cel_program_bytes(const struct cel_program *p); /* memory that it holds */
 
 /* The least and most that an evaluation may cost, from the sizes that types declare (cel_type.max); UINT64_MAX: no

@@ -315,6 +315,33 @@ bool cel_program_uses(const struct cel_program *p, unsigned variable)
     return variable < p->n_uses && p->uses[variable];
 }
 
+static bool is_variable(const struct cel_node *x, const char *name)
+{
+    return x && x->kind == X_IDENT && !(x->flags & X_LOCAL) && str_is(x->name, name);
+}
+
+static bool selects(const struct cel_node *x, const char *variable, const char *field)
+{
+    if (!x)
+        return false;
+    if (x->kind == X_SELECT && is_variable(x->target, variable) && str_is(x->name, field))
+        return true;
+    if (x->kind == X_CALL && x->op == OP_OPT_SELECT && is_variable(x->args[0], variable) && str_is(cel_str(x->args[1]->literal), field))
+        return true;
+    if (selects(x->target, variable, field))
+        return true;
+    size_t n = x->kind == X_FOLD ? FOLD_RESULT + 1 : x->kind == X_MAP ? 2 * (size_t)x->n : x->args ? x->n : 0;
+    for (size_t i = 0; i < n; i++)
+        if (selects(x->args[i], variable, field))
+            return true;
+    return false;
+}
+
+bool cel_program_selects(const struct cel_program *p, const char *variable, const char *field)
+{
+    return selects(p->root, variable, field);
+}
+
 size_t cel_program_bytes(const struct cel_program *p)
 {
     return sizeof(*p) + p->arena.total;

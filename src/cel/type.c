@@ -25,6 +25,11 @@ SIMPLE(cel_resource_check, CEL_OPAQUE, "kubernetes.authorization.ResourceCheck")
 
 static const struct cel_type *const dyn_params[] = {&cel_dyn, &cel_dyn};
 const struct cel_type cel_list_dyn = {.kind = CEL_LIST, .n_params = 1, .name = {"list", 4}, .params = dyn_params};
+static const struct cel_type escaped_dyn = {.kind = CEL_DYN, .name = {"dyn", 3}, .flags = CEL_ESCAPED};
+static const struct cel_type *const escaped_params[] = {&cel_string, &escaped_dyn};
+const struct cel_type cel_map_escaped = {.kind = CEL_MAP, .n_params = 2, .name = {"map", 3}, .params = escaped_params, .flags = CEL_ESCAPED};
+static const struct cel_type *const escaped_item[] = {&escaped_dyn};
+const struct cel_type cel_list_escaped = {.kind = CEL_LIST, .n_params = 1, .name = {"list", 4}, .params = escaped_item, .flags = CEL_ESCAPED};
 const struct cel_type cel_map_dyn = {.kind = CEL_MAP, .n_params = 2, .name = {"map", 3}, .params = dyn_params};
 const struct cel_type cel_optional_dyn = {.kind = CEL_OPTIONAL, .n_params = 1, .name = {"optional_type", 13},
                                           .params = dyn_params};
@@ -189,12 +194,13 @@ static bool is_keyword(struct str s)
     return false;
 }
 
+static const struct {
+    char c;
+    const char *text;
+} escapes[] = {{'.', "__dot__"}, {'-', "__dash__"}, {'/', "__slash__"}};
+
 bool cel_escape_name(struct arena *a, struct str json, struct str *ret)
 {
-    static const struct {
-        char c;
-        const char *text;
-    } escapes[] = {{'.', "__dot__"}, {'-', "__dash__"}, {'/', "__slash__"}};
     CLEANUP_BUF struct buf b = BUF_INIT;
     if (!json.n || (json.p[0] >= '0' && json.p[0] <= '9'))
         return false;
@@ -222,4 +228,43 @@ bool cel_escape_name(struct arena *a, struct str json, struct str *ret)
     }
     *ret = arena_str(a, buf_str(&b));
     return true;
+}
+
+/* What one escape at the start of s stands for; its length in *ret_n. */
+static char unescape_one(struct str s, size_t *ret_n)
+{
+    for (size_t k = 0; k < ARRAY_SIZE(escapes); k++)
+        if (str_starts(s, str_of(escapes[k].text))) {
+            *ret_n = strlen(escapes[k].text);
+            return escapes[k].c;
+        }
+    return 0;
+}
+
+struct str cel_unescape_name(struct arena *a, struct str name)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    size_t n = 0;
+    if (name.n > 4 && str_starts(name, STR("__")) && str_ends(name, STR("__")) && is_keyword(str_slice(name, 2, name.n - 4)))
+        return str_slice(name, 2, name.n - 4);
+    for (size_t i = 0; i < name.n; i += n) {
+        struct str rest = str_from(name, i);
+        char c = unescape_one(rest, &n);
+        if (!c && str_starts(rest, STR("__underscores__"))) {
+            buf_puts(&b, "__");
+            n = strlen("__underscores__");
+            continue;
+        }
+        n = c ? n : 1;
+        buf_putc(&b, c ? c : name.p[i]);
+    }
+    return b.n == name.n ? name : arena_str(a, buf_str(&b));
+}
+
+const struct cel_type *cel_object_declared(struct arena *a, const char *name, const struct cel_declared *d, size_t n)
+{
+    struct cel_field *f = ARENA_ARRAY(a, struct cel_field, n);
+    for (size_t i = 0; i < n; i++)
+        f[i] = (struct cel_field){.name = str_of(d[i].name), .json = str_of(d[i].name), .type = d[i].type};
+    return cel_object_of(a, str_of(name), f, n);
 }

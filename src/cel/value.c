@@ -144,9 +144,11 @@ struct cel_val cel_view(struct arena *a, const struct val *v, const struct cel_t
         return (struct cel_val){.kind = CEL_NULL};
     if (t && t->kind == CEL_WRAPPER)
         t = t->params[0];
+    bool fields = v->kind == VAL_OBJ || v->kind == VAL_MAP;
+    if (t && t->kind == CEL_DYN && t->flags & CEL_ESCAPED && (fields || v->kind == VAL_LIST))
+        t = fields ? &cel_map_escaped : &cel_list_escaped;
     if (!t || t->kind == CEL_DYN || v->kind == VAL_RAW)
         return view_plain(a, v);
-    bool fields = v->kind == VAL_OBJ || v->kind == VAL_MAP;
     if (v->kind == VAL_LIST && t->kind == CEL_LIST)
         return view_of(v, CEL_LIST, FORM_VIEW, t);
     if (fields && t->kind == CEL_MAP)
@@ -521,8 +523,10 @@ struct cel_val cel_lookup(struct arena *a, struct cel_val map, struct cel_val ke
         return CEL_ABSENT;
     if (map.form == FORM_TABLE)
         return table_lookup(a, map, cel_str(key));
-    const struct val *v = val_key(map.val, cel_str(key));
-    return v ? cel_view(a, v, ((const struct cel_type *)map.of)->params[1]) : CEL_ABSENT;
+    const struct cel_type *t = map.of;
+    struct str name = t->flags & CEL_ESCAPED ? cel_unescape_name(a, cel_str(key)) : cel_str(key);
+    const struct val *v = val_key(map.val, name);
+    return v ? cel_view(a, v, t->params[1]) : CEL_ABSENT;
 }
 
 /* ---- objects ------------------------------------------------------------------------------------------------------ */
