@@ -88,9 +88,8 @@ static void object_table(struct request *r, struct buf *b, const struct object *
 
 static void object_plain(struct request *r, struct buf *b, const struct object *o)
 {
-    bool proto = r->media == MEDIA_PROTO;
     if (!r->res || is_as_asked(r, o)) {
-        buf_putstr(b, object_encoded(o, proto ? ENC_PROTO : ENC_JSON));
+        object_encode(o, r->media == MEDIA_PROTO ? ENC_PROTO : ENC_JSON, b);
         return;
     }
     struct val v = answer_item(r, o, false);

@@ -47,7 +47,7 @@ struct fiber {
 struct loop {
     ucontext_t context;
     struct fiber *current;
-    struct list ready, all;
+    struct list ready, all, afterwards;
     struct fiber **timers; /* binary heap by deadline */
     size_t n_timers, cap_timers;
     char *stacks[STACKS_KEPT]; /* of ended fibers, to be used again */
@@ -262,6 +262,17 @@ static void expire_timers(void)
     }
 }
 
+void afterwards_do(struct afterwards *a)
+{
+    list_remove(&a->link);
+    list_push_back(&loop->afterwards, &a->link);
+}
+
+void afterwards_cancel(struct afterwards *a)
+{
+    list_remove(&a->link);
+}
+
 /* Runs what is ready now, but not what becomes ready meanwhile: the poll in between keeps fibers fair to sockets. */
 static void run_ready(void)
 {
@@ -271,6 +282,10 @@ static void run_ready(void)
         list_push_back(&batch, l);
     while ((l = list_pop_front(&batch)))
         run_fiber(LIST_ENTRY(l, struct fiber, link));
+    while ((l = list_pop_front(&loop->afterwards))) {
+        struct afterwards *a = LIST_ENTRY(l, struct afterwards, link);
+        a->fn(a);
+    }
 }
 
 /* ending: the main fiber has returned; what is left was cancelled and is not waited for by the clock. */
@@ -342,6 +357,7 @@ void loop_run(fiber_fn *main_fn, void *arg)
     loop = &here;
     list_init(&here.ready);
     list_init(&here.all);
+    list_init(&here.afterwards);
     struct main_call m = {main_fn, arg, false};
     spawn("main", main_fiber, &m);
     while (!m.done)

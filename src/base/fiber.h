@@ -31,6 +31,15 @@ bool fiber_cancelled(void);
 /* Between shield(true) and shield(false) cancellation does not interrupt this fiber's waits. Nests. */
 void fiber_shield(bool on);
 
+/* What is to be done once every fiber that is ready has had its turn, before the loop looks for events: what they all produced
+ * then goes out together. Runs outside of fibers and must not wait. Zero-initialised is idle; asking twice is asking once. */
+struct afterwards {
+    void (*fn)(struct afterwards *a);
+    struct list link;
+};
+void afterwards_do(struct afterwards *a);
+void afterwards_cancel(struct afterwards *a);
+
 /* A place to wait at. Zero-initialised is ready. Wake-ups are not remembered: check the condition in a loop. */
 struct waitq {
     struct list waiters;

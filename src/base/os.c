@@ -234,9 +234,9 @@ ssize_t os_try_recv(int fd, void *p, size_t n)
 {
     return OS->try_recv(fd, p, n);
 }
-ssize_t os_try_send(int fd, const void *p, size_t n)
+ssize_t os_try_send(int fd, const void *p, size_t n, bool more)
 {
-    return OS->try_send(fd, p, n);
+    return OS->try_send(fd, p, n, more);
 }
 int os_shutdown(int fd)
 {
@@ -295,7 +295,7 @@ ssize_t os_send(int fd, const void *p, size_t n, struct mono deadline)
 {
     size_t at = 0;
     while (at < n) {
-        ssize_t r = os_try_send(fd, (const char *)p + at, n - at);
+        ssize_t r = os_try_send(fd, (const char *)p + at, n - at, false);
         if (r == -EAGAIN) {
             r = os_wait_fd(fd, OS_WRITABLE, deadline);
             if (r < 0)

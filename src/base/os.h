@@ -69,7 +69,8 @@ int os_connect(const char *address, struct mono deadline);                     /
 ssize_t os_recv(int fd, void *p, size_t n, struct mono deadline);              /* waits; 0 at end of stream */
 ssize_t os_send(int fd, const void *p, size_t n, struct mono deadline);        /* waits until all n are taken */
 ssize_t os_try_recv(int fd, void *p, size_t n);                                /* -EAGAIN instead of waiting */
-ssize_t os_try_send(int fd, const void *p, size_t n);
+/* more: there are bytes to come at once, so that what does not fill a packet may wait for them. */
+ssize_t os_try_send(int fd, const void *p, size_t n, bool more);
 int os_shutdown(int fd); /* no more sending */
 int os_local_address(int fd, char *ret, size_t size);
 int os_udp_bind(const char *address, struct err *e);
@@ -146,7 +147,7 @@ struct os_ops {
     int (*accept)(int fd, char *ret_peer, size_t peer_size, struct mono deadline);
     int (*connect)(const char *address, struct mono deadline);
     ssize_t (*try_recv)(int fd, void *p, size_t n);
-    ssize_t (*try_send)(int fd, const void *p, size_t n);
+    ssize_t (*try_send)(int fd, const void *p, size_t n, bool more);
     int (*shutdown)(int fd);
     int (*local_address)(int fd, char *ret, size_t size);
     int (*udp_bind)(const char *address, struct err *e);

@@ -198,9 +198,9 @@ static ssize_t real_try_recv(int fd, void *p, size_t n)
     return r;
 }
 
-static ssize_t real_try_send(int fd, const void *p, size_t n)
+static ssize_t real_try_send(int fd, const void *p, size_t n, bool more)
 {
-    ssize_t r = socket_try_send(fd, p, n);
+    ssize_t r = socket_try_send(fd, p, n, more);
     struct fd_wait *w = r == -EAGAIN ? fd_wait_known(fd) : NULL;
     if (w)
         w->full = true;

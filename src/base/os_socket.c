@@ -186,11 +186,11 @@ ssize_t socket_try_recv(int fd, void *p, size_t n)
     return r < 0 ? -errno : r;
 }
 
-ssize_t socket_try_send(int fd, const void *p, size_t n)
+ssize_t socket_try_send(int fd, const void *p, size_t n, bool more)
 {
     ssize_t r;
     do {
-        r = send(fd, p, n, MSG_NOSIGNAL);
+        r = send(fd, p, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
         if (r < 0 && errno == ENOTSOCK)
             r = write(fd, p, n);
     } while (r < 0 && errno == EINTR);

@@ -8,7 +8,7 @@ int socket_listen(const char *address, struct err *e);
 int socket_accept(int fd, char *ret_peer, size_t peer_size, struct mono deadline);
 int socket_connect(const char *address, struct mono deadline);
 ssize_t socket_try_recv(int fd, void *p, size_t n);
-ssize_t socket_try_send(int fd, const void *p, size_t n);
+ssize_t socket_try_send(int fd, const void *p, size_t n, bool more);
 int socket_shutdown(int fd);
 int socket_local_address(int fd, char *ret, size_t size);
 int socket_udp_bind(const char *address, struct err *e);

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/h2.h"
 
-enum { OUT_CHUNK = 16384, MAX_FIELDS = 512 };
+enum { OUT_CHUNK = 64 << 10, MAX_FIELDS = 512 };
 
 /* ---- writing ------------------------------------------------------------------------------------------ */
 
-/* Moves frames from nghttp2 into h->out, about a chunk at a time so that they share a TLS record. */
+/* Moves frames from nghttp2 into h->out, about a chunk, so that they share calls and TLS records. */
 static int fill(struct h2 *h)
 {
-    buf_clear(&h->out);
-    h->out_at = 0;
     while (h->out.n < OUT_CHUNK) {
         const uint8_t *p;
+        size_t had = h->out.n;
         ssize_t n = nghttp2_session_mem_send(h->session, &p);
         if (n < 0)
             return n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
-        if (n == 0)
-            break;
         buf_put(&h->out, p, (size_t)n);
+        if (h->out.n == had)
+            break;
     }
     return 0;
 }
@@ -26,7 +25,7 @@ static int fill(struct h2 *h)
 static int drain(struct h2 *h)
 {
     for (;;) {
-        if (h->out_at == h->out.n) {
+        if (h->out_at == 0) {
             int r = fill(h);
             if (r < 0 || h->out.n == 0)
                 return r;
@@ -35,40 +34,14 @@ static int drain(struct h2 *h)
         if (n < 0)
             return (int)n;
         h->out_at += (size_t)n;
+        if (h->out_at == h->out.n) {
+            buf_clear(&h->out);
+            h->out_at = 0;
+        }
     }
 }
 
-static void writer_main(void *arg)
-{
-    struct h2 *h = arg;
-    int r = -EAGAIN;
-    while (r == -EAGAIN && !h->broken) {
-        r = stream_wait(h->stream, OS_WRITABLE, mono_add(os_mono(), h->write_timeout));
-        if (r == 0)
-            r = drain(h);
-    }
-    h->writing = false;
-    if (r < 0)
-        h2_break(h, r);
-}
-
-void h2_flush(struct h2 *h)
-{
-    if (h->writing || h->broken)
-        return;
-    int r = drain(h);
-    if (r == -EAGAIN) {
-        h->writing = true;
-        group_spawn(&h->writer, "h2-write", writer_main, h);
-    } else if (r < 0) {
-        h2_break(h, r);
-    } else if (h->out.cap > 4 * OUT_CHUNK || !h->n_streams) {
-        buf_done(&h->out); /* an idle connection holds no buffer */
-        h->out_at = 0;
-    }
-}
-
-void h2_break(struct h2 *h, int error)
+static void break_off(struct h2 *h, int error)
 {
     if (h->broken)
         return;
@@ -85,6 +58,60 @@ void h2_break(struct h2 *h, int error)
             h->role->closed(s);
         }
     }
+}
+
+static void writer_main(void *arg)
+{
+    struct h2 *h = arg;
+    int r = -EAGAIN;
+    while (r == -EAGAIN && !h->broken) {
+        r = stream_wait(h->stream, OS_WRITABLE, mono_add(os_mono(), h->write_timeout));
+        if (r == 0)
+            r = drain(h);
+    }
+    h->writing = false;
+    if (r < 0)
+        break_off(h, r);
+}
+
+void h2_send(struct h2 *h)
+{
+    if (h->writing || h->broken)
+        return;
+    int r = drain(h);
+    if (r == -EAGAIN) {
+        h->writing = true;
+        group_spawn(&h->writer, "h2-write", writer_main, h);
+    } else if (r < 0) {
+        break_off(h, r);
+    } else {
+        buf_done(&h->out); /* what waits for events holds no buffer */
+    }
+}
+
+static void send_afterwards(struct afterwards *a)
+{
+    h2_send(CONTAINER_OF(a, struct h2, send));
+}
+
+void h2_flush(struct h2 *h)
+{
+    if (h->writing || h->broken)
+        return;
+    int r = fill(h);
+    if (r < 0)
+        break_off(h, r);
+    else if (h->out.n >= OUT_CHUNK)
+        h2_send(h);
+    else if (h->out.n)
+        afterwards_do(&h->send);
+}
+
+void h2_break(struct h2 *h, int error)
+{
+    if (!h->broken && !h->writing)
+        drain(h); /* what was said before still goes, if it goes at once */
+    break_off(h, error);
 }
 
 /* ---- streams that are over -------------------------------------------------------------------------------- */
@@ -253,6 +280,23 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     return 0;
 }
 
+/* A frame of a stream's body, behind what is on its way already. */
+static int on_send_data(nghttp2_session *session, nghttp2_frame *f, const uint8_t *head, size_t n, nghttp2_data_source *source,
+                        void *user)
+{
+    struct h2 *h = user;
+    struct h2_stream *s = stream_at(session, f->hd.stream_id);
+    if (!s || s->out.n < n)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (h->out.n >= OUT_CHUNK)
+        return NGHTTP2_ERR_WOULDBLOCK;
+    buf_put(&h->out, head, 9);
+    buf_put(&h->out, s->out.p, n);
+    s->out = str_from(s->out, n);
+    waitq_wake_all(&s->q);
+    return 0;
+}
+
 static nghttp2_session_callbacks *callbacks_new(void)
 {
     nghttp2_session_callbacks *cb;
@@ -264,6 +308,7 @@ static nghttp2_session_callbacks *callbacks_new(void)
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
+    nghttp2_session_callbacks_set_send_data_callback(cb, on_send_data);
     return cb;
 }
 
@@ -293,6 +338,7 @@ void h2_init(struct h2 *h, struct stream *stream, const struct h2_config *c, con
     h->ping_timeout = c->ping_timeout;
     h->skip = c->server ? NGHTTP2_CLIENT_MAGIC_LEN : 0;
     h->heard = os_mono();
+    h->send.fn = send_afterwards;
     list_init(&h->streams);
     nghttp2_session_callbacks *cb = callbacks_new();
     nghttp2_option *o = option_new();
@@ -315,6 +361,7 @@ void h2_init(struct h2 *h, struct stream *stream, const struct h2_config *c, con
 void h2_done(struct h2 *h)
 {
     h2_break(h, -EPIPE);
+    afterwards_cancel(&h->send);
     group_stop(&h->writer);
     nghttp2_session_del(h->session);
     buf_done(&h->out);
@@ -340,7 +387,7 @@ int h2_feed(struct h2 *h, const char *p, size_t n)
 
 bool h2_finished(const struct h2 *h)
 {
-    return !h->writing && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session);
+    return !h->writing && !h->out.n && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session);
 }
 
 /* When the peer has to have been heard again, given open streams and pings. */
@@ -473,20 +520,16 @@ ssize_t h2_stream_read(struct h2_stream *s, void *p, size_t n, struct mono deadl
     }
 }
 
-/* nghttp2 wants bytes of a stream's body. */
-static ssize_t provide(nghttp2_session *session, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
+/* nghttp2 asks how many bytes of a stream's body the next frame has. */
+static ssize_t provide(nghttp2_session *session, int32_t id, uint8_t *p UNUSED, size_t n, uint32_t *flags,
                        nghttp2_data_source *source, void *user)
 {
     struct h2_stream *s = stream_at(session, id);
     if (!s || s->aborted)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     size_t take = MIN(n, s->out.n);
-    if (take)
-        memcpy(p, s->out.p, take);
-    s->out = str_from(s->out, take);
-    if (take)
-        waitq_wake_all(&s->q);
-    if (s->out.n || (!s->out_end && take))
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY; /* on_send_data takes them */
+    if (take < s->out.n || (!s->out_end && take))
         return (ssize_t)take;
     if (!s->out_end) {
         s->deferred = true;

@@ -56,6 +56,7 @@ struct h2 {
     struct list streams;
     unsigned n_streams; /* not freed yet */
     struct buf out;     /* bytes on their way */
+    struct afterwards send; /* writes them, when all that is ready has added to them */
     size_t out_at;
     struct group writer;
     bool writing, broken, server, got_goaway, got_settings;
@@ -89,8 +90,11 @@ int h2_feed(struct h2 *h, const char *p, size_t n);
 /* Waits for bytes and handles them; sends pings for a silent peer when streams are open. 0; -ETIMEDOUT when
  * nothing came by the deadline; -EPIPE at the end, -errno. */
 int h2_pump(struct h2 *h, struct mono deadline);
+/* What nghttp2 has to say goes out when all fibers that are ready have had their turn, or at once when it is much. */
 void h2_flush(struct h2 *h);
-void h2_break(struct h2 *h, int error); /* the connection is dead: wakes all */
+void h2_send(struct h2 *h); /* at once */
+/* The connection is at its end: what was said before still goes if the socket takes it, and all are woken. */
+void h2_break(struct h2 *h, int error);
 bool h2_finished(const struct h2 *h);   /* neither side wants anything */
 
 void h2_stream_init(struct h2_stream *s, struct h2 *h, int32_t id, struct arena *a, void *owner);

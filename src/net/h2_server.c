@@ -235,6 +235,7 @@ static void goaway_main(void *arg)
     while (hc->n_handlers)
         if (waitq_wait(&hc->handlers_q, MONO_NEVER) < 0)
             return;
+    h2_send(h);
     if (group_wait(&h->writer, MONO_NEVER) < 0 || h->broken)
         return;
     stream_shutdown(h->stream);

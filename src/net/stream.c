@@ -132,7 +132,7 @@ static ssize_t fd_try_read(struct stream *s, void *p, size_t n)
 
 static ssize_t fd_try_write(struct stream *s, const void *p, size_t n)
 {
-    return os_try_send(fd_of(s)->fd, p, n);
+    return os_try_send(fd_of(s)->fd, p, n, false);
 }
 
 static int fd_wait(struct stream *s, int events, struct mono deadline)

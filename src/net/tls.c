@@ -45,6 +45,7 @@ struct tls_stream {
     SSL *ssl;
     struct tls_set *set; /* server side */
     int fd;
+    size_t to_write; /* bytes that OpenSSL was given and has made no record of yet, at most */
     int read_wants, write_wants; /* OS_READABLE or OS_WRITABLE: what the last -EAGAIN was about */
     int io_error;                /* of the socket */
     int verify_error;            /* X509_V_ERR_... of the peer's chain */
@@ -56,13 +57,17 @@ static const char default_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-A
                                       "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
                                       "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
+/* Of TLS 1.3; a server of ours chooses by its own order. */
+static const char default_suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
 /* ---- OpenSSL's I/O through the door ------------------------------------------------------------------- */
 
 static int bio_write(BIO *b, const char *p, int n)
 {
     struct tls_stream *t = BIO_get_data(b);
     BIO_clear_retry_flags(b);
-    ssize_t r = t->fd < 0 ? -EBADF : os_try_send(t->fd, p, (size_t)n);
+    t->to_write -= MIN(t->to_write, (size_t)SSL3_RT_MAX_PLAIN_LENGTH);
+    ssize_t r = t->fd < 0 ? -EBADF : os_try_send(t->fd, p, (size_t)n, t->to_write > 0);
     if (r == -EAGAIN)
         BIO_set_retry_write(b);
     else if (r < 0)
@@ -195,11 +200,13 @@ static SSL_CTX *ctx_new(const SSL_METHOD *method)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
     /* Resumption is off: a resumed session carries no chain to check again, and our connections are long. */
-    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ctx, 0);
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_cipher_list(ctx, default_ciphers);
+    SSL_CTX_set_ciphersuites(ctx, default_suites);
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     return ctx;
 }
@@ -499,6 +506,7 @@ static ssize_t tls_try_write(struct stream *s, const void *p, size_t n)
 {
     struct tls_stream *t = tls_of(s);
     ERR_clear_error();
+    t->to_write = n;
     int r = SSL_write(t->ssl, p, (int)MIN(n, (size_t)1 << 30));
     if (r > 0)
         return r;

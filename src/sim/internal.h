@@ -67,7 +67,7 @@ int sim_listen(const char *address, struct err *e);
 int sim_accept(int fd, char *ret_peer, size_t peer_size, struct mono deadline);
 int sim_connect(const char *address, struct mono deadline);
 ssize_t sim_try_recv(int fd, void *p, size_t n);
-ssize_t sim_try_send(int fd, const void *p, size_t n);
+ssize_t sim_try_send(int fd, const void *p, size_t n, bool more);
 int sim_shutdown(int fd);
 int sim_local_address(int fd, char *ret, size_t size);
 int sim_udp_bind(const char *address, struct err *e);

@@ -97,7 +97,7 @@ ssize_t sim_try_recv(int fd, void *p, size_t n)
     return (ssize_t)n;
 }
 
-ssize_t sim_try_send(int fd, const void *p, size_t n)
+ssize_t sim_try_send(int fd, const void *p, size_t n, bool more UNUSED)
 {
     struct sim_fd *f = sim_fd_get(fd);
     if (!f || f->kind != FD_STREAM)

@@ -6,6 +6,7 @@
 
 #include "names.h"
 #include "type/meta.h"
+#include "type/shared.h"
 #include "type/structural.h"
 #include "types.h"
 #include "wire/json.h"
@@ -13,17 +14,26 @@
 #include "wire/schema-internal.h"
 #include "wire/value-internal.h"
 
-/* The block: struct object, then all struct val, then all text. */
+/* The block: struct object, then all struct val, pointers to shared texts, then all text. */
 
 /* ---- measuring ----------------------------------------------------------------------------------------- */
 
 struct need {
-    size_t vals, text;
+    size_t vals, text, shared;
 };
+
+/* Field sets of managers are many and alike. */
+static bool is_shared(const struct val *v)
+{
+    enum { SHARED_MIN = 64 };
+    return v->name == N_fieldsV1 && v->kind == VAL_RAW && v->n >= SHARED_MIN;
+}
 
 static void measure(struct need *n, const struct val *v)
 {
-    if (val_is_text(v)) {
+    if (is_shared(v)) {
+        n->shared++;
+    } else if (val_is_text(v)) {
         n->text += (size_t)v->n + 1;
     } else if (val_is_container(v)) {
         size_t count = (size_t)v->n * val_stride(v);
@@ -38,6 +48,7 @@ static void measure(struct need *n, const struct val *v)
 struct room {
     struct val *vals;
     char *text;
+    const char **shared;
     const struct val *roomy; /* the metadata, which gets room for one more member: its resourceVersion */
 };
 
@@ -100,7 +111,9 @@ static void freeze(struct room *r, const struct type *t, struct val *to, const s
 {
     *to = *v;
     to->flags = 0;
-    if (val_is_text(v)) {
+    if (is_shared(v)) {
+        to->s = *r->shared++ = shared_text(val_text(v));
+    } else if (val_is_text(v)) {
         memcpy(r->text, v->s, v->n);
         r->text[v->n] = 0;
         to->s = r->text;
@@ -149,13 +162,15 @@ struct object *object_new(const struct resource *res, const struct val *v)
     const struct val *meta = obj_meta(from);
     struct need need = {.vals = 1 + val_stride(meta)};
     measure(&need, from);
-    size_t size = sizeof(struct object) + need.vals * sizeof(struct val) + need.text;
+    size_t size = sizeof(struct object) + need.vals * sizeof(struct val) + need.shared * sizeof(char *) + need.text;
     struct object *o = xmalloc(size);
     *o = (struct object){.refs = 1, .size = (uint32_t)MIN(size, (size_t)UINT32_MAX), .res = res};
     struct room r = {.vals = (struct val *)(void *)(o + 1), .roomy = meta};
-    r.text = (char *)(r.vals + need.vals);
+    r.shared = o->shared = (const char **)(void *)(r.vals + need.vals);
+    r.text = (char *)(r.shared + need.shared);
     struct val *root = r.vals++;
     freeze(&r, res->type, root, from);
+    o->n_shared = (uint32_t)(r.shared - o->shared);
     o->val = root;
     o->meta = obj_meta(root);
     o->name = val_getstr(o->meta, N_name);
@@ -234,6 +249,8 @@ struct object *object_unref(struct object *o)
 {
     if (o && atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) == 1) {
         object_drop_encodings(o);
+        for (uint32_t i = 0; i < o->n_shared; i++)
+            shared_text_unref(o->shared[i]);
         free(o);
     }
     return NULL;
@@ -271,6 +288,15 @@ struct str object_encoded(const struct object *o, enum encoding_kind kind)
             free(made); /* another thread was first: e is its encoding */
     }
     return str_n(e->bytes, e->n);
+}
+
+void object_encode(const struct object *o, enum encoding_kind kind, struct buf *b)
+{
+    const struct encoding *e = atomic_load_explicit(&((struct object *)(uintptr_t)o)->encodings[kind], memory_order_acquire);
+    if (e)
+        buf_put(b, e->bytes, e->n);
+    else
+        encode_as(b, o->res, o->val, kind);
 }
 
 /* ---- stored bytes -------------------------------------------------------------------------------------- */

@@ -11,6 +11,8 @@
 struct object {
     _Atomic uint32_t refs;
     uint32_t size;                    /* of the block, bytes */
+    uint32_t n_shared;                /* texts that other objects have as well (shared.h) */
+    const char **shared;              /* in the block */
     const struct resource *res;       /* what it is stored as */
     int64_t revision;                 /* metadata.resourceVersion as a number; 0 before it was stamped */
     const struct val *val;            /* the root: an OBJ of res->type */
@@ -22,7 +24,7 @@ struct object {
 
 enum encoding_kind { ENC_JSON, ENC_PROTO };
 
-/* Copies the tree into one block. Members are put into declared order. One reference, the caller's. The tree
+/* Copies the tree into one block, but for field sets of managers, which objects share. Members are put into declared order. One reference, the caller's. The tree
  * gets a resourceVersion slot that object_stamp fills. kind and apiVersion are set from res. */
 struct object *object_new(const struct resource *res, const struct val *v);
 /* Sets metadata.resourceVersion: once, before the object is shared. */
@@ -38,6 +40,8 @@ static inline void object_unrefp(struct object **o)
 /* The object in an encoding (ENC_PROTO with the k8s envelope), made at the first call and kept while the
  * object lives or until object_drop_encodings. */
 struct str object_encoded(const struct object *o, enum encoding_kind kind);
+/* Appends the object in an encoding: the kept one where there is one, else made for this once. */
+void object_encode(const struct object *o, enum encoding_kind kind, struct buf *b);
 void object_drop_encodings(struct object *o);
 
 /* From stored bytes (protobuf envelope for compiled-in types, JSON for custom ones) and its revision. */

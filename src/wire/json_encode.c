@@ -304,10 +304,36 @@ static void put_raw_char(struct writer *w, struct str s)
     }
 }
 
+typedef uint8_t lanes __attribute__((vector_size(16)));
+
+/* Nothing in it that would be written in another way: no spaces, no controls, only ASCII, nothing that HTML knows. */
+static bool raw_stays(struct str s)
+{
+    size_t i = 0;
+    lanes found = {0};
+    for (; i + sizeof(lanes) <= s.n; i += sizeof(lanes)) {
+        lanes c;
+        memcpy(&c, s.p + i, sizeof(c));
+        found |= (lanes)(c - 0x21 >= 0x80 - 0x21) | (lanes)((c | 2) == '>') | (lanes)(c == '&');
+    }
+    uint64_t any[2];
+    memcpy(any, &found, sizeof(any));
+    bool odd = any[0] | any[1];
+    for (; i < s.n && !odd; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        odd = c <= ' ' || c >= 0x80 || c == '<' || c == '>' || c == '&';
+    }
+    return !odd;
+}
+
 static void put_raw(struct writer *w, struct str s)
 {
     if (!s.n)
         PUT(w->b, "null");
+    if (!pretty(w) && raw_stays(s)) {
+        put(w->b, s.p, s.n);
+        return;
+    }
     while (s.n) {
         size_t n = 1;
         if (*s.p == '"') {

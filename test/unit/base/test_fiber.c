@@ -30,6 +30,36 @@ static void sleep_long(void *arg)
     *(int *)arg = fiber_sleep(SECONDS(1000));
 }
 
+static void say_afterwards(struct afterwards *a)
+{
+    assert_null(fiber_self());
+    buf_puts(&trace, "after ");
+}
+
+static struct afterwards later = {.fn = say_afterwards};
+
+static void say_before(void *arg)
+{
+    buf_puts(&trace, "turn ");
+    afterwards_do(&later);
+}
+
+FIBER_TEST(afterwards_is_once_and_behind_all_that_was_ready)
+{
+    buf_clear(&trace);
+    struct group g = {0};
+    for (int i = 0; i < 3; i++)
+        group_spawn(&g, "turn", say_before, NULL);
+    assert_int_equal(group_wait(&g, MONO_NEVER), 0);
+    fiber_yield();
+    assert_string_equal(trace.p, "turn turn turn after ");
+    afterwards_do(&later);
+    afterwards_cancel(&later);
+    fiber_yield();
+    assert_string_equal(trace.p, "turn turn turn after ");
+    buf_done(&trace);
+}
+
 FIBER_TEST(cancelled_fibers_unwind)
 {
     int r[3] = {1, 1, 1};
@@ -249,6 +279,7 @@ FIBER_TEST(stacks_are_trimmed)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(afterwards_is_once_and_behind_all_that_was_ready),
         cmocka_unit_test(sleepers_wake_in_order_of_time), cmocka_unit_test(cancelled_fibers_unwind),
         cmocka_unit_test(cancelled_before_it_ran_too),    cmocka_unit_test(group_wait_times_out),
         cmocka_unit_test(queues_bound_and_close),         cmocka_unit_test(a_mutex_admits_one),

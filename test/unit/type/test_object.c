@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "type/shared.h"
 #include "type/object.h"
 
 #include <pthread.h>
@@ -109,6 +110,28 @@ static void test_encoded_once(void **state)
     assert_true(str_starts(object_encoded(o, ENC_JSON), STR("{\"kind\":\"Pod\"")));
 }
 
+#define FIELDS "{\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},\"f:image\":{},\"f:name\":{}}}}}"
+
+static void test_field_sets_of_managers_are_shared(void **state)
+{
+    (void)state;
+    CLEANUP_ARENA struct arena a = ARENA_INIT;
+    const struct resource *r = &resources[RES_PODS];
+    size_t before = shared_texts();
+    static const char text[] = "{\"metadata\":{\"name\":\"%s\",\"managedFields\":[{\"manager\":\"m\",\"fieldsV1\":" FIELDS "}]}}";
+    struct object *one = object_new(r, case_val(&a, r->type, arena_printf(&a, text, "one").p));
+    struct object *two = object_new(r, case_val(&a, r->type, arena_printf(&a, text, "two").p));
+    const struct val *of_one = val_get(val_item(val_get(one->meta, N_managedFields), 0), N_fieldsV1);
+    const struct val *of_two = val_get(val_item(val_get(two->meta, N_managedFields), 0), N_fieldsV1);
+    assert_ptr_equal(of_one->s, of_two->s);
+    assert_int_equal(shared_texts(), before + 1);
+    object_unref(one);
+    assert_str(val_str(of_two), FIELDS);
+    assert_true(str_contains(object_encoded(two, ENC_JSON), STR(FIELDS)));
+    object_unref(two);
+    assert_int_equal(shared_texts(), before);
+}
+
 static void test_stored_bytes_leave_the_revision_out(void **state)
 {
     (void)state;
@@ -172,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_members_stand_in_declared_order),
         cmocka_unit_test(test_needs_nothing_of_what_it_was_made_of),
         cmocka_unit_test(test_encoded_once),
+        cmocka_unit_test(test_field_sets_of_managers_are_shared),
         cmocka_unit_test(test_stored_bytes_leave_the_revision_out),
         cmocka_unit_test(test_decode_refuses_rubbish),
         cmocka_unit_test(test_readers_in_threads_share_one_encoding),

@@ -275,6 +275,24 @@ static void errors_are_gos(void **state UNUSED)
     }
 }
 
+/* Long ones are looked at many bytes at a time: what is to be escaped is found wherever it stands. */
+static void raw_json_is_escaped_wherever_it_has_to_be(void **state UNUSED)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {{"x", "x"}, {"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {" ", " "}, {"\xe2\x80\xa8", "\\u2028"}, {"\xc3\xa9", "\xc3\xa9"}, {"\\\"", "\\\""}};
+    for (size_t c = 0; c < ARRAY_SIZE(cases); c++)
+        for (size_t at = 0; at < 40; at++) {
+            struct buf in CLEANUP_BUF = BUF_INIT, out CLEANUP_BUF = BUF_INIT, want CLEANUP_BUF = BUF_INIT;
+            static const char a[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+            buf_printf(&in, "{\"%.*s%s%s\":1}", (int)at, a, cases[c].in, a + at);
+            buf_printf(&want, "{\"%.*s%s%s\":1}", (int)at, a, cases[c].out, a + at);
+            struct val v = val_of_raw(buf_str(&in));
+            json_encode(&out, NULL, &v, 0);
+            assert_string_equal(out.p, want.p);
+        }
+}
+
 static void nesting_ends_somewhere(void **state UNUSED)
 {
     for (int depth = WIRE_MAX_DEPTH - 1; depth <= WIRE_MAX_DEPTH + 1; depth++) {
@@ -399,6 +417,7 @@ int main(void)
         cmocka_unit_test(configuration_keeps_empty_lists),
         cmocka_unit_test(layouts),
         cmocka_unit_test(errors_are_gos),
+        cmocka_unit_test(raw_json_is_escaped_wherever_it_has_to_be),
         cmocka_unit_test(nesting_ends_somewhere),
         cmocka_unit_test(problems_are_reported_once_with_their_paths),
         cmocka_unit_test(reports_are_bounded),
