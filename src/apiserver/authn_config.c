@@ -45,6 +45,12 @@ static int add_required(struct arena *a, struct val *jwt, const char *text, stru
     return 0;
 }
 
+static void map_claim(struct arena *a, struct val *to, const char *claim, struct str prefix)
+{
+    val_set_str(a, to, N_claim, str_of(claim));
+    val_set(a, to, N_prefix, val_of_str(arena_str(a, prefix)));
+}
+
 /* The same as the file would say it. */
 static int from_flags(struct arena *a, const struct oidc_flags *f, struct val **ret, struct err *e)
 {
@@ -58,14 +64,10 @@ static int from_flags(struct arena *a, const struct oidc_flags *f, struct val **
     struct val *issuer = val_sub_obj(a, jwt, N_issuer);
     val_set_str(a, issuer, N_url, str_of(f->issuer));
     val_add_str(a, val_sub_list(a, issuer, N_audiences), str_of(f->client));
-    struct val *name = val_sub_obj(a, val_sub_obj(a, jwt, N_claimMappings), N_username);
-    val_set_str(a, name, N_claim, str_of(claim));
-    val_set(a, name, N_prefix, val_of_str(arena_str(a, name_prefix(a, f, claim))));
-    if (f->groups_claim) {
-        struct val *groups = val_sub_obj(a, val_sub_obj(a, jwt, N_claimMappings), N_groups);
-        val_set_str(a, groups, N_claim, str_of(f->groups_claim));
-        val_set(a, groups, N_prefix, val_of_str(arena_str(a, str_of(f->groups_prefix ? f->groups_prefix : ""))));
-    }
+    map_claim(a, val_sub_obj(a, val_sub_obj(a, jwt, N_claimMappings), N_username), claim, name_prefix(a, f, claim));
+    if (f->groups_claim)
+        map_claim(a, val_sub_obj(a, val_sub_obj(a, jwt, N_claimMappings), N_groups), f->groups_claim,
+                  str_of(f->groups_prefix ? f->groups_prefix : ""));
     for (size_t i = 0; f->required && f->required[i] && !r; i++)
         r = add_required(a, jwt, f->required[i], e);
     struct str ca;
@@ -73,7 +75,7 @@ static int from_flags(struct arena *a, const struct oidc_flags *f, struct val **
         r = os_read_file(a, f->ca, CA_MAX, &ca);
         if (r < 0)
             return err_set(e, r, "--oidc-ca-file %s: %s", f->ca, strerror(-r));
-        val_set_str(a, issuer, N_certificateAuthority, ca);
+        val_set_str(a, val_sub_obj(a, jwt, N_issuer), N_certificateAuthority, ca);
     }
     return r;
 }

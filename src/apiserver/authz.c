@@ -120,11 +120,12 @@ static void add_everything(struct arena *a, struct val *list)
 struct val *rules_told(struct request *r, const struct user *u, struct str ns, struct err *ret_missing)
 {
     const struct authz_chain *c = r->server->auth->authz;
+    const struct val *granted = rules_of_user(r, u, ns);
     struct val *list = val_new(r->arena, VAL_LIST);
     for (size_t i = 0; i < c->n; i++) {
         enum authz_kind kind = c->items[i].kind;
         if (kind == AUTHZ_RBAC)
-            VAL_EACH (rules_of_user(r, u, ns), rule)
+            VAL_EACH (granted, rule)
                 val_add(r->arena, list, *rule);
         else if (kind == AUTHZ_ALWAYS_ALLOW)
             add_everything(r->arena, list);

@@ -44,7 +44,7 @@ static struct str usual_name(struct arena *a, struct str kind)
 
 static void add_hook(struct arena *a, struct val *authorizer, const struct review_flags *f)
 {
-    struct val *w = val_sub_obj(a, authorizer, N_webhook), *at = val_sub_obj(a, w, N_connectionInfo);
+    struct val *w = val_sub_obj(a, authorizer, N_webhook);
     char text[TIME_TEXT_MAX];
     val_set_str(a, w, N_timeout, STR("30s"));
     val_set_str(a, w, N_subjectAccessReviewVersion, str_of(f->version ? f->version : "v1beta1"));
@@ -55,6 +55,7 @@ static void add_hook(struct arena *a, struct val *authorizer, const struct revie
         val_set_str(a, w, N_unauthorizedTTL, str_of(duration_format(f->no_ttl_ns, text)));
     val_set_bool(a, w, N_cacheAuthorizedRequests, f->yes_ttl_ns >= 0);
     val_set_bool(a, w, N_cacheUnauthorizedRequests, f->no_ttl_ns >= 0);
+    struct val *at = val_sub_obj(a, w, N_connectionInfo);
     val_set_str(a, at, N_type, STR("KubeConfigFile"));
     val_set_str(a, at, N_kubeConfigFile, str_of(f->kubeconfig));
 }

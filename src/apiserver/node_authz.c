@@ -224,11 +224,21 @@ static bool by_rules(struct request *r, const struct attributes *at)
     return role && rbac_rules_allow(val_get(role->val, N_rules), &q);
 }
 
+/* Reviews may leave the version open. */
+static const struct resource *resource_of(const struct attributes *at)
+{
+    const struct resource *res = at->resource_request ? resource_find(at->group, at->version, at->resource) : NULL;
+    if (res || !at->resource_request || (at->version.n && !str_is(at->version, "*")))
+        return res;
+    for (unsigned i = 1; i < n_resources; i++)
+        if (str_is(at->group, resources[i].group) && str_is(at->resource, resources[i].name))
+            return &resources[i];
+    return NULL;
+}
+
 static bool may(struct request *r, const struct attributes *at, struct str node)
 {
-    const struct resource *res =
-        at->resource_request ? resource_find(at->group, at->version.n ? at->version : STR("v1"), at->resource)
-                             : NULL;
+    const struct resource *res = resource_of(at);
     switch (res ? res->index : 0) {
     case RES_SECRETS:
         return may_read_referred(r, at, node, res->index) || secret_of_volume(r, at, node);

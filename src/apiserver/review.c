@@ -263,7 +263,8 @@ int review_self_rules(struct request *r)
         return status_bad_request(&r->status, "no namespace on request");
     struct val *resource_rules = val_new(a, VAL_LIST), *other_rules = val_new(a, VAL_LIST);
     struct err missing = {0};
-    VAL_EACH(rules_told(r, &r->user, ns, &missing), rule) {
+    const struct val *rules = rules_told(r, &r->user, ns, &missing);
+    VAL_EACH(rules, rule) {
         bool paths = val_len(val_get(rule, N_nonResourceURLs)) > 0;
         struct val *to = val_add_obj(a, paths ? other_rules : resource_rules);
         copy_list(a, to, rule, N_verbs);

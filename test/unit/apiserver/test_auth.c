@@ -78,6 +78,33 @@ static void cluster_stop(struct cluster *c)
     assert_int_equal(system(command), 0);
 }
 
+/* With what the front proxies' authority signed. */
+static void become_proxy(struct cluster *c)
+{
+    struct fixture *f = &c->f;
+    struct err e = {0};
+    struct tls_client_config t = {0};
+    struct tls_client *tls = NULL;
+    assert_int_equal(os_read_file(&f->arena, file(c, "ca.crt"), 1 << 20, &t.ca), 0);
+    assert_int_equal(os_read_file(&f->arena, file(c, "front-proxy-client.crt"), 1 << 20, &t.key.cert_pem), 0);
+    assert_int_equal(os_read_file(&f->arena, file(c, "front-proxy-client.key"), 1 << 20, &t.key.key_pem), 0);
+    assert_int_equal(tls_client_new(&t, &tls, &e), 0);
+    f->http = http_client_new(&(struct http_client_config){.tls = tls});
+    tls_client_unref(tls);
+    c->clients[c->n_clients++] = f->http;
+}
+
+/* The same server with these settings of front proxies. */
+static void cluster_restart(struct cluster *c, const struct apiserver_config *proxies)
+{
+    c->config.front_proxy_names = proxies->front_proxy_names;
+    c->config.proxy_user_headers = proxies->proxy_user_headers;
+    c->config.proxy_extra_prefixes = proxies->proxy_extra_prefixes;
+    c->n_clients--; /* fixture_restart frees the one in use, and makes another */
+    fixture_restart(&c->f, &c->config);
+    c->clients[c->n_clients++] = c->f.http;
+}
+
 static struct reply ask_as(struct cluster *c, const char *token, const char *path)
 {
     return ask(&c->f, "GET", path, NULL, arena_printf(&c->f.arena, "Authorization: Bearer %s", token).p);
@@ -720,6 +747,50 @@ FIBER_TEST(keys_are_published)
     cluster_stop(&c);
 }
 
+/* What a front proxy says of whom it speaks for is believed of nobody else. */
+FIBER_TEST(front_proxies_speak_for_others)
+{
+    static const char headers[] = "X-Remote-User: jane\nX-Remote-Group: dev\nX-Remote-Uid: 7\nX-Remote-Extra-Example.com%2fx: 1\nX-Who: bob\nX-Its-A: 2";
+    struct cluster c;
+    cluster_start(&c);
+    struct fixture *f = &c.f;
+    const char *path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    struct reply r = ask(f, "POST", path, "{}", headers); /* of the clients' authority: itself */
+    assert_at(f, r, "status.userInfo.username", "admin");
+    become(&c, NULL, NULL);
+    assert_code(ask(f, "POST", path, "{}", headers), 403);
+    become_proxy(&c);
+    r = ask(f, "POST", path, "{}", headers);
+    assert_at(f, r, "status.userInfo.username", "jane");
+    assert_at(f, r, "status.userInfo.uid", "7");
+    assert_at(f, r, "status.userInfo.groups.0", "dev");
+    assert_true(str_contains(r.text, STR("\"example.com/x\":[\"1\"]")));
+    cluster_restart(&c, &(struct apiserver_config){.front_proxy_names = "somebody-else"});
+    become_proxy(&c);
+    assert_code(ask(f, "POST", path, "{}", headers), 401); /* not by that name, and no client's certificate */
+    cluster_restart(&c, &(struct apiserver_config){.proxy_user_headers = "X-None,X-Who", .proxy_extra_prefixes = "X-Its-"});
+    become_proxy(&c);
+    r = ask(f, "POST", path, "{}", headers);
+    assert_at(f, r, "status.userInfo.username", "bob");
+    assert_true(str_contains(r.text, STR("\"a\":[\"2\"]")));
+    cluster_stop(&c);
+}
+
+/* Audit 2022 (kubernetes#118980): one authority for clients and front proxies, where every client could then be anybody. */
+FIBER_TEST(one_authority_for_clients_and_proxies_is_refused)
+{
+    struct cluster c;
+    struct err e = {0};
+    struct apiserver *s = NULL;
+    cluster_start(&c);
+    struct apiserver_config config = c.config;
+    config.store = c.f.store;
+    config.front_proxy_ca = config.client_ca;
+    assert_int_equal(apiserver_start(&config, &s, &e), -EINVAL);
+    assert_non_null(strstr(e.text, "overlapping certificates"));
+    cluster_stop(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -738,6 +809,8 @@ int main(void)
         cmocka_unit_test(parts_of_a_claims_status_have_their_own_rights),
         cmocka_unit_test(nodes_have_their_volumes), cmocka_unit_test(pods_get_certificates),
         cmocka_unit_test(keys_are_published),
+        cmocka_unit_test(front_proxies_speak_for_others),
+        cmocka_unit_test(one_authority_for_clients_and_proxies_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,9 @@
 #include "../testing.h"
 #include "auth/crypto.h"
 
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+
 static struct x509_key *key;
 static struct jwt_key *signer;
 static struct jwt_keys keys;
@@ -150,6 +153,155 @@ static void key_set(void **state)
     teardown();
 }
 
+/* ---- key sets of others -------------------------------------------------------------------------------- */
+
+/* A token signed with that key by any algorithm: what jwt_sign does not make. */
+static void sign_as(const struct x509_key *k, const char *alg, const char *kid, const EVP_MD *md, bool pss, struct buf *b)
+{
+    uint8_t sig[1024];
+    size_t n = sizeof(sig);
+    EVP_PKEY_CTX *pctx = NULL;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    base64url_put(b, arena_printf(&a, "{\"alg\":\"%s\",\"kid\":\"%s\"}", alg, kid));
+    buf_putc(b, '.');
+    base64url_put(b, STR("{\"sub\":\"x\"}"));
+    assert_int_equal(EVP_DigestSignInit(ctx, &pctx, md, NULL, x509_key_evp(k)), 1);
+    if (pss) {
+        EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING);
+        EVP_PKEY_CTX_set_rsa_pss_saltlen(pctx, RSA_PSS_SALTLEN_DIGEST);
+    }
+    assert_int_equal(EVP_DigestSign(ctx, sig, &n, (const uint8_t *)b->p, b->n), 1);
+    EVP_MD_CTX_free(ctx);
+    buf_putc(b, '.');
+    base64url_put(b, str_n((char *)sig, n));
+}
+
+static const struct {
+    const char *name;
+    const EVP_MD *(*md)(void);
+    bool pss;
+} rsa_algs[] = {{"RS256", EVP_sha256, false}, {"RS384", EVP_sha384, false}, {"RS512", EVP_sha512, false},
+                {"PS256", EVP_sha256, true},  {"PS384", EVP_sha384, true},  {"PS512", EVP_sha512, true}};
+
+static void every_rsa_algorithm(void **state)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    CLEANUP_BUF struct buf pem = BUF_INIT, set = BUF_INIT;
+    struct x509_key *rsa = NULL;
+    struct jwt_keys own = {0}, theirs = {0};
+    const struct val *got;
+    struct err e = {0};
+    assert_int_equal(x509_key_make(X509_RSA_3072, &rsa, &e), 0);
+    x509_key_public_pem(rsa, &pem);
+    assert_int_equal(jwt_keys_add(&own, buf_str(&pem), &e), 0);
+    jwt_keys_json(&own, &set);
+    /* the set says RS256: then it is for nothing else */
+    assert_int_equal(jwt_keys_add_set(&theirs, buf_str(&set), &e), 0);
+    assert_int_equal(theirs.n, 1);
+    struct str open = arena_printf(&a, STR_FMT, STR_ARG(buf_str(&set)));
+    char *alg = strstr((char *)(uintptr_t)open.p, ",\"alg\":\"RS256\"");
+    assert_non_null(alg);
+    memset(alg, ' ', strlen(",\"alg\":\"RS256\""));
+    struct jwt_keys any = {0};
+    assert_int_equal(jwt_keys_add_set(&any, open, &e), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(rsa_algs); i++) {
+        CLEANUP_BUF struct buf t = BUF_INIT, other = BUF_INIT;
+        const char *id = jwt_key_id(any.keys[0]);
+        sign_as(rsa, rsa_algs[i].name, id, rsa_algs[i].md(), rsa_algs[i].pss, &t);
+        assert_int_equal(jwt_verify_issued(&a, &any, NULL, buf_str(&t), &got, &e), 0);
+        assert_int_equal(jwt_verify_issued(&a, &any, rsa_algs[i].name, buf_str(&t), &got, &e), 0);
+        assert_int_equal(jwt_verify_issued(&a, &any, "ES256", buf_str(&t), &got, &e), -EACCES); /* not accepted */
+        assert_int_equal(jwt_verify_issued(&a, &theirs, NULL, buf_str(&t), &got, &e), i ? -EACCES : 0);
+        sign_as(rsa, rsa_algs[(i + 1) % ARRAY_SIZE(rsa_algs)].name, id, rsa_algs[i].md(), rsa_algs[i].pss, &other); /* says another */
+        assert_int_equal(jwt_verify_issued(&a, &any, NULL, buf_str(&other), &got, &e), -EACCES);
+        buf_clear(&other);
+        sign_as(rsa, rsa_algs[i].name, "else", rsa_algs[i].md(), rsa_algs[i].pss, &other); /* names a key that is not there */
+        assert_int_equal(jwt_verify_issued(&a, &any, NULL, buf_str(&other), &got, &e), -EACCES);
+    }
+    jwt_keys_done(&own);
+    jwt_keys_done(&theirs);
+    jwt_keys_done(&any);
+    x509_key_unref(rsa);
+}
+
+static void every_curve(void **state)
+{
+    static const enum x509_key_kind kinds[] = {X509_ECDSA_P256, X509_ECDSA_P384, X509_ECDSA_P521};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        struct arena a CLEANUP_ARENA = ARENA_INIT;
+        CLEANUP_BUF struct buf pem = BUF_INIT, set = BUF_INIT, t = BUF_INIT;
+        struct x509_key *ec = NULL;
+        struct jwt_keys own = {0}, theirs = {0};
+        const struct val *got;
+        struct err e = {0};
+        assert_int_equal(x509_key_make(kinds[i], &ec, &e), 0);
+        x509_key_public_pem(ec, &pem);
+        assert_int_equal(jwt_keys_add(&own, buf_str(&pem), &e), 0);
+        jwt_keys_json(&own, &set);
+        assert_int_equal(jwt_keys_add_set(&theirs, buf_str(&set), &e), 0);
+        struct jwt_key *mine = jwt_key_new(ec);
+        assert_int_equal(jwt_sign(mine, claims(&a), &t, &e), 0);
+        assert_int_equal(jwt_verify_issued(&a, &theirs, NULL, buf_str(&t), &got, &e), 0);
+        jwt_key_free(mine);
+        jwt_keys_done(&own);
+        jwt_keys_done(&theirs);
+        x509_key_unref(ec);
+    }
+}
+
+static void odd_key_sets(void **state)
+{
+    static const struct {
+        const char *text;
+        int want;
+    } cases[] = {
+        {"", -EINVAL},
+        {"[]", -EINVAL},
+        {"{}", -EINVAL},
+        {"{\"keys\":{}}", -EINVAL},
+        {"{\"keys\":[]}", 0},
+        {"{\"keys\":[1,{},{\"kty\":\"oct\",\"k\":\"AAAA\"},{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]}", 0}, /* of kinds that sign no tokens */
+        {"{\"keys\":[{\"kty\":\"RSA\",\"n\":\"ofgW\",\"e\":\"AQAB\"}]}", 0},                                                    /* far too short */
+        {"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AAAA\",\"y\":\"AAAA\"}]}", 0},
+        {"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE\",\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE\"}]}", 0}, /* on no curve */
+        {"{\"keys\":[{\"use\":\"enc\",\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"EVs_o5-uQbTjL3chynL4wXgUg2R9q9UU8I5mEovUf84\",\"y\":\"kGe5DgSIycKp8w9aJoGnhB1sB3QTugfnRWm5nU_T8RQ\"}]}", 0},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct jwt_keys ks = {0};
+        struct err e = {0};
+        if (jwt_keys_add_set(&ks, str_of(cases[i].text), &e) != cases[i].want || ks.n)
+            fail_msg("case %zu: %zu keys", i, ks.n);
+    }
+}
+
+/* RFC 7515 section 4.1.11: who does not understand what is critical takes nothing for granted. */
+static void critical_headers(void **state)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    CLEANUP_BUF struct buf t = BUF_INIT, head = BUF_INIT;
+    const struct val *got;
+    struct err e = {0};
+    setup();
+    assert_int_equal(jwt_sign(signer, claims(&a), &t, &e), 0);
+    base64url_put(&head, STR("{\"alg\":\"ES256\",\"crit\":[\"b64\"],\"b64\":false}"));
+    struct str rest = str_from(buf_str(&t), (size_t)str_find(buf_str(&t), '.'));
+    assert_int_equal(jwt_verify(&a, &keys, arena_printf(&a, STR_FMT STR_FMT, STR_ARG(buf_str(&head)), STR_ARG(rest)), &got, &e), -EACCES);
+    assert_non_null(strstr(e.text, "critical"));
+    teardown();
+}
+
+static void tokens_of_others_end(void **state)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct err e = {0};
+    assert_int_equal(jwt_check_issued(val_new(&a, VAL_MAP), (struct wall){0}, 0, &e), -EACCES); /* those that never do */
+    assert_int_equal(jwt_check_issued(claims(&a), (struct wall){SECONDS(1999)}, 0, &e), 0);
+    assert_int_equal(jwt_check_issued(claims(&a), (struct wall){SECONDS(2000)}, SECONDS(300), &e), -EACCES); /* not a second longer */
+    assert_int_equal(jwt_check_issued(claims(&a), (struct wall){SECONDS(701)}, SECONDS(300), &e), 0);
+    assert_int_equal(jwt_check_issued(claims(&a), (struct wall){SECONDS(699)}, SECONDS(300), &e), -EACCES);
+}
+
 static void base64(void **state)
 {
     static const struct {
@@ -178,6 +330,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sign_and_verify), cmocka_unit_test(forged),
                                        cmocka_unit_test(times),           cmocka_unit_test(rs256),
-                                       cmocka_unit_test(key_set),         cmocka_unit_test(base64)};
+                                       cmocka_unit_test(key_set),         cmocka_unit_test(base64),
+                                       cmocka_unit_test(every_rsa_algorithm), cmocka_unit_test(every_curve),
+                                       cmocka_unit_test(odd_key_sets),    cmocka_unit_test(critical_headers),
+                                       cmocka_unit_test(tokens_of_others_end)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
