@@ -27,6 +27,7 @@ static const struct admit_plugin plugins[] = {
     {"CertificateApproval", true, ADMIT_UPDATE, NULL, admit_certificate_approval},
     {"CertificateSigning", true, ADMIT_UPDATE, NULL, admit_certificate_signing},
     {"CertificateSubjectRestriction", true, ADMIT_CREATE, NULL, admit_certificate_subject},
+    {"ClusterTrustBundleAttest", true, WRITES, NULL, admit_trust_bundle},
     {"DefaultIngressClass", true, ADMIT_CREATE, admit_default_ingress_class, NULL},
     {"DenyServiceExternalIPs", true, WRITES, NULL, admit_deny_external_ips},
     {"NodeDeclaredFeatureValidator", true, ADMIT_UPDATE, NULL, admit_declared_features},
@@ -39,7 +40,7 @@ static const struct admit_plugin plugins[] = {
 };
 
 /* Names of upstream that have nothing to do here yet; asking for them is no error. */
-static const char *const accepted[] = {"ClusterTrustBundleAttest", "PodTopologyLabels", NULL};
+static const char *const accepted[] = {"PodTopologyLabels", NULL};
 
 /* Nobody asks the plugins about reviews of access. */
 static bool is_review(const struct admission *a)

@@ -66,5 +66,5 @@ admit_fn admit_namespace_lifecycle, admit_namespace_delete, admit_service_accoun
     admit_pod_security, admit_node_restriction, admit_taint_nodes, admit_default_storage_class,
     admit_runtime_class, admit_runtime_class_check, admit_deny_external_ips, admit_storage_in_use,
     admit_default_ingress_class, admit_pvc_resize, admit_certificate_approval, admit_certificate_signing,
-    admit_certificate_subject, admit_mutating_webhooks, admit_validating_webhooks, admit_mutating_policies,
+    admit_certificate_subject, admit_trust_bundle, admit_mutating_webhooks, admit_validating_webhooks, admit_mutating_policies,
     admit_validating_policies, admit_service_account_check, admit_pod_resize, admit_declared_features;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may approve, sign and ask for
- * what. */
+/* CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest: who may approve, sign, ask for and
+ * attest what. */
 #include "apiserver/admit.h"
 #include "apiserver/auth.h"
 #include "auth/x509.h"
@@ -71,4 +71,27 @@ int admit_certificate_subject(struct admission *a)
                    "allowed");
     x509_csr_done(&csr);
     return e;
+}
+
+/* Only what collecting garbage needs is another? */
+static bool same_but_for_garbage(const struct admission *a)
+{
+    struct val *now = val_copy(a->r->arena, a->v), *was = val_copy(a->r->arena, a->old);
+    static const name_id names[] = {N_ownerReferences, N_finalizers, N_managedFields};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        val_del(val_sub_obj(a->r->arena, now, N_metadata), names[i]);
+        val_del(val_sub_obj(a->r->arena, was, N_metadata), names[i]);
+    }
+    return val_equal(now, was);
+}
+
+/* Who says what a signer's roots are has to be one that the signer trusts. */
+int admit_trust_bundle(struct admission *a)
+{
+    struct str signer = signer_of(a->v);
+    if (!admit_is(a, RES_CLUSTERTRUSTBUNDLES, NULL) || !signer.n || (a->op == ADMIT_UPDATE && same_but_for_garbage(a)))
+        return 0;
+    if (may_with_signer(a->r, "attest", signer))
+        return 0;
+    return admit_forbid(a, "user not permitted to attest for signerName \"%.*s\"", STR_ARG(signer));
 }

@@ -137,6 +137,8 @@ int page_openid_configuration(struct request *r)
 {
     const struct apiserver *s = r->server;
     CLEANUP_BUF struct buf b = BUF_INIT;
+    if (!str_starts(str_of(s->sa_issuer), STR("https://"))) /* what OpenID Connect Discovery does not know cannot be discovered */
+        return status_set(&r->status, 404, "NotFound", "the server could not find the requested resource");
     buf_puts(&b, "{\"issuer\":");
     json_encode_str(&b, str_of(s->sa_issuer), 0);
     buf_puts(&b, ",\"jwks_uri\":");

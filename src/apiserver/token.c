@@ -119,6 +119,8 @@ static int legacy_user(struct request *r, struct str token, const struct val *cl
     struct str kept = secret ? val_str(val_key(val_get(secret->val, N_data), STR("token"))) : STR_NULL;
     if (!secret || !secret_eq(kept, token) || !sa || !str_eq(sa->uid, uid))
         return err_set(e, -EACCES, "the token has been invalidated");
+    if (obj_label(secret->val, STR("kubernetes.io/legacy-token-invalid-since")).n)
+        return err_set(e, -EACCES, "the token has been marked invalid");
     service_account_user(r, ns, name, uid, ret);
     return 0;
 }
