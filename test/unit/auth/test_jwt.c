@@ -93,6 +93,33 @@ static void forged(void **state)
     teardown();
 }
 
+/* CVE-2022-21449: a signature of zeros verified for every text. CVE-2015-9235: the public key taken for a shared secret. */
+static void signatures_that_need_no_key(void **state)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    CLEANUP_BUF struct buf t = BUF_INIT, pem = BUF_INIT;
+    struct err e;
+    const struct val *got;
+    uint8_t zeros[64] = {0}, mac[32];
+    setup();
+    base64url_put(&t, STR("{\"alg\":\"ES256\"}"));
+    buf_putc(&t, '.');
+    base64url_put(&t, STR("{\"sub\":\"x\"}"));
+    buf_putc(&t, '.');
+    base64url_put(&t, str_n((char *)zeros, sizeof(zeros)));
+    assert_int_equal(jwt_verify(&a, &keys, buf_str(&t), &got, &e), -EACCES);
+    buf_clear(&t);
+    base64url_put(&t, STR("{\"alg\":\"HS256\"}"));
+    buf_putc(&t, '.');
+    base64url_put(&t, STR("{\"sub\":\"x\"}"));
+    x509_key_public_pem(key, &pem);
+    hmac_sha256(buf_str(&pem), buf_str(&t), mac);
+    buf_putc(&t, '.');
+    base64url_put(&t, str_n((char *)mac, sizeof(mac)));
+    assert_int_equal(jwt_verify(&a, &keys, buf_str(&t), &got, &e), -EACCES);
+    teardown();
+}
+
 static void times(void **state)
 {
     struct arena a CLEANUP_ARENA = ARENA_INIT;
@@ -333,6 +360,6 @@ int main(void)
                                        cmocka_unit_test(key_set),         cmocka_unit_test(base64),
                                        cmocka_unit_test(every_rsa_algorithm), cmocka_unit_test(every_curve),
                                        cmocka_unit_test(odd_key_sets),    cmocka_unit_test(critical_headers),
-                                       cmocka_unit_test(tokens_of_others_end)};
+                                       cmocka_unit_test(tokens_of_others_end), cmocka_unit_test(signatures_that_need_no_key)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
