@@ -63,6 +63,7 @@ class Bench:
         self.w.link(self.ns, f"v{self.number}", (f"{net}.1", f"{net}.2"), (f"fd90:{self.number}::1", f"fd90:{self.number}::2"))
         self.address = f"{net}.2"
         self.w.exec(self.ns, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.w.exec("node", "sysctl", "-qw", "net.ipv4.icmp_ratelimit=0")  # what asks too early hears of it at once
         kubeconfig = self.w.kubeconfig(f"kubeconfig-{self.number}", f"{net}.1")
         program = [self.cube, "proxy"] if who == "cube" else [self.peer]
         # What upstream needs to be as quick as it can: no pause between writes, requests without a limit.
@@ -129,8 +130,11 @@ class Bench:
         return took[len(took) // 2], took[len(took) * 99 // 100], rate
 
     def connections(self, r):
-        ip, name = "10.107.0.1", f"through{self.number}"
+        # Nobody asks before the rules are there: the kernel would remember such a connection's port as one that goes nowhere.
+        ip, name, before = "10.107.0.1", f"through{self.number}", self.metric("sync_proxy_rules_last_timestamp_seconds")
         self.own(name, ip)
+        eventually(60, lambda: self.metric("sync_proxy_rules_last_timestamp_seconds") > before)
+        wait_quiet(self, 60)
         if not eventually(60, lambda: self.reaches(ip)):
             return
         r["connect"], r["connect_99"], r["connect_rate"] = self.through(ip)

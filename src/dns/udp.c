@@ -274,14 +274,14 @@ static int answer_batch(struct worker *w, int fd, uint16_t port, struct mmsghdr 
     return send;
 }
 
-/* One batch of one socket; false when there was nothing. */
-static bool serve_socket(struct worker *w, int fd, uint16_t port)
+/* One batch of one socket that has something to read. */
+static void serve_socket(struct worker *w, int fd, uint16_t port)
 {
     struct mmsghdr messages[BATCH];
     struct iovec vectors[BATCH];
     int n = receive(w, fd, messages, vectors);
     if (n <= 0)
-        return n < 0 && errno != EAGAIN; /* errors of earlier sends (ICMP) come back here and mean nothing */
+        return; /* errors of earlier sends (ICMP) come back here and mean nothing */
     int send = answer_batch(w, fd, port, messages, vectors, n);
     for (int at = 0; at < send;) {
         int r = sendmmsg(fd, messages + at, (unsigned)(send - at), 0);
@@ -291,7 +291,19 @@ static bool serve_socket(struct worker *w, int fd, uint16_t port)
         }
         at += r > 0 ? r : 1; /* one that cannot be sent does not hold up the others */
     }
-    return true;
+}
+
+/* Three calls of the kernel a batch, if it is of one question, too: whether there is more is asked only by waiting for it. */
+static void serve(struct worker *w, struct pollfd *polls)
+{
+    struct udp_server *s = w->server;
+    while (poll(polls, s->n_addresses + 1, -1) >= 0 || errno == EINTR) {
+        if (polls[s->n_addresses].revents)
+            return;
+        for (size_t i = 0; i < s->n_addresses; i++)
+            if (polls[i].revents)
+                serve_socket(w, w->fds[i], s->ports[i]);
+    }
 }
 
 static void *worker_main(void *arg)
@@ -306,15 +318,7 @@ static void *worker_main(void *arg)
     for (size_t i = 0; i < s->n_addresses; i++)
         polls[i] = (struct pollfd){w->fds[i], POLLIN, 0};
     polls[s->n_addresses] = (struct pollfd){s->stop, POLLIN, 0};
-    for (;;) {
-        bool any = false;
-        for (size_t i = 0; i < s->n_addresses; i++)
-            any = serve_socket(w, w->fds[i], s->ports[i]) || any;
-        if (poll(polls, s->n_addresses + 1, any ? 0 : -1) < 0 && errno != EINTR)
-            break;
-        if (polls[s->n_addresses].revents)
-            break;
-    }
+    serve(w, polls);
     free(polls);
     os_thread_done();
     return NULL;

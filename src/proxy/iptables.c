@@ -377,21 +377,27 @@ static int write_full(struct iptables *t, struct buf *b, struct err *e)
     return 0;
 }
 
-static void write_change(struct iptables *t, struct buf *b)
+static void write_table(struct buf *b, const char *table, const struct buf *const *parts, size_t n)
 {
-    if (t->add[1].n || t->del[1].n) {
-        buf_puts(b, "*filter\n");
-        buf_putstr(b, buf_str(&t->del[1]));
-        buf_putstr(b, buf_str(&t->add[1]));
-        buf_puts(b, "COMMIT\n");
-    }
-    if (!t->make.n && !t->add[0].n && !t->del[0].n)
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += parts[i]->n;
+    if (!bytes)
         return;
-    const struct buf *parts[] = {&t->make, &t->del[0], &t->rules, &t->add[0], &t->drop};
-    buf_puts(b, "*nat\n");
-    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+    buf_printf(b, "*%s\n", table);
+    for (size_t i = 0; i < n; i++)
         buf_putstr(b, buf_str(parts[i]));
     buf_puts(b, "COMMIT\n");
+}
+
+/* Tables change one after the other. What has no endpoints is refused (filter) before its way is taken from it (nat), and until it has one
+ * again: a packet between would leave for the Service's address itself, and its connection be remembered so. */
+static void write_change(struct iptables *t, struct buf *b)
+{
+    const struct buf *nat[] = {&t->make, &t->del[0], &t->rules, &t->add[0], &t->drop}, *refused = &t->add[1], *no_more = &t->del[1];
+    write_table(b, "filter", &refused, 1);
+    write_table(b, "nat", nat, ARRAY_SIZE(nat));
+    write_table(b, "filter", &no_more, 1);
 }
 
 static int iptables_commit(struct backend *base, struct err *e)

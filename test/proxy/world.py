@@ -357,7 +357,7 @@ class World:
             words = re.split(r"[\s,]+", text)
             return sorted(words)
         if mode == "ipvs":
-            lines = self.exec("node", "ipset", "save", check=False).splitlines() + self.exec("node", "cat", "/proc/net/ip_vs").splitlines()[2:]
+            lines = self.exec("node", "ipset", "save", check=False).splitlines() + self.exec("node", "cat", "/proc/net/ip_vs").splitlines()[3:]
             lines = [re.sub(r"\s+\d+\s+\d+\s*$", "", l) for l in lines if not l.startswith("create")]
             return sorted(lines + [l for l in self.exec("node", "iptables-save", check=False).splitlines() if l.startswith("-A KUBE-")])
         p = "ip6tables-save" if six else "iptables-save"
