@@ -359,6 +359,7 @@ class World:
         if mode == "ipvs":
             lines = self.exec("node", "ipset", "save", check=False).splitlines() + self.exec("node", "cat", "/proc/net/ip_vs").splitlines()[3:]
             lines = [re.sub(r"\s+\d+\s+\d+\s*$", "", l) for l in lines if not l.startswith("create")]
+            lines = [l for l in lines if not re.search(r"Masq\s+0$", l)]  # those that leave when their connections end
             return sorted(lines + [l for l in self.exec("node", "iptables-save", check=False).splitlines() if l.startswith("-A KUBE-")])
         p = "ip6tables-save" if six else "iptables-save"
         lines = self.exec("node", p, check=False).splitlines()

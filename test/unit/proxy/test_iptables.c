@@ -2,7 +2,12 @@
 /* Chains and lines of iptables mode, as people know them from kube-proxy. */
 #include "services.h"
 
+#include "base/fiber.h"
+#include "base/os.h"
+#include "proxy/backend.h"
 #include "proxy/ipt_rules.h"
+
+#include <stdlib.h>
 
 static struct node_side node = {.node_name = "here", .zone = "", .nodeports_all = true, .mark = 0x4000};
 
@@ -87,12 +92,65 @@ static void affinity_remembers(void **state UNUSED)
     has(t, "-m recent --name KUBE-SEP-SXIVWICOYRO3J4NJ --set -m tcp -p tcp -j DNAT");
 }
 
+/* ---- the order of tables ---------------------------------------------------------------------------------- */
+
+/* What a change to these endpoints has the kernel told, by an iptables-restore of ours. */
+static struct str told(struct backend *b, const char *endpoints, const char *log, struct arena *a)
+{
+    struct few w = {0};
+    struct service_ports ports;
+    struct err e = {0};
+    struct str text = STR_NULL;
+    put_service(&w, "", "");
+    put_slice(&w, 0, endpoints);
+    ports_of(&w, &node, a, &ports);
+    b->ops->begin(b, false);
+    b->ops->service(b, STR("ns1/svc1"), &ports);
+    assert_int_equal(b->ops->commit(b, &e), 0);
+    few_done(&w);
+    assert_int_equal(os_read_file(a, log, 1 << 20, &text), 0);
+    return text;
+}
+
+static void comes_before(struct str text, const char *one, const char *two)
+{
+    const char *a = memmem(text.p, text.n, one, strlen(one)), *b = memmem(text.p, text.n, two, strlen(two));
+    if (!a || !b || a > b)
+        fail_msg("no \"%s\" and after it \"%s\" in\n" STR_FMT, one, two, STR_ARG(text));
+}
+
+static void no_gap(void *dir)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    const char *program = arena_printf(&a, "%s/iptables-restore", (char *)dir).p, *log = arena_printf(&a, "%s/log", (char *)dir).p;
+    struct str script = arena_printf(&a, "#!/bin/sh\ncat >%s\n", log);
+    assert_int_equal(os_write_file(program, script, 0755), 0);
+    setenv("PATH", arena_printf(&a, "%s:%s", (char *)dir, getenv("PATH")).p, 1);
+    struct backend *b = backend_iptables(&node, &(struct backend_settings){.table = "t"});
+    told(b, "H1", log, &a);
+    comes_before(told(b, "", log, &a), "-I KUBE-SERVICES -m comment --comment \"ns1/svc1:p80 has no endpoints\"", "-D KUBE-SERVICES -m comment --comment \"ns1/svc1:p80 cluster IP\"");
+    comes_before(told(b, "H1", log, &a), "-I KUBE-SERVICES -m comment --comment \"ns1/svc1:p80 cluster IP\"", "-D KUBE-SERVICES -m comment --comment \"ns1/svc1:p80 has no endpoints\"");
+    b->ops->free(b);
+}
+
+static void refused_before_its_way_goes_and_until_it_comes(void **state UNUSED)
+{
+    char dir[] = "/tmp/cube-test-iptables-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    loop_run(no_gap, dir);
+    for (size_t i = 0; i < 3; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "%s%s", dir, (const char *const[]){"/iptables-restore", "/log", ""}[i]);
+        assert_int_equal(remove(path), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_upstreams),     cmocka_unit_test(rules_read_as_people_know_them),
         cmocka_unit_test(nothing_to_reach_is_refused), cmocka_unit_test(balancers_have_a_firewall),
-        cmocka_unit_test(affinity_remembers),
+        cmocka_unit_test(affinity_remembers),      cmocka_unit_test(refused_before_its_way_goes_and_until_it_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
