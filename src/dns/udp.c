@@ -80,6 +80,13 @@ static int parse_address(const char *text, struct sockaddr_storage *ret, socklen
     return inet_pton(AF_INET, host, &v4->sin_addr) == 1 ? 0 : -EINVAL;
 }
 
+static bool is_any(const struct sockaddr_storage *a)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+    return a->ss_family == AF_INET6 ? IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr) : v4->sin_addr.s_addr == INADDR_ANY;
+}
+
 static int open_socket(const char *address, uint16_t *ret_port)
 {
     struct sockaddr_storage a;
@@ -92,12 +99,11 @@ static int open_socket(const char *address, uint16_t *ret_port)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
-    if (a.ss_family == AF_INET6) {
+    if (a.ss_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-        setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on));
-    } else {
-        setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on));
-    }
+    if (is_any(&a)) /* else there is one address that can have been asked, and telling it with each datagram costs */
+        setsockopt(fd, a.ss_family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                   a.ss_family == AF_INET6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &on, sizeof(on));
     if (bind(fd, (struct sockaddr *)&a, size) < 0) {
         r = -errno;
         close(fd);
@@ -125,27 +131,33 @@ static size_t turn_control(struct msghdr *m)
 
 /* ---- what must wait --------------------------------------------------------------------------------------------- */
 
-static void peer_text(const struct udp_way *w, char ret[static 64], uint16_t *ret_port)
+static void address_text(const struct sockaddr_storage *a, char ret[static 64], uint16_t *ret_port)
 {
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&w->peer;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&w->peer;
-    bool six = w->peer.ss_family == AF_INET6;
-    if (!inet_ntop(w->peer.ss_family, six ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, ret, 64))
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)a;
+    bool six = a->ss_family == AF_INET6;
+    if (!inet_ntop(a->ss_family, six ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, ret, 64))
         ret[0] = '\0';
     *ret_port = ntohs(six ? v6->sin6_port : v4->sin_port);
 }
 
-/* The address that was asked. */
+/* The address that was asked: as the datagram says, else the socket's one. */
 static void local_text(const struct udp_way *w, char ret[static 64])
 {
+    struct sockaddr_storage own = {0};
+    socklen_t size = sizeof(own);
+    uint16_t port;
     struct msghdr m = {.msg_control = (void *)(uintptr_t)w->control, .msg_controllen = w->control_size};
     struct cmsghdr *c = w->control_size ? CMSG_FIRSTHDR(&m) : NULL;
     struct in_pktinfo four;
     struct in6_pktinfo six;
     bool v6 = c && c->cmsg_level == IPPROTO_IPV6;
     ret[0] = '\0';
-    if (!c)
+    if (!c) {
+        if (getsockname(w->fd, (struct sockaddr *)&own, &size) == 0)
+            address_text(&own, ret, &port);
         return;
+    }
     memcpy(v6 ? (void *)&six : (void *)&four, CMSG_DATA(c), v6 ? sizeof(six) : sizeof(four));
     inet_ntop(v6 ? AF_INET6 : AF_INET, v6 ? (const void *)&six.ipi6_addr : (const void *)&four.ipi_spec_dst, ret, 64);
 }
@@ -167,7 +179,7 @@ static bool defer(struct udp_server *s, const struct udp_way *way, uint16_t port
     d->way = NEW(struct udp_way);
     *d->way = *way;
     buf_putstr(&d->wire, wire);
-    peer_text(way, d->peer, &d->peer_port);
+    address_text(&way->peer, d->peer, &d->peer_port);
     local_text(way, d->local);
     atomic_fetch_add(&s->refs, 1);
     pthread_mutex_lock(&s->queue_lock);
