@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "apiserver/indent.h"
+#include "base/os.h"
 #include "names.h"
 #include "net/gzip.h"
 #include "types.h"
@@ -126,13 +127,44 @@ void answer_encode(struct request *r, struct buf *b)
         encode_value(r, b, a->type, a->val);
         break;
     case ANSWER_LIST:
-        encode_list(r, b);
+        encode_list(r, b, NULL);
         break;
     case ANSWER_TEXT:
     case ANSWER_NONE:
     case ANSWER_SENT:
         break;
     }
+}
+
+static int send_piece(struct request *r, struct buf *b)
+{
+    int e = http_write(r->x, buf_str(b), mono_add(os_mono(), SECONDS(120)));
+    buf_clear(b);
+    return e;
+}
+
+/* Long lists go out while they are made: neither memory nor the other requests wait for the whole. What is compressed or
+ * indented is made at once. */
+static bool goes_in_pieces(const struct request *r)
+{
+    enum { LONG = 64 };
+    return r->answer.kind == ANSWER_LIST && r->answer.n_items >= LONG && r->media != MEDIA_YAML &&
+           (r->media == MEDIA_PROTO || !r->opt.pretty) && !http_header_has(&r->x->headers, "accept-encoding", "gzip");
+}
+
+static void send_pieces(struct request *r)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    http_add_header(r->x, "Cache-Control", STR("no-cache, private"));
+    int e = http_start(r->x, r->answer.code, media_name(r->media), -1);
+    if (!e)
+        e = encode_list(r, &b, send_piece);
+    if (!e && r->media != MEDIA_PROTO)
+        buf_putc(&b, '\n');
+    if (!e && b.n)
+        e = send_piece(r, &b);
+    if (e < 0)
+        http_abort(r->x);
 }
 
 static void send_status(struct request *r)
@@ -164,6 +196,8 @@ void answer_send(struct request *r)
     } else if (a->kind == ANSWER_TEXT) {
         buf_putstr(&b, a->text);
         send_body(r, a->code, a->content_type, &b);
+    } else if (goes_in_pieces(r)) {
+        send_pieces(r);
     } else if (a->kind != ANSWER_NONE) {
         answer_encode(r, &b);
         const char *type = finish_text(r, &b);

@@ -83,7 +83,8 @@ static void object_table(struct request *r, struct buf *b, const struct object *
                                  .n = 1,
                                  .columns = columns,
                                  .include = r->include,
-                                 .resource_version = val_getstr(o->meta, N_resourceVersion)});
+                                 .resource_version = val_getstr(o->meta, N_resourceVersion)},
+                 NULL);
 }
 
 static void object_plain(struct request *r, struct buf *b, const struct object *o)
@@ -151,53 +152,139 @@ struct val *answer_list_val(struct request *r)
     return list;
 }
 
-static void list_partial_json(struct request *r, struct buf *b)
+int encode_piece_full(struct request *r, struct buf *b, encode_piece *full)
 {
-    buf_puts(b, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"" META_VERSION "\",\"metadata\":");
-    json_encode(b, &types[T_meta_v1_ListMeta], list_meta(r), 0);
-    buf_puts(b, ",\"items\":[");
+    enum { PIECE = 60 << 10 };
+    return full && b->n >= PIECE ? full(r, b) : 0;
+}
+
+typedef void put_item(struct request *r, struct buf *b, const struct object *o);
+
+static int put_items(struct request *r, struct buf *b, put_item *put, encode_piece *full)
+{
     for (size_t i = 0; i < r->answer.n_items; i++) {
         if (i)
             buf_putc(b, ',');
-        partial_json(b, r->answer.items[i]->meta);
+        put(r, b, r->answer.items[i]);
+        int e = encode_piece_full(r, b, full);
+        if (e < 0)
+            return e;
     }
-    buf_puts(b, "]}");
+    return 0;
 }
 
-static void list_partial_proto(struct request *r, struct buf *b)
+static int list_json(struct request *r, struct buf *b, const char *kind, const char *version, put_item *put, encode_piece *full)
 {
-    CLEANUP_BUF struct buf raw = BUF_INIT;
+    buf_printf(b, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":", kind, version);
+    json_encode(b, &types[T_meta_v1_ListMeta], list_meta(r), 0);
+    buf_puts(b, ",\"items\":[");
+    int e = put_items(r, b, put, full);
+    buf_puts(b, "]}");
+    return e;
+}
+
+static void item_partial(struct request *r, struct buf *b, const struct object *o)
+{
+    partial_json(b, o->meta);
+}
+
+static const struct type *item_type(const struct request *r)
+{
+    return field_type(type_field(r->res->list_type, N_items, NULL));
+}
+
+static void item_json(struct request *r, struct buf *b, const struct object *o)
+{
+    struct val v = answer_item(r, o, true);
+    json_encode(b, item_type(r), &v, 0);
+}
+
+/* Items with their heads, in blocks. */
+struct blocks {
+    struct buf *items;
+    size_t n, bytes;
+};
+
+static struct buf *blocks_last(struct request *r, struct blocks *k)
+{
+    enum { BLOCK = 256 << 10 };
+    if (!k->n || k->items[k->n - 1].n >= BLOCK) {
+        if (!(k->n & (k->n - 1)))
+            k->items = xrealloc(k->items, MAX(2 * k->n, (size_t)1) * sizeof(*k->items));
+        k->items[k->n++] = (struct buf)BUF_INIT;
+        buf_grow(&k->items[k->n - 1], BLOCK + BLOCK / 8);
+    }
+    return &k->items[k->n - 1];
+}
+
+static void blocks_fill(struct request *r, struct blocks *k)
+{
     CLEANUP_BUF struct buf item = BUF_INIT;
-    proto_encode(&item, &types[T_meta_v1_ListMeta], list_meta(r));
-    proto_field(&raw, 1, buf_str(&item));
+    bool partial = r->form == FORM_PARTIAL;
     for (size_t i = 0; i < r->answer.n_items; i++) {
         buf_clear(&item);
-        partial_message(&item, r->answer.items[i]->meta);
-        proto_field(&raw, 2, buf_str(&item));
+        if (partial) {
+            partial_message(&item, r->answer.items[i]->meta);
+        } else {
+            struct val v = answer_item(r, r->answer.items[i], true);
+            proto_encode(&item, item_type(r), &v);
+        }
+        struct buf *last = blocks_last(r, k);
+        size_t had = last->n;
+        proto_field(last, 2, buf_str(&item));
+        k->bytes += last->n - had;
     }
-    proto_encode_envelope(b, STR(META_VERSION), STR("PartialObjectMetadataList"), buf_str(&raw));
 }
 
-static void list_table(struct request *r, struct buf *b)
+/* runtime.Unknown around the list (proto_encode_envelope): the length of all comes first, so what goes out in pieces are blocks that
+ * are whole. */
+static int list_proto(struct request *r, struct buf *b, const char *kind, const char *version, encode_piece *full)
+{
+    CLEANUP_BUF struct buf meta = BUF_INIT, raw = BUF_INIT;
+    struct blocks k = {0};
+    int e = 0;
+    proto_field(&meta, 1, str_of(version));
+    proto_field(&meta, 2, str_of(kind));
+    buf_put(b, "k8s", 4);
+    proto_field(b, 1, buf_str(&meta));
+    buf_clear(&meta);
+    proto_encode(&meta, &types[T_meta_v1_ListMeta], list_meta(r));
+    proto_field(&raw, 1, buf_str(&meta));
+    blocks_fill(r, &k);
+    proto_varint(b, 2 << 3 | 2);
+    proto_varint(b, raw.n + k.bytes);
+    buf_putstr(b, buf_str(&raw));
+    for (size_t i = 0; i < k.n; i++) {
+        if (full && !e && b->n)
+            e = full(r, b);
+        if (full && !e)
+            e = full(r, &k.items[i]);
+        else if (!full)
+            buf_putstr(b, buf_str(&k.items[i]));
+        buf_done(&k.items[i]);
+    }
+    free(k.items);
+    buf_put(b, "\x1a\0\"", 4); /* no content encoding, no content type */
+    return e;
+}
+
+static int list_table(struct request *r, struct buf *b, encode_piece *full)
 {
     const struct answer *a = &r->answer;
-    table_encode(r, b, &(struct table){.res = r->res, .items = a->items, .n = a->n_items, .columns = true,
+    return table_encode(r, b, &(struct table){.res = r->res, .items = a->items, .n = a->n_items, .columns = true,
                            .include = r->include,
                            .resource_version = arena_printf(r->arena, "%lld", (long long)a->revision),
-                           .continue_token = a->continue_token, .remaining = a->remaining});
+                           .continue_token = a->continue_token, .remaining = a->remaining}, full);
 }
 
 /* Members in the order of their names, as upstream's lists of custom resources. */
-static void list_custom(struct request *r, struct buf *b)
+static int list_custom(struct request *r, struct buf *b, encode_piece *full)
 {
     char version[512];
     buf_puts(b, "{\"apiVersion\":");
     json_encode_str(b, str_of(resource_api_version(r->res, version, sizeof(version))), 0);
     buf_puts(b, ",\"items\":[");
-    for (size_t i = 0; i < r->answer.n_items; i++) {
-        buf_puts(b, i ? "," : "");
-        object_plain(r, b, r->answer.items[i]);
-    }
+    int e = put_items(r, b, object_plain, full);
     buf_puts(b, "],\"kind\":");
     json_encode_str(b, str_of(r->res->list_kind), 0);
     buf_puts(b, ",\"metadata\":");
@@ -206,20 +293,22 @@ static void list_custom(struct request *r, struct buf *b)
     if (r->answer.remaining)
         buf_printf(b, ",\"remainingItemCount\":%lld", (long long)r->answer.remaining);
     buf_printf(b, ",\"resourceVersion\":\"%lld\"}}", (long long)r->answer.revision);
+    return e;
 }
 
-void encode_list(struct request *r, struct buf *b)
+int encode_list(struct request *r, struct buf *b, encode_piece *full)
 {
+    char buf[512];
+    bool partial = r->form == FORM_PARTIAL;
+    const char *kind = partial ? "PartialObjectMetadataList" : r->res->list_kind;
+    const char *version = partial ? META_VERSION : resource_api_version(r->res, buf, sizeof(buf));
     if (r->form == FORM_TABLE)
-        list_table(r, b);
-    else if (r->form == FORM_PARTIAL && r->media == MEDIA_PROTO)
-        list_partial_proto(r, b);
-    else if (r->form == FORM_PARTIAL)
-        list_partial_json(r, b);
-    else if (!r->res->list_type)
-        list_custom(r, b);
-    else
-        encode_value(r, b, r->res->list_type, answer_list_val(r));
+        return list_table(r, b, full);
+    if (!partial && !r->res->list_type)
+        return list_custom(r, b, full);
+    if (r->media == MEDIA_PROTO)
+        return list_proto(r, b, kind, version, full);
+    return list_json(r, b, kind, version, partial ? item_partial : item_json, full);
 }
 
 /* ---- watch events ------------------------------------------------------------------------------------ */
@@ -244,7 +333,9 @@ static void frame(struct request *r, struct buf *b, const char *type, struct str
         frame_proto(b, type, object);
         return;
     }
-    buf_printf(b, "{\"type\":\"%s\",\"object\":", type);
+    buf_puts(b, "{\"type\":\"");
+    buf_puts(b, type);
+    buf_puts(b, "\",\"object\":");
     buf_putstr(b, object);
     buf_puts(b, "}\n");
 }

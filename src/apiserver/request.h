@@ -187,7 +187,11 @@ struct val *answer_list_val(struct request *r);
 
 /* encode.c: an object or list in the form and media type of the request, appended */
 void encode_object(struct request *r, struct buf *b, const struct object *o);
-void encode_list(struct request *r, struct buf *b);
+/* full: takes what there is whenever that is a piece, and leaves the buffer empty; negative ends it. NULL: all goes into b. */
+typedef int encode_piece(struct request *r, struct buf *b);
+int encode_list(struct request *r, struct buf *b, encode_piece *full);
+/* What stands between two items, or the last one and the end. */
+int encode_piece_full(struct request *r, struct buf *b, encode_piece *full);
 void encode_value(struct request *r, struct buf *b, const struct type *t, const struct val *v);
 /* One event of a watch, framed. columns: tables carry their columns in the first event only. */
 void encode_event(struct request *r, struct buf *b, const char *type, const struct object *o, bool columns);
@@ -207,7 +211,7 @@ struct table {
     struct str resource_version, continue_token;
     int64_t remaining;
 };
-void table_encode(struct request *r, struct buf *b, const struct table *t);
+int table_encode(struct request *r, struct buf *b, const struct table *t, encode_piece *full);
 
 /* decode.c */
 /* The body as an object of a type; checks kind and apiVersion (those of res or of the subresource). Defaults

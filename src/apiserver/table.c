@@ -82,7 +82,7 @@ static void put_list_meta(struct buf *b, const struct table *t)
     buf_putc(b, '}');
 }
 
-void table_encode(struct request *r, struct buf *b, const struct table *t)
+int table_encode(struct request *r, struct buf *b, const struct table *t, encode_piece *full)
 {
     buf_puts(b, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",");
     put_list_meta(b, t);
@@ -92,7 +92,7 @@ void table_encode(struct request *r, struct buf *b, const struct table *t)
         buf_puts(b, ",\"columnDefinitions\":null");
     if (!t->n && !t->res->n_columns) { /* as upstream's table of kinds without columns has it */
         buf_puts(b, ",\"rows\":null}");
-        return;
+        return 0;
     }
     buf_puts(b, ",\"rows\":[");
     for (size_t i = 0; i < t->n; i++) {
@@ -101,6 +101,10 @@ void table_encode(struct request *r, struct buf *b, const struct table *t)
         buf_putc(b, ']');
         put_object(r, b, t, t->items[i]);
         buf_putc(b, '}');
+        int e = encode_piece_full(r, b, full);
+        if (e < 0)
+            return e;
     }
     buf_puts(b, "]}");
+    return 0;
 }

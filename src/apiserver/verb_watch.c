@@ -111,10 +111,8 @@ static int flush(struct watching *w)
         w->told = w->f.revision;
         w->bookmark = mono_add(os_mono(), BOOKMARK_EVERY);
     }
-    buf_clear(&w->out);
-    if (w->out.cap > 4 * WATCH_PIECE)
-        buf_done(&w->out);
-    arena_reset(&w->frame_arena);
+    buf_done(&w->out); /* most watches wait for long, and there are many */
+    arena_done(&w->frame_arena);
     return e;
 }
 

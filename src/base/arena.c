@@ -9,7 +9,7 @@ struct arena_block {
     _Alignas(16) char data[];
 };
 
-enum { FIRST_BLOCK = 4096 - 64, MAX_BLOCK = 1 << 20 };
+enum { FIRST_BLOCK = 2048 - 64, MAX_BLOCK = 1 << 20 };
 
 static void arena_more(struct arena *a, size_t n)
 {

@@ -4,7 +4,6 @@
 #include "base/os.h"
 
 #include <sys/mman.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -23,8 +22,91 @@ enum { STACK_SIZE = 128 << 10 };
 
 enum { GUARD_SIZE = 4096, STACKS_KEPT = 64 };
 
+/* ---- one side's registers ----------------------------------------------------------------------------- */
+
+#if defined(__x86_64__) && !defined(FIBER_ASAN)
+
+/* What a call may not change lies on the stack, so a context is where that ends. swapcontext() asks the kernel about signals at
+ * every switch, which costs more than the switch, and needs a kilobyte. */
+struct context {
+    char *sp;
+};
+
+void fiber_switch_stacks(char **save, char *to) __attribute__((visibility("hidden")));
+__asm__(".text\n"
+        ".globl fiber_switch_stacks\n"
+        ".hidden fiber_switch_stacks\n"
+        ".type fiber_switch_stacks, @function\n"
+        "fiber_switch_stacks:\n"
+        "    pushq %rbp\n"
+        "    pushq %rbx\n"
+        "    pushq %r12\n"
+        "    pushq %r13\n"
+        "    pushq %r14\n"
+        "    pushq %r15\n"
+        "    movq %rsp, (%rdi)\n"
+        "    movq %rsi, %rsp\n"
+        "    popq %r15\n"
+        "    popq %r14\n"
+        "    popq %r13\n"
+        "    popq %r12\n"
+        "    popq %rbx\n"
+        "    popq %rbp\n"
+        "    ret\n"
+        ".size fiber_switch_stacks, .-fiber_switch_stacks\n");
+
+static void context_switch(struct context *from, struct context *to)
+{
+    fiber_switch_stacks(&from->sp, to->sp);
+}
+
+/* Six registers, where to go, and nowhere to return to. */
+static void context_make(struct context *c, char *stack, size_t size, void (*fn)(void))
+{
+    void *frame[8] = {[6] = (void *)(uintptr_t)fn};
+    c->sp = stack + size - sizeof(frame);
+    memcpy(c->sp, frame, sizeof(frame));
+}
+
+static char *context_end(const struct context *c)
+{
+    return c->sp;
+}
+
+#else
+#include <ucontext.h>
+
+struct context {
+    ucontext_t u;
+};
+
+static void context_switch(struct context *from, struct context *to)
+{
+    swapcontext(&from->u, &to->u);
+}
+
+static void context_make(struct context *c, char *stack, size_t size, void (*fn)(void))
+{
+    getcontext(&c->u);
+    c->u.uc_stack.ss_sp = stack;
+    c->u.uc_stack.ss_size = size;
+    c->u.uc_link = NULL;
+    makecontext(&c->u, fn, 0);
+}
+
+/* NULL: not known on this machine. */
+static char *context_end(const struct context *c)
+{
+#if defined(__aarch64__) && !defined(FIBER_ASAN)
+    return (char *)(uintptr_t)c->u.uc_mcontext.sp;
+#else
+    return NULL;
+#endif
+}
+#endif
+
 struct fiber {
-    ucontext_t context;
+    struct context context;
     struct list link;       /* on the ready list or a waitq */
     struct list all;        /* on loop.all */
     struct list group_link; /* on group.fibers */
@@ -45,7 +127,7 @@ struct fiber {
 
 /* One a thread. */
 struct loop {
-    ucontext_t context;
+    struct context context;
     struct fiber *current;
     struct list ready, all, afterwards;
     struct fiber **timers; /* binary heap by deadline */
@@ -125,7 +207,7 @@ static void switch_to_loop(struct fiber *f)
 #ifdef FIBER_ASAN
     __sanitizer_start_switch_fiber(f->ended ? NULL : &f->fake_stack, loop->stack_bottom, loop->stack_size);
 #endif
-    swapcontext(&f->context, &loop->context);
+    context_switch(&f->context, &loop->context);
 #ifdef FIBER_ASAN
     __sanitizer_finish_switch_fiber(f->fake_stack, NULL, NULL);
 #endif
@@ -162,20 +244,6 @@ static void stack_put(char *p)
         munmap(p, GUARD_SIZE + STACK_SIZE);
 }
 
-/* Where a fiber that waits has its stack's end; NULL: not known on this machine. */
-static char *stack_end(const struct fiber *f)
-{
-#if defined(FIBER_ASAN)
-    return NULL;
-#elif defined(__x86_64__)
-    return (char *)(uintptr_t)f->context.uc_mcontext.gregs[REG_RSP];
-#elif defined(__aarch64__)
-    return (char *)(uintptr_t)f->context.uc_mcontext.sp;
-#else
-    return NULL;
-#endif
-}
-
 size_t fiber_stack_left(void)
 {
     const struct fiber *f = loop ? loop->current : NULL;
@@ -191,7 +259,7 @@ void fiber_trim_stacks(void)
     LIST_EACH(&loop->all, l)
     {
         struct fiber *f = LIST_ENTRY(l, struct fiber, all);
-        char *from = f->stack + GUARD_SIZE, *end = f == loop->current ? NULL : stack_end(f);
+        char *from = f->stack + GUARD_SIZE, *end = f == loop->current ? NULL : context_end(&f->context);
         if (end && end - RED_ZONE > from)
             madvise(from, (size_t)(end - RED_ZONE - from) / PAGE * PAGE, MADV_DONTNEED);
     }
@@ -216,7 +284,7 @@ static void run_fiber(struct fiber *f)
 #ifdef FIBER_ASAN
     __sanitizer_start_switch_fiber(&loop->fake_stack, f->stack + GUARD_SIZE, STACK_SIZE);
 #endif
-    swapcontext(&loop->context, &f->context);
+    context_switch(&loop->context, &f->context);
 #ifdef FIBER_ASAN
     __sanitizer_finish_switch_fiber(loop->fake_stack, NULL, NULL);
 #endif
@@ -325,11 +393,7 @@ static struct fiber *spawn(const char *name, fiber_fn *fn, void *arg)
     f->fn = fn;
     f->arg = arg;
     f->stack = stack_get();
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack + GUARD_SIZE;
-    f->context.uc_stack.ss_size = STACK_SIZE;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, fiber_main, 0);
+    context_make(&f->context, f->stack + GUARD_SIZE, STACK_SIZE, fiber_main);
     list_push_back(&loop->all, &f->all);
     loop->n_fibers++;
     f->parked = true;

@@ -290,6 +290,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *f, const uint8_
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (h->out.n >= OUT_CHUNK)
         return NGHTTP2_ERR_WOULDBLOCK;
+    if (n > OUT_CHUNK / 8 && h->out.cap < OUT_CHUNK)
+        buf_grow(&h->out, 2 * OUT_CHUNK - h->out.n); /* more is to come: not by doubling */
     buf_put(&h->out, head, 9);
     buf_put(&h->out, s->out.p, n);
     s->out = str_from(s->out, n);

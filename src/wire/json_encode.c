@@ -53,8 +53,8 @@ static inline uint64_t special(uint64_t w)
            BYTES(0x80);
 }
 
-/* How many bytes at p can be copied as they are. */
-static inline size_t plain(const char *p, size_t n)
+/* Copies the bytes at p up to the first that cannot stay as it is, and says how many. There is room for n. */
+static inline size_t put_plain(char *to, const char *p, size_t n)
 {
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
@@ -62,11 +62,13 @@ static inline size_t plain(const char *p, size_t n)
         memcpy(&w, p + i, 8);
         if (special(w))
             break;
+        memcpy(to + i, &w, 8);
     }
     for (; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
         if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&')
             break;
+        to[i] = (char)c;
     }
     return i;
 }
@@ -82,7 +84,7 @@ static void put_u(struct buf *b, unsigned c)
     b->n += 6;
 }
 
-/* An ASCII character that plain() stopped at. */
+/* An ASCII character that put_plain() stopped at. */
 static void put_ascii(struct buf *b, char c, unsigned flags)
 {
     static const char letters[] = "\"\\\b\f\n\r\t", escapes[] = "\"\\bfnrt";
@@ -119,8 +121,8 @@ void json_encode_str(struct buf *b, struct str s, unsigned flags)
 {
     putch(b, '"');
     while (s.n) {
-        size_t n = plain(s.p, s.n);
-        put(b, s.p, n);
+        size_t n = put_plain(room(b, s.n), s.p, s.n);
+        b->n += n;
         s = str_from(s, n);
         if (!s.n)
             break;

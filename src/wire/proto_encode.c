@@ -18,6 +18,8 @@ struct rev {
     size_t at; /* what is written is p[at..cap) */
 };
 
+enum { FIRST = 7 << 10 }; /* room that most objects need */
+
 static void put_message(struct rev *r, const struct type *t, const struct val *v);
 
 /* ---- bytes ---------------------------------------------------------------------------------------- */
@@ -335,7 +337,7 @@ static void rev_done(struct rev *r, struct buf *b)
 void proto_encode(struct buf *b, const struct type *type, const struct val *v)
 {
     struct rev r = {0};
-    grow(&r, 0);
+    grow(&r, FIRST);
     put_message(&r, type, v);
     rev_done(&r, b);
 }
@@ -377,7 +379,7 @@ void proto_encode_object(struct buf *b, const struct type *type, const struct va
     struct str type_name = str_of(type->name);
     struct str type_kind = str_from(type_name, (size_t)(str_rfind(type_name, '.') + 1));
     struct rev r = {0};
-    grow(&r, 0);
+    grow(&r, FIRST);
     put_envelope_tail(&r);
     size_t since = mark(&r);
     put_message(&r, type, v);

@@ -2,6 +2,9 @@
 /* get, list, their forms and their options. */
 #include "fixture.h"
 
+#include "wire/json.h"
+#include "wire/proto.h"
+
 #define MAPS "/api/v1/namespaces/default/configmaps"
 
 FIBER_TEST(gets_what_was_made)
@@ -83,6 +86,53 @@ FIBER_TEST(pages_show_one_moment)
     assert_at(&f, r, "metadata.resourceVersion", rv);
     assert_at(&f, r, "metadata.continue", "");
     assert_code(get(&f, MAPS "?limit=2&continue=xyz"), 400);
+    fixture_stop(&f);
+}
+
+/* Eighty of more than a kilobyte: two pieces, but not enough to be compressed. */
+static void make_many(struct fixture *f)
+{
+    char long_text[1025] = {0};
+    memset(long_text, 'x', sizeof(long_text) - 1);
+    for (int i = 0; i < 80; i++)
+        assert_code(post(f, MAPS, arena_printf(&f->arena, "{\"metadata\":{\"name\":\"m%02d\"},\"data\":{\"k\":\"%s\"}}", i, long_text).p), 201);
+}
+
+/* Who takes gzip gets the list whole, with its length. */
+static struct reply list_both_ways(struct fixture *f, const char *accept)
+{
+    struct reply whole = ask(f, "GET", MAPS, NULL, arena_printf(&f->arena, "Accept: %s\nAccept-Encoding: gzip", accept).p);
+    struct reply pieces = ask(f, "GET", MAPS, NULL, arena_printf(&f->arena, "Accept: %s", accept).p);
+    assert_code(whole, 200);
+    assert_code(pieces, 200);
+    assert_true(http_header(&whole.headers, "content-length").n > 0);
+    assert_int_equal(http_header(&pieces.headers, "content-length").n, 0);
+    assert_true(str_eq(http_header(&whole.headers, "content-type"), http_header(&pieces.headers, "content-type")));
+    return pieces.text.n == whole.text.n && !memcmp(pieces.text.p, whole.text.p, whole.text.n) ? pieces : (struct reply){0};
+}
+
+FIBER_TEST(long_lists_go_out_in_pieces)
+{
+    struct fixture f;
+    fixture_start(&f, NULL);
+    make_many(&f);
+    struct reply json = list_both_ways(&f, "application/json");
+    assert_at(&f, json, "kind", "ConfigMapList");
+    assert_at(&f, json, "items.79.metadata.name", "m79");
+    assert_at(&f, json, "items.80.metadata.name", "");
+    struct reply partial = list_both_ways(&f, "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+    assert_at(&f, partial, "items.79.metadata.name", "m79");
+    assert_int_equal(list_both_ways(&f, "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").code, 200);
+    struct reply table = ask(&f, "GET", MAPS, NULL, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io");
+    assert_at(&f, table, "rows.79.object.metadata.name", "m79");
+    struct reply proto = list_both_ways(&f, "application/vnd.kubernetes.protobuf");
+    const struct type *t = resources[RES_CONFIGMAPS].list_type;
+    struct val *v = NULL;
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    assert_int_equal(proto_decode_object(&f.arena, t, proto.text, &v, NULL), 0);
+    json_encode(&b, t, v, 0);
+    buf_putc(&b, '\n');
+    assert_true(str_eq(buf_str(&b), json.text));
     fixture_stop(&f);
 }
 
@@ -212,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gets_what_was_made),  cmocka_unit_test(unknown_paths_and_methods),
         cmocka_unit_test(lists_with_selectors), cmocka_unit_test(pages_show_one_moment),
+        cmocka_unit_test(long_lists_go_out_in_pieces),
         cmocka_unit_test(lists_at_a_revision),  cmocka_unit_test(answers_in_other_forms),
         cmocka_unit_test(discovery_and_pages),  cmocka_unit_test(events_have_two_faces),
         cmocka_unit_test(openapi_documents_are_found_from_the_index),
