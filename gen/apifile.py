@@ -518,7 +518,7 @@ class Api:
         if ("min" in a or "max" in a) and f.kind not in ("int32", "int64", "uint32", "uint64", "intorstring",
                                                         "float64"):
             self.error(p, f.line, "`min` and `max` are for numbers; minlen and maxlen are for strings and lists")
-        if a.get("format", FORMATS[0]) not in FORMATS:
+        if a.get("format", FORMATS[0]).rstrip("!") not in FORMATS:
             self.error(p, f.line, "format `%s`; known: %s" % (a["format"], ", ".join(FORMATS)))
         if "enum" in a and f.kind != "string":
             self.error(p, f.line, "`enum` is for strings")

@@ -283,7 +283,7 @@ static void add_endpoints(struct request *r, const char *address, int port)
     create_or_set(r, RES_ENDPOINTSLICES, v, N_endpoints, N_ports);
 }
 
-static int own_port(const struct apiserver *s)
+int bootstrap_port(const struct apiserver *s)
 {
     char text[128];
     if (s->config.advertise_port)
@@ -298,7 +298,7 @@ static int own_port(const struct apiserver *s)
 
 static int gather(struct request *r, struct err *e)
 {
-    int port = own_port(r->server);
+    int port = bootstrap_port(r->server);
     for (size_t i = 0; bootstrap_objects[i]; i++) {
         int t = add_text(r, bootstrap_objects[i], e);
         if (t < 0)

@@ -9,4 +9,6 @@
 extern const char *const bootstrap_objects[]; /* JSON texts; made from api/bootstrap, ends with NULL */
 
 struct apiserver;
+/* The port that clients come to: the advertised one, or that we listen on; 0 while there is none. */
+int bootstrap_port(const struct apiserver *s);
 int bootstrap_run(struct apiserver *s, struct err *e); /* waits */

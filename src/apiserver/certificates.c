@@ -14,8 +14,6 @@ static void check_request(struct request *r, const struct val *v)
     struct x509_csr csr = {.key = NULL};
     struct err e = {0};
     const struct val *pem = val_at(v, N_spec, N_request);
-    if (!val_str(pem).n)
-        return; /* its absence is told by the rules */
     if (x509_csr_parse(r->arena, val_str(pem), &csr, &e) < 0)
         cause_invalid(&r->status, STR("spec.request"), pem, err_text(&e, -EINVAL));
     x509_csr_done(&csr);
@@ -51,6 +49,9 @@ static void check_bundle(struct request *r, const struct val *v)
 {
     const struct val *pem = val_at(v, N_spec, N_trustBundle);
     const char *fault = bundle_fault(val_str(pem));
+    for (size_t i = 0; i < r->status.n_causes; i++)
+        if (str_is(r->status.causes[i].field, "spec.trustBundle"))
+            return; /* told already */
     if (fault)
         cause_invalid(&r->status, STR("spec.trustBundle"), pem, fault);
 }

@@ -165,8 +165,8 @@ static void check_selectors(struct request *r, const struct val *list, const cha
         struct str path = arena_printf(r->arena, "%s.selectors[%zu].cel.expression", where, i++);
         struct dra_selector *compiled = NULL;
         struct err e = {{0}};
-        if (!val_str(expression).n)
-            continue; /* its absence is told by the rules */
+        if (!val_get(s, N_cel))
+            continue; /* told by the rules */
         if (val_str(expression).n > DRA_SELECTOR_MAX_LENGTH)
             cause_too_long(&r->status, path, DRA_SELECTOR_MAX_LENGTH);
         else if (dra_selector_compile(val_str(expression), &compiled, &e) < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* /api and /apis: the old documents, one a group version, and the aggregated one (KEP-3352) with an ETag. All
  * are made of resources[]. */
+#include "apiserver/bootstrap.h"
 #include "apiserver/pages.h"
 
 #include <stdio.h>
@@ -164,7 +165,9 @@ static int serve_versions(struct request *r)
     val_add_str(r->arena, val_sub_list(r->arena, v, N_versions), STR("v1"));
     struct val *address = val_add_obj(r->arena, val_sub_list(r->arena, v, N_serverAddressByClientCIDRs));
     val_set_str(r->arena, address, N_clientCIDR, STR("0.0.0.0/0"));
-    val_set_str(r->arena, address, N_serverAddress, r->x->host);
+    const char *advertised = r->server->config.advertise;
+    int port = advertised ? bootstrap_port(r->server) : 0;
+    val_set_str(r->arena, address, N_serverAddress, port ? arena_printf(r->arena, strchr(advertised, ':') ? "[%s]:%d" : "%s:%d", advertised, port) : r->x->host);
     answer_value(r, 200, &types[T_meta_v1_APIVersions], v);
     return 0;
 }

@@ -6,6 +6,7 @@
 #include "apiserver/request.h"
 
 #include "net/url.h"
+#include "resources.h"
 #include "type/selector.h"
 
 enum { PARTS_MAX = 64 };
@@ -146,6 +147,8 @@ int request_parse(struct request *r)
     const struct custom_version *custom = r->res ? custom_version(r->res) : NULL;
     if (custom && custom->warning.n)
         request_warn(r, custom->warning);
+    if (r->res && r->res->index == RES_ENDPOINTS)
+        request_warn(r, STR("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"));
     if (r->res && r->info.subresource.n)
         r->sub = resource_subresource(r->res, r->info.subresource);
     r->ns = r->res && !r->res->namespaced ? STR("") : r->info.ns;

@@ -2,6 +2,7 @@
 /* Kinds that answer a question and are not stored: TokenReview, the access reviews, SelfSubjectReview,
  * ComponentStatus. */
 #include "apiserver/auth.h"
+#include "apiserver/review_check.h"
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
 #include "names.h"
@@ -12,8 +13,9 @@
 static int decode_review(struct request *r, struct val **ret)
 {
     char version[128];
-    return decode_body(r, r->res->type, resource_api_version(r->res, version, sizeof(version)), r->res->kind,
-                       ret);
+    int e = decode_body(r, r->res->type, resource_api_version(r->res, version, sizeof(version)), r->res->kind,
+                        ret);
+    return e ? e : review_metadata(r, *ret);
 }
 
 static int answer_review(struct request *r, struct val *v)
@@ -47,6 +49,13 @@ static void put_token_answer(struct request *r, struct val *status, struct token
         val_add_str(r->arena, val_sub_list(r->arena, status, N_audiences), answer->audiences[i]);
 }
 
+static int nobody(struct request *r, const struct token_question *q, struct token_answer *ret)
+{
+    *ret = (struct token_answer){.user = {.name = STR("system:anonymous")}, .audiences = (struct str *)q->audiences, .n = q->n};
+    user_add_group(r->arena, &ret->user, STR("system:unauthenticated"));
+    return 0;
+}
+
 int review_token(struct request *r)
 {
     struct val *v = NULL;
@@ -60,7 +69,8 @@ int review_token(struct request *r)
     if (!q.token.n)
         return status_bad_request(&r->status, "token is required for TokenReview in authentication");
     struct val *status = val_sub_obj(r->arena, v, N_status);
-    int t = token_authenticate(r, &q, &answer, &why);
+    bool none = q.token.p[0] == ' ' && !val_len(val_at(v, N_spec, N_audiences)); /* no token after "Bearer": that is nobody */
+    int t = none && !r->server->config.anonymous_off ? nobody(r, &q, &answer) : token_authenticate(r, &q, &answer, &why);
     if (t && t != -EACCES)
         return t;
     if (t == 0)
@@ -133,72 +143,6 @@ static struct attributes attributes_of(struct request *r, const struct val *spec
     return at;
 }
 
-static void check_requirement(struct request *r, const struct val *v, struct str path, bool fields)
-{
-    const struct val *key = val_get(v, N_key);
-    struct str op = val_getstr(v, N_operator), values = arena_printf(r->arena, STR_FMT ".values", STR_ARG(path));
-    struct str at = arena_printf(r->arena, STR_FMT ".key", STR_ARG(path));
-    if (fields && !val_str(key).n)
-        cause_required(&r->status, at, "must be specified");
-    if ((str_is(op, "In") || str_is(op, "NotIn")) && !val_len(val_get(v, N_values)))
-        cause_required(&r->status, values, "must be specified when `operator` is 'In' or 'NotIn'");
-    if ((str_is(op, "Exists") || str_is(op, "DoesNotExist")) && val_len(val_get(v, N_values)))
-        cause_forbidden(&r->status, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    if (fields)
-        return;
-    const char *fault = check_qualified_name(val_str(key));
-    if (fault)
-        cause_invalid(&r->status, at, key, fault);
-    for (size_t i = 0; i < val_len(val_get(v, N_values)); i++) {
-        const struct val *one = val_item(val_get(v, N_values), i);
-        if ((fault = check_label_value(val_str(one))))
-            cause_invalid(&r->status, arena_printf(r->arena, STR_FMT "[%zu]", STR_ARG(values), i), one, fault);
-    }
-}
-
-static void check_selector(struct request *r, const struct val *v, const char *path, bool fields)
-{
-    const struct val *raw = val_get(v, N_rawSelector), *list = val_get(v, N_requirements);
-    struct str at = arena_printf(r->arena, "%s.requirements", path);
-    if (!v)
-        return;
-    if (val_str(raw).n && val_len(list))
-        cause_invalid(&r->status, arena_printf(r->arena, "%s.rawSelector", path), raw, "may not specified at the same time as requirements");
-    if (!val_str(raw).n && !val_len(list))
-        cause_required(&r->status, at, arena_printf(r->arena, "when %s is specified, requirements or rawSelector is required", path).p);
-    for (size_t i = 0; i < val_len(list); i++)
-        check_requirement(r, val_item(list, i), arena_printf(r->arena, STR_FMT "[%zu]", STR_ARG(at), i), fields);
-}
-
-/* Of the metadata only the namespace may be there, and that only where the kind has one. */
-static void check_review_meta(struct request *r, const struct val *v)
-{
-    const struct val *meta = val_get(v, N_metadata);
-    VAL_EACH_MEMBER (meta, m)
-        if (m->name != N_managedFields && !(m->name == N_namespace && r->res->namespaced) && m->kind != VAL_NULL && !(m->kind == VAL_STR && !m->n)) {
-            cause_invalid(&r->status, STR("metadata"), meta, r->res->namespaced ? "must be empty except for namespace" : "must be empty");
-            return;
-        }
-}
-
-static int check_access(struct request *r, const struct val *v, bool self)
-{
-    const struct val *spec = val_get(v, N_spec), *res = val_get(spec, N_resourceAttributes), *other = val_get(spec, N_nonResourceAttributes);
-    struct str ns = val_getstr(res, N_namespace);
-    if (!res == !other)
-        cause_invalid(&r->status, STR("spec"), other, "exactly one of nonResourceAttributes or resourceAttributes must be specified");
-    if (!self && !val_getstr(spec, N_user).n && !val_len(val_get(spec, N_groups)))
-        cause_invalid(&r->status, STR("spec.user"), val_get(spec, N_user), "at least one of user or group must be specified");
-    check_selector(r, val_get(res, N_fieldSelector), "spec.resourceAttributes.fieldSelector", true);
-    check_selector(r, val_get(res, N_labelSelector), "spec.resourceAttributes.labelSelector", false);
-    check_review_meta(r, v);
-    if (r->res->namespaced && res && !str_eq(ns, r->info.ns))
-        cause_invalid(&r->status, STR("spec.resourceAttributes.namespace"), val_get(res, N_namespace), "must match metadata.namespace");
-    if (r->res->namespaced && other)
-        cause_invalid(&r->status, STR("spec.nonResourceAttributes"), other, "disallowed on this kind of request");
-    return status_invalid(&r->status, str_of(r->res->group), str_of(r->res->kind), STR(""));
-}
-
 static int answer_access(struct request *r, struct val *v, const struct user *u)
 {
     struct err misread = {0};
@@ -211,9 +155,9 @@ static int answer_access(struct request *r, struct val *v, const struct user *u)
         val_set_bool(r->arena, status, N_denied, true);
     if (told.reason.text[0])
         val_set_str(r->arena, status, N_reason, str_of(told.reason.text));
-    const struct err *fault = told.fault.text[0] ? &told.fault : &misread;
-    if (fault->text[0])
-        val_set_str(r->arena, status, N_evaluationError, str_of(fault->text));
+    struct str fault = told.fault.text[0] ? str_of(told.fault.text) : review_misunderstood(r, val_get(v, N_spec));
+    if (fault.n)
+        val_set_str(r->arena, status, N_evaluationError, fault);
     return answer_review(r, v);
 }
 
@@ -221,7 +165,7 @@ static int review_for(struct request *r, bool self)
 {
     struct val *v = NULL;
     int e = decode_review(r, &v);
-    if (e || (e = check_access(r, v, self)))
+    if (e || (e = review_check_access(r, v, self)))
         return e;
     if (self)
         return answer_access(r, v, &r->user);
@@ -276,6 +220,8 @@ int review_self_rules(struct request *r)
         copy_list(a, to, rule, N_resources);
         copy_list(a, to, rule, N_resourceNames);
     }
+    val_set_ref(a, v, N_metadata, val_new(a, VAL_OBJ)); /* of the question nothing is repeated */
+    val_set_ref(a, v, N_spec, val_new(a, VAL_OBJ));
     struct val *status = val_sub_obj(a, v, N_status);
     val_set_ref(a, status, N_resourceRules, resource_rules);
     val_set_ref(a, status, N_nonResourceRules, other_rules);
@@ -291,6 +237,7 @@ int review_self_subject(struct request *r)
     int e = decode_review(r, &v);
     if (e)
         return e;
+    val_set_ref(r->arena, v, N_metadata, val_new(r->arena, VAL_OBJ));
     val_set_time(r->arena, val_sub_obj(r->arena, v, N_metadata), N_creationTimestamp, r->now);
     val_set_ref(r->arena, val_sub_obj(r->arena, v, N_status), N_userInfo, user_to_val(r->arena, &r->user));
     return answer_review(r, v);

@@ -298,7 +298,7 @@ static int check_identity(struct request *r, const struct val *v, const struct o
     if (!rev && (resource_strategy(res)->flags & STRATEGY_VERSIONED) && !r->sub) {
         struct val none = val_of_str(STR(""));
         cause_invalid(&r->status, STR("metadata.resourceVersion"), &none, "must be specified for an update");
-        return invalid(r, v);
+        return status_invalid(&r->status, str_of(res->group), str_of(res->name), name); /* the resource, not the kind */
     }
     return rev && rev != now->revision ? status_conflict(&r->status, res, now->name, NULL) : 0;
 }

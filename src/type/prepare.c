@@ -32,6 +32,11 @@ static const struct {
     {T_core_v1_ConfigMapVolumeSource, N_defaultUser},   /* AtomicWriteVolumeUserFields */
     {T_core_v1_DownwardAPIVolumeSource, N_defaultUser}, /* AtomicWriteVolumeUserFields */
     {T_core_v1_ProjectedVolumeSource, N_defaultUser},   /* AtomicWriteVolumeUserFields */
+    {T_core_v1_ServiceAccountTokenProjection, N_user},  /* AtomicWriteVolumeUserFields */
+    {T_core_v1_PodCertificateProjection, N_user},       /* AtomicWriteVolumeUserFields */
+    {T_core_v1_NodeSpec, N_configSource},               /* DynamicKubeletConfig, gone */
+    {T_core_v1_NodeSpec, N_podPreemptionPolicy},        /* PodLevelPreemption */
+    {T_batch_v1_JobSpec, N_scheduling},                 /* GenericWorkload */
     {T_core_v1_VolumeMount, N_bindMountOptions},        /* VolumeBindMountOptions */
     {T_coordination_v1_LeaseSpec, N_preferredHolder},   /* CoordinatedLeaderElection */
     {T_coordination_v1_LeaseSpec, N_strategy},          /* CoordinatedLeaderElection */
@@ -327,6 +332,13 @@ static void stamp_taints(struct arena *a, struct val *v)
     }
 }
 
+static void stamp_taint_rule(struct arena *a, struct val *v)
+{
+    struct val *taint = val_mut(val_mut(v, N_spec), N_taint);
+    if (taint && !val_get(taint, N_timeAdded))
+        val_set_time(a, taint, N_timeAdded, (struct wall){os_wall().ns / SECONDS(1) * SECONDS(1)});
+}
+
 static const struct {
     uint16_t resource;
     create_fn *fn;
@@ -334,6 +346,7 @@ static const struct {
     {RES_APISERVICES, create_api_service},
     {RES_CUSTOMRESOURCEDEFINITIONS, create_crd},
     {RES_DAEMONSETS, create_daemon_set},
+    {RES_DEVICETAINTRULES, stamp_taint_rule},
     {RES_JOBS, create_job},
     {RES_LIMITRANGES, create_limit_range},
     {RES_NAMESPACES, create_namespace},
@@ -343,6 +356,46 @@ static const struct {
     {RES_RESOURCESLICES, stamp_taints},
     {RES_SERVICES, create_service},
 };
+
+/* Of the references to Secrets only names are kept. */
+static void trim_secrets(struct arena *a, struct val *v)
+{
+    const struct val *list = val_get(v, N_secrets);
+    struct val *names = val_new(a, VAL_LIST);
+    if (!val_len(list))
+        return;
+    VAL_EACH (list, ref) {
+        struct val *to = val_add_obj(a, names);
+        if (val_getstr(ref, N_name).n)
+            val_set_ref(a, to, N_name, val_get(ref, N_name));
+    }
+    val_set_ref(a, v, N_secrets, names);
+}
+
+/* The list and its first item say the same; where they do not, the single one counts. */
+static void join_pod_cidrs(struct arena *a, struct val *v)
+{
+    struct val *spec = val_mut(v, N_spec);
+    struct str one = val_getstr(spec, N_podCIDR);
+    const struct val *list = val_get(spec, N_podCIDRs);
+    if (!spec || (!one.n && !val_len(list)))
+        return;
+    if (!one.n) {
+        val_set_ref(a, spec, N_podCIDR, val_item(list, 0));
+    } else if (!str_eq(one, val_str(val_item(list, 0)))) {
+        struct val *fresh = val_new(a, VAL_LIST);
+        val_add_str(a, fresh, one);
+        val_set_ref(a, spec, N_podCIDRs, fresh);
+    }
+}
+
+static void normalize(struct arena *a, const struct resource *r, struct val *v)
+{
+    if (r->index == RES_SERVICEACCOUNTS)
+        trim_secrets(a, v);
+    else if (r->index == RES_NODES)
+        join_pod_cidrs(a, v);
+}
 
 void prepare_create(struct arena *a, const struct resource *r, struct val *v)
 {
@@ -356,6 +409,7 @@ void prepare_create(struct arena *a, const struct resource *r, struct val *v)
         set_generation(a, v, 1);
     if (r->type && v->kind == VAL_OBJ)
         drop_off(r->type, v, NULL);
+    normalize(a, r, v);
     for (size_t i = 0; i < ARRAY_SIZE(creators); i++)
         if (creators[i].resource == r->index)
             creators[i].fn(a, v);
@@ -584,6 +638,7 @@ void prepare_update(struct arena *a, const struct resource *r, const char *subre
     struct str sub = str_of(subresource);
     pthread_once(&off_once, off_make);
     keep_meta(a, v, old);
+    normalize(a, r, v);
     if (!sub.n) {
         update_whole(a, r, v, old);
         return;

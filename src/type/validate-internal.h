@@ -60,7 +60,7 @@ struct rule {
 };
 
 extern const struct rule rules_admin[], rules_admission[], rules_apps[], rules_batch[], rules_container[], rules_core[],
-    rules_crd[], rules_meta[], rules_net[], rules_node[], rules_other[], rules_pod[], rules_rbac[],
+    rules_crd[], rules_flow[], rules_meta[], rules_net[], rules_node[], rules_other[], rules_pod[], rules_rbac[],
     rules_resource[], rules_service[], rules_storage[], rules_volume[];
 
 /* Walks v, of type t, that stands at p. For values that the walk from the root does not reach by itself. */

@@ -2,6 +2,7 @@
 #include "type/validate-internal.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include "type/text.h"
 #include "wire/json.h"
@@ -105,16 +106,18 @@ static pthread_once_t reach_once = PTHREAD_ONCE_INIT;
 
 static const struct rule *const rule_tables[] = {
     rules_admin, rules_admission, rules_resource, rules_apps, rules_batch,   rules_container, rules_core,
-    rules_crd,   rules_meta, rules_net,     rules_node,      rules_other,
+    rules_crd,   rules_flow, rules_meta, rules_net,     rules_node,      rules_other,
     rules_pod,   rules_rbac, rules_service, rules_storage,   rules_volume,
 };
+
+static bool judges_empty(const struct field_extra *e);
 
 static uint8_t field_reach(const struct field *f)
 {
     const struct field_extra *e = field_extra(f);
     const struct type *t = field_object_type(f);
     uint8_t r = 0;
-    if (f->flags & FIELD_NONEMPTY)
+    if (f->flags & FIELD_NONEMPTY || judges_empty(e))
         return REACH_ANY | REACH_REQUIRED;
     if (f->flags & FIELD_IMMUTABLE || (e && (e->enums || e->format || e->min_len || e->max_len ||
                                              e->min != INT64_MIN || e->max != INT64_MAX)))
@@ -160,6 +163,8 @@ static bool is_empty(const struct field *f, const struct val *v)
 {
     if (!v || v->kind == VAL_NULL)
         return true;
+    if (v->kind == VAL_STR && f->flags & FIELD_PTR)
+        return false;
     if (v->kind == VAL_STR || v->kind == VAL_BYTES || v->kind == VAL_RAW || v->kind == VAL_LIST ||
         v->kind == VAL_MAP)
         return v->n == 0;
@@ -167,9 +172,9 @@ static bool is_empty(const struct field *f, const struct val *v)
 }
 
 static void check_enum(struct validation *x, const struct vpath *p, const struct field_extra *e,
-                       const struct val *v)
+                       const struct val *v, bool empty_counts)
 {
-    if (v->kind == VAL_STR && v->n && !str_in(val_str(v), e->enums))
+    if (v->kind == VAL_STR && (v->n || empty_counts) && !str_in(val_str(v), e->enums))
         say_unsupported(x, p, v, e->enums);
 }
 
@@ -203,42 +208,53 @@ static void check_length(struct validation *x, const struct vpath *p, const stru
         say_invalid(x, p, v, text ? "is too short" : "has too few items");
 }
 
-static void check_format_of(struct validation *x, const struct vpath *p, check_fn *fn, const struct val *v)
+static void check_format_of(struct validation *x, const struct vpath *p, check_fn *fn, const struct val *v,
+                            bool empty_counts)
 {
-    if (v->kind == VAL_STR && v->n)
+    if (v->kind == VAL_STR && (v->n || empty_counts))
         check_text(x, p, val_str(v), fn);
 }
 
-static void check_format(struct validation *x, const struct vpath *p, const char *format, const struct val *v)
+/* "dns-label!": what is absent or empty is wrong, too, and told as the format does. */
+static bool judges_empty(const struct field_extra *e)
 {
-    check_fn *fn = check_find(format);
+    return e && e->format && e->format[strlen(e->format) - 1] == '!';
+}
+
+static void check_format(struct validation *x, const struct vpath *p, const char *format, const struct val *v,
+                         bool empty_counts)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(format, "!"), format);
+    check_fn *fn = check_find(name);
     size_t i = 0;
     if (strcmp(format, "labels") == 0)
         check_labels(x, p, v);
     if (!fn)
         return;
     VAL_EACH (v, item)
-        check_format_of(x, ITEM(p, i++), fn, item);
+        check_format_of(x, ITEM(p, i++), fn, item, true);
     EACH_KEY (v, k)
         check_text(x, KEY(p, val_str(k)), val_str(k), fn);
-    check_format_of(x, p, fn, v);
+    check_format_of(x, p, fn, v, empty_counts);
 }
 
+/* Behind a pointer empty text is a value like others. */
 static void check_extra(struct validation *x, const struct vpath *p, const struct field_extra *e,
-                        const struct val *v)
+                        const struct val *v, bool pointer)
 {
     size_t i = 0;
     if (e->enums && v->kind == VAL_LIST)
         VAL_EACH (v, item)
-            check_enum(x, ITEM(p, i++), e, item);
+            check_enum(x, ITEM(p, i++), e, item, true);
     else if (e->enums)
-        check_enum(x, p, e, v);
+        check_enum(x, p, e, v, pointer);
     if (e->min != INT64_MIN || e->max != INT64_MAX)
         check_range(x, p, v, e->min, e->max);
     if (e->min_len || e->max_len)
         check_length(x, p, e, v);
     if (e->format)
-        check_format(x, p, e->format, v);
+        check_format(x, p, e->format, v, pointer || judges_empty(e));
 }
 
 static void check_field(struct validation *x, const struct vpath *p, const struct field *f,
@@ -247,9 +263,11 @@ static void check_field(struct validation *x, const struct vpath *p, const struc
     const struct field_extra *e = field_extra(f);
     if (f->flags & FIELD_NONEMPTY && is_empty(f, v))
         say_required(x, p, NULL);
+    else if (judges_empty(e) && !v)
+        check_extra(x, p, e, &(const struct val){.kind = VAL_STR, .s = ""}, false);
     else if (e && v && v->kind != VAL_NULL &&
              !(f->kind == K_INT32 && !(f->flags & FIELD_PTR) && is_empty(f, v)))
-        check_extra(x, p, e, v);
+        check_extra(x, p, e, v, f->flags & FIELD_PTR);
     if (f->flags & FIELD_IMMUTABLE && x->old && x->old != old)
         check_same(x, p, v, old);
 }
@@ -410,7 +428,8 @@ static bool is_standard_finalizer(struct str s)
  * elsewhere. */
 static bool wants_qualified(const struct resource *r)
 {
-    static const char *const others[] = {"apiextensions.k8s.io", "apiregistration.k8s.io", NULL};
+    static const char *const others[] = {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io",
+                                         "coordination.k8s.io", "node.k8s.io", "policy", NULL};
     bool core_event = strcmp(r->name, "events") == 0 && !r->group[0];
     return r->index < n_resources && !core_event && !str_in(str_of(r->group), others);
 }

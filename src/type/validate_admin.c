@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What administrators set up: webhooks and policies of admission, aggregated APIs, flow control, trust,
- * devices. */
+ * devices. Flow control: validate_flow.c. */
 #include "type/validate-internal.h"
 
 /* ---- admission ----------------------------------------------------------------------------------------- */
@@ -35,9 +35,13 @@ static void check_name_is(struct validation *x, const struct val *v, struct str 
     static const struct vpath root = {0};
     const struct vpath *at = AT(&root, N_metadata);
     struct str made = val_getstr(obj_meta(v), N_generateName);
+    struct check c = {0};
+    check_path_segment(&c, obj_name(v));
     if (made.n)
         say_invalid_str(x, AT(at, N_generateName), made, detail);
-    if (obj_name(v).n && !str_eq(obj_name(v), wanted))
+    if (c.n)
+        check_text(x, AT(at, N_name), obj_name(v), check_path_segment);
+    else if (obj_name(v).n && !str_eq(obj_name(v), wanted))
         say_invalid_str(x, AT(at, N_name), obj_name(v), detail);
 }
 
@@ -88,69 +92,9 @@ static void check_priority(struct validation *x, const struct vpath *p, const st
 static void rule_api_service_spec(struct validation *x, const struct vpath *p, const struct val *v,
                                   const struct val *old)
 {
-    const struct val *port = val_at(v, N_service, N_port);
     (void)old;
     check_priority(x, AT(p, N_groupPriorityMinimum), val_get(v, N_groupPriorityMinimum), 20000);
     check_priority(x, AT(p, N_versionPriority), val_get(v, N_versionPriority), 1000);
-    check_range(x, AT(AT(p, N_service), N_port), port, 1, 65535);
-}
-
-/* ---- flow control -------------------------------------------------------------------------------------- */
-
-static void rule_account_subject(struct validation *x, const struct vpath *p, const struct val *v,
-                                 const struct val *old)
-{
-    struct str ns = val_getstr(v, N_namespace), name = val_getstr(v, N_name);
-    (void)old;
-    if (!name.n)
-        say_required(x, AT(p, N_name), NULL);
-    else if (!str_is(name, "*"))
-        check_text(x, AT(p, N_name), name, check_subdomain);
-    if (!ns.n)
-        say_required(x, AT(p, N_namespace), "must specify namespace for service account");
-    else
-        check_text(x, AT(p, N_namespace), ns, check_label_of_dns);
-}
-
-static void rule_limit_response(struct validation *x, const struct vpath *p, const struct val *v,
-                                const struct val *old)
-{
-    bool queues = str_is(val_getstr(v, N_type), "Queue"), rejects = str_is(val_getstr(v, N_type), "Reject");
-    (void)old;
-    if (queues && !val_get(v, N_queuing))
-        say_required(x, AT(p, N_queuing), "must not be empty if limited.limitResponse.type is Limited");
-    if (rejects && val_get(v, N_queuing))
-        say_forbidden(x, AT(p, N_queuing), "must be nil if limited.limitResponse.type is not Limited");
-}
-
-/* Hands of cards are dealt out of one hash of 60 bits: queues to the power of size has to fit. */
-static bool hash_suffices(int64_t queues, int64_t size)
-{
-    int64_t left = (int64_t)1 << 60;
-    for (; size > 0 && left > 0 && queues > 1; size--)
-        left /= queues;
-    return left > 0;
-}
-
-static void rule_queuing(struct validation *x, const struct vpath *p, const struct val *v,
-                         const struct val *old)
-{
-    const struct val *hand = val_get(v, N_handSize);
-    int64_t queues = val_int(val_get(v, N_queues), 0), size = val_int(hand, 0);
-    struct arena *a = x->s->arena;
-    (void)old;
-    if (size <= 0 || queues <= 0)
-        return;
-    if (size > queues)
-        say_invalid(x, AT(p, N_handSize), hand,
-                    arena_printf(a, "should not be greater than queues (%lld)", (long long)queues).p);
-    else if (!hash_suffices(queues, size))
-        say_invalid(
-            x, AT(p, N_handSize), hand,
-            arena_printf(
-                a, "required entropy bits of deckSize %lld and handSize %lld should not be greater than 60",
-                (long long)queues, (long long)size)
-                .p);
 }
 
 /* ---- trust --------------------------------------------------------------------------------------------- */
@@ -172,6 +116,11 @@ static void rule_trust_bundle(struct validation *x, const struct vpath *p, const
         prefix = str_of(s);
     }
     check_subdomain(&c, str_from(name, prefix.n));
+    struct str made = val_getstr(obj_meta(v), N_generateName);
+    struct check of_made = {0};
+    check_subdomain(&of_made, str_ends(made, STR("-")) && made.n > 1 ? str_slice(made, 0, made.n - 1) : made);
+    if (made.n && (of_made.n || !str_starts(made, prefix)))
+        say_invalid_str(x, AT(AT(p, N_metadata), N_generateName), made, of_made.n ? of_made.texts[0] : "must begin with the signer's name");
     if (name.n && !str_starts(name, prefix))
         say_invalid_str(x, AT(AT(p, N_metadata), N_name), name,
                         arena_printf(x->s->arena,
@@ -254,9 +203,6 @@ const struct rule rules_admin[] = {
     {T_certificates_v1_ClusterTrustBundle, 0, rule_trust_bundle},
     {T_certificates_v1_ClusterTrustBundleSpec, RULE_OWN, NULL},
     {T_certificates_v1_PodCertificateRequestSpec, RULE_OWN, rule_pod_certificate},
-    {T_flowcontrol_v1_LimitResponse, 0, rule_limit_response},
-    {T_flowcontrol_v1_QueuingConfiguration, 0, rule_queuing},
-    {T_flowcontrol_v1_ServiceAccountSubject, RULE_OWN, rule_account_subject},
     {T_storagemigration_v1_StorageVersionMigration, 0, rule_migration},
     {0, 0, NULL},
 };

@@ -125,7 +125,7 @@ static void check_hook_name(struct validation *x, const struct vpath *p, const s
     struct str s = val_str(name);
     for (size_t i = 0; i < s.n; i++)
         dots += s.p[i] == '.';
-    if (s.n && dots < 2)
+    if (s.n && dots < 2 && !check_dns_subdomain(s))
         say_invalid(x, p, name, "should be a domain with at least three segments separated by dots");
 }
 
@@ -154,6 +154,16 @@ static void check_url(struct validation *x, const struct vpath *p, struct str ur
         say_invalid_str(x, p, query, "query parameters are not permitted in the URL");
 }
 
+static void check_service(struct validation *x, const struct vpath *p, const struct val *v)
+{
+    if (!val_getstr(v, N_name).n)
+        say_required(x, AT(p, N_namespace), NULL); /* upstream mixes the two up */
+    if (!val_getstr(v, N_namespace).n)
+        say_required(x, AT(p, N_name), NULL);
+    check_webhook_path(x, AT(p, N_path), val_get(v, N_path));
+    check_range(x, AT(p, N_port), val_get(v, N_port), 1, 65535);
+}
+
 static void check_client(struct validation *x, const struct vpath *p, const struct val *v)
 {
     const struct val *url = val_get(v, N_url), *service = val_get(v, N_service);
@@ -161,6 +171,8 @@ static void check_client(struct validation *x, const struct vpath *p, const stru
         say_required(x, p, "exactly one of url or service is required");
     else if (url)
         check_url(x, AT(p, N_url), val_str(url));
+    else if (service)
+        check_service(x, AT(p, N_service), service);
 }
 
 static void rule_webhook(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
@@ -172,6 +184,7 @@ static void rule_webhook(struct validation *x, const struct vpath *p, const stru
         if (all_quiet(val_get(x->old, N_webhooks)))
             say_unsupported(x, AT(p, N_sideEffects), val_get(v, N_sideEffects), quiet);
     check_client(x, AT(p, N_clientConfig), val_get(v, N_clientConfig));
+    check_unique(x, AT(p, N_matchConditions), val_get(v, N_matchConditions), N_name);
     check_reviews(x, AT(p, N_admissionReviewVersions), val_get(v, N_admissionReviewVersions));
 }
 
@@ -205,10 +218,25 @@ static bool is_identifier(struct str s)
     return s.n && !str_in(s, reserved);
 }
 
+/* Empty text is told by the tables. */
+static void check_not_blank(struct validation *x, const struct vpath *p, struct str s)
+{
+    if (s.n && !str_trim(s).n)
+        say_required(x, p, NULL);
+}
+
+static void rule_match_condition(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    check_not_blank(x, AT(p, N_expression), val_getstr(v, N_expression));
+}
+
 static void rule_variable(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     struct str name = val_getstr(v, N_name);
     (void)old;
+    check_not_blank(x, AT(p, N_name), name);
+    check_not_blank(x, AT(p, N_expression), val_getstr(v, N_expression));
     if (str_trim(name).n && !is_identifier(name))
         say_invalid(x, AT(p, N_name), val_get(v, N_name), "must be a valid CEL identifier");
 }
@@ -264,6 +292,7 @@ static void check_no_delete(struct validation *x, const struct vpath *p, const s
 static void check_constraints(struct validation *x, const struct vpath *p, const struct val *spec)
 {
     const struct val *match = val_get(spec, N_matchConstraints);
+    check_unique(x, AT(p, N_matchConditions), val_get(spec, N_matchConditions), N_name);
     if (match && !val_len(val_get(match, N_resourceRules)))
         say_required(x, AT(AT(p, N_matchConstraints), N_resourceRules), NULL);
 }
@@ -324,19 +353,18 @@ static void rule_mutating_binding_spec(struct validation *x, const struct vpath 
     check_no_delete(x, AT(p, N_matchResources), val_get(v, N_matchResources));
 }
 
-static void rule_webhook_service(struct validation *x, const struct vpath *p, const struct val *v,
-                                 const struct val *old)
-{
-    (void)old;
-    check_webhook_path(x, AT(p, N_path), val_get(v, N_path));
-}
-
 static void rule_param_ref(struct validation *x, const struct vpath *p, const struct val *v,
                            const struct val *old)
 {
     const struct val *selector = val_get(v, N_selector);
+    const struct val *action = val_get(v, N_parameterNotFoundAction);
     bool name = val_getstr(v, N_name).n > 0;
     (void)old;
+    static const char *const actions[] = {"Allow", "Deny", NULL};
+    if (!val_str(action).n)
+        say_required(x, AT(p, N_parameterNotFoundAction), NULL);
+    else if (!str_in(val_str(action), actions))
+        say_unsupported(x, AT(p, N_parameterNotFoundAction), action, actions);
     if (name)
         check_text(x, AT(p, N_name), val_getstr(v, N_name), check_path_segment);
     if (name && selector) {
@@ -365,6 +393,8 @@ static void rule_mutation(struct validation *x, const struct vpath *p, const str
             say_required(
                 x, AT(p, kinds[i].field),
                 arena_printf(x->s->arena, "must be specified when patchType is %s", kinds[i].type).p);
+        else if (!str_trim(val_str(val_at(v, kinds[i].field, N_expression))).n)
+            say_required(x, AT(AT(p, kinds[i].field), N_expression), NULL);
         if (val_get(v, kinds[i].other))
             say_invalid(
                 x, AT(p, kinds[i].other), val_get(v, kinds[i].other),
@@ -377,13 +407,14 @@ const struct rule rules_admission[] = {
     {T_admissionregistration_v1_ValidatingWebhookConfiguration, 0, rule_configuration},
     {T_admissionregistration_v1_RuleWithOperations, 0, rule_rule},
     {T_admissionregistration_v1_NamedRuleWithOperations, 0, rule_named_rule},
-    {T_admissionregistration_v1_ServiceReference, 0, rule_webhook_service},
+    {T_admissionregistration_v1_ServiceReference, RULE_OWN, NULL},
     {T_admissionregistration_v1_MutatingWebhook, 0, rule_webhook},
     {T_admissionregistration_v1_ValidatingWebhook, 0, rule_webhook},
     {T_admissionregistration_v1_Variable, 0, rule_variable},
     {T_admissionregistration_v1_Validation, 0, rule_validation},
     {T_admissionregistration_v1_ParamKind, 0, rule_param_kind},
     {T_admissionregistration_v1_ParamRef, 0, rule_param_ref},
+    {T_admissionregistration_v1_MatchCondition, 0, rule_match_condition},
     {T_admissionregistration_v1_Mutation, 0, rule_mutation},
     {T_admissionregistration_v1_ValidatingAdmissionPolicySpec, 0, rule_policy_spec},
     {T_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, 0, rule_binding_spec},

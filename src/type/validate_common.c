@@ -162,10 +162,7 @@ void check_resource_name(struct validation *x, const struct vpath *p, struct str
 void check_container_resource_name(struct validation *x, const struct vpath *p, struct str s)
 {
     static const char *const own[] = {"cpu", "memory", "ephemeral-storage", NULL};
-    size_t before = x->s->n_causes;
     check_resource_name(x, p, s);
-    if (x->s->n_causes != before)
-        return;
     if (str_find(s, '/') < 0) {
         if (!str_in(s, own) && !is_hugepages(s))
             say_invalid_str(x, p, s, "must be a standard resource for containers");

@@ -113,7 +113,8 @@ static void check_involved(struct validation *x, const struct vpath *p, const st
                            const struct val *ref)
 {
     struct str own = obj_namespace(event), of = val_getstr(ref, N_namespace);
-    if (of.n ? !str_eq(own, of) : own.n && !str_is(own, "default") && !str_is(own, "kube-system"))
+    bool fresh = val_get(event, N_eventTime), fits = of.n ? fresh || str_eq(own, of) : !own.n || str_is(own, "default");
+    if (!fits && !(fresh && str_is(own, "kube-system")))
         say_invalid_str(x, AT(p, N_namespace), of, "does not match event.namespace");
 }
 
@@ -307,22 +308,9 @@ static bool is_quota_name(struct str s)
 
 void check_quota_name(struct validation *x, const struct vpath *p, struct str s)
 {
-    size_t before = x->s->n_causes;
-    check_text(x, p, s, check_label_key);
-    if (x->s->n_causes == before && str_find(s, '/') < 0 && !is_quota_name(s))
+    check_resource_name(x, p, s);
+    if (str_find(s, '/') < 0 && !is_quota_name(s))
         say_invalid_str(x, p, s, "must be a standard resource for quota");
-}
-
-static bool scope_fits(struct str scope, struct str resource)
-{
-    static const char *const of_best_effort[] = {"pods", NULL};
-    static const char *const computed[] = {
-        "pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", NULL};
-    if (str_is(scope, "BestEffort"))
-        return str_in(resource, of_best_effort);
-    if (str_is(scope, "VolumeAttributesClass"))
-        return str_is(resource, "persistentvolumeclaims") || str_is(resource, "requests.storage");
-    return str_in(resource, computed);
 }
 
 static const char *const scopes[] = {"Terminating",
@@ -333,6 +321,18 @@ static const char *const scopes[] = {"Terminating",
                                      "CrossNamespacePodAffinity",
                                      "VolumeAttributesClass",
                                      NULL};
+
+static bool scope_fits(struct str scope, struct str resource)
+{
+    static const char *const of_best_effort[] = {"pods", NULL};
+    static const char *const computed[] = {
+        "pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory", NULL};
+    if (str_is(scope, "BestEffort"))
+        return str_in(resource, of_best_effort);
+    if (str_is(scope, "VolumeAttributesClass"))
+        return str_is(resource, "persistentvolumeclaims") || str_is(resource, "requests.storage");
+    return !str_in(scope, scopes) || str_in(resource, computed);
+}
 
 static bool has_str(const struct val *list, const char *s)
 {
@@ -362,12 +362,17 @@ static void check_scope_expression(struct validation *x, const struct vpath *p, 
 {
     const struct val *scope = val_get(e, N_scopeName), *op = val_get(e, N_operator),
                      *values = val_get(e, N_values);
+    static const char *const of_exists[] = {"BestEffort", "NotBestEffort", "Terminating", "NotTerminating",
+                                            "CrossNamespacePodAffinity", NULL};
+    static const struct val empty_text = {.kind = VAL_STR, .s = ""};
     struct str word = val_str(op);
     if (!str_in(val_str(scope), scopes))
         say_invalid(x, AT(p, N_scopeName), scope, "unsupported scope");
     EACH_KEY (hard, k)
         if (is_quota_name(val_str(k)) && !scope_fits(val_str(scope), val_str(k)))
             say_invalid(x, p, e, "unsupported scope applied to resource");
+    if (str_in(val_str(scope), of_exists) && !str_is(word, "Exists"))
+        say_invalid(x, AT(p, N_operator), op ?: &empty_text, "must be 'Exists' for this scope");
     if (str_is(word, "In") || str_is(word, "NotIn")) {
         if (!val_len(values))
             say_required(x, AT(p, N_values),

@@ -31,13 +31,13 @@ static void check_backend(struct validation *x, const struct vpath *p, const str
     else
         check_text(x, AT(at, N_name), val_getstr(service, N_name), check_label_of_dns);
     if (val_getstr(port, N_name).n && val_get(port, N_number))
-        say_invalid(x, at, service, "cannot set both port name & port number");
+        say_invalid(x, p, service, "cannot set both port name & port number");
     else if (val_getstr(port, N_name).n)
         check_text(x, AT(AT(at, N_port), N_name), val_getstr(port, N_name), check_port_name);
     else if (val_get(port, N_number))
         check_range(x, AT(AT(at, N_port), N_number), val_get(port, N_number), 1, 65535);
     else
-        say_required(x, at, "port name or number is required");
+        say_required(x, p, "port name or number is required");
 }
 
 static void check_path(struct validation *x, const struct vpath *p, const struct val *v)
@@ -48,6 +48,7 @@ static void check_path(struct validation *x, const struct vpath *p, const struct
     struct str s = val_str(path);
     if (!kind) {
         say_required(x, AT(p, N_pathType), "pathType must be specified");
+        return;
     } else if (str_is(val_str(kind), "Exact") || str_is(val_str(kind), "Prefix")) {
         if (!str_starts(s, STR("/")))
             say_invalid_str(x, AT(p, N_path), s, "must be an absolute path");
@@ -82,7 +83,7 @@ static void check_rules(struct validation *x, const struct vpath *p, const struc
         size_t j = 0;
         if (host.n && is_ip(host))
             say_invalid_str(x, AT(at, N_host), host, "must be a DNS name, not an IP address");
-        else if (host.n)
+        if (host.n)
             check_text(x, AT(at, N_host), host,
                        str_find(host, '*') >= 0 ? check_wildcard_subdomain : check_subdomain);
         if (http && !val_len(paths))
@@ -136,11 +137,13 @@ static void rule_class_parameters(struct validation *x, const struct vpath *p, c
 {
     static const char *const scopes[] = {"Cluster", "Namespace", NULL};
     const struct val *scope = val_get(v, N_scope), *ns = val_get(v, N_namespace);
-    if (!val_getstr(v, N_name).n)
-        say_required(x, AT(p, N_name), NULL);
-    if (!val_getstr(v, N_kind).n)
-        say_required(x, AT(p, N_kind), NULL);
-    if (val_getstr(v, N_apiGroup).n)
+    static const name_id wanted[] = {N_name, N_kind};
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        if (!val_getstr(v, wanted[i]).n)
+            say_required(x, AT(p, wanted[i]), NULL);
+        else
+            check_text(x, AT(p, wanted[i]), val_getstr(v, wanted[i]), check_path_segment);
+    if (val_get(v, N_apiGroup))
         check_text(x, AT(p, N_apiGroup), val_getstr(v, N_apiGroup), check_subdomain);
     if (!scope)
         say_required(x, AT(p, N_scope), NULL);
@@ -158,8 +161,6 @@ static void rule_ingress_class_spec(struct validation *x, const struct vpath *p,
                                     const struct val *old)
 {
     struct str controller = val_getstr(v, N_controller), host, path;
-    if (controller.n > 250)
-        say_too_long(x, AT(p, N_controller), 250);
     if (!controller.n)
         return;
     if (!str_cut(controller, '/', &host, &path) || !host.n || !path.n)
@@ -182,13 +183,13 @@ static void check_policy_port(struct validation *x, const struct vpath *p, const
         check_text(x, AT(p, N_port), val_str(port), check_port_name);
     else if (port)
         check_range(x, AT(p, N_port), port, 1, 65535);
-    if (!port && end)
-        say_required(x, AT(p, N_port), "must be specified when `endPort` is specified");
-    else if (end && val_is(port, VAL_STR))
-        say_invalid(x, AT(p, N_endPort), end, "may not be specified when `port` is non-numeric");
-    else if (end && end->i < port->i)
+    if (end && !val_is(port, VAL_INT)) {
+        say_invalid(x, AT(p, N_endPort), end, "may not be specified when `port` is non-numeric or absent");
+        return;
+    }
+    if (end && end->i < port->i)
         say_invalid(x, AT(p, N_endPort), end, "must be greater than or equal to `port`");
-    else if (end)
+    if (end)
         check_range(x, AT(p, N_endPort), end, 1, 65535);
 }
 
@@ -201,7 +202,11 @@ static void check_block(struct validation *x, const struct vpath *p, const struc
         say_required(x, AT(p, N_cidr), NULL);
         return;
     }
+    struct check c = {0};
+    check_cidr(&c, val_str(cidr));
     check_text(x, AT(p, N_cidr), val_str(cidr), check_cidr);
+    if (c.n)
+        return;
     VAL_EACH (val_get(v, N_except), e)
         check_text(x, ITEM(AT(p, N_except), i++), val_str(e), check_cidr);
 }
@@ -257,8 +262,6 @@ static void rule_ip_address(struct validation *x, const struct vpath *p, const s
 {
     const struct val *ref = val_at(v, N_spec, N_parentRef);
     const struct vpath *at = AT(AT(p, N_spec), N_parentRef);
-    if (obj_name(v).n && !old)
-        check_text(x, AT(AT(p, N_metadata), N_name), obj_name(v), check_ip);
     if (!ref) {
         say_required(x, at, NULL);
         return;
@@ -288,11 +291,14 @@ static void rule_service_cidr_spec(struct validation *x, const struct vpath *p, 
         say_required(x, AT(p, N_cidrs), "at least one CIDR required");
         return;
     }
-    if (val_len(cidrs) > 2)
+    if (val_len(cidrs) > 2) {
         say_invalid(x, AT(p, N_cidrs), cidrs, "may only hold up to 2 values");
+        return;
+    }
+    size_t before = x->s->n_causes;
     VAL_EACH (cidrs, cidr)
         check_text(x, ITEM(AT(p, N_cidrs), i++), val_str(cidr), check_cidr);
-    if (val_len(cidrs) == 2 && (str_find(val_str(val_item(cidrs, 0)), ':') >= 0) ==
+    if (x->s->n_causes == before && val_len(cidrs) == 2 && (str_find(val_str(val_item(cidrs, 0)), ':') >= 0) ==
                                    (str_find(val_str(val_item(cidrs, 1)), ':') >= 0))
         say_invalid(x, AT(p, N_cidrs), cidrs,
                     "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and "

@@ -26,7 +26,9 @@ static void check_pod_cidrs(struct validation *x, const struct vpath *p, const s
 {
     for (size_t i = 0; i < val_len(cidrs); i++)
         check_text(x, ITEM(p, i), val_str(val_item(cidrs, i)), check_cidr);
-    if (val_len(cidrs) > 2)
+    bool pair = val_len(cidrs) == 2 && (str_find(val_str(val_item(cidrs, 0)), ':') >= 0) !=
+                                           (str_find(val_str(val_item(cidrs, 1)), ':') >= 0);
+    if (val_len(cidrs) > 1 && !pair)
         say_invalid(x, p, cidrs, "may specify no more than one CIDR for each IP family");
 }
 
@@ -69,13 +71,15 @@ static void rule_runtime_class(struct validation *x, const struct vpath *p, cons
 {
     const struct val *fixed = val_at(v, N_overhead, N_podFixed),
                      *tolerations = val_at(v, N_scheduling, N_tolerations);
-    check_text(x, AT(p, N_handler), val_getstr(v, N_handler), check_label_of_dns);
+    if (val_getstr(v, N_handler).n)
+        check_text(x, AT(p, N_handler), val_getstr(v, N_handler), check_label_of_dns);
+    else
+        say_required(x, AT(p, N_handler), NULL);
     VAL_EACH_ENTRY (fixed, k, q) {
-        const struct vpath *at = KEY(AT(AT(AT(p, N_overhead), N_podFixed), N_limits), val_str(k));
+        const struct vpath *at = KEY(AT(AT(p, N_overhead), N_limits), val_str(k)); /* so upstream names it */
         check_container_resource_name(x, at, val_str(k));
         check_resource_amount(x, at, val_str(k), q);
     }
-    check_labels(x, AT(AT(p, N_scheduling), N_nodeSelector), val_at(v, N_scheduling, N_nodeSelector));
     for (size_t i = 0; i < val_len(tolerations); i++)
         for (size_t j = 0; j < i; j++)
             if (val_equal(val_item(tolerations, i), val_item(tolerations, j))) {

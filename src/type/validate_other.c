@@ -223,19 +223,20 @@ bool is_signer_name(struct str s)
 static void rule_csr_spec(struct validation *x, const struct vpath *p, const struct val *v,
                           const struct val *old)
 {
-    const struct val *usages = val_get(v, N_usages), *seconds = val_get(v, N_expirationSeconds);
+    static const char *const known[] = {
+        "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment",
+        "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel",
+        "ipsec user", "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime",
+        "server auth", "signing", "timestamping", NULL};
+    const struct val *usages = val_get(v, N_usages), *was = val_get(old, N_usages);
     const struct val *signer = val_get(v, N_signerName);
-    if (!val_len(usages))
-        say_required(x, AT(p, N_usages), "usages must be specified");
-    if (!val_str(signer).n)
-        say_required(x, AT(p, N_signerName), "must be specified");
-    else if (!is_signer_name(val_str(signer)))
+    if (val_str(signer).n && !is_signer_name(val_str(signer)))
         say_invalid(x, AT(p, N_signerName), signer,
                     "must be a fully qualified domain and path of the form "
                     "'example.com/signer-name'");
-    if (seconds && seconds->i < 600)
-        say_invalid(x, AT(p, N_expirationSeconds), seconds,
-                    "may not specify a duration less than 600 seconds (10 minutes)");
+    for (size_t i = 0; i < val_len(usages) && !val_len(was); i++)
+        if (!str_in(val_str(val_item(usages, i)), known))
+            say_unsupported(x, ITEM(AT(p, N_usages), i), val_item(usages, i), known);
     for (size_t i = 1; i < val_len(usages); i++)
         for (size_t j = 0; j < i; j++)
             if (val_equal(val_item(usages, i), val_item(usages, j))) {

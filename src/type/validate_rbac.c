@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* rbac.authorization.k8s.io. */
+#include "type/selector.h"
 #include "type/validate-internal.h"
 
 static void check_rule(struct validation *x, const struct vpath *p, const struct val *v, bool namespaced)
@@ -39,7 +40,15 @@ static void rule_cluster_role(struct validation *x, const struct vpath *p, const
                               const struct val *old)
 {
     const struct val *selectors = val_at(v, N_aggregationRule, N_clusterRoleSelectors);
+    size_t i = 0;
     check_rules(x, p, v, false);
+    VAL_EACH (selectors, selector) {
+        struct selector parsed;
+        struct err why = {0};
+        const struct vpath *at = ITEM(AT(AT(p, N_aggregationRule), N_clusterRoleSelectors), i++);
+        if (selector_from_val(x->s->arena, selector, &parsed, &why))
+            say_invalid(x, at, selector, arena_printf(x->s->arena, "invalid labels: %s", why.text).p);
+    }
     if (val_get(v, N_aggregationRule) && !val_len(selectors))
         say_required(x, AT(AT(p, N_aggregationRule), N_clusterRoleSelectors),
                      "at least one clusterRoleSelector required if aggregationRule is non-nil");

@@ -159,8 +159,7 @@ static void rule_device_request(struct validation *x, const struct vpath *p, con
     else if (exactly && first)
         say_invalid(x, p, NULL,
                     "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
-    else
-        check_unique_items(x, AT(p, N_firstAvailable), val_get(v, N_firstAvailable), N_name);
+    check_unique_items(x, AT(p, N_firstAvailable), val_get(v, N_firstAvailable), N_name);
 }
 
 static void rule_request(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
@@ -180,6 +179,17 @@ static void rule_toleration(struct validation *x, const struct vpath *p, const s
     (void)old;
     if (str_is(val_getstr(v, N_operator), "Exists") && value.n)
         say_invalid_str(x, AT(p, N_value), value, "must be empty for operator `Exists`");
+    else
+        check_text(x, AT(p, N_value), value, check_label_text);
+}
+
+static void rule_taint_selector(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    if (val_get(v, N_driver))
+        check_driver_name(x, AT(p, N_driver), val_getstr(v, N_driver));
+    if (val_get(v, N_pool))
+        check_pool_name(x, AT(p, N_pool), val_getstr(v, N_pool));
 }
 
 static void rule_constraint(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
@@ -190,7 +200,7 @@ static void rule_constraint(struct validation *x, const struct vpath *p, const s
         say_required(x, p,
                      "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set");
     check_fully_qualified(x, AT(p, N_matchAttribute), match);
-    check_fully_qualified(x, AT(p, N_distinctAttribute), match ? NULL : distinct);
+    check_fully_qualified(x, AT(p, N_distinctAttribute), distinct);
 }
 
 static void check_settings(struct validation *x, const struct vpath *p, const struct val *v)
@@ -713,6 +723,7 @@ const struct rule rules_resource[] = {
     {T_resource_v1_DeviceCounterConsumption, 0, rule_counters},
     {T_resource_v1_DeviceRequest, 0, rule_device_request},
     {T_resource_v1_DeviceSubRequest, 0, rule_request},
+    {T_resource_v1_DeviceTaintSelector, 0, rule_taint_selector},
     {T_resource_v1_DeviceToleration, 0, rule_toleration},
     {T_resource_v1_ExactDeviceRequest, 0, rule_request},
     {T_resource_v1_OpaqueDeviceConfiguration, RULE_OWN, rule_opaque},

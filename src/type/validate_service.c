@@ -325,13 +325,23 @@ static void rule_service_spec(struct validation *x, const struct vpath *p, const
 
 /* ---- Endpoints ----------------------------------------------------------------------------------------- */
 
+/* What is no address at all is told twice. */
+static void check_legacy_ip(struct validation *x, const struct vpath *p, struct str ip)
+{
+    struct check c = {0};
+    check_ip(&c, ip);
+    if (c.n)
+        say_invalid_str(x, p, ip, c.texts[0]);
+    check_endpoint_ip(x, p, ip);
+}
+
 static void check_endpoint_address(struct validation *x, const struct vpath *p, const struct val *v)
 {
     struct str host = val_getstr(v, N_hostname);
-    check_endpoint_ip(x, AT(p, N_ip), val_getstr(v, N_ip));
+    check_legacy_ip(x, AT(p, N_ip), val_getstr(v, N_ip));
     if (host.n)
         check_text(x, AT(p, N_hostname), host, check_label_of_dns);
-    if (val_get(v, N_nodeName) && val_getstr(v, N_nodeName).n)
+    if (val_get(v, N_nodeName))
         check_text(x, AT(p, N_nodeName), val_getstr(v, N_nodeName), check_subdomain);
 }
 
@@ -365,17 +375,18 @@ static void rule_subset(struct validation *x, const struct vpath *p, const struc
 
 /* ---- EndpointSlices ------------------------------------------------------------------------------------ */
 
-static void check_slice_address(struct validation *x, const struct vpath *p, struct str kind, struct str text,
-                                bool known)
+static void check_slice_address(struct validation *x, const struct vpath *list, size_t i, struct str kind, struct str text)
 {
-    if (str_is(kind, "FQDN"))
+    struct check c = {0};
+    const struct vpath *p = ITEM(list, i);
+    if (str_is(kind, "FQDN")) {
         check_text(x, p, text, check_subdomain);
-    else
+    } else if (str_is(kind, "IPv4") || str_is(kind, "IPv6")) {
+        check_ip(&c, text);
+        if (!c.n && is_v6(text) != str_is(kind, "IPv6"))
+            say_invalid_str(x, list, text, "must be an address of the slice's `addressType`");
         check_endpoint_ip(x, p, text);
-    if (known)
-        return;
-    if ((str_is(kind, "IPv4") && is_v6(text)) || (str_is(kind, "IPv6") && text.n && !is_v6(text)))
-        say_invalid_str(x, p, text, "must be an address of the slice's `addressType`");
+    }
 }
 
 static void check_hints(struct validation *x, const struct vpath *p, const struct val *hints)
@@ -386,11 +397,13 @@ static void check_hints(struct validation *x, const struct vpath *p, const struc
         check_unique(x, AT(p, lists[k]), list, N_name);
         if (val_len(list) > 8)
             say_too_many(x, AT(p, lists[k]), val_len(list), 8);
+        for (size_t i = 0; i < val_len(list); i++)
+            check_text(x, AT(ITEM(AT(p, lists[k]), i), N_name), val_getstr(val_item(list, i), N_name),
+                       lists[k] == N_forZones ? check_label_text : check_subdomain);
     }
 }
 
-static void check_endpoint(struct validation *x, const struct vpath *p, const struct val *e, struct str kind,
-                           bool known)
+static void check_endpoint(struct validation *x, const struct vpath *p, const struct val *e, struct str kind)
 {
     enum { ADDRESSES_MAX = 100 };
     const struct val *addresses = val_get(e, N_addresses);
@@ -399,7 +412,7 @@ static void check_endpoint(struct validation *x, const struct vpath *p, const st
     else if (val_len(addresses) > ADDRESSES_MAX)
         say_too_many(x, AT(p, N_addresses), val_len(addresses), ADDRESSES_MAX);
     for (size_t i = 0; i < val_len(addresses); i++)
-        check_slice_address(x, ITEM(AT(p, N_addresses), i), kind, val_str(val_item(addresses, i)), known);
+        check_slice_address(x, AT(p, N_addresses), i, kind, val_str(val_item(addresses, i)));
     if (val_get(e, N_nodeName))
         check_text(x, AT(p, N_nodeName), val_getstr(e, N_nodeName), check_subdomain);
     check_labels(x, AT(p, N_deprecatedTopology), val_get(e, N_deprecatedTopology));
@@ -426,8 +439,6 @@ static void check_slice_ports(struct validation *x, const struct vpath *p, const
                 say_duplicate(x, AT(at, N_name), val_get(port, N_name));
                 break;
             }
-        if (val_get(port, N_port))
-            check_range(x, AT(at, N_port), val_get(port, N_port), 1, 65535);
         if (!protocol)
             say_required(x, AT(at, N_protocol), NULL);
         else if (!str_in(val_str(protocol), protocols))
@@ -451,9 +462,8 @@ static void rule_slice(struct validation *x, const struct vpath *p, const struct
         say_too_many(x, AT(p, N_endpoints), val_len(endpoints), ENDPOINTS_MAX);
         return;
     }
-    for (size_t i = 0; i < val_len(endpoints); i++)
-        check_endpoint(x, ITEM(AT(p, N_endpoints), i), val_item(endpoints, i), val_str(kind),
-                       val_equal(endpoints, val_get(old, N_endpoints)));
+    for (size_t i = 0; i < val_len(endpoints) && !(old && val_equal(endpoints, val_get(old, N_endpoints))); i++)
+        check_endpoint(x, ITEM(AT(p, N_endpoints), i), val_item(endpoints, i), val_str(kind));
     check_slice_ports(x, AT(p, N_ports), val_get(v, N_ports));
     if (old)
         check_same(x, AT(p, N_addressType), kind, val_get(old, N_addressType));

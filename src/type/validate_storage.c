@@ -275,12 +275,58 @@ static void check_provisioner(struct validation *x, const struct vpath *p, struc
         say_required(x, p, NULL);
 }
 
+/* Of a key that stands twice the last one counts. */
+static const struct val *expression_of(const struct val *exprs, struct str key)
+{
+    const struct val *found = NULL;
+    VAL_EACH (exprs, e)
+        if (str_eq(val_getstr(e, N_key), key))
+            found = e;
+    return found;
+}
+
+static bool has_all(const struct val *list, const struct val *wanted)
+{
+    VAL_EACH (wanted, w) {
+        bool found = false;
+        VAL_EACH (list, v)
+            found = found || val_equal(v, w);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* Does b have what a has? Values are sets. */
+static bool topology_within(const struct val *a, const struct val *b)
+{
+    VAL_EACH (a, e) {
+        struct str key = val_getstr(e, N_key);
+        const struct val *mine = expression_of(a, key), *theirs = expression_of(b, key);
+        if (!theirs || !has_all(val_get(mine, N_values), val_get(theirs, N_values)) ||
+            !has_all(val_get(theirs, N_values), val_get(mine, N_values)))
+            return false;
+    }
+    return true;
+}
+
 static void check_topologies(struct validation *x, const struct vpath *p, const struct val *list)
 {
+    enum { TERMS_COMPARED = 1000 }; /* nobody has more, and a client may send millions */
     size_t i = 0;
     VAL_EACH (list, term) {
         size_t j = 0;
-        VAL_EACH (val_get(term, N_matchLabelExpressions), e) {
+        const struct val *exprs = val_get(term, N_matchLabelExpressions);
+        /* Upstream compares with as many empty terms as there are terms, too. */
+        for (size_t k = 0; !val_len(exprs) && k < val_len(list) && k < TERMS_COMPARED; k++)
+            say_duplicate(x, AT(ITEM(p, i), N_matchLabelExpressions), &(struct val){.kind = VAL_STR, .s = ""});
+        for (size_t k = 0; k < i && i < TERMS_COMPARED; k++) {
+            const struct val *other = val_get(val_item(list, k), N_matchLabelExpressions);
+            if (topology_within(exprs, other) && topology_within(other, exprs))
+                say_duplicate(x, AT(ITEM(p, i), N_matchLabelExpressions), &(struct val){.kind = VAL_STR, .s = ""});
+        }
+        check_unique(x, AT(ITEM(p, i), N_matchLabelExpressions), exprs, N_key);
+        VAL_EACH (exprs, e) {
             const struct vpath *at = ITEM(AT(ITEM(p, i), N_matchLabelExpressions), j++);
             const struct val *values = val_get(e, N_values);
             check_text(x, AT(at, N_key), val_getstr(e, N_key), check_label_key);
@@ -295,7 +341,12 @@ static void check_topologies(struct validation *x, const struct vpath *p, const 
 static void rule_storage_class(struct validation *x, const struct vpath *p, const struct val *v,
                                const struct val *old)
 {
-    check_provisioner(x, AT(p, N_provisioner), val_getstr(v, N_provisioner));
+    if (val_getstr(v, N_provisioner).n)
+        check_provisioner(x, AT(p, N_provisioner), val_getstr(v, N_provisioner));
+    static const char *const policies[] = {"Delete", "Retain", NULL};
+    const struct val *policy = val_get(v, N_reclaimPolicy);
+    if (val_str(policy).n && !str_in(val_str(policy), policies))
+        say_unsupported(x, AT(p, N_reclaimPolicy), policy, policies);
     check_parameters(x, AT(p, N_parameters), val_get(v, N_parameters));
     check_topologies(x, AT(p, N_allowedTopologies), val_get(v, N_allowedTopologies));
 }
@@ -316,7 +367,13 @@ static void rule_attributes_class(struct validation *x, const struct vpath *p, c
 static void rule_csi_driver(struct validation *x, const struct vpath *p, const struct val *v,
                             const struct val *old)
 {
-    check_driver_name(x, AT(AT(p, N_metadata), N_name), obj_name(v));
+    static const char *const modes[] = {"Ephemeral", "Persistent", NULL};
+    const struct vpath *at = AT(p, N_spec);
+    const struct val *requests = val_at(v, N_spec, N_tokenRequests);
+    VAL_EACH (val_at(v, N_spec, N_volumeLifecycleModes), mode)
+        if (!str_in(val_str(mode), modes))
+            say_unsupported(x, AT(at, N_volumeLifecycleModes), mode, modes);
+    check_unique(x, AT(at, N_tokenRequests), requests, N_audience);
 }
 
 static void rule_csi_node_driver(struct validation *x, const struct vpath *p, const struct val *v,
@@ -333,14 +390,21 @@ static void rule_csi_node_driver(struct validation *x, const struct vpath *p, co
     for (size_t i = 0; i < val_len(keys); i++) {
         struct str key = val_str(val_item(keys, i));
         if (!key.n)
-            say_required(x, AT(p, N_topologyKeys), NULL);
-        check_text(x, AT(p, N_topologyKeys), key, check_label_key);
+            say_required(x, p, NULL);
+        check_text(x, p, key, check_label_key);
         for (size_t j = 0; j < i; j++)
             if (str_eq(val_str(val_item(keys, j)), key)) {
-                say_duplicate(x, AT(p, N_topologyKeys), val_item(keys, i));
+                say_duplicate(x, p, val_item(keys, i));
                 break;
             }
     }
+}
+
+static void rule_storage_capacity(struct validation *x, const struct vpath *p, const struct val *v,
+                                  const struct val *old)
+{
+    (void)old;
+    check_quantity(x, AT(p, N_capacity), val_get(v, N_capacity));
 }
 
 static void rule_csi_node(struct validation *x, const struct vpath *p, const struct val *v,
@@ -383,6 +447,7 @@ const struct rule rules_storage[] = {
     {T_storage_v1_CSINode, 0, rule_csi_node},
     {T_storage_v1_CSINodeDriver, RULE_OWN, rule_csi_node_driver},
     {T_core_v1_TopologySelectorLabelRequirement, RULE_OWN, NULL},
+    {T_storage_v1_CSIStorageCapacity, 0, rule_storage_capacity},
     {T_storage_v1_StorageClass, 0, rule_storage_class},
     {T_storage_v1_VolumeAttributesClass, RULE_OWN, rule_attributes_class},
     {T_storage_v1_VolumeAttachmentSource, RULE_OWN, NULL},

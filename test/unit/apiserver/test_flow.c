@@ -226,7 +226,7 @@ static const char *uid_of(struct fixture *f, const char *path)
 static void make_schema(struct fixture *f, const char *name, const char *level)
 {
     struct str body = arena_printf(&f->arena,
-        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"matchingPrecedence\":1,\"priorityLevelConfiguration\":{\"name\":\"%s\"},\"rules\":[{"
+        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"matchingPrecedence\":2,\"priorityLevelConfiguration\":{\"name\":\"%s\"},\"rules\":[{"
         "\"subjects\":[{\"kind\":\"User\",\"user\":{\"name\":\"system:anonymous\"}}],\"resourceRules\":[{\"verbs\":[\"create\"],"
         "\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"namespaces\":[\"*\"]}]}]}}", name, level);
     assert_code(post(f, FLOW "flowschemas", body.p), 201);
