@@ -177,8 +177,6 @@ static void send_status(struct request *r)
     }
     if (r->status.code == 401)
         http_add_header(r->x, "WWW-Authenticate", STR("Bearer realm=\"kubernetes-master\""));
-    if (r->status.code == 406)
-        r->media = MEDIA_JSON;
     answer_encode(r, &b);
     const char *type = finish_text(r, &b);
     send_body(r, r->status.code, type, &b);

@@ -10,6 +10,7 @@
 struct expression {
     struct cel_program *program, *message; /* NULL: does not compile; says none */
     struct str fault;                      /* of a rule that does not compile */
+    struct str message_fault; /* of the messageExpression */
     const struct val *rule;                /* ValidationRule */
     unsigned self, old;                    /* numbers of the variables */
     bool transition, optional_old;
@@ -73,7 +74,7 @@ static struct compiled *compiled_of(struct custom_programs *p, struct structural
 static void compile_rule(struct custom_programs *p, const struct cel_type *type, struct expression *x)
 {
     struct cel_env *env = cel_env_new(CEL_LIB_KUBERNETES, UINT_MAX);
-    struct str message = val_getstr(x->rule, N_messageExpression), ignored = STR_NULL;
+    struct str message = val_getstr(x->rule, N_messageExpression);
     x->optional_old = val_bool(val_get(x->rule, N_optionalOldSelf), false);
     x->self = cel_env_var(env, "self", type);
     x->old = cel_env_var(env, "oldSelf", x->optional_old ? cel_optional_of(cel_env_arena(env), type) : type);
@@ -81,7 +82,7 @@ static void compile_rule(struct custom_programs *p, const struct cel_type *type,
     if (x->program)
         x->transition = cel_program_uses(x->program, x->old);
     if (x->program && message.n)
-        x->message = compile(p, env, message, &cel_string, &ignored);
+        x->message = compile(p, env, message, &cel_string, &x->message_fault);
     cel_env_unref(env);
 }
 
@@ -413,8 +414,12 @@ static void check_rules(struct checking *k, const struct structural *s, struct s
         struct str rule = arena_printf(a, STR_FMT "rule", STR_ARG(path));
         if (x->program)
             check_cost(k, rule, "estimated rule cost", times(cel_estimate(x->program).max, often));
-        if (x->fault.n)
+        if (x->fault.n && str_trim(val_getstr(x->rule, N_rule)).n) /* a blank one is told already */
             cause_invalid(k->s, rule, val_get(x->rule, N_rule), arena_cstr(a, x->fault));
+        struct str message = val_getstr(x->rule, N_messageExpression);
+        if (x->message_fault.n && str_trim(message).n)
+            cause_invalid(k->s, arena_printf(a, STR_FMT "messageExpression", STR_ARG(path)), val_get(x->rule, N_messageExpression),
+                          arena_cstr(a, x->message_fault));
         if (x->message)
             check_cost(k, arena_printf(a, STR_FMT "messageExpression", STR_ARG(path)), "estimated messageExpression cost",
                        cel_estimate(x->message).max);

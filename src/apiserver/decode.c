@@ -21,7 +21,6 @@ static const struct {
     {"application/merge-patch+json", MEDIA_MERGE_PATCH},
     {"application/strategic-merge-patch+json", MEDIA_STRATEGIC_PATCH},
     {"application/apply-patch+yaml", MEDIA_APPLY_PATCH},
-    {"application/apply-patch+cbor", MEDIA_APPLY_PATCH},
 };
 
 static enum media media_of(struct str content_type)

@@ -6,6 +6,7 @@
 #include "apiserver/removal.h"
 #include "apiserver/service.h"
 #include "apiserver/write.h"
+#include "net/url.h"
 #include "names.h"
 #include "resources.h"
 #include "type/meta.h"
@@ -44,6 +45,8 @@ static void from_body(struct request *r, const struct val *v, struct delete_opti
         o->orphan = val_bool(orphan, false);
     if (val_getstr(v, N_propagationPolicy).n)
         o->propagation = val_getstr(v, N_propagationPolicy);
+    if (val_get(v, N_ignoreStoreReadErrorWithClusterBreakingPotential))
+        o->unreadable = val_bool(val_get(v, N_ignoreStoreReadErrorWithClusterBreakingPotential), false);
     o->uid = val_getstr(p, N_uid);
     o->resource_version = val_getstr(p, N_resourceVersion);
     VAL_EACH(val_get(v, N_dryRun), d) {
@@ -60,6 +63,7 @@ int delete_options_parse(struct request *r, struct delete_options *ret)
                                .propagation = r->opt.propagation,
                                .orphan = r->opt.orphan,
                                .dry_run = r->opt.dry_run,
+                               .unreadable = query_bool(r->arena, r->query, "ignoreStoreReadErrorWithClusterBreakingPotential", false),
                                .uid = r->opt.uid,
                                .resource_version = r->opt.delete_revision};
     int e = request_read_body(r);

@@ -12,6 +12,7 @@
 #include "auth/crypto.h"
 #include "base/base64.h"
 #include "names.h"
+#include "resources.h"
 #include "types.h"
 #include "wire/json.h"
 
@@ -62,7 +63,8 @@ static void list_resource(struct arena *a, struct val *list, const struct resour
         CLEANUP_BUF struct buf b = BUF_INIT;
         uint8_t hash[32];
         const struct resource *kept = stored_resource(res);
-        sha256(arena_printf(a, "%s/%s/%s", kept->group, kept->version, kept->kind), hash);
+        bool definitions = kept->index == RES_CUSTOMRESOURCEDEFINITIONS; /* upstream still stores them so */
+        sha256(arena_printf(a, "%s/%s/%s", kept->group, definitions ? "v1beta1" : kept->version, kept->kind), hash);
         base64_put(&b, str_n((const char *)hash, 8));
         val_set_str(a, v, N_storageVersionHash, buf_str(&b));
     }

@@ -136,6 +136,14 @@ static bool best_clause(struct request *r, struct str accept, struct clause *ret
 
 static int not_acceptable(struct request *r)
 {
+    struct str accept = http_header(&r->x->headers, "accept"), text;
+    struct clause c;
+    r->media = MEDIA_JSON; /* the refusal itself has every form */
+    while (str_next(&accept, ',', &text))
+        if (parse_clause(str_trim(text), &c) && c.form == FORM_OBJECT) {
+            r->media = c.media;
+            break;
+        }
     return status_set(&r->status, 406, "NotAcceptable",
                       "only the following media types are accepted: application/json, application/yaml, "
                       "application/vnd.kubernetes.protobuf");

@@ -71,7 +71,7 @@ static int check_field_validation(struct request *r, const char *kind)
 static void check_apply(struct request *r)
 {
     struct str type = r->x ? http_header(&r->x->headers, "content-type") : STR_NULL;
-    bool apply = str_starts(type, STR("application/apply-patch"));
+    bool apply = str_starts(type, STR("application/apply-patch+yaml"));
     if (apply && !r->opt.field_manager.n)
         cause_required(&r->status, STR("fieldManager"), "is required for apply patch");
     if (!apply && r->opt.force)

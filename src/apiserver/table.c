@@ -3,6 +3,7 @@
 #include "apiserver/request.h"
 
 #include "names.h"
+#include "resources.h"
 #include "type/meta.h"
 #include "type/print.h"
 #include "types.h"
@@ -17,6 +18,8 @@ static void put_columns(struct buf *b, const struct table *t)
 {
     const struct column *c = t->res->n_columns ? t->res->columns : fallback_columns;
     size_t n = t->res->n_columns ? t->res->n_columns : ARRAY_SIZE(fallback_columns);
+    if (t->res->index == RES_IPADDRESSES)
+        n--; /* upstream has a cell more than headings */
     buf_puts(b, ",\"columnDefinitions\":[");
     for (size_t i = 0; i < n; i++) {
         buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
@@ -90,7 +93,8 @@ int table_encode(struct request *r, struct buf *b, const struct table *t, encode
         put_columns(b, t);
     else
         buf_puts(b, ",\"columnDefinitions\":null");
-    if (!t->n && !t->res->n_columns) { /* as upstream's table of kinds without columns has it */
+    bool plain = !t->res->n_columns || (t->res->n_columns == 2 && strcmp(t->res->columns[1].name, "Created At") == 0);
+    if (!t->n && plain) { /* as upstream's table of kinds without columns of their own has it */
         buf_puts(b, ",\"rows\":null}");
         return 0;
     }

@@ -57,6 +57,8 @@ int verb_delete(struct request *r)
     const struct object *o = NULL;
     bool deleted = false;
     int e = delete_options_parse(r, &d);
+    if (!e && d.unreadable && cache_get(r->kind, r->ns, r->info.name)) /* what we serve we can read */
+        e = status_conflict(&r->status, r->kind->res, r->info.name, "the object can be read, so there is no need to ignore read errors");
     if (!e)
         e = write_delete(r, r->ns, r->info.name, &d, &o, &deleted);
     if (e)

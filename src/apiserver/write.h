@@ -33,6 +33,7 @@ struct delete_options {
     struct str propagation; /* empty: not given */
     signed char orphan;     /* -1: not given */
     bool dry_run;
+    bool unreadable; /* only what cannot be read from the store is to go */
 };
 /* *ret: the object as it was deleted or as it stands now; *ret_deleted: it is gone. */
 int write_delete(struct request *r, struct str ns, struct str name, const struct delete_options *o,

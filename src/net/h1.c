@@ -180,6 +180,7 @@ void h1_next(struct h1 *h)
     buf_clear(&h->body);
     h->n_spans = h->n_trailers = h->into_n = 0;
     h->in_name = h->begun = h->keep_alive = false;
+    h->method[0] = 0;
     h->last = 0;
     h->matched = 0;
 }
@@ -210,6 +211,35 @@ static bool bad_line_end(struct h1 *h, const char *p, size_t n)
     return false;
 }
 
+static bool known_method(struct str s)
+{
+#define METHOD(number, name, string) if (str_is(s, #string)) return true;
+    HTTP_ALL_METHOD_MAP(METHOD)
+#undef METHOD
+    return false;
+}
+
+/* Methods are any token (RFC 9110 section 9.1) and not those of a list only: to llhttp an unknown one is a POST. It is seen when
+ * it comes in one piece. Returns its length. */
+static size_t take_method(struct h1 *h, const char *p, size_t n)
+{
+    const char *space = memchr(p, ' ', MIN(n, sizeof(h->method)));
+    size_t length = space ? (size_t)(space - p) : 0;
+    if (!h->request || h->begun || !length || known_method(str_n(p, length)))
+        return 0;
+    for (size_t i = 0; i < length; i++)
+        if (p[i] < 'A' || p[i] > 'Z')
+            return 0;
+    memcpy(h->method, p, length);
+    h->method[length] = 0;
+    return length;
+}
+
+const char *h1_method(const struct h1 *h)
+{
+    return h->method[0] ? h->method : llhttp_method_name((llhttp_method_t)h->parser.method);
+}
+
 int h1_feed(struct h1 *h, const char *p, size_t n, size_t *ret_used)
 {
     *ret_used = 0;
@@ -217,9 +247,10 @@ int h1_feed(struct h1 *h, const char *p, size_t n, size_t *ret_used)
         return h->fault;
     if (h->done || n == 0)
         return 0;
-    if (bad_line_end(h, p, n))
+    size_t method = take_method(h, p, n);
+    if (bad_line_end(h, p, n) || (method && llhttp_execute(&h->parser, "POST", 4) != HPE_OK))
         return h->fault = H1_BAD;
-    llhttp_errno_t r = llhttp_execute(&h->parser, p, n);
+    llhttp_errno_t r = llhttp_execute(&h->parser, p + method, n - method);
     if (r == HPE_OK) {
         *ret_used = n;
         return 0;

@@ -34,6 +34,7 @@ struct h1 {
     bool upgrade;         /* what follows is another protocol */
     enum h1_fault fault;
     /* head */
+    char method[32];            /* a method that llhttp does not know; else empty */
     struct buf target;          /* request target, or reason phrase */
     struct buf text;            /* names and values */
     struct h1_span *spans, now; /* now: the one being read */
@@ -58,6 +59,7 @@ int h1_feed(struct h1 *h, const char *p, size_t n, size_t *ret_used);
 /* The connection ended: 0 when that is a proper end of the message, else H1_BAD. */
 int h1_feed_eof(struct h1 *h);
 
+const char *h1_method(const struct h1 *h);
 int h1_version(const struct h1 *h); /* 10 or 11 */
 bool h1_keep_alive(const struct h1 *h);
 int64_t h1_content_length(const struct h1 *h); /* -1 unknown */

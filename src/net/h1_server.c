@@ -220,7 +220,7 @@ static void fill_request(struct h1_conn *hc)
 {
     struct http_exchange *x = &hc->ex.x;
     struct h1 *h = &hc->w.h1;
-    x->method = arena_str(&x->arena, str_of(llhttp_method_name(h->parser.method)));
+    x->method = arena_str(&x->arena, str_of(h1_method(h)));
     x->target = arena_str(&x->arena, buf_str(&h->target));
     x->headers = h1_headers(h, &x->arena, false);
     x->host = http_header(&x->headers, "host");

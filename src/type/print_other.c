@@ -297,10 +297,34 @@ static struct str cell_param_kind(const struct cell_in *in)
                         STR_ARG(val_getstr(kind, N_kind)));
 }
 
+/* A LabelSelector as Go prints one. */
+static struct str go_selector(struct arena *a, const struct val *selector)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    buf_puts(&b, "&LabelSelector{MatchLabels:map[string]string{");
+    VAL_EACH_ENTRY (val_get(selector, N_matchLabels), k, v)
+        buf_printf(&b, STR_FMT ": " STR_FMT ",", STR_ARG(val_str(k)), STR_ARG(val_str(v)));
+    buf_puts(&b, "},MatchExpressions:[]LabelSelectorRequirement{");
+    VAL_EACH (val_get(selector, N_matchExpressions), e) {
+        const char *space = "";
+        buf_printf(&b, "LabelSelectorRequirement{Key:" STR_FMT ",Operator:" STR_FMT ",Values:[", STR_ARG(val_getstr(e, N_key)),
+                   STR_ARG(val_getstr(e, N_operator)));
+        VAL_EACH (val_get(e, N_values), v) {
+            buf_printf(&b, "%s" STR_FMT, space, STR_ARG(val_str(v)));
+            space = " ";
+        }
+        buf_puts(&b, "],},");
+    }
+    buf_puts(&b, "},}");
+    return arena_str(a, buf_str(&b));
+}
+
 static struct str cell_param_ref(const struct cell_in *in)
 {
     const struct val *ref = val_at(in->v, N_spec, N_paramRef);
     struct str name = val_getstr(ref, N_name);
+    if (!name.n && val_get(ref, N_selector))
+        return go_selector(in->arena, val_get(ref, N_selector));
     if (!name.n)
         return STR("<unset>");
     return arena_printf(in->arena, STR_FMT "/" STR_FMT, STR_ARG(print_or(val_getstr(ref, N_namespace), "*")),

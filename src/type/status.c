@@ -203,8 +203,23 @@ int status_invalid(struct status *s, struct str group, struct str kind, struct s
     return set(s, 422, "Invalid", arena_str(s->arena, buf_str(&b)));
 }
 
+/* Is it among the last ones? What clients send may break one rule a million times. */
+static bool said(const struct status *s, const char *reason, struct str field, struct str message)
+{
+    enum { LOOKED_AT = 64 };
+    for (size_t i = s->n_causes; i > 0 && s->n_causes - i < LOOKED_AT; i--) {
+        const struct cause *c = &s->causes[i - 1];
+        if (strcmp(c->reason, reason) == 0 && str_eq(c->field, field) && str_eq(c->message, message))
+            return true;
+    }
+    return false;
+}
+
 static void add(struct status *s, const char *reason, struct str path, struct str message)
 {
+    struct str field = path.n ? arena_str(s->arena, path) : STR("<nil>");
+    if (said(s, reason, field, message))
+        return;
     if (s->n_causes == s->cap_causes) {
         size_t cap = s->cap_causes ? 2 * s->cap_causes : 8;
         struct cause *causes = ARENA_ARRAY(s->arena, struct cause, cap);
@@ -213,7 +228,6 @@ static void add(struct status *s, const char *reason, struct str path, struct st
         s->causes = causes;
         s->cap_causes = cap;
     }
-    struct str field = path.n ? arena_str(s->arena, path) : STR("<nil>");
     s->causes[s->n_causes++] = (struct cause){.reason = reason, .field = field, .message = message};
 }
 

@@ -278,7 +278,8 @@ static const struct val nothing = {.kind = VAL_OBJ};
 
 static void walk_list(struct validation *x, const struct type *t, const struct vpath *p, const struct val *v)
 {
-    size_t i = 0;
+    /* Upstream puts a StatefulSet's claims before the volumes of its Pods and then looks at these. */
+    size_t i = t->index == T_core_v1_Volume ? val_len(x->claim_templates) : 0;
     VAL_EACH (v, item) {
         if (item->kind == VAL_OBJ)
             validate_value(x, t, ITEM(p, i), item, NULL);

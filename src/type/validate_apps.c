@@ -143,13 +143,10 @@ static void rule_stateful_set_spec(struct validation *x, const struct vpath *p, 
 {
     static const char *const orders[] = {"OrderedReady", "Parallel", NULL};
     struct str order = val_getstr(v, N_podManagementPolicy);
-    size_t i = 0;
     x->claim_templates = val_get(v, N_volumeClaimTemplates);
     if (order.n && !str_in(order, orders))
         say_invalid_str(x, AT(p, N_podManagementPolicy), order, "must be 'OrderedReady' or 'Parallel'");
     check_set_strategy(x, AT(p, N_updateStrategy), val_get(v, N_updateStrategy));
-    VAL_EACH (x->claim_templates, claim)
-        check_claim_spec(x, AT(ITEM(AT(p, N_volumeClaimTemplates), i++), N_spec), val_get(claim, N_spec));
     check_range(x, AT_TEXT(p, "ordinals.start"), val_at(v, N_ordinals, N_start), 0, INT32_MAX);
     check_own_selector(x, p, v, "empty selector is invalid for statefulset");
     check_template(x, p, v, val_get(v, N_selector) != NULL);

@@ -46,12 +46,9 @@ static void check_port_names(struct validation *x, const struct vpath *p, const 
 
 static void check_port(struct validation *x, const struct vpath *p, const struct val *port)
 {
-    struct check c = {0};
     if (val_is(port, VAL_STR))
-        check_port_name(&c, val_str(port));
-    if (c.n)
-        say_invalid(x, p, port, c.texts[0]);
-    else if (!val_is(port, VAL_STR))
+        check_text(x, p, val_str(port), check_port_name);
+    else
         check_range(x, p, port ?: &(struct val){.kind = VAL_INT}, 1, 65535);
 }
 

@@ -218,6 +218,36 @@ static void check_complete(struct validation *x, const struct vpath *p, const st
 
 enum level { ROOT, ITEM_OF, FIELD };
 
+/* ---- expressions; they are compiled by the API server ------------------------------------------------------- */
+
+static bool has_break(struct str s)
+{
+    return str_find(s, '\n') >= 0 || str_find(s, '\r') >= 0;
+}
+
+static void check_expression(struct validation *x, const struct vpath *p, const struct val *v)
+{
+    static const char *const reasons[] = {"FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired", NULL};
+    struct str rule = val_getstr(v, N_rule), message = val_getstr(v, N_message), at = val_getstr(v, N_fieldPath);
+    const struct val *reason = val_get(v, N_reason);
+    if (!str_trim(rule).n)
+        say_required(x, AT(p, N_rule), "rule is not specified");
+    else if (message.n && !str_trim(message).n)
+        say_invalid_str(x, AT(p, N_message), message, "message must be non-empty if specified");
+    else if (has_break(str_trim(message)))
+        say_invalid_str(x, AT(p, N_message), message, "message must not contain line breaks");
+    else if (has_break(str_trim(rule)) && !message.n)
+        say_required(x, AT(p, N_message), "message must be specified if rule contains line breaks");
+    if (val_getstr(v, N_messageExpression).n && !str_trim(val_getstr(v, N_messageExpression)).n)
+        say_required(x, AT(p, N_messageExpression), "must be non-empty if specified");
+    if (reason && !str_in(val_str(reason), reasons))
+        say_unsupported(x, AT(p, N_reason), reason, reasons);
+    if (at.n && !str_trim(at).n)
+        say_invalid_str(x, AT(p, N_fieldPath), at, "must be non-empty if specified");
+    if (has_break(at))
+        say_invalid_str(x, AT(p, N_fieldPath), at, "must not contain line breaks");
+}
+
 static void check_schema(struct validation *x, const struct vpath *p, const struct val *s, enum level level);
 
 static void check_type(struct validation *x, const struct vpath *p, const struct val *s, enum level level)
@@ -306,6 +336,9 @@ static void check_schema(struct validation *x, const struct vpath *p, const stru
 {
     const struct val *any = val_get(s, N_anyOf), *first = val_get(val_item(val_get(s, N_allOf), 0), N_anyOf);
     check_not_supported(x, p, s);
+    size_t i = 0;
+    VAL_EACH (val_get(s, N_x_kubernetes_validations), rule)
+        check_expression(x, ITEM(AT(p, N_x_kubernetes_validations), i++), rule);
     check_type(x, p, s, level);
     check_children(x, p, s, level);
     check_extensions(x, p, s);

@@ -306,12 +306,14 @@ static void check_service_update(struct validation *x, const struct vpath *p, co
 static void rule_service_spec(struct validation *x, const struct vpath *p, const struct val *v,
                               const struct val *old)
 {
-    size_t i = 0;
+    size_t i = 0, before = x->s->n_causes;
+    check_addresses(x, p, v);
+    if (!old && x->s->n_causes > before)
+        return; /* nothing is asked further of what cannot have an address */
     check_kind(x, p, v);
     check_ports(x, AT(p, N_ports), v);
     check_labels(x, AT(p, N_selector), val_get(v, N_selector));
     check_affinity(x, p, v);
-    check_addresses(x, p, v);
     VAL_EACH (val_get(v, N_externalIPs), ip) {
         if (!contains(val_get(old, N_externalIPs), ip))
             check_endpoint_ip(x, ITEM(AT(p, N_externalIPs), i), val_str(ip));

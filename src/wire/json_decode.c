@@ -582,6 +582,10 @@ static int begin_value(struct decoder *d, const struct want *w)
     json_scan_space(&d->s);
     if (wanted_kind(w) == K_RAW)
         return raw_value(d, w);
+    if (wanted_kind(w) == K_JSON_OR && field_alternative(w->field, CARD_LIST) && !strchr("{[n", *d->s.p)) {
+        done(d, w, (struct val){.kind = VAL_NULL, .name = w->name}); /* upstream's readers of an object or a list ignore the rest */
+        return json_scan_skip(&d->s, d->e);
+    }
     switch (*d->s.p) {
     case '{':
     case '[':
@@ -614,17 +618,27 @@ static int take_key(struct decoder *d, struct str *ret)
     return 0;
 }
 
-/* A field that comes again: the last one counts. */
-static void forget_earlier(struct decoder *d, struct frame *f, const struct field *field)
+/* A field that comes again: the last one counts. Returns what was forgotten. */
+static struct val forget_earlier(struct decoder *d, struct frame *f, const struct field *field)
 {
+    struct val earlier = {.kind = VAL_NULL};
     for (uint32_t i = f->base; i < d->n_slots; i++) {
         struct val *v = &d->slots[i];
         if (v->name != field->name)
             continue;
         complain(d, "duplicate field", name_str(field->name));
+        earlier = v->kind == VAL_NULL ? earlier : *v;
         v->kind = VAL_NULL;
         f->nulls++;
     }
+    return earlier;
+}
+
+/* Go decodes a map that comes again into the one that there is. */
+static void put_back(struct decoder *d, const struct val *map)
+{
+    for (uint32_t i = 0; i < 2 * map->n; i++)
+        push(d, map->items[i]);
 }
 
 static int member(struct decoder *d, struct frame *f)
@@ -634,6 +648,7 @@ static int member(struct decoder *d, struct frame *f)
     if (r < 0)
         return r;
     unsigned expected = f->hint;
+    struct val earlier = {.kind = VAL_NULL};
     const struct field *field = type_field_str(f->type, key, &f->hint);
     if (!field) {
         complain(d, "unknown field", key);
@@ -642,10 +657,14 @@ static int member(struct decoder *d, struct frame *f)
     }
     if (field < f->type->fields + expected) {
         f->disorder = true;
-        forget_earlier(d, f, field);
+        earlier = forget_earlier(d, f, field);
         f->hint = expected; /* stays behind the highest so far */
     }
-    return begin_value(d, &(struct want){.field = field, .name = field->name});
+    unsigned depth = d->depth;
+    r = begin_value(d, &(struct want){.field = field, .name = field->name});
+    if (r == 0 && earlier.kind == VAL_MAP && d->depth > depth && top(d)->kind == VAL_MAP)
+        put_back(d, &earlier);
+    return r;
 }
 
 static int pair(struct decoder *d, struct frame *f)

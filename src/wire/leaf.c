@@ -138,10 +138,19 @@ static bool is_canonical(struct str s, bool micro)
     return s.p[s.n - 1] == 'Z' && (micro ? s.n == 27 && s.p[19] == '.' : s.n == 20) && number_at(s.p, 4) > 0;
 }
 
+/* Six digits behind the seconds: Go's layout of these times wants them all. */
+static bool has_micros(struct str s)
+{
+    size_t digits = 0;
+    while (s.n > 20 && s.p[19] == '.' && 20 + digits < s.n && s.p[20 + digits] >= '0' && s.p[20 + digits] <= '9')
+        digits++;
+    return digits == 6;
+}
+
 int time_canonical(struct arena *a, struct str s, bool micro, struct str *ret, struct err *e)
 {
     struct moment m;
-    if (moment_parse(s, &m) < 0) {
+    if (moment_parse(s, &m) < 0 || (micro && !has_micros(s))) {
         const char *layout = micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00";
         return err_set(e, -EINVAL,
                        "parsing time \"" STR_FMT "\" as \"%s\": cannot parse \"" STR_FMT "\" as \"2006\"",

@@ -233,7 +233,7 @@ static void test_other_status(void **state)
          "status.loadBalancer.ingress[0].ipMode Required\nstatus.loadBalancer.ingress[1].ip Invalid\n"
          "status.loadBalancer.ingress[2].hostname Invalid"},
         {RES_RESOURCEQUOTAS, "status", STATUS("'used':{'what':'1'}"), STATUS(""),
-         "status.used[what] Invalid, status.used[what] Invalid"},
+         "status.used[what] Invalid\nstatus.used[what] Invalid"},
         {RES_PERSISTENTVOLUMECLAIMS, "status", STATUS("'allocatedResources':{'cpu':'1'}"), STATUS(""),
          "status.allocatedResources NotSupported"},
     };

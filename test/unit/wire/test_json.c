@@ -110,7 +110,7 @@ static void typed_values_are_normal(void **state UNUSED)
          "{\"creationTimestamp\":null,\"deletionTimestamp\":\"2024-02-29T23:30:00.9-01:30\"}",
          "{\"deletionTimestamp\":\"2024-03-01T01:00:00Z\"}"},
         {"meta.v1.ObjectMeta", "{\"creationTimestamp\":\"0001-01-01T00:00:00Z\"}", "{}"},
-        {"coordination.v1.LeaseSpec", "{\"renewTime\":\"2024-01-01T00:00:00.123456789+02:00\"}",
+        {"coordination.v1.LeaseSpec", "{\"renewTime\":\"2024-01-01T00:00:00.123456+02:00\"}",
          "{\"renewTime\":\"2023-12-31T22:00:00.123456Z\"}"},
         {"meta.v1.ManagedFieldsEntry", "{\"fieldsV1\": { \"f:a\" : { } , \"f:<\" : [ 1 , \"a b\" ] } }",
          "{\"fieldsV1\":{\"f:a\":{},\"f:\\u003c\":[1,\"a b\"]}}"},
@@ -255,8 +255,6 @@ static const struct error_case broken[] = {
      "parsing time \"2023-02-29T00:00:00Z\""},
     {"core.v1.Secret", "{\"data\":{\"a\":\"b\"}}", "illegal base64 data"},
     {"core.v1.Secret", "{\"data\":{\"a\":\"YQ=\"}}", "illegal base64 data"},
-    {"apiextensions.v1.JSONSchemaProps", "{\"items\":true}",
-     "json: cannot unmarshal bool into Go struct field "},
     /* a syntax error behind an error of type is the one that counts */
     {"apps.v1.Deployment", "{\"spec\":{\"replicas\":\"1\"}", "unexpected end of JSON input"},
 };
