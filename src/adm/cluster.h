@@ -27,6 +27,7 @@ struct cluster_config {
     const char *proxy_table;    /* cube-proxy */
     const char *proxy_mode;     /* nftables */
     const char *node_ports;     /* 30000-32767 */
+    const char *authn_config, *authz_config; /* configuration files of the API server, absolute; NULL: none */
     const char *load_balancer_pool; /* addresses of LoadBalancer Services; NULL: nobody gives them any */
     int64_t ingress_http, ingress_https; /* 80, 443: ports that Ingresses are served on, while there are any */
     const char *ingress_log;    /* file for a line a request; NULL: none */

@@ -170,6 +170,10 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
         return err_set(e, -EINVAL, "--ingress-http-port and --ingress-https-port: expected 1 to 65535");
     if (c->kubelet_port < 1 || c->kubelet_port > 65535)
         return err_set(e, -EINVAL, "--kubelet-port %lld: expected 1 to 65535", (long long)c->kubelet_port);
+    const char *const files[][2] = {{"authentication-config", c->authn_config}, {"authorization-config", c->authz_config}};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        if (files[i][1] && files[i][1][0] != '/')
+            return err_set(e, -EINVAL, "--%s %s: expected an absolute path, since it is read again later", files[i][0], files[i][1]);
     if (c->node_grace && c->node_grace < SECONDS(2))
         return err_set(e, -EINVAL, "--node-monitor-grace-period: expected at least 2s");
     return parts_check(c, e);

@@ -23,6 +23,8 @@
         {"dns-ip", 0, FLAG_STRING, &(c)->dns_ip, "Address of the cluster's DNS (the tenth of --service-cidr)"},               \
         {"cluster-domain", 0, FLAG_STRING, &(c)->cluster_domain, "DNS domain of the cluster (cluster.local)"}, \
         {"kubelet-port", 0, FLAG_INT, &(c)->kubelet_port, "Port of the node agent (10250)"},                 \
+        {"authentication-config", 0, FLAG_STRING, &(c)->authn_config, "AuthenticationConfiguration file: whose tokens are taken (none)"}, \
+        {"authorization-config", 0, FLAG_STRING, &(c)->authz_config, "AuthorizationConfiguration file (Node and RBAC)"}, \
         {"service-node-port-range", 0, FLAG_STRING, &(c)->node_ports, "Ports of NodePort Services (30000-32767)"}, \
         {"load-balancer-pool", 0, FLAG_STRING, &(c)->load_balancer_pool,                                      \
          "Addresses for LoadBalancer Services, as 192.0.2.0/28,192.0.2.40-192.0.2.60 (none)"},           \

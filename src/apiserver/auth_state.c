@@ -202,11 +202,14 @@ int auth_reload(struct apiserver *s, struct err *e)
 void auth_follow(void *apiserver)
 {
     struct apiserver *s = apiserver;
+    const struct apiserver_config *c = &s->config;
     char told[2][65] = {"", ""}, now[2][65];
+    if (!c->authn_config && !c->oidc.ca && !c->token_file && !c->authz_config && !c->authz_policy)
+        return;
     while (fiber_sleep(LOOK_EVERY) == 0) {
         struct err e = {0};
-        hash_authn(&s->config, now[0]);
-        hash_authz(&s->config, now[1]);
+        hash_authn(c, now[0]);
+        hash_authz(c, now[1]);
         if (memcmp(told, now, sizeof(told)) == 0)
             continue;
         int r = auth_reload(s, &e);

@@ -55,9 +55,10 @@ static enum decision (*const deciders[AUTHZ_KINDS])(struct request *, struct aut
 
 static void join(struct err *all, const struct err *one, const char *between)
 {
+    if (!one->text[0])
+        return;
     struct err was = *all;
-    if (one->text[0])
-        err_set(all, 0, "%s%s%s", was.text, was.text[0] ? between : "", one->text);
+    err_set(all, 0, "%s%s%s", was.text, was.text[0] ? between : "", one->text);
 }
 
 void authorize_told(struct request *r, const struct attributes *at, struct authorization *ret)

@@ -295,7 +295,8 @@ int authz_load(const struct apiserver_config *c, const struct authz_chain *was, 
     int r;
     chain->refs = 1;
     if (c->authz_config && ((c->authorization && *c->authorization) || c->authz_webhook.kubeconfig))
-        r = err_set(e, -EINVAL, "--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined");
+        r = err_set(e, -EINVAL, "--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are "
+                    "defined");
     else if (c->authz_config)
         r = config_file_read(&chain->arena, c->authz_config, &types[T_apiserver_v1_AuthorizationConfiguration], "AuthorizationConfiguration",
                              "v1,v1beta1,v1alpha1", NULL, &v, e);
