@@ -117,6 +117,7 @@ void auth_close(struct apiserver *s)
     authn_config_unref(a->authn);
     authz_unref(a->authz);
     static_tokens_free(&a->static_tokens);
+    map_done(&a->verified);
     review_hook_close(a->token_hook);
     answers_done(&a->token_answers);
     struct flag_texts *lists[] = {&a->user_headers, &a->uid_headers, &a->group_headers, &a->extra_prefixes};

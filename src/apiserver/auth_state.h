@@ -27,6 +27,7 @@ struct auth_state {
     struct authn_config *authn;
     struct authz_chain *authz;
     struct map static_tokens; /* SHA-256 of the token to struct static_token */
+    struct map verified;      /* SHA-256 of service account tokens whose signature is good by the keys of now */
     struct review_hook *token_hook;
     struct answers token_answers;
     struct flag_texts user_headers, uid_headers, group_headers, extra_prefixes; /* lower case */

@@ -220,6 +220,7 @@ static int reload_tokens(struct apiserver *s, struct err *e)
         s->sa_sign = sign;
         return r;
     }
+    map_done(&s->auth->verified); /* by the old ones */
     jwt_keys_done(&was);
     jwt_key_free(sign);
     return 0;
