@@ -9,7 +9,7 @@
 #include <linux/netfilter.h>
 
 /* A batch is put together of parts, in this order: what is named must stand before who names it. */
-enum part { PART_MAKE, PART_RULES, PART_ELEMENTS, PART_EMPTY, PART_UNMAKE, PARTS };
+enum part { PART_MAKE, PART_RULES, PART_ELEMENTS, PART_UNMAKE, PARTS };
 
 enum { LISTED_MAX = 20000 }; /* elements that older kernels are made to list, so that they can be counted */
 
@@ -305,12 +305,13 @@ static void drop_list(struct nftables *t, struct str name, struct str data)
 
 /* ---- what is no longer wanted --------------------------------------------------------------------------- */
 
-/* Kernels before 6.2 learn late that an element no longer leads to a chain: the chain itself goes a little later. */
+/* Kernels before 6.2 learn late that an element no longer leads to a chain: the chain itself goes a little later. It is emptied before
+ * rules are written: another Service may want it in this very batch. */
 static void drop_chain(struct nftables *t, struct str name, size_t rules)
 {
     struct mono *since = NEW(struct mono);
     *since = os_mono();
-    nft_chain_flush(&t->parts[PART_EMPTY], name);
+    nft_chain_flush(&t->parts[PART_MAKE], name);
     free(map_put(&t->stale, name, since));
     t->counts.chains--;
     t->counts.rules -= rules;

@@ -227,6 +227,32 @@ static void the_first_has_an_address(void)
     few_done(&w);
 }
 
+/* A Service goes in the batch that brings the next one with as many endpoints: the chain that they share has its rules. */
+static void who_comes_finds_the_chain(void)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    struct few w = {0};
+    struct service_ports ports, none = {0};
+    struct err e = {0};
+    struct backend *b = backend_nftables(&node, &settings);
+    put_service(&w, "", "");
+    put_slice(&w, 0, "H1 T2 T3");
+    ports_of(&w, &node, &a, &ports);
+    b->ops->begin(b, true);
+    b->ops->service(b, STR("ns1/svc1"), &ports);
+    assert_int_equal(b->ops->commit(b, &e), 0);
+    b->ops->begin(b, false);
+    b->ops->service(b, STR("ns1/svc1"), &none);
+    ports.list[0].service = STR("other");
+    ports.list[0].name = STR("ns1/other:p80");
+    b->ops->service(b, STR("ns1/other"), &ports);
+    assert_int_equal(b->ops->commit(b, &e), 0);
+    has("numgen random mod 3 map @service-endpoints");
+    check_there(b, 0);
+    b->ops->free(b);
+    few_done(&w);
+}
+
 static void with_the_kernel_body(void *arg UNUSED)
 {
     struct few w = {0};
@@ -242,6 +268,7 @@ static void with_the_kernel_body(void *arg UNUSED)
     refusals_are_told(&w, b);
     nothing_stays(&w, b);
     the_first_has_an_address();
+    who_comes_finds_the_chain();
     b->ops->free(b);
     few_done(&w);
 }
