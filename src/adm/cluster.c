@@ -15,10 +15,10 @@
 #include "base/fiber.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "etcd/store.h"
 #include "names.h"
 #include "policy/policy.h"
 #include "resources.h"
-#include "store/store.h"
 #include "type/meta.h"
 
 #include <stdio.h>
@@ -84,8 +84,20 @@ static int wait_runtime(struct cluster *c, struct err *e)
 
 /* ---- store and API server ---------------------------------------------------------------------------------------- */
 
+static int open_etcd(struct cluster *c, struct err *e)
+{
+    const struct cluster_config *k = c->config;
+    struct etcd_store_config o = {.etcd = {.endpoints = k->etcd_servers, .ca_file = k->etcd_ca, .cert_file = k->etcd_cert,
+                                           .key_file = k->etcd_key},
+                                  .prefix = k->etcd_prefix};
+    int r = etcd_store_open(&o, &c->store, e);
+    return r < 0 ? err_wrap(e, r, "--etcd-servers %s", k->etcd_servers) : 0;
+}
+
 static int open_store(struct cluster *c, struct err *e)
 {
+    if (c->config->etcd_servers)
+        return open_etcd(c, e);
     struct store_options o = {.dir = arena_printf(&c->arena, "%s/store", c->config->data_dir).p, .durable = true};
     struct str note = STR_NULL;
     int r = store_open_log(&o, &c->store, &note, &c->arena, e);

@@ -37,6 +37,8 @@ struct cluster_config {
     const char *cni_plugin;     /* "cube-cni", or "reference": bridge, host-local and portmap of the machine */
     const char *cni_bin_dir;    /* NULL: a folder of links to those of /opt/cni/bin and /usr/lib/cni and to our own */
     const char *cni_conf_dir;   /* whose network configuration somebody else writes; NULL: our own */
+    const char *etcd_servers;   /* where objects are kept: "http://10.0.0.5:2379,..."; NULL: in data_dir, by ourselves */
+    const char *etcd_prefix, *etcd_ca, *etcd_cert, *etcd_key; /* what keys begin with there, /registry; PEM files or NULL */
     const char *overlay_backend; /* NULL: as net-conf.json in the cluster says, else host-gw */
     const char *node_cidr;      /* addresses of the further nodes on this machine; one is found when NULL */
     const char *node_bridge;    /* and the bridge that links them; NULL: named after `bridge` */

@@ -162,6 +162,10 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
         return r;
     if (strcmp(c->cni_plugin, "cube-cni") && strcmp(c->cni_plugin, "reference"))
         return err_set(e, -EINVAL, "--cni-plugin %s: expected cube-cni or reference", c->cni_plugin);
+    if (!c->etcd_servers && (c->etcd_prefix || c->etcd_ca || c->etcd_cert || c->etcd_key))
+        return err_set(e, -EINVAL, "--etcd-prefix and the files for etcd: --etcd-servers is missing");
+    if (!c->etcd_cert != !c->etcd_key)
+        return err_set(e, -EINVAL, "--etcd-certfile and --etcd-keyfile go together");
     if (c->overlay_backend && strcmp(c->overlay_backend, "host-gw") && strcmp(c->overlay_backend, "vxlan"))
         return err_set(e, -EINVAL, "--overlay-backend %s: expected host-gw or vxlan", c->overlay_backend);
     if (c->port < 1 || c->port > 65535)

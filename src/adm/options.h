@@ -39,6 +39,11 @@
          "What links pods to their node: cube-cni, or reference for the machine's bridge, host-local, portmap (cube-cni)"}, \
         {"cni-conf-dir", 0, FLAG_STRING, &(c)->cni_conf_dir,                                                 \
          "Network configurations that somebody else writes, as /etc/cni/net.d"},                            \
+        {"etcd-servers", 0, FLAG_STRING, &(c)->etcd_servers, "Members of an etcd to keep objects in, as http://10.0.0.5:2379,... (in --data-dir)"}, \
+        {"etcd-prefix", 0, FLAG_STRING, &(c)->etcd_prefix, "What keys begin with there (/registry)"},       \
+        {"etcd-cafile", 0, FLAG_STRING, &(c)->etcd_ca, "Authorities of etcd's certificates"},               \
+        {"etcd-certfile", 0, FLAG_STRING, &(c)->etcd_cert, "Certificate towards etcd"},                     \
+        {"etcd-keyfile", 0, FLAG_STRING, &(c)->etcd_key, "Its key"},                                        \
         {"overlay-backend", 0, FLAG_STRING, &(c)->overlay_backend,                                           \
          "How packets travel between nodes: host-gw, vxlan (host-gw)"},                                     \
         {"node-cidr", 0, FLAG_STRING, &(c)->node_cidr, "Addresses of further nodes on this machine (found)"}, \

@@ -324,8 +324,9 @@ static int run_once(struct apiserver *s, struct err *e)
     int x = gather(&r, e);
     if (x == 0)
         x = encryption_seal(s, &a, r.extra_ops, r.n_extra_ops, e);
-    if (x == 0 && r.n_extra_ops)
-        x = store_txn(s->store, r.extra_ops, r.n_extra_ops, NULL, NULL);
+    size_t most = store_ops_max(s->store);
+    for (size_t at = 0; x == 0 && at < r.n_extra_ops; at += most)
+        x = store_txn(s->store, r.extra_ops + at, MIN(most, r.n_extra_ops - at), NULL, NULL);
     if (x == STORE_FULL)
         x = err_set(e, -ENOSPC, "the store is full");
     storage_drop_ops(&r);

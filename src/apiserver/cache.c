@@ -187,6 +187,14 @@ static void pass_unconcerned(struct cache_kind *k)
     }
 }
 
+static void tell_hooks(struct cache_kind *k, const struct object *old, const struct object *now)
+{
+    LIST_EACH_SAFE(&k->hooks, l) {
+        struct cache_hook *h = LIST_ENTRY(l, struct cache_hook, link);
+        h->fn(h->arg, old, now);
+    }
+}
+
 static void apply(struct cache *c, struct cache_kind *k, struct str key, struct cache_event e)
 {
     struct str name = str_from(key, k->prefix.n);
@@ -202,10 +210,7 @@ static void apply(struct cache *c, struct cache_kind *k, struct str key, struct 
     ring_push(k, e);
     pass_unconcerned(k);
     drop_old_encodings(k);
-    LIST_EACH_SAFE(&k->hooks, l) {
-        struct cache_hook *h = LIST_ENTRY(l, struct cache_hook, link);
-        h->fn(h->arg, e.old, e.now);
-    }
+    tell_hooks(k, e.old, e.now);
 }
 
 /* What the store has of an object, sealed or not. */
@@ -356,25 +361,61 @@ static int load_kind(struct cache *c, struct cache_kind *k, revision at, struct 
     return r;
 }
 
+/* What changed between two states of a kind, where the events are not known. */
+static void tell_difference(struct cache_kind *k, const struct tree *before)
+{
+    struct tree *now = tree_ref(k->root);
+    struct tree_iter a, b;
+    tree_seek(&a, before, STR(""));
+    tree_seek(&b, now, STR(""));
+    while (a.object || b.object) {
+        int order = !a.object ? 1 : !b.object ? -1 : str_cmp(a.key, b.key);
+        const struct object *old = order <= 0 ? a.object : NULL, *is = order >= 0 ? b.object : NULL;
+        if (!old || !is || old->revision != is->revision)
+            tell_hooks(k, old, is);
+        if (old)
+            tree_next(&a);
+        if (is)
+            tree_next(&b);
+    }
+    tree_unref(now);
+}
+
+static int reload_kind(struct cache *c, struct cache_kind *k, revision at, struct err *e)
+{
+    struct tree *before = tree_ref(k->root);
+    kind_clear(k);
+    k->next = k->first = k->first + 1;
+    int r = load_kind(c, k, at, e);
+    if (r == 0)
+        tell_difference(k, before);
+    else { /* it will be tried again */
+        tree_unref(k->root);
+        k->root = tree_ref(before);
+    }
+    tree_unref(before);
+    LIST_EACH(&k->followers, l) /* they have lost their place */
+        waitq_wake_all(&LIST_ENTRY(l, struct cache_follower, link)->q);
+    return r;
+}
+
 /* Everything as of one revision, and the watch from there on. Watchers that stood in the rings are lost. */
 static int load_all(struct cache *c, struct err *e)
 {
+    revision at;
     store_watch_close(TAKE_PTR(c->watch));
-    revision at = store_revision(c->store);
-    for (size_t i = 0; i < c->n_kinds; i++) {
-        if (!c->kinds[i])
-            continue;
-        kind_clear(c->kinds[i]);
-        c->kinds[i]->next = c->kinds[i]->first = c->kinds[i]->first + 1;
-        int r = load_kind(c, c->kinds[i], at, e);
-        if (r < 0)
-            return r;
-    }
-    int r = store_watch(c->store, STR("/registry/"), STR("/registry0"), at, false, &c->watch);
+    int r = store_latest(c->store, &at);
+    for (size_t i = 0; i < c->n_kinds && r == 0; i++)
+        if (c->kinds[i])
+            r = reload_kind(c, c->kinds[i], at, e);
+    if (r)
+        return r < 0 ? r : err_set(e, -EIO, "the store cannot be read");
+    r = store_watch(c->store, STR("/registry/"), STR("/registry0"), at, false, &c->watch);
     if (r)
         return err_set(e, r < 0 ? r : -EIO, "the store cannot be watched from revision %lld",
                        (long long)at.n);
     c->revision = at.n;
+    waitq_wake_all(&c->moved);
     return 0;
 }
 
@@ -386,8 +427,12 @@ static void follow(void *arg)
         int r = follow_once(c);
         if (r == -ETIMEDOUT)
             continue;
+        while (r == STORE_COMPACTED && load_all(c, &e) != 0) {
+            log_error("apiserver", "the watch cache is out of date: %s", err_text(&e, -EIO));
+            r = fiber_sleep(SECONDS(1)) < 0 ? -ECANCELED : STORE_COMPACTED;
+        }
         if (r == STORE_COMPACTED)
-            r = load_all(c, &e);
+            continue;
         if (r < 0 && r != -ECANCELED && r != -EPIPE)
             log_error("apiserver", "the watch cache ended: %s", err_text(&e, r));
         if (r < 0)
@@ -548,7 +593,11 @@ int cache_wait(struct cache *c, int64_t rev, struct mono deadline)
 
 int cache_fresh(struct cache *c)
 {
-    return cache_wait(c, store_revision(c->store).n, MONO_NEVER);
+    revision latest;
+    int r = store_latest(c->store, &latest);
+    if (r > 0)
+        r = -EIO;
+    return r ? r : cache_wait(c, latest.n, MONO_NEVER);
 }
 
 const struct object *cache_get(const struct cache_kind *k, struct str ns, struct str name)

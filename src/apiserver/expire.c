@@ -26,8 +26,8 @@ bool expire_before(struct apiserver *s, struct wall before)
     struct arena a CLEANUP_ARENA = ARENA_INIT;
     struct cache_kind *k = state_kind(s, RES_EVENTS);
     struct store_op *ops = ARENA_ARRAY(&a, struct store_op, BATCH);
-    size_t n = 0;
-    for (struct tree_iter it = tree_begin_ns(k->root, STR("")); n < BATCH && tree_in_ns(&it, STR(""));
+    size_t n = 0, most = MIN((size_t)BATCH, store_ops_max(s->store));
+    for (struct tree_iter it = tree_begin_ns(k->root, STR("")); n < most && tree_in_ns(&it, STR(""));
          tree_next(&it)) {
         const struct object *o = it.object;
         if (last_seen(o->val).ns >= before.ns)
@@ -38,7 +38,7 @@ bool expire_before(struct apiserver *s, struct wall before)
     int r = n ? store_txn(s->store, ops, n, NULL, NULL) : 0;
     for (size_t i = 0; i < n; i++)
         object_unref(ops[i].cookie);
-    return n == BATCH && r == 0 && cache_fresh(s->cache) == 0;
+    return n == most && r == 0 && cache_fresh(s->cache) == 0;
 }
 
 void expire_events(void *arg)

@@ -14,7 +14,7 @@ static bool always(const struct apiserver *s)
 
 static bool store_open(const struct apiserver *s)
 {
-    return store_revision(s->store).n >= 0;
+    return !*store_fault(s->store);
 }
 
 static bool bootstrapped(const struct apiserver *s)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command: upstream's flags of kube-apiserver, the embedded store, and an end by signal. */
+#include "apiserver/options_store.h"
 #include "apiserver/server.h"
 
 #include "apiserver/options_auth.h"
@@ -50,12 +51,13 @@ struct audit_units {
 
 struct options {
     struct apiserver_config config;
-    const char *bind, *data_dir, *node_ports, *etcd_servers, *advertise;
+    const char *bind, *node_ports, *advertise;
+    struct store_flags store;
     int64_t event_ttl, port, max_reads, max_writes, min_timeout, verbosity, shutdown_delay;
     struct audit_units audit;
     struct auth_options auth;
     struct flag_list on, off, service_cidr;
-    bool memory, fairness;
+    bool fairness;
     char listen[128], *lists[3];
     int first_port, last_port;
     int exit_code;
@@ -123,16 +125,13 @@ static int check(struct options *o, struct err *e)
         r = auth_options_check(&o->config, &o->auth, e);
     if (r < 0)
         return r;
-    if (o->etcd_servers)
-        return err_set(e, -EINVAL,
-                       "--etcd-servers: the etcd backend is not there yet; leave the flag out to use the "
-                       "embedded store (--data-dir)");
+    r = store_flags_check(&o->store, e);
+    if (r < 0)
+        return r;
     if (!o->config.tls_cert || !o->config.tls_key)
         return err_set(e, -EINVAL, "--tls-cert-file and --tls-private-key-file are needed");
     if (o->port < 0 || o->port > 65535)
         return err_set(e, -EINVAL, "--secure-port: %lld is no port", (long long)o->port);
-    if (!o->data_dir && !o->memory)
-        return err_set(e, -EINVAL, "--data-dir: where should the store be kept?");
     return parse_ports(o, e);
 }
 
@@ -155,18 +154,6 @@ static void finish(struct options *o, const struct flag *flags)
     c->event_ttl = o->event_ttl / NSEC_PER_SEC;
 }
 
-static int open_store(struct options *o, struct arena *a, struct store **ret, struct err *e)
-{
-    struct store_options s = {.dir = o->data_dir, .durable = true};
-    struct str note = STR_NULL;
-    if (o->memory)
-        return store_open_memory(&s, ret);
-    int r = store_open_log(&s, ret, &note, a, e);
-    if (r == 0 && note.n)
-        log_warn("apiserver", "store: %.*s", STR_ARG(note));
-    return r < 0 ? err_wrap(e, r, "store %s", o->data_dir) : r;
-}
-
 /* SIGHUP reads certificates again; the others end the server. */
 static void wait_for_end(struct apiserver *s)
 {
@@ -187,7 +174,7 @@ static void run(void *arg)
     struct store *store = NULL;
     struct apiserver *s = NULL;
     char address[128];
-    int r = open_store(o, &a, &store, &e);
+    int r = store_flags_open(&o->store, &a, &store, &e);
     o->config.store = store;
     if (r == 0)
         r = apiserver_start(&o->config, &s, &e);
@@ -229,7 +216,7 @@ static int parse(struct options *o, struct flag *flags, int argc, char **argv)
 int apiserver_main(int argc, char **argv)
 {
     struct options o = {.bind = "0.0.0.0", .port = 6443, .fairness = true, .auth = AUTH_OPTIONS_INIT, .max_reads = 400,
-        .max_writes = 200, .min_timeout = 1800,
+        .max_writes = 200, .min_timeout = 1800, .store.compaction = SECONDS(300),
         .audit = {.megabytes = 100, .days = 366, .webhook_paced = true, .log_version = "audit.k8s.io/v1",
                   .webhook_version = "audit.k8s.io/v1", .log_format = "json"},
         .config.audit.log.max_backups = 100};
@@ -238,9 +225,7 @@ int apiserver_main(int argc, char **argv)
         {"bind-address", 0, FLAG_STRING, &o.bind, "address to listen on"},
         {"secure-port", 0, FLAG_INT, &o.port, "port to listen on"},
         {"advertise-address", 0, FLAG_STRING, &o.advertise, "address that the kubernetes Service leads to"},
-        {"data-dir", 0, FLAG_STRING, &o.data_dir, "directory of the embedded store"},
-        {"storage-memory", 0, FLAG_BOOL, &o.memory, "keep everything in memory only (tests)", "true"},
-        {"etcd-servers", 0, FLAG_STRING, &o.etcd_servers, "not supported yet"},
+        STORE_FLAGS(&o.store),
         {"tls-cert-file", 0, FLAG_STRING, &c->tls_cert, "serving certificate"},
         {"tls-private-key-file", 0, FLAG_STRING, &c->tls_key, "its key"},
         {"client-ca-file", 0, FLAG_STRING, &c->client_ca, "CA bundle for client certificates"},

@@ -24,6 +24,7 @@ struct etcd {
     struct str user, password;
     char *token; /* NULL: not asked for yet */
     int64_t timeout;
+    size_t max_message;
 };
 
 /* ---- configuration -------------------------------------------------------------------------------------- */
@@ -81,6 +82,7 @@ int etcd_new(const struct etcd_config *config, struct etcd **ret, struct err *e)
 {
     struct etcd *c = NEW(struct etcd);
     c->timeout = config->timeout ? config->timeout : SECONDS(5);
+    c->max_message = config->max_message;
     int r = read_endpoints(c, config->endpoints ? config->endpoints : "", e);
     r = r ? r : make_tls(c, config, e);
     if (r < 0) {
@@ -121,6 +123,7 @@ static struct grpc_client *new_client(const struct etcd *c, const struct endpoin
     struct http_header token = {STR("token"), str_of(c->token)};
     return grpc_client_new(&(const struct grpc_client_config){.address = at->address,
                                                               .tls = at->tls ? c->tls : NULL,
+                                                              .max_message = c->max_message,
                                                               .metadata = &token,
                                                               .n_metadata = c->token ? 1 : 0});
 }

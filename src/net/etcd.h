@@ -14,6 +14,7 @@ struct etcd_config {
     const char *ca_file, *cert_file, *key_file; /* PEM; NULL: the system's authorities, no certificate */
     const char *user, *password;                /* NULL: nobody */
     int64_t timeout;                            /* [5 s] of one call to one endpoint */
+    size_t max_message;                         /* [as grpc_client_config's] */
 };
 /* Connects when it is first asked. -EINVAL or what a file gave, with a sentence. */
 int etcd_new(const struct etcd_config *config, struct etcd **ret, struct err *e);
