@@ -65,6 +65,7 @@ struct apiserver {
 
     unsigned in_flight[IN_FLIGHT_KINDS];
     unsigned watches;
+    bool trimming; /* of stacks; verb_watch.c */
     struct metrics metrics;
     struct encryption *encryption; /* encryption.h; NULL: everything is stored plain */
     struct flow_control *flow; /* flow.h; NULL: no priority and fairness */

@@ -193,6 +193,15 @@ static int begin(struct watching *w, struct selection *s)
     return 0;
 }
 
+/* What it took to begin lies below what a watch that waits needs of its stack: it goes back for all that began of late. */
+static void trim(void *arg)
+{
+    struct apiserver *s = arg;
+    if (fiber_sleep(SECONDS(5)) == 0)
+        fiber_trim_stacks();
+    s->trimming = false;
+}
+
 static int serve(struct watching *w, struct selection *s)
 {
     struct request *r = w->r;
@@ -200,6 +209,9 @@ static int serve(struct watching *w, struct selection *s)
     if (e || r->answer.kind == ANSWER_SENT)
         return e;
     r->server->watches++;
+    if (!r->server->trimming)
+        group_spawn(&r->server->fibers, "trim", trim, r->server);
+    r->server->trimming = true;
     r->answer.kind = ANSWER_SENT;
     r->answer.code = 200;
     http_notify_gone(r->x, &w->f.waiter.q);

@@ -62,14 +62,18 @@ static void append(struct arena *a, struct fieldset *s, struct fieldset_item ite
     s->items[s->n++] = item;
 }
 
+struct fieldset *fieldset_into(struct arena *a, struct fieldset *s, struct str elem)
+{
+    struct fieldset_item *item = put(a, s, elem);
+    if (!item->below)
+        item->below = fieldset_new(a);
+    return item->below;
+}
+
 void fieldset_add(struct arena *a, struct fieldset *s, const struct str *path, size_t n)
 {
-    for (size_t i = 0; i + 1 < n; i++) {
-        struct fieldset_item *item = put(a, s, path[i]);
-        if (!item->below)
-            item->below = fieldset_new(a);
-        s = item->below;
-    }
+    for (size_t i = 0; i + 1 < n; i++)
+        s = fieldset_into(a, s, path[i]);
     if (n)
         put(a, s, path[n - 1])->member = true;
 }

@@ -25,6 +25,8 @@ struct fieldset {
 };
 
 struct fieldset *fieldset_new(struct arena *a);
+/* The set below an element, made when there is none. */
+struct fieldset *fieldset_into(struct arena *a, struct fieldset *s, struct str elem);
 /* Puts a path into the set; elements are not copied. */
 void fieldset_add(struct arena *a, struct fieldset *s, const struct str *path, size_t n);
 

@@ -137,6 +137,20 @@ static const struct val *member(const struct field *f, const struct val *v)
     return m && m->kind != VAL_NULL ? m : zero_of(f);
 }
 
+/* A bit for each name of a member, modulo 64: most fields of a struct are absent. */
+static uint64_t names_of(const struct val *v)
+{
+    uint64_t names = 0;
+    for (uint32_t i = 0; val_is(v, VAL_OBJ) && i < v->n; i++)
+        names |= UINT64_C(1) << (v->items[i].name & 63);
+    return val_is(v, VAL_MAP) ? UINT64_MAX : names;
+}
+
+static bool is_absent(const struct field *f, uint64_t names)
+{
+    return f->flags & (FIELD_OMITEMPTY | FIELD_PROTO3) && !(names >> (f->name & 63) & 1);
+}
+
 static bool is_empty(const struct val *v)
 {
     return !v || v->kind == VAL_NULL || ((v->kind == VAL_MAP || v->kind == VAL_LIST) && v->n == 0);
@@ -147,8 +161,9 @@ static bool is_empty_struct(const struct type *t, const struct val *v)
 {
     if (!val_is(v, VAL_OBJ))
         return is_empty(v);
+    uint64_t names = names_of(v);
     for (unsigned i = 0; i < t->n_fields; i++)
-        if (member(&t->fields[i], v))
+        if (!is_absent(&t->fields[i], names) && member(&t->fields[i], v))
             return false;
     return true;
 }
@@ -162,7 +177,12 @@ static bool is_empty_at(struct place p, enum shape shape, const struct val *v)
 
 static struct str field_elem(struct arena *a, struct str name)
 {
-    return arena_printf(a, "f:" STR_FMT, STR_ARG(name));
+    char *text = arena_bytes(a, name.n + 3);
+    text[0] = 'f';
+    text[1] = ':';
+    memcpy(text + 2, name.p, name.n);
+    text[name.n + 2] = 0;
+    return str_n(text, name.n + 2);
 }
 
 static int compare_texts(const void *x, const void *y)
@@ -217,14 +237,18 @@ static struct str keys_elem(struct arena *a, struct place p, const struct val *i
         sorted[n] = keys[n];
         n++;
     }
-    qsort(sorted, n, sizeof(*sorted), compare_texts);
+    if (n > 1)
+        qsort(sorted, n, sizeof(*sorted), compare_texts);
+    buf_grow(&b, 126);
     buf_puts(&b, "k:{");
     for (size_t i = 0; i < n; i++) {
         const struct field *f = p.type ? type_field_str(p.type, str_of(sorted[i]), NULL) : NULL;
         const struct val *v = f ? member(f, item) : val_key(item, str_of(sorted[i]));
         if (!v && !(v = key_default(a, p.type, sorted[i])))
             continue;
-        buf_printf(&b, "%s\"%s\":", had++ ? "," : "", sorted[i]);
+        buf_puts(&b, had++ ? ",\"" : "\"");
+        buf_puts(&b, sorted[i]);
+        buf_puts(&b, "\":");
         json_encode(&b, NULL, v, JSON_NO_HTML);
     }
     buf_puts(&b, "}");
@@ -332,19 +356,28 @@ struct walk {
     struct str path[FIELDSET_DEPTH];
     size_t depth;
     struct fieldset *sets[3]; /* of typed_fields the first; of typed_compare added, modified, removed */
+    struct fieldset *below[3][FIELDSET_DEPTH]; /* in each of them what is below the path's first elements, */
+    size_t known[3];                           /* as far as it was looked up */
     bool lenient; /* items that cannot be told apart are left out */
     struct err *e;
 };
 
 static void add(struct walk *w, int which)
 {
-    fieldset_add(w->a, w->sets[which], w->path, w->depth);
+    struct fieldset **below = w->below[which];
+    below[0] = w->sets[which];
+    for (; w->known[which] + 1 < w->depth; w->known[which]++)
+        below[w->known[which] + 1] = fieldset_into(w->a, below[w->known[which]], w->path[w->known[which]]);
+    if (w->depth)
+        fieldset_add(w->a, below[w->depth - 1], &w->path[w->depth - 1], 1);
 }
 
 static bool enter(struct walk *w, struct str elem)
 {
     if (w->depth == FIELDSET_DEPTH)
         return false;
+    for (size_t i = 0; i < ARRAY_SIZE(w->known); i++)
+        w->known[i] = MIN(w->known[i], w->depth);
     w->path[w->depth++] = elem;
     return true;
 }
@@ -371,9 +404,10 @@ static int fields_below(struct walk *w, struct place p, struct str elem, const s
 
 static int fields_of_struct(struct walk *w, struct place p, const struct val *v)
 {
+    uint64_t names = names_of(v);
     for (unsigned i = 0; i < p.type->n_fields; i++) {
         const struct field *f = &p.type->fields[i];
-        const struct val *m = skipped(w, f) ? NULL : member(f, v);
+        const struct val *m = skipped(w, f) || is_absent(f, names) ? NULL : member(f, v);
         if (!m)
             continue;
         struct place sub = place_of_field(f);
@@ -476,9 +510,10 @@ static void compare_items(struct walk *w, struct place p, enum shape shape, cons
 
 static void compare_structs(struct walk *w, struct place p, const struct val *l, const struct val *r)
 {
+    uint64_t names = names_of(l) | names_of(r);
     for (unsigned i = 0; i < p.type->n_fields; i++) {
         const struct field *f = &p.type->fields[i];
-        if (skipped(w, f))
+        if (skipped(w, f) || is_absent(f, names))
             continue;
         const struct val *lm = member(f, l), *rm = member(f, r);
         if ((lm || rm) && lm != rm)
