@@ -26,6 +26,7 @@ struct cluster_config {
     const char *cgroup_root;    /* "/" */
     const char *proxy_table;    /* cube-proxy */
     const char *proxy_mode;     /* nftables */
+    int64_t proxy_health_port, proxy_metrics_port; /* 10256, on every address; 10249, on loopback */
     const char *node_ports;     /* 30000-32767 */
     const char *authn_config, *authz_config; /* configuration files of the API server, absolute; NULL: none */
     const char *load_balancer_pool; /* addresses of LoadBalancer Services; NULL: nobody gives them any */

@@ -59,6 +59,8 @@ int cluster_config_complete(struct arena *a, struct cluster_config *c, struct er
                                                  : arena_printf(a, "cn%08xn", (unsigned)str_hash(str_of(c->bridge))).p;
     c->port = c->port ? c->port : 6443;
     c->kubelet_port = c->kubelet_port ? c->kubelet_port : 10250;
+    c->proxy_health_port = c->proxy_health_port ? c->proxy_health_port : 10256;
+    c->proxy_metrics_port = c->proxy_metrics_port ? c->proxy_metrics_port : 10249;
     c->ingress_http = c->ingress_http ? c->ingress_http : 80;
     c->ingress_https = c->ingress_https ? c->ingress_https : 443;
     c->node_name = c->node_name ? c->node_name : host_name(a);
@@ -157,6 +159,13 @@ static int check_addresses(const struct cluster_config *c, struct err *e)
 
 int cluster_config_check(const struct cluster_config *c, struct err *e)
 {
+    const struct {
+        const char *flag;
+        int64_t port;
+    } ports[] = {{"port", c->port},
+                 {"kubelet-port", c->kubelet_port},
+                 {"proxy-health-port", c->proxy_health_port},
+                 {"proxy-metrics-port", c->proxy_metrics_port}};
     int r = check_addresses(c, e);
     if (r < 0)
         return r;
@@ -168,12 +177,11 @@ int cluster_config_check(const struct cluster_config *c, struct err *e)
         return err_set(e, -EINVAL, "--etcd-certfile and --etcd-keyfile go together");
     if (c->overlay_backend && strcmp(c->overlay_backend, "host-gw") && strcmp(c->overlay_backend, "vxlan"))
         return err_set(e, -EINVAL, "--overlay-backend %s: expected host-gw or vxlan", c->overlay_backend);
-    if (c->port < 1 || c->port > 65535)
-        return err_set(e, -EINVAL, "--port %lld: expected 1 to 65535", (long long)c->port);
+    for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+        if (ports[i].port < 1 || ports[i].port > 65535)
+            return err_set(e, -EINVAL, "--%s %lld: expected 1 to 65535", ports[i].flag, (long long)ports[i].port);
     if (c->ingress_http < 1 || c->ingress_http > 65535 || c->ingress_https < 1 || c->ingress_https > 65535)
         return err_set(e, -EINVAL, "--ingress-http-port and --ingress-https-port: expected 1 to 65535");
-    if (c->kubelet_port < 1 || c->kubelet_port > 65535)
-        return err_set(e, -EINVAL, "--kubelet-port %lld: expected 1 to 65535", (long long)c->kubelet_port);
     const char *const files[][2] = {{"authentication-config", c->authn_config}, {"authorization-config", c->authz_config}};
     for (size_t i = 0; i < ARRAY_SIZE(files); i++)
         if (files[i][1] && files[i][1][0] != '/')

@@ -228,6 +228,8 @@ static void fill(struct arena *a, const struct cluster_config *c, struct node *n
         .cgroup_root = arena_printf(a, "%s/%s", top ? "" : c->cgroup_root, n->name).p,
         .proxy_table = "cube-proxy",
         .proxy_mode = c->proxy_mode,
+        .proxy_health_port = 10256,
+        .proxy_metrics_port = 10249,
         .node_ports = c->node_ports,
         .load_balancer_pool = c->load_balancer_pool,
         .node_grace = c->node_grace,

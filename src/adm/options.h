@@ -15,6 +15,8 @@
         {"cgroup-root", 0, FLAG_STRING, &(c)->cgroup_root, "Where pods' cgroups go (/)"},                    \
         {"proxy-table", 0, FLAG_STRING, &(c)->proxy_table, "nftables table of the service proxy (cube-proxy)"}, \
         {"proxy-mode", 0, FLAG_STRING, &(c)->proxy_mode, "How Services are served: nftables, iptables or ipvs (nftables)"}, \
+        {"proxy-health-port", 0, FLAG_INT, &(c)->proxy_health_port, "Port of the service proxy's /healthz and /livez (10256)"}, \
+        {"proxy-metrics-port", 0, FLAG_INT, &(c)->proxy_metrics_port, "Loopback port of its /metrics and /proxyMode (10249)"}, \
         {"node-name", 0, FLAG_STRING, &(c)->node_name, "Name of this node (the host name)"},                 \
         {"port", 0, FLAG_INT, &(c)->port, "Port of the API (6443)"},                                         \
         {"advertise-address", 0, FLAG_STRING, &(c)->advertise, "Address of this node; a second of the other family for dual stack (found)"},              \

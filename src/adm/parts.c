@@ -263,14 +263,21 @@ static const char *user_proxy(const struct parts_input *in UNUSED)
 
 static int run_proxy(const struct parts_input *in, struct client *client, struct err *e)
 {
+    /* Upstream's defaults: connections are forgotten a day after the last packet, half-closed ones after an hour. */
+    static const struct proxy_conntrack conntrack = {
+        .max_per_core = 32768, .min = 131072, .tcp_established = SECONDS(86400), .tcp_close_wait = SECONDS(3600)};
+    const struct cluster_config *c = in->config;
     struct proxy_config p = {.client = client,
-                             .node_name = in->config->node_name,
-                             .node_ip = in->config->advertise,
-                             .cluster_cidr = in->config->pod_cidr,
-                             .skip_ips = is_left_out(in->config, "dns") ? NULL : list_items(in->arena, in->config->dns_ip),
-                             .mode = in->config->proxy_mode,
-                             .ipvs_strict_arp = wants_announce(in->config), /* else each node's kernel answers for all addresses */
-                             .table = in->config->proxy_table};
+                             .node_name = c->node_name,
+                             .node_ip = c->advertise,
+                             .cluster_cidr = c->pod_cidr,
+                             .skip_ips = is_left_out(c, "dns") ? NULL : list_items(in->arena, c->dns_ip),
+                             .mode = c->proxy_mode,
+                             .ipvs_strict_arp = wants_announce(c), /* else each node's kernel answers for all addresses */
+                             .conntrack = &conntrack,
+                             .healthz_address = every_address(in->arena, c, c->proxy_health_port),
+                             .metrics_address = arena_printf(in->arena, "127.0.0.1:%lld", (long long)c->proxy_metrics_port).p,
+                             .table = c->proxy_table};
     return proxy_run(&p, e);
 }
 

@@ -121,6 +121,8 @@ struct host_ops {
     int (*tmpfs)(struct host *h, const char *path, int64_t size, struct err *e);
     /* Gives the tree to a group (fsGroup). always false: only when its top is not that group's already. */
     int (*own)(struct host *h, const char *path, int64_t gid, bool always, struct err *e);
+    /* A descriptor of what lies at that path below /var/log; links that lead out of it lead nowhere. May be NULL: there are none. */
+    int (*open_log)(struct host *h, const char *path);
     /* Is it of that hostPath type ("Directory", "FileOrCreate" ...)? Makes it where the type says so. */
     int (*host_path)(struct host *h, const char *path, const char *type, struct err *e);
     /* Mounts volume/sub at target, without ever leaving volume by a symlink; makes a missing sub. */
@@ -185,6 +187,7 @@ int host_du(struct host *h, const char *path, struct host_space *ret);
 int linux_payload(struct host *h, const char *dir, const struct payload *p, bool *ret_changed, struct err *e);
 int linux_tmpfs(struct host *h, const char *path, int64_t size, struct err *e);
 int linux_own(struct host *h, const char *path, int64_t gid, bool always, struct err *e);
+int linux_open_log(struct host *h, const char *path);
 int linux_host_path(struct host *h, const char *path, const char *type, struct err *e);
 int linux_subpath(struct host *h, const char *volume, const char *sub, const char *target, struct err *e);
 int linux_remove_tree(struct host *h, const char *path, struct err *e);

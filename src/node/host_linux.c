@@ -332,6 +332,7 @@ static const struct host_ops linux_ops = {
     .own = linux_own,
     .host_path = linux_host_path,
     .subpath = linux_subpath,
+    .open_log = linux_open_log,
     .stat = linux_stat,
     .mount = linux_mount,
     .mount_device = linux_mount_device,

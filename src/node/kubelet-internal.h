@@ -409,6 +409,9 @@ void server_auth_forget(struct kubelet *k);
 struct worker *server_find(struct kubelet *k, struct str ns, struct str name, struct str uid);
 void serve_logs(struct kubelet *k, struct http_exchange *x, struct worker *w, struct str container);
 void serve_stats(struct kubelet *k, struct http_exchange *x);
+void serve_system_logs(struct kubelet *k, struct http_exchange *x);
+/* A page of links to them. dirs: which of the names are folders. */
+void system_logs_index(char *const *names, const bool *dirs, struct buf *ret);
 void serve_shutdown(struct kubelet *k, struct http_exchange *x);
 void serve_metrics(struct kubelet *k, struct http_exchange *x, struct str which);
 /* Working set of a Pod, from the runtime's statistics: uid -> bytes. Values are malloc'd int64_t. */

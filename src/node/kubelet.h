@@ -65,6 +65,7 @@ struct kubelet_config {
     bool seccomp_default;
     bool serial_pulls;
     bool no_server;
+    bool no_system_logs; /* /var/log is not served */
     int64_t cpu_quota_period; /* ns [100 ms] */
     int max_pods;             /* [110] */
     int pods_per_core;        /* [no limit] */

@@ -34,7 +34,7 @@ struct settings {
     const char *cpu_policy, *reserved_cpus, *memory_policy, *topology_policy, *topology_scope;
     struct flag_list cpu_options, reserved_memory, topology_options;
     bool rotate_client, rotate_server;
-    bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, version;
+    bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, system_logs, version;
     int64_t evict_grace, evict_transition;
     int64_t verbosity, port, max_pods, pods_per_core, healthz_port, log_files, pids, gc_high, gc_low, max_images, parallel_pulls;
     int64_t status_period, report_period, sync_period, file_period, cfs_period, image_age, crash_most, lease_seconds;
@@ -53,6 +53,7 @@ static const struct settings defaults = {
     .cfs_quota = true,
     .serial_pulls = true,
     .enable_server = true,
+    .system_logs = true,
     .port = 10250,
     .healthz_port = 10248,
     .max_pods = 110,
@@ -193,6 +194,7 @@ static const struct file_entry entries[] = {
     {{N_address}, FILE_TEXT, TO(address), "address"},
     {{N_port}, FILE_INT, TO(port), "port"},
     {{N_enableServer}, FILE_BOOL, TO(enable_server), "enable-server"},
+    {{N_enableSystemLogHandler}, FILE_BOOL, TO(system_logs), NULL},
     {{N_tlsCertFile}, FILE_TEXT, TO(cert), "tls-cert-file"},
     {{N_tlsPrivateKeyFile}, FILE_TEXT, TO(key), "tls-private-key-file"},
     {{N_authentication, N_x509, N_clientCAFile}, FILE_TEXT, TO(client_ca), "client-ca-file"},
@@ -468,6 +470,7 @@ static void set_rest(const struct settings *s, struct kubelet_config *c)
     c->no_cgroups = !s->cgroups;
     c->no_cpu_quota = !s->cfs_quota;
     c->no_server = !s->enable_server;
+    c->no_system_logs = !s->system_logs;
     c->seccomp_default = s->seccomp_default;
     c->serial_pulls = s->serial_pulls && s->parallel_pulls <= 1;
     c->max_parallel_pulls = (int)s->parallel_pulls;

@@ -253,6 +253,8 @@ static void route(struct kubelet *k, struct http_exchange *x)
         serve_metrics(k, x, n ? parts[0] : STR(""));
     else if (str_is(first, "configz"))
         serve_config(k, x);
+    else if (str_is(first, "logs"))
+        serve_system_logs(k, x);
     else if (str_is(first, "shutdown") && n == 0)
         serve_shutdown(k, x);
     else

@@ -80,6 +80,12 @@ bool host_has_ipv6(void)
     return host_sysctl_read("net/ipv6/conf/all/disable_ipv6", &disabled) < 0 || !disabled;
 }
 
+/* A container's settings, or a kernel's without them: what is there will do. */
+static bool is_not_ours(int r)
+{
+    return r == -EACCES || r == -EROFS || r == -EPERM || r == -ENOENT;
+}
+
 /* Only ever up: somebody may have a reason for more. */
 static int raise_max(const struct proxy_conntrack *c, struct err *e)
 {
@@ -87,9 +93,16 @@ static int raise_max(const struct proxy_conntrack *c, struct err *e)
     if (!c->max_per_core || (host_sysctl_read("net/netfilter/nf_conntrack_max", &now) == 0 && now >= want))
         return 0;
     int r = host_sysctl_write("net/netfilter/nf_conntrack_max", want);
-    if (r == -EACCES || r == -EROFS || r == -EPERM)
-        return 0; /* a container's; what is there will do */
-    return r < 0 ? err_set(e, r, "net/netfilter/nf_conntrack_max: %s", strerror(-r)) : 0;
+    return r < 0 && !is_not_ours(r) ? err_set(e, r, "net/netfilter/nf_conntrack_max: %s", strerror(-r)) : 0;
+}
+
+/* Before the first rule that asks for connections, the kernel may not have loaded what tracks them, nor its settings. */
+static void load_conntrack(void)
+{
+    struct arena a CLEANUP_ARENA = ARENA_INIT;
+    int64_t now;
+    if (host_sysctl_read("net/netfilter/nf_conntrack_max", &now) == -ENOENT)
+        os_run(&a, (const char *const[]){"modprobe", "nf_conntrack", NULL}, NULL, NULL, mono_add(os_mono(), SECONDS(10)));
 }
 
 int host_conntrack(const struct proxy_conntrack *c, struct err *e)
@@ -104,11 +117,11 @@ int host_conntrack(const struct proxy_conntrack *c, struct err *e)
         {"net/netfilter/nf_conntrack_udp_timeout", c->udp / NSEC_PER_SEC},
         {"net/netfilter/nf_conntrack_udp_timeout_stream", c->udp_stream / NSEC_PER_SEC},
     };
+    load_conntrack();
     int r = raise_max(c, e);
     for (size_t i = 0; i < ARRAY_SIZE(settings) && r == 0; i++) {
         r = settings[i].value ? host_sysctl_write(settings[i].name, settings[i].value) : 0;
-        if (r == -EACCES || r == -EROFS || r == -EPERM)
-            r = 0;
+        r = is_not_ours(r) ? 0 : r;
         if (r < 0)
             err_set(e, r, "%s: %s", settings[i].name, strerror(-r));
     }

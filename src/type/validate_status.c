@@ -150,13 +150,6 @@ static void status_of_disruptions(struct validation *x, const struct vpath *p, c
     check_counts(x, p, val_get(v, N_status), of_disruptions);
 }
 
-static void status_with_conditions(struct validation *x, const struct vpath *p, const struct val *v,
-                                   const struct val *old)
-{
-    (void)old;
-    check_conditions(x, AT(p, N_conditions), val_at(v, N_status, N_conditions));
-}
-
 /* ---- load balancers ------------------------------------------------------------------------------------ */
 
 static bool had_ip(const struct val *old, struct str ip)
@@ -455,7 +448,6 @@ static const struct {
     {"autoscaling", "horizontalpodautoscalers", status_of_autoscaler},
     {"resource.k8s.io", "resourceclaims", check_resource_claim_status},
     {"networking.k8s.io", "ingresses", status_of_ingress},
-    {"networking.k8s.io", "servicecidrs", status_with_conditions},
     {"policy", "poddisruptionbudgets", status_of_disruptions},
 };
 

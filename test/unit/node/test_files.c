@@ -2,6 +2,8 @@
 /* Volumes on a real disk: files that change all at once, sub paths that stay inside, trees that go whole. */
 #include "disk.h"
 
+#include "node/kubelet-internal.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -17,6 +19,34 @@ static int put(const struct payload_file *files, size_t n, bool *changed)
 {
     struct payload p = {files, n, -1};
     return host->ops->payload(host, under("v"), &p, changed, NULL);
+}
+
+FIBER_TEST(logs_of_the_machine_are_all_that_is_served_of_it)
+{
+    static const char *const outside[] = {"..", "../../etc/passwd", "/etc/passwd", "nothing/of/the/kind"};
+    int fd = host->ops->open_log(host, "");
+    assert_true(fd >= 0);
+    close(fd);
+    for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
+        assert_true(host->ops->open_log(host, outside[i]) < 0);
+    if (geteuid() == 0) {
+        char link[64];
+        snprintf(link, sizeof(link), "/var/log/cube-test-%d", (int)getpid());
+        assert_int_equal(symlink("/etc/passwd", link), 0);
+        fd = host->ops->open_log(host, link + strlen("/var/log/"));
+        unlink(link);
+        assert_int_equal(fd, -EXDEV);
+    }
+}
+
+FIBER_TEST(the_index_of_logs_is_html)
+{
+    char amp[] = "a&b", apt[] = "apt", odd[] = "c d:e", tag[] = "<x>", *names[] = {amp, apt, odd, tag, NULL};
+    const bool dirs[] = {false, true, false, false};
+    struct buf b CLEANUP_BUF = BUF_INIT;
+    system_logs_index(names, dirs, &b);
+    assert_str(buf_str(&b), "<!doctype html>\n<pre>\n<a href=\"./a&b\">a&amp;b</a>\n<a href=\"./apt/\">apt/</a>\n"
+                            "<a href=\"./c%20d:e\">c d:e</a>\n<a href=\"./%3Cx%3E\">&lt;x&gt;</a>\n</pre>\n");
 }
 
 FIBER_TEST(files_change_all_at_once)
@@ -172,6 +202,8 @@ FIBER_TEST(memory_and_groups)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(logs_of_the_machine_are_all_that_is_served_of_it, disk_set_up, disk_tear_down),
+        cmocka_unit_test_setup_teardown(the_index_of_logs_is_html, disk_set_up, disk_tear_down),
         cmocka_unit_test_setup_teardown(files_change_all_at_once, disk_set_up, disk_tear_down),
         cmocka_unit_test_setup_teardown(bad_paths_are_refused, disk_set_up, disk_tear_down),
         cmocka_unit_test_setup_teardown(host_paths, disk_set_up, disk_tear_down),
