@@ -148,7 +148,7 @@ static void clients_are_kept(struct few *w, struct backend *b)
     assert_non_null(at);
     name = str_from(all, (size_t)(at - all.p));
     assert_true(str_cut(name, ' ', &name, &all));
-    run_nft(arena_printf(&a, "add element ip cube-test " STR_FMT " { 192.0.2.7 timeout 1h expires 30m }", STR_ARG(name)).p);
+    run_nft(arena_printf(&a, "add element ip cube-test " STR_FMT " { 192.0.2.7 timeout 1h expires 1799s }", STR_ARG(name)).p);
     has("192.0.2.7 timeout 1h expires 29m");
     write_it(b, w, true, 0);
     has("192.0.2.7 timeout 1h expires 29m");
