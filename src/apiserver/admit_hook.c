@@ -10,6 +10,7 @@
 #include "apiserver/uuid.h"
 #include "apiserver/webhook.h"
 #include "base/log.h"
+#include "base/os.h"
 #include "names.h"
 #include "resources.h"
 #include "type/defaults.h"
@@ -105,6 +106,8 @@ struct call {
     struct str uid;
     enum outcome outcome;
     struct str why;  /* NOT_CALLED */
+    int64_t took;    /* ns */
+    bool unfit;      /* refused by us: it cannot be asked about dry runs */
     struct status refusal;
     struct review_answer answer;
 };
@@ -139,6 +142,7 @@ static bool dry_run_fits(struct call *c, struct arena *a)
     status_init(&c->refusal, a);
     status_bad_request(&c->refusal, "admission webhook \"" STR_FMT "\" does not support dry run", STR_ARG(c->hook->name));
     c->outcome = REFUSED;
+    c->unfit = true;
     return false;
 }
 
@@ -159,11 +163,9 @@ static void take_notes(struct call *c)
         request_warn(ad->r, val_str(w));
 }
 
-/* Asks the webhook. A fiber, too. Waits. */
-static void call_run(void *arg)
+static void ask(struct call *c)
 {
     enum { ANSWER_MAX = 16 << 20 };
-    struct call *c = arg;
     struct request *r = c->s->a->r;
     struct arena *a = r->arena;
     struct str text;
@@ -188,6 +190,35 @@ static void call_run(void *arg)
     take_notes(c);
     if (!c->answer.allowed)
         denied(c, a);
+}
+
+/* Asks the webhook. A fiber, too. Waits. */
+static void call_run(void *arg)
+{
+    struct call *c = arg;
+    struct mono begun = os_mono();
+    ask(c);
+    c->took = os_mono().ns - begun.ns;
+}
+
+/* For /metrics. failed: what it answered could not be made use of. */
+static void count_call(const struct call *c, bool failed)
+{
+    struct admission *ad = c->s->a;
+    struct hook_seen h = {.name = c->hook->name, .operation = c->s->op, .mutating = c->mutating, .code = 200,
+                          .took = c->took};
+    if (failed || c->unfit) {
+        h.code = 0;
+        h.error = "apiserver_internal_error";
+    } else if (c->outcome == REFUSED) {
+        h.code = c->refusal.code;
+        h.error = "no_error";
+    } else if (c->outcome == NOT_CALLED) {
+        h.code = 503;
+        h.error = c->hook->ignore ? NULL : "calling_webhook_error";
+        h.failed_open = c->hook->ignore;
+    }
+    hook_metrics_see(&ad->r->server->metrics.hooks, &h);
 }
 
 /* 0: the request may go on. */
@@ -284,8 +315,11 @@ static int mutate_by(struct subject *s, struct admit_rerun_source *x, const stru
         return 0;
     prepare(&c);
     call_run(&c);
-    if ((e = judge(&c, MUTATION_NOTE, round)) || (e = apply_answer(&c, &changed)))
-        return e;
+    e = judge(&c, MUTATION_NOTE, round);
+    int failed = e ? 0 : apply_answer(&c, &changed);
+    count_call(&c, failed);
+    if (e || failed)
+        return e ? e : failed;
     note_mutation(&c, round, changed);
     if (changed) {
         admit_rerun_all(ad, x);
@@ -354,6 +388,8 @@ static int ask_all(struct call *calls, unsigned n)
         group_stop(&g);
         return -ECANCELED;
     }
+    for (unsigned i = 0; i < n; i++)
+        count_call(&calls[i], false);
     for (unsigned i = 0; i < n && !e; i++)
         e = judge(&calls[i], VALIDATION_NOTE, 0);
     return e;

@@ -288,6 +288,7 @@ static struct http_header *user_headers(struct arena *a, const struct user *u, s
     return out;
 }
 
+/* 0, or -errno when nobody answered: that is told. */
 static int pass_on(struct request *r, struct http_client *http, struct str base)
 {
     struct err e = {0};
@@ -298,7 +299,7 @@ static int pass_on(struct request *r, struct http_client *http, struct str base)
     int x = backend_forward(r, http, url, user, n, &e);
     if (x < 0)
         answer_text(r, 503, "text/plain; charset=utf-8", arena_printf(r->arena, "error trying to reach service: %s\n", err_text(&e, x)));
-    return 0;
+    return x;
 }
 
 int aggregate_proxy(struct request *r, struct extension *x)
@@ -314,8 +315,8 @@ int aggregate_proxy(struct request *r, struct extension *x)
         answer_text(r, 500, "text/plain; charset=utf-8", arena_printf(r->arena, "%s\n", err_text(&e, n)));
     else if (n < 0)
         unavailable(r);
-    else
-        n = pass_on(r, peer_http(c), base);
+    else if (pass_on(r, peer_http(c), base) < 0)
+        look(x); /* before its time */
     peer_give_back(c);
     extension_unref(x);
     return 0;

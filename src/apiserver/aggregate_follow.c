@@ -319,7 +319,7 @@ static bool ask_for_resources(struct extension *x, struct arena *a)
     d->current = r >= 0 && w.code == 200;
     if (!d->current)
         return was;
-    set_text(&d->discovery_tag, w.tag);
+    set_text(&d->discovery_tag, aggregated ? w.tag : STR(""));
     return set_text(&d->resources, list) || !was;
 }
 

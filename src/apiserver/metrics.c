@@ -158,9 +158,11 @@ void metrics_write(struct apiserver *s, struct buf *b)
     flow_metrics(s, b);
     encryption_metrics(s->encryption, b);
     aggregate_metrics(s, b);
+    hook_metrics_write(&s->metrics.hooks, b);
 }
 
 void metrics_done(struct metrics *m)
 {
     map_done_with(&m->requests, free);
+    hook_metrics_done(&m->hooks);
 }

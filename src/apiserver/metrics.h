@@ -2,6 +2,7 @@
 /* Counters of the server, shown at /metrics under upstream's names. */
 #pragma once
 
+#include "apiserver/hook_metrics.h"
 #include "base/map.h"
 
 struct request;
@@ -9,6 +10,7 @@ struct apiserver;
 
 struct metrics {
     struct map requests; /* labels of apiserver_request_total to struct metric_row */
+    struct hook_metrics hooks;
 };
 
 void metrics_request(struct metrics *m, const struct request *r);

@@ -14,7 +14,9 @@ have_program() { "$top/test/peer/build" "$upstream" "$1" >"$build/peer-$1.log" 2
 api_start() {
     start api "$cube" apiserver --data-dir "$T/data" --secure-port $PORT --tls-cert-file "$T/pki/server.crt" --tls-private-key-file "$T/pki/server.key" \
         --client-ca-file "$T/pki/ca.crt" --service-account-key-file "$T/pki/sa.pub" --service-account-signing-key-file "$T/pki/sa.key" \
-        --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range "$SERVICES" --authorization-mode Node,RBAC "$@"
+        --service-account-issuer https://kubernetes.default.svc --service-cluster-ip-range "$SERVICES" --authorization-mode Node,RBAC \
+        --requestheader-client-ca-file "$T/pki/front-ca.crt" --requestheader-allowed-names front-proxy --proxy-client-cert-file "$T/pki/front.crt" \
+        --proxy-client-key-file "$T/pki/front.key" "$@"
     eventually 20 K get --raw /readyz
 }
 
@@ -22,7 +24,7 @@ api_start() {
 api_up() {
     begin
     mkdir -p "$T/pki"
-    ( cd "$T/pki" && pki_ca ca && pki_issue server /CN=kube-apiserver "IP:127.0.0.1,IP:$NET.1,IP:$SERVICE1,DNS:localhost" && pki_issue admin /O=system:masters/CN=admin &&
+    ( cd "$T/pki" && pki_ca ca && pki_ca front-ca && pki_issue front /CN=front-proxy '' front-ca && pki_issue server /CN=kube-apiserver "IP:127.0.0.1,IP:$NET.1,IP:$SERVICE1,DNS:localhost" && pki_issue admin /O=system:masters/CN=admin &&
         pki_issue controllers /CN=system:kube-controller-manager && openssl genrsa -out sa.key 2048 2>/dev/null && openssl rsa -in sa.key -pubout -out sa.pub 2>/dev/null ) ||
         { bad "certificates"; finish; exit 1; }
     for name in admin controllers; do

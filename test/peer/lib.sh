@@ -131,10 +131,10 @@ images_make() {
 
 pki_ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.crt" -subj "/CN=$1" -days 30 2>/dev/null; }
 
-# pki_issue NAME SUBJECT [SAN]
+# pki_issue NAME SUBJECT [SAN] [CA]
 pki_issue() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.csr" -subj "$2" 2>/dev/null
-    openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -out "$1.crt" \
+    openssl x509 -req -in "$1.csr" -CA "${4:-ca}.crt" -CAkey "${4:-ca}.key" -CAcreateserial -days 30 -out "$1.crt" \
         -extfile <(printf 'extendedKeyUsage=clientAuth,serverAuth\n'; [ -z "${3:-}" ] || echo "subjectAltName=$3") 2>/dev/null
 }
 

@@ -76,6 +76,7 @@ FIBER_TEST(a_denial_is_the_answer)
     assert_code(r, 403);
     assert_at(&f, r, "message", "admission webhook \"deny.example.com\" denied the request: not that");
     assert_at(&f, r, "reason", "Forbidden");
+    assert_true(str_contains(get(&f, "/metrics").text, STR("apiserver_admission_webhook_rejection_count{error_type=\"no_error\",name=\"deny.example.com\",operation=\"CREATE\",rejection_code=\"403\",type=\"validating\"} 1\n")));
     assert_code(get(&f, MAPS "/one"), 404);
     assert_code(post(&f, "/api/v1/namespaces/default/secrets", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\"}}"), 201);
     assert_int_equal(h.calls, 1);
@@ -180,6 +181,17 @@ FIBER_TEST(failures_close_or_open)
     r = make_map(&f, "three", "");
     assert_code(r, 500);
     assert_true(str_contains(r.text, STR("timeout=1s\\\": context deadline exceeded")));
+    struct str metrics = get(&f, "/metrics").text;
+    static const char *const lines[] = {
+        "apiserver_admission_webhook_request_total{code=\"503\",name=\"broken.example.com\",operation=\"CREATE\",rejected=\"false\",type=\"validating\"} 3\n",
+        "apiserver_admission_webhook_fail_open_count{name=\"broken.example.com\",type=\"validating\"} 3\n",
+        "apiserver_admission_webhook_rejection_count{error_type=\"calling_webhook_error\",name=\"uid.example.com\",operation=\"CREATE\",rejection_code=\"503\",type=\"validating\"} 1\n",
+        "apiserver_admission_webhook_admission_duration_seconds_bucket{name=\"slow.example.com\",operation=\"CREATE\",rejected=\"true\",type=\"validating\",le=\"0.5\"} 0\n",
+        "apiserver_admission_webhook_admission_duration_seconds_count{name=\"slow.example.com\",operation=\"CREATE\",rejected=\"true\",type=\"validating\"} 1\n",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+        if (!str_contains(metrics, str_of(lines[i])))
+            fail_msg("no %s", lines[i]);
     stop(&f, &h);
 }
 
