@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kinds that keep Pods running: Deployment, ReplicaSet, ReplicationController, StatefulSet, DaemonSet. */
+#include "type/selector.h"
 #include "type/validate-internal.h"
 
 static bool selector_empty(const struct val *selector)
@@ -178,8 +179,10 @@ static void rule_daemon_set_spec(struct validation *x, const struct vpath *p, co
     static const char *const kinds[] = {"RollingUpdate", "OnDelete", NULL};
     const struct val *strategy = val_get(v, N_updateStrategy), *type = val_get(strategy, N_type);
     const struct vpath *at = AT(p, N_updateStrategy);
+    struct selector parsed;
     check_own_selector(x, p, v, "empty selector is invalid for daemonset");
-    check_template(x, p, v, false);
+    if (!val_get(v, N_selector) || selector_from_val(x->s->arena, val_get(v, N_selector), &parsed, NULL) == 0)
+        check_template(x, p, v, false);
     check_long_running(x, p, v, "activeDeadlineSeconds in DaemonSet is not Supported");
     if (str_is(val_str(type), "RollingUpdate"))
         check_daemon_rolling(x, AT(at, N_rollingUpdate), val_get(strategy, N_rollingUpdate));

@@ -30,6 +30,64 @@ static void rule_host_path(struct validation *x, const struct vpath *p, const st
         say_unsupported(x, AT(p, N_type), type, kinds);
 }
 
+static bool is_host_port(struct str s)
+{
+    struct str host, port;
+    if (str_starts(s, STR("["))) {
+        struct str rest;
+        return str_cut(str_from(s, 1), ']', &host, &rest) && str_starts(rest, STR(":")) && str_find(str_from(rest, 1), ':') < 0;
+    }
+    return str_cut(s, ':', &host, &port) && str_find(port, ':') < 0;
+}
+
+static void rule_quobyte(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    enum { TENANT_MAX = 64 };
+    static const char form[] = "must be a host:port pair or multiple pairs separated by commas";
+    struct str registry = val_getstr(v, N_registry), rest = registry, pair;
+    (void)old;
+    if (!registry.n)
+        say_required(x, AT(p, N_registry), form);
+    else if (val_getstr(v, N_tenant).n > TENANT_MAX)
+        say_required(x, AT(p, N_tenant), "must be a UUID and may not exceed a length of 64 characters");
+    else
+        while (str_next(&rest, ',', &pair))
+            if (!is_host_port(pair))
+                say_invalid_str(x, AT(p, N_registry), registry, form);
+    if (!val_getstr(v, N_volume).n)
+        say_required(x, AT(p, N_volume), NULL);
+}
+
+static void rule_storage_os(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    struct str name = val_getstr(v, N_volumeName), scope = val_getstr(v, N_volumeNamespace);
+    const struct val *secret = val_get(v, N_secretRef);
+    (void)old;
+    if (!name.n)
+        say_required(x, AT(p, N_volumeName), NULL);
+    else
+        check_text(x, AT(p, N_volumeName), name, check_label_of_dns);
+    if (scope.n)
+        check_text(x, AT(p, N_volumeNamespace), scope, check_label_of_dns);
+    if (secret && !val_getstr(secret, N_name).n)
+        say_required(x, AT(AT(p, N_secretRef), N_name), NULL);
+}
+
+/* A name has to be given, and the tables do not look into what is inlined. */
+static void rule_key_selector(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    check_text(x, AT(p, N_name), val_getstr(v, N_name), check_subdomain);
+}
+
+static void rule_weighted(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    static const struct val zero = {.kind = VAL_INT};
+    (void)old;
+    if (!val_int(val_get(v, N_weight), 0)) /* what the tables take for absent */
+        say_invalid(x, AT(p, N_weight), &zero, "must be in the range 1-100");
+}
+
 static void rule_git_repo(struct validation *x, const struct vpath *p, const struct val *v,
                           const struct val *old)
 {
@@ -382,6 +440,12 @@ const struct rule rules_volume[] = {
     {T_core_v1_KeyToPath, 0, rule_key_to_path},
     {T_core_v1_NFSVolumeSource, 0, rule_nfs},
     {T_core_v1_ProjectedVolumeSource, 0, rule_projected},
+    {T_core_v1_ConfigMapKeySelector, 0, rule_key_selector},
+    {T_core_v1_WeightedPodAffinityTerm, 0, rule_weighted},
+    {T_core_v1_SecretKeySelector, 0, rule_key_selector},
+    {T_core_v1_QuobyteVolumeSource, RULE_OWN, rule_quobyte},
+    {T_core_v1_StorageOSVolumeSource, RULE_OWN, rule_storage_os},
+    {T_core_v1_StorageOSPersistentVolumeSource, RULE_OWN, rule_storage_os},
     {T_core_v1_SecretProjection, 0, rule_named_source},
     {T_core_v1_SecretVolumeSource, 0, rule_secret_volume},
     {T_core_v1_ServiceAccountTokenProjection, RULE_OWN, NULL},
