@@ -554,4 +554,6 @@ static void check_meta_update(struct validation *x, const struct vpath *p, const
     for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
         check_same(x, AT(p, fixed[i]), val_get(meta, fixed[i]), val_get(old, fixed[i]));
     check_common(x, p, meta);
+    if (!x->subresource)
+        check_finalizers(x, AT(p, N_finalizers), val_get(meta, N_finalizers), wants_qualified(x->res));
 }

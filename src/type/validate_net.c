@@ -13,11 +13,13 @@ static void check_backend(struct validation *x, const struct vpath *p, const str
         say_invalid(x, p, &(struct val){.kind = VAL_STR, .s = ""},
                     "cannot set both resource and service backends");
     } else if (resource) {
-        if (!val_getstr(resource, N_name).n)
-            say_required(x, AT(AT(p, N_resource), N_name), NULL);
-        if (!val_getstr(resource, N_kind).n)
-            say_required(x, AT(AT(p, N_resource), N_kind), NULL);
-        if (val_getstr(resource, N_apiGroup).n)
+        static const name_id wanted[] = {N_name, N_kind};
+        for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+            if (!val_getstr(resource, wanted[i]).n)
+                say_required(x, AT(AT(p, N_resource), wanted[i]), NULL);
+            else
+                check_text(x, AT(AT(p, N_resource), wanted[i]), val_getstr(resource, wanted[i]), check_path_segment);
+        if (val_get(resource, N_apiGroup))
             check_text(x, AT(AT(p, N_resource), N_apiGroup), val_getstr(resource, N_apiGroup),
                        check_subdomain);
     } else if (!service) {
@@ -111,8 +113,6 @@ static void rule_ingress_spec(struct validation *x, const struct vpath *p, const
                               const struct val *old)
 {
     const struct val *backend = val_get(v, N_defaultBackend), *rules = val_get(v, N_rules);
-    if (!val_len(rules) && !backend)
-        say_invalid(x, p, v, "either `defaultBackend` or `rules` must be specified");
     check_rules(x, AT(p, N_rules), rules);
     if (backend)
         check_backend(x, AT(p, N_defaultBackend), backend);
@@ -126,6 +126,9 @@ static void rule_ingress(struct validation *x, const struct vpath *p, const stru
 {
     struct str key = STR("kubernetes.io/ingress.class");
     struct str class = obj_annotation(v, key);
+    const struct val *spec = val_get(v, N_spec);
+    if (!val_len(val_get(spec, N_rules)) && !val_get(spec, N_defaultBackend)) /* also when there is no spec at all */
+        say_invalid(x, AT(p, N_spec), spec, "either `defaultBackend` or `rules` must be specified");
     if (class.n && !old && val_at(v, N_spec, N_ingressClassName) &&
         !str_eq(class, val_str(val_at(v, N_spec, N_ingressClassName))))
         say_invalid_str(x, KEY(AT(AT(p, N_metadata), N_annotations), key), class,

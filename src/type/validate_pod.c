@@ -635,8 +635,8 @@ static void rule_template(struct validation *x, const struct vpath *p, const str
                 *t = (char)(*t + 'a' - 'A');
         c = (struct check){0};
         check_label_key(&c, str_n(lower, k->n));
-        if (c.n)
-            say_invalid(x, AT(p, N_annotations), k, c.texts[0]);
+        for (unsigned i = 0; i < c.n; i++)
+            say_invalid(x, AT(p, N_annotations), k, c.texts[i]);
     }
     if (val_len(val_get(spec, N_ephemeralContainers)))
         say_forbidden(x, AT(AT(p, N_spec), N_ephemeralContainers),
