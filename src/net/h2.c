@@ -291,7 +291,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *f, const uint8_
     if (h->out.n >= OUT_CHUNK)
         return NGHTTP2_ERR_WOULDBLOCK;
     if (n > OUT_CHUNK / 8 && h->out.cap < OUT_CHUNK)
-        buf_grow(&h->out, 2 * OUT_CHUNK - h->out.n); /* more is to come: not by doubling */
+        buf_grow(&h->out, OUT_CHUNK + OUT_CHUNK / 2 - h->out.n); /* more is to come: at once, and less than malloc maps anew each time */
     buf_put(&h->out, head, 9);
     buf_put(&h->out, s->out.p, n);
     s->out = str_from(s->out, n);
