@@ -86,6 +86,7 @@ void say_too_many(struct validation *x, const struct vpath *p, size_t n, size_t 
 void check_text(struct validation *x, const struct vpath *p, struct str s,
                 check_fn *fn); /* Invalid for each fault */
 void check_labels(struct validation *x, const struct vpath *p, const struct val *map);
+void check_template_meta(struct validation *x, const struct vpath *p, const struct val *meta);
 void check_range(struct validation *x, const struct vpath *p, const struct val *v, int64_t min, int64_t max);
 void check_same(struct validation *x, const struct vpath *p, const struct val *v,
                 const struct val *old); /* immutable */

@@ -390,6 +390,18 @@ static void check_annotations(struct validation *x, const struct vpath *p, const
         say_too_long(x, p, ANNOTATIONS_MAX);
 }
 
+/* What is made of a template has metadata of its own; labels and annotations alone are taken from it. */
+void check_template_meta(struct validation *x, const struct vpath *p, const struct val *meta)
+{
+    check_annotations(x, AT(p, N_annotations), val_get(meta, N_annotations));
+    check_labels(x, AT(p, N_labels), val_get(meta, N_labels));
+    VAL_EACH_MEMBER (meta, m) {
+        if (m->name == N_annotations || m->name == N_labels || m->kind == VAL_NULL)
+            continue;
+        say_forbidden(x, m->name == N_uid ? AT_TEXT(p, "uID") : AT(p, m->name), "field must not be set"); /* so upstream names it */
+    }
+}
+
 static void check_owner_version(struct validation *x, const struct vpath *p, const struct val *ref)
 {
     struct str version = val_getstr(ref, N_apiVersion), group, rest;

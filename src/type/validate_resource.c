@@ -232,6 +232,12 @@ static void rule_claim(struct validation *x, const struct vpath *p, const struct
         check_same(x, AT(p, N_spec), val_get(v, N_spec), val_get(old, N_spec));
 }
 
+static void rule_template_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
+{
+    (void)old;
+    check_template_meta(x, AT(p, N_metadata), obj_meta(v));
+}
+
 static void rule_class_spec(struct validation *x, const struct vpath *p, const struct val *v, const struct val *old)
 {
     const struct val *name = val_get(v, N_extendedResourceName);
@@ -729,6 +735,7 @@ const struct rule rules_resource[] = {
     {T_resource_v1_OpaqueDeviceConfiguration, RULE_OWN, rule_opaque},
     {T_resource_v1_ResourceClaim, 0, rule_claim},
     {T_resource_v1_ResourceClaimSpec, RULE_OWN, NULL},
+    {T_resource_v1_ResourceClaimTemplateSpec, 0, rule_template_spec},
     {T_resource_v1_ResourcePool, RULE_OWN, rule_pool},
     {T_resource_v1_ResourceSliceSpec, 0, rule_slice},
     {0, 0, NULL},

@@ -242,7 +242,7 @@ static void rule_claim(struct validation *x, const struct vpath *p, const struct
 static void rule_claim_template(struct validation *x, const struct vpath *p, const struct val *v,
                                 const struct val *old)
 {
-    check_labels(x, AT(AT(p, N_metadata), N_labels), val_get(obj_meta(v), N_labels));
+    check_template_meta(x, AT(p, N_metadata), obj_meta(v));
     check_claim_spec(x, AT(p, N_spec), val_get(v, N_spec));
 }
 

@@ -118,6 +118,31 @@ static void test_pod_status(void **state)
 #undef POD
 }
 
+/* What upstream's server said beside ours (test/peer/api_diff.py). */
+static void test_beside_upstream(void **state)
+{
+    (void)state;
+#define FLOW(spec) "{'metadata':{'name':'x'},'spec':{'matchingPrecedence':5,'priorityLevelConfiguration':{'name':'p'},'rules':[" spec "]}}"
+    static const struct validate_case cases[] = {
+        /* behind a pointer and in a list empty text is a value */
+        {RES_CSIDRIVERS, NULL, "{'metadata':{'name':'a.b'},'spec':{'fsGroupPolicy':''}}", NULL, "spec.fsGroupPolicy NotSupported"},
+        {RES_CSIDRIVERS, NULL, "{'metadata':{'name':'a.b'},'spec':{'volumeLifecycleModes':['']}}", NULL, "spec.volumeLifecycleModes NotSupported"},
+        /* a name that is judged by its form even when it is not there */
+        {RES_DEVICETAINTRULES, NULL, "{'metadata':{'name':'x'},'spec':{'taint':{'effect':'NoExecute'}}}", NULL,
+         "spec.taint.key Invalid\nspec.taint.key Invalid"},
+        {RES_RESOURCECLAIMTEMPLATES, NULL, "{'metadata':{'name':'x','namespace':'d'},'spec':{'metadata':{'name':'a','uid':'b','labels':{'c':'d'}}}}", NULL,
+         "spec.metadata.name Forbidden\nspec.metadata.uID Forbidden"},
+        {RES_INGRESSES, NULL, "{" META ",'spec':{}}", "{" META "}", "spec Invalid"},
+        {RES_CONFIGMAPS, NULL, "{'metadata':{'name':'x','namespace':'d','uid':'u','resourceVersion':'1','finalizers':['x']}}", "{" META "}",
+         "metadata.finalizers[0] Invalid"},
+        {RES_FLOWSCHEMAS, NULL, FLOW("{'subjects':[{'kind':'User','user':{'name':'a'},'group':{'name':'b'}}],'nonResourceRules':[{'verbs':['get','frob'],'nonResourceURLs':['a']}]}"),
+         NULL, "spec.rules[0].subjects[0].group Forbidden\nspec.rules[0].nonResourceRules[0].verbs NotSupported\nspec.rules[0].nonResourceRules[0].nonResourceURLs[0] Invalid"},
+        {RES_FLOWSCHEMAS, NULL, FLOW("{'subjects':[{'kind':'User','user':{'name':'a'}}],'resourceRules':[{'verbs':['*'],'apiGroups':['*','b'],'resources':['*']}]}"), NULL,
+         "spec.rules[0].resourceRules[0].apiGroups Invalid\nspec.rules[0].resourceRules[0].namespaces Required"},
+    };
+    run_cases(cases, ARRAY_SIZE(cases));
+}
+
 static void test_job_status(void **state)
 {
     (void)state;
@@ -522,6 +547,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts), cmocka_unit_test(test_devices), cmocka_unit_test(test_slices), cmocka_unit_test(test_claim_status),     cmocka_unit_test(test_pod_status),
+        cmocka_unit_test(test_beside_upstream),
         cmocka_unit_test(test_job_status), cmocka_unit_test(test_job_template), cmocka_unit_test(test_other_status),
         cmocka_unit_test(test_pod_certificates),
         cmocka_unit_test(test_pod_update), cmocka_unit_test(test_immutable),
