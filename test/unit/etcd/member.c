@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -28,12 +29,24 @@ static void free_url(char url[64])
     snprintf(url, 64, "http://127.0.0.1:%d", ntohs(at.sin_port));
 }
 
+/* One test at a time has the folder, and what an earlier one left there goes. */
+static void take(const char *dir)
+{
+    char text[128];
+    snprintf(text, sizeof(text), "%s.lock", dir);
+    int fd = open(text, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX) < 0)
+        abort();
+    snprintf(text, sizeof(text), "rm -rf '%s' && mkdir -m 700 '%s'", dir, dir);
+    if (system(text) != 0)
+        abort();
+}
+
 void member_start(struct member *m)
 {
     if (!m->dir[0]) {
-        snprintf(m->dir, sizeof(m->dir), "/tmp/cube-etcd-XXXXXX");
-        if (!mkdtemp(m->dir))
-            abort();
+        snprintf(m->dir, sizeof(m->dir), "/tmp/cube-test-etcd");
+        take(m->dir);
         free_url(m->url);
         free_url(m->peer_url);
     }
