@@ -5,6 +5,7 @@
 
 #include "apiserver/dynamic.h"
 #include "apiserver/state.h"
+#include "base/os.h"
 #include "type/meta.h"
 
 #define WRITES (ADMIT_CREATE | ADMIT_UPDATE)
@@ -48,17 +49,52 @@ static bool is_review(const struct admission *a)
     return !a->res->stored;
 }
 
-static int run(struct admission *a, bool mutate)
+static const char *operation_of(const struct admission *a)
+{
+    return a->op & ADMIT_CREATE ? "CREATE" : a->op & ADMIT_UPDATE ? "UPDATE" : a->op & ADMIT_DELETE ? "DELETE" : "CONNECT";
+}
+
+/* "name=...," unless name is NULL, and the rest of the labels. */
+static void observe(const struct admission *a, const char *name, bool mutate, int e, struct mono begun)
+{
+    char text[160], *p = text;
+    if (name)
+        p = stpcpy(stpcpy(stpcpy(p, "name=\""), name), "\",");
+    p = stpcpy(stpcpy(p, "operation=\""), operation_of(a));
+    p = stpcpy(p, e ? "\",rejected=\"true\",type=\"" : "\",rejected=\"false\",type=\"");
+    p = stpcpy(p, mutate ? "admit\"" : "validate\"");
+    metric_observe(&a->r->server->metrics.set, name ? METRIC_ADMISSION_PLUGIN_SECONDS : METRIC_ADMISSION_STEP_SECONDS, str_n(text, (size_t)(p - text)),
+                   (double)(os_mono().ns - begun.ns) / 1e9);
+}
+
+static int run_plugin(struct admission *a, const struct admit_plugin *plugin, admit_fn *fn, bool mutate)
+{
+    struct mono begun = os_mono();
+    int e = fn(a);
+    observe(a, plugin->name, mutate, e, begun);
+    return e;
+}
+
+static int run_all(struct admission *a, bool mutate)
 {
     const struct admit_plugin **list = a->r->server->plugins;
     for (size_t i = 0; !is_review(a) && list && list[i]; i++) {
         admit_fn *fn = mutate ? list[i]->mutate : list[i]->validate;
         bool wants = (list[i]->ops & a->op) && (!a->body || list[i]->ops & ADMIT_BODY);
-        int e = fn && wants ? fn(a) : 0;
+        int e = fn && wants ? run_plugin(a, list[i], fn, mutate) : 0;
         if (e)
             return e;
     }
     return 0;
+}
+
+static int run(struct admission *a, bool mutate)
+{
+    struct mono begun = os_mono();
+    int e = run_all(a, mutate);
+    if (!is_review(a))
+        observe(a, NULL, mutate, e, begun);
+    return e;
 }
 
 /* Once more, when what objects configure has changed something: plugins and those who want to see it. */

@@ -85,6 +85,12 @@ enum { TOLERATION_SECONDS = 300 };
 static const char *const lost_node_taints[] = {"node.kubernetes.io/not-ready",
                                                "node.kubernetes.io/unreachable"};
 
+static int64_t seconds_for(const struct apiserver *s, size_t taint)
+{
+    int64_t set = taint == 0 ? s->config.tolerate_not_ready : s->config.tolerate_unreachable;
+    return set > 0 ? set : set < 0 ? 0 : TOLERATION_SECONDS;
+}
+
 static bool tolerates(const struct val *spec, const char *key)
 {
     VAL_EACH(val_get(spec, N_tolerations), t) {
@@ -108,7 +114,7 @@ int admit_default_toleration_seconds(struct admission *a)
         val_set_str(mem, t, N_key, str_of(lost_node_taints[i]));
         val_set_str(mem, t, N_operator, STR("Exists"));
         val_set_str(mem, t, N_effect, STR("NoExecute"));
-        val_set_int(mem, t, N_tolerationSeconds, TOLERATION_SECONDS);
+        val_set_int(mem, t, N_tolerationSeconds, seconds_for(a->r->server, i));
     }
     return 0;
 }

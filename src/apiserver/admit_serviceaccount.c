@@ -131,32 +131,78 @@ int admit_service_account(struct admission *a)
     return 0;
 }
 
-static bool may_mount(const struct val *account, struct str secret)
+static bool may_mount(const struct val *account, name_id list, struct str secret)
 {
-    VAL_EACH(val_get(account, N_secrets), s)
+    VAL_EACH(val_get(account, list), s)
         if (str_eq(val_getstr(s, N_name), secret))
             return true;
     return false;
 }
 
-/* Accounts with kubernetes.io/enforce-mountable-secrets let pods mount only the secrets they list. */
-int admit_service_account_check(struct admission *a)
+static int forbid_secret(struct admission *a, const struct val *account, struct str what, struct str secret)
 {
-    if (!is_pod_create(a) || is_mirror(a->v))
-        return 0;
-    const struct val *spec = val_get(a->v, N_spec);
-    const struct val *account =
-        admit_find(a, RES_SERVICEACCOUNTS, a->ns, val_getstr(spec, N_serviceAccountName));
-    if (!str_is(obj_annotation(account, STR("kubernetes.io/enforce-mountable-secrets")), "true"))
-        return 0;
-    VAL_EACH(val_get(spec, N_volumes), v) {
-        struct str secret = val_str(val_at(v, N_secret, N_secretName));
-        if (secret.n && !may_mount(account, secret))
-            return admit_forbid(
-                a,
-                "volume with secret.secretName=\"%.*s\" is not allowed because service account %.*s "
-                "does not reference that secret",
-                STR_ARG(secret), STR_ARG(obj_name(account)));
+    return admit_forbid(a, "%.*s secret.secretName=\"%.*s\" is not allowed because service account %.*s does not reference that secret",
+                        STR_ARG(what), STR_ARG(secret), STR_ARG(obj_name(account)));
+}
+
+/* Environment of containers: a way around volumes (CVE-2023-2728, CVE-2024-3177). */
+static int check_containers(struct admission *a, const struct val *account, name_id list, const char *kind)
+{
+    VAL_EACH(val_at(a->v, N_spec, list), c)
+    {
+        struct str name = val_getstr(c, N_name);
+        VAL_EACH(val_get(c, N_env), env)
+        {
+            struct str secret = val_str(val_at(env, N_valueFrom, N_secretKeyRef, N_name));
+            if (secret.n && !may_mount(account, N_secrets, secret))
+                return forbid_secret(a, account, arena_printf(a->r->arena, "%s %.*s with envVar %.*s referencing", kind, STR_ARG(name),
+                                                              STR_ARG(val_getstr(env, N_name))), secret);
+        }
+        VAL_EACH(val_get(c, N_envFrom), from)
+        {
+            struct str secret = val_str(val_at(from, N_secretRef, N_name));
+            if (secret.n && !may_mount(account, N_secrets, secret))
+                return forbid_secret(a, account, arena_printf(a->r->arena, "%s %.*s with envFrom referencing", kind, STR_ARG(name)), secret);
+        }
     }
     return 0;
+}
+
+static int check_volumes(struct admission *a, const struct val *account)
+{
+    VAL_EACH(val_at(a->v, N_spec, N_volumes), v)
+    {
+        struct str secret = val_str(val_at(v, N_secret, N_secretName));
+        if (secret.n && !may_mount(account, N_secrets, secret))
+            return forbid_secret(a, account, STR("volume with"), secret);
+    }
+    VAL_EACH(val_at(a->v, N_spec, N_imagePullSecrets), s)
+        if (!may_mount(account, N_imagePullSecrets, val_getstr(s, N_name)))
+            return admit_forbid(a,
+                                "imagePullSecret reference \"%.*s\" is not allowed because service account %.*s does not reference that "
+                                "imagePullSecret",
+                                STR_ARG(val_getstr(s, N_name)), STR_ARG(obj_name(account)));
+    return 0;
+}
+
+static bool is_ephemeral_update(const struct admission *a)
+{
+    return a->res->index == RES_PODS && a->op == ADMIT_UPDATE && a->sub && strcmp(a->sub, "ephemeralcontainers") == 0;
+}
+
+/* Accounts with kubernetes.io/enforce-mountable-secrets let pods use only the secrets they list. */
+int admit_service_account_check(struct admission *a)
+{
+    bool ephemeral = is_ephemeral_update(a);
+    if ((!is_pod_create(a) && !ephemeral) || is_mirror(a->v))
+        return 0;
+    const struct val *account = admit_find(a, RES_SERVICEACCOUNTS, a->ns, val_str(val_at(a->v, N_spec, N_serviceAccountName)));
+    if (!str_is(obj_annotation(account, STR("kubernetes.io/enforce-mountable-secrets")), "true"))
+        return 0;
+    if (ephemeral)
+        return check_containers(a, account, N_ephemeralContainers, "ephemeral container");
+    int e = check_volumes(a, account);
+    if (!e)
+        e = check_containers(a, account, N_initContainers, "init container");
+    return e ? e : check_containers(a, account, N_containers, "container");
 }

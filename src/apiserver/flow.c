@@ -14,7 +14,6 @@
 #include "type/meta.h"
 
 #define ADJUST_EVERY SECONDS(10)
-#define REQUEST_TIME SECONDS(60) /* what a request has that says nothing; a quarter of it may be spent waiting */
 #define OBJECTS_PER_SEAT 100
 #define LIST_SEATS_MAX 10
 
@@ -346,7 +345,7 @@ int flow_begin(struct request *r)
     if (request_long_running(r))
         return 0;
     struct str uid = arena_str(r->arena, s->object->uid);
-    struct mono deadline = mono_add(os_mono(), REQUEST_TIME / 4);
+    struct mono deadline = mono_add(r->begun, (r->deadline.ns - r->begun.ns) / 4); /* that much may be spent waiting, as upstream has it */
     r->seat = ARENA_NEW(r->arena, struct flow_seat);
     int e = flow_enter(s->level, hash_of(r, s->object), seats_of(r), deadline, r->seat);
     if (e >= 0)

@@ -3,6 +3,7 @@
 #include "apiserver/encryption.h"
 #include "apiserver/pages.h"
 #include "apiserver/state.h"
+#include "base/os.h"
 #include "net/url.h"
 
 enum { LIVE = 1, READY = 2, HEALTH = 4 };
@@ -22,6 +23,11 @@ static bool bootstrapped(const struct apiserver *s)
     return s->ready;
 }
 
+static bool bootstrapped_or_young(const struct apiserver *s)
+{
+    return s->ready || os_mono().ns - s->started.ns < s->config.livez_grace;
+}
+
 static bool cache_synced(const struct apiserver *s)
 {
     return cache_revision(s->cache) >= store_revision(s->store).n || s->ready;
@@ -29,7 +35,7 @@ static bool cache_synced(const struct apiserver *s)
 
 static bool not_stopping(const struct apiserver *s)
 {
-    return !s->stopping;
+    return !s->stopping && !s->winding_down;
 }
 
 static int key_services(const struct apiserver *s, struct err *e)
@@ -55,8 +61,10 @@ static const struct check {
     {"etcd", LIVE | READY | HEALTH, store_open},
     {"etcd-readiness", READY, store_open},
     {"informer-sync", READY, cache_synced},
-    {"poststarthook/rbac/bootstrap-roles", LIVE | READY | HEALTH, bootstrapped},
-    {"poststarthook/scheduling/bootstrap-system-priority-classes", LIVE | READY | HEALTH, bootstrapped},
+    {"poststarthook/rbac/bootstrap-roles", READY | HEALTH, bootstrapped},
+    {"poststarthook/rbac/bootstrap-roles", LIVE, bootstrapped_or_young},
+    {"poststarthook/scheduling/bootstrap-system-priority-classes", READY | HEALTH, bootstrapped},
+    {"poststarthook/scheduling/bootstrap-system-priority-classes", LIVE, bootstrapped_or_young},
     {"kms-providers", LIVE | READY | HEALTH, NULL, key_services, has_key_services},
     {"shutdown", READY, not_stopping},
 };
@@ -66,10 +74,51 @@ static bool concerns(const struct check *c, const struct request *r, unsigned of
     return (c->of & of) && (!c->there || c->there(r->server));
 }
 
-static bool passes(const struct check *c, const struct request *r, struct err *e)
+static void note(struct apiserver *s, size_t check, unsigned of, bool ok);
+
+static bool passes(const struct check *c, const struct request *r, unsigned of, struct err *e)
 {
-    return c->ask ? c->ask(r->server, e) == 0 : c->fn(r->server);
+    bool ok = c->ask ? c->ask(r->server, e) == 0 : c->fn(r->server);
+    note(r->server, (size_t)(c - checks), of, ok);
+    return ok;
 }
+
+/* ---- /metrics/slis (KEP-3466): each look at a check counts --------------------------------------------- */
+
+static const struct {
+    unsigned of;
+    const char *name;
+} kinds[] = {{HEALTH, "healthz"}, {LIVE, "livez"}, {READY, "readyz"}};
+
+static void note(struct apiserver *s, size_t check, unsigned of, bool ok)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (kinds[i].of == of) {
+            s->checks[check][i].looks[ok]++;
+            s->checks[check][i].last = ok;
+        }
+}
+
+void health_metrics(struct apiserver *s, struct buf *b)
+{
+    static const char *const words[] = {"error", "success"};
+    for (int counters = 0; counters < 2; counters++) {
+        buf_puts(b, counters ? "# HELP kubernetes_healthchecks_total [STABLE] Looks at health checks by outcome.\n# TYPE kubernetes_healthchecks_total counter\n"
+                             : "# HELP kubernetes_healthcheck [STABLE] What a health check said last.\n# TYPE kubernetes_healthcheck gauge\n");
+        for (size_t i = 0; i < ARRAY_SIZE(checks) * ARRAY_SIZE(kinds); i++) {
+            const struct health_row *row = &s->checks[i / ARRAY_SIZE(kinds)][i % ARRAY_SIZE(kinds)];
+            const char *name = checks[i / ARRAY_SIZE(kinds)].name, *type = kinds[i % ARRAY_SIZE(kinds)].name;
+            if (!counters && row->looks[0] + row->looks[1])
+                buf_printf(b, "kubernetes_healthcheck{name=\"%s\",type=\"%s\"} %d\n", name, type, row->last);
+            for (int ok = 0; counters && ok < 2; ok++)
+                if (row->looks[ok])
+                    buf_printf(b, "kubernetes_healthchecks_total{name=\"%s\",status=\"%s\",type=\"%s\"} %llu\n", name, words[ok], type,
+                               (unsigned long long)row->looks[ok]);
+        }
+    }
+}
+
+_Static_assert(ARRAY_SIZE(checks) <= HEALTH_CHECKS, "rows for all checks");
 
 static bool excluded(struct request *r, const char *name)
 {
@@ -86,7 +135,7 @@ static int one_check(struct request *r, unsigned of, struct str name)
         struct err e = {0};
         if (!concerns(&checks[i], r, of) || !str_is(name, checks[i].name))
             continue;
-        bool ok = passes(&checks[i], r, &e);
+        bool ok = passes(&checks[i], r, of, &e);
         answer_text(r, ok ? 200 : 500, "text/plain; charset=utf-8",
                     ok ? STR("ok") : arena_printf(r->arena, "internal server error: %s\n", e.text[0] ? e.text : "failed"));
         return 0;
@@ -105,7 +154,7 @@ static int health(struct request *r, unsigned of, const char *page)
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
         if (!concerns(&checks[i], r, of))
             continue;
-        bool skip = excluded(r, checks[i].name), ok = skip || passes(&checks[i], r, NULL);
+        bool skip = excluded(r, checks[i].name), ok = skip || passes(&checks[i], r, of, NULL);
         failed |= !ok;
         if (skip)
             buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);

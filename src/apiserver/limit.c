@@ -5,6 +5,7 @@
 #include "apiserver/flow.h"
 
 #include "apiserver/state.h"
+#include "base/os.h"
 #include "net/url.h"
 
 static const char *const long_verbs[] = {"watch", "proxy"};
@@ -29,10 +30,14 @@ static bool reads(const struct request *r)
 int request_limit(struct request *r)
 {
     struct apiserver *s = r->server;
+    int kind = reads(r) ? IN_FLIGHT_READ : IN_FLIGHT_WRITE;
+    struct mono before = os_mono();
+    s->in_queue[kind]++;
     int e = flow_begin(r);
+    s->in_queue[kind]--;
+    r->not_ours += os_mono().ns - before.ns;
     if (e || request_long_running(r))
         return e;
-    int kind = reads(r) ? IN_FLIGHT_READ : IN_FLIGHT_WRITE;
     unsigned max = kind == IN_FLIGHT_READ ? s->config.max_in_flight : s->config.max_mutating_in_flight;
     if (!s->flow && s->in_flight[kind] >= max) {
         r->status.retry_after = 1;

@@ -8,14 +8,16 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "apiserver/options_upstream.h"
 #include "base/fiber.h"
 #include "base/flags.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "client/zpages.h"
 #include "store/store.h"
 
 #define NAME "kube-apiserver"
-#define GRACE SECONDS(10)
+#define GRACE SECONDS(2) /* for what apiserver_wind_down has not waited for */
 
 /* What upstream counts in other units. */
 struct audit_units {
@@ -53,8 +55,9 @@ struct options {
     struct apiserver_config config;
     const char *bind, *node_ports, *advertise;
     struct store_flags store;
-    int64_t event_ttl, port, max_reads, max_writes, min_timeout, verbosity, shutdown_delay;
+    int64_t event_ttl, port, max_reads, max_writes, min_timeout;
     struct audit_units audit;
+    struct upstream_options upstream;
     struct auth_options auth;
     struct flag_list on, off, service_cidr;
     bool fairness;
@@ -118,6 +121,35 @@ static void finish_audit(struct options *o)
         c->webhook_batching.qps = -1;
 }
 
+static int check_upstream(const struct upstream_options *u, struct apiserver_config *c, struct err *e)
+{
+    char *end;
+    double chance = strtod(u->goaway_chance, &end);
+    if (*end || end == u->goaway_chance || !(chance >= 0 && chance <= 0.02))
+        return err_set(e, -EINVAL, "--goaway-chance: \"%s\" is not between 0 and 0.02", u->goaway_chance);
+    if (u->max_streams < 0 || u->max_streams > 100000)
+        return err_set(e, -EINVAL, "--http2-max-streams-per-connection: %lld is not between 0 and 100000", (long long)u->max_streams);
+    if (c->request_timeout < 0 || c->shutdown_delay < 0 || c->watch_grace < 0 || c->livez_grace < 0)
+        return err_set(e, -EINVAL,
+                       "--request-timeout, --shutdown-delay-duration, --shutdown-watch-termination-grace-period and --livez-grace-period: "
+                       "expected no negative time");
+    if (u->not_ready < 0 || u->unreachable < 0)
+        return err_set(e, -EINVAL, "--default-not-ready-toleration-seconds and --default-unreachable-toleration-seconds: expected no negative number");
+    c->goaway_chance = chance;
+    return log_configure(&u->log, e);
+}
+
+static void finish_upstream(struct upstream_options *u, struct apiserver_config *c)
+{
+    struct buf b = BUF_INIT;
+    for (size_t i = 0; i < u->hsts.n; i++)
+        buf_printf(&b, "%s%s", i ? "; " : "", u->hsts.items[i]);
+    c->hsts = u->hsts_text = b.p;
+    c->max_streams = (unsigned)u->max_streams;
+    c->tolerate_not_ready = u->not_ready ? u->not_ready : -1;
+    c->tolerate_unreachable = u->unreachable ? u->unreachable : -1;
+}
+
 static int check(struct options *o, struct err *e)
 {
     int r = check_audit(o, e);
@@ -132,7 +164,8 @@ static int check(struct options *o, struct err *e)
         return err_set(e, -EINVAL, "--tls-cert-file and --tls-private-key-file are needed");
     if (o->port < 0 || o->port > 65535)
         return err_set(e, -EINVAL, "--secure-port: %lld is no port", (long long)o->port);
-    return parse_ports(o, e);
+    r = check_upstream(&o->upstream, &o->config, e);
+    return r < 0 ? r : parse_ports(o, e);
 }
 
 static void finish(struct options *o, const struct flag *flags)
@@ -142,6 +175,7 @@ static void finish(struct options *o, const struct flag *flags)
     snprintf(o->listen, sizeof(o->listen), v6 ? "[%s]:%lld" : "%s:%lld", o->bind, (long long)o->port);
     c->listen = o->listen;
     finish_audit(o);
+    finish_upstream(&o->upstream, c);
     c->advertise = o->advertise;
     c->admission_on = o->lists[0] = joined(&o->on);
     c->admission_off = o->lists[1] = joined(&o->off);
@@ -182,6 +216,7 @@ static void run(void *arg)
         apiserver_address(s, address, sizeof(address));
         log_info("apiserver", "serving on %s", address);
         wait_for_end(s);
+        apiserver_wind_down(s);
         apiserver_stop(s, GRACE);
     } else {
         fprintf(stderr, NAME ": %s\n", err_text(&e, r));
@@ -202,6 +237,10 @@ static int parse(struct options *o, struct flag *flags, int argc, char **argv)
         printf("usage: " NAME " [flags]\n\nThe API server of a cluster.\n\n%s", b.p);
         return -1;
     }
+    if (r == 0 && o->upstream.version) {
+        puts(daemon_version());
+        return -1;
+    }
     if (r == 0 && operands)
         r = err_set(&e, -EINVAL, "unexpected argument \"%s\"", argv[1]);
     if (r == 0)
@@ -219,7 +258,7 @@ int apiserver_main(int argc, char **argv)
         .max_writes = 200, .min_timeout = 1800, .store.compaction = SECONDS(300),
         .audit = {.megabytes = 100, .days = 366, .webhook_paced = true, .log_version = "audit.k8s.io/v1",
                   .webhook_version = "audit.k8s.io/v1", .log_format = "json"},
-        .config.audit.log.max_backups = 100};
+        .config.audit.log.max_backups = 100, .config.request_timeout = SECONDS(60), .upstream = UPSTREAM_OPTIONS};
     struct apiserver_config *c = &o.config;
     struct flag flags[] = {
         {"bind-address", 0, FLAG_STRING, &o.bind, "address to listen on"},
@@ -238,7 +277,7 @@ int apiserver_main(int argc, char **argv)
          "do not verify kubelet certificates (upstream's default)", "true"},
         {"kubelet-client-certificate", 0, FLAG_STRING, &c->kubelet_cert, "certificate towards kubelets"},
         {"kubelet-client-key", 0, FLAG_STRING, &c->kubelet_key, "its key"},
-        {"kubelet-preferred-address-types", 0, FLAG_IGNORED, NULL, NULL},
+        FLAG_NO_EFFECT("kubelet-preferred-address-types", "InternalIP, ExternalIP, Hostname, InternalDNS, ExternalDNS"),
         {"service-cluster-ip-range", 0, FLAG_STRINGS, &o.service_cidr,
          "range of Service addresses [10.96.0.0/12]"},
         {"service-node-port-range", 0, FLAG_STRING, &o.node_ports,
@@ -249,30 +288,29 @@ int apiserver_main(int argc, char **argv)
         {"min-request-timeout", 0, FLAG_INT, &o.min_timeout, "seconds a watch lasts at least"},
         AUDIT_FLAGS(&c->audit, &o.audit),
         {"encryption-provider-config", 0, FLAG_STRING, &c->encryption, "file that says what is encrypted in the store"},
-        {"encryption-provider-config-automatic-reload", 0, FLAG_IGNORED_BOOL, NULL, NULL}, /* it always is */
-        {"allow-privileged", 0, FLAG_IGNORED_BOOL, NULL, NULL},
-        {"profiling", 0, FLAG_IGNORED_BOOL, NULL, NULL},
-        {"feature-gates", 0, FLAG_IGNORED, NULL, NULL},
-        {"runtime-config", 0, FLAG_IGNORED, NULL, NULL},
-        {"cert-dir", 0, FLAG_IGNORED, NULL, NULL},
-        {"tls-cipher-suites", 0, FLAG_IGNORED, NULL, NULL},
+        FLAG_NO_EFFECT_BOOL("encryption-provider-config-automatic-reload", "it is always read again"),
+        FLAG_NO_EFFECT_BOOL("allow-privileged", "privileged pods are for PodSecurity to judge"),
+        FLAG_NO_EFFECT("runtime-config", "what v1.37 serves by default is served, no more and no less"),
         {"proxy-client-cert-file", 0, FLAG_STRING, &c->proxy_client_cert, "certificate towards extension servers"},
         {"proxy-client-key-file", 0, FLAG_STRING, &c->proxy_client_key, "its key"},
-        {"enable-aggregator-routing", 0, FLAG_IGNORED_BOOL, NULL, NULL},
-        {"endpoint-reconciler-type", 0, FLAG_IGNORED, NULL, NULL},
+        FLAG_NO_EFFECT_BOOL("enable-aggregator-routing", "extension servers are reached at an endpoint of their Service"),
+        FLAG_NO_EFFECT("endpoint-reconciler-type", "leases, as upstream's default"),
         {"event-ttl", 0, FLAG_DURATION, &o.event_ttl, "how long Events are kept [1h]"},
-        {"v", 'v', FLAG_INT, &o.verbosity, "how much to log: 0 to 10"},
+        UPSTREAM_FLAGS(c, &o.upstream),
         {NULL},
     };
     int r = parse(&o, flags, argc, argv);
     if (r == 0) {
-        log_set_level(o.verbosity > 4 ? LOG_TRACE : o.verbosity > 1 ? LOG_DEBUG : LOG_INFO);
         finish(&o, flags);
+        c->flags = zpages_flags(&o.upstream.arena, flags);
         loop_run(run, &o);
         r = o.exit_code;
     }
     for (size_t i = 0; i < ARRAY_SIZE(o.lists); i++)
         free(o.lists[i]);
+    free(o.upstream.hsts_text);
+    arena_done(&o.upstream.arena);
+    flag_list_done(&o.upstream.hsts);
     struct flag_list *lists[] = {&o.on, &o.off, &o.service_cidr};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         flag_list_done(lists[i]);

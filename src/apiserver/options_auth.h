@@ -30,7 +30,7 @@ struct auth_options {
         {"service-account-jwks-uri", 0, FLAG_STRING, &(c)->sa_jwks_uri, "where the keys are published"},                              \
         {"service-account-max-token-expiration", 0, FLAG_DURATION, &(o)->max_token_life, "longest life of a token"},                  \
         {"service-account-extend-token-expiration", 0, FLAG_BOOL, &(o)->extend, "let kubelet tokens live longer", "true"},            \
-        {"service-account-lookup", 0, FLAG_IGNORED_BOOL, NULL, NULL}, /* it always is */                                              \
+        FLAG_ONLY_BOOL("service-account-lookup", "true", "what a token names is always looked up"),                                             \
         {"api-audiences", 0, FLAG_STRINGS, &(o)->audiences, "audiences of this server"},                                              \
         {"anonymous-auth", 0, FLAG_BOOL, &(o)->anonymous, "let requests without credentials in as system:anonymous", "true"},         \
         {"enable-bootstrap-token-auth", 0, FLAG_BOOL, &(c)->bootstrap_tokens, "accept bootstrap tokens", "true"},                     \

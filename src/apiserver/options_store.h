@@ -24,11 +24,12 @@ struct store_flags {
         {"etcd-certfile", 0, FLAG_STRING, &(f)->etcd.etcd.cert_file, "certificate towards etcd"},                    \
         {"etcd-keyfile", 0, FLAG_STRING, &(f)->etcd.etcd.key_file, "its key"},                                       \
         {"etcd-compaction-interval", 0, FLAG_DURATION, &(f)->compaction, "age of revisions to compact; 0: never [5m]"}, \
-        {"etcd-count-metric-poll-period", 0, FLAG_IGNORED, NULL, NULL},                                               \
-        {"etcd-db-metric-poll-interval", 0, FLAG_IGNORED, NULL, NULL},                                                \
-        {"etcd-healthcheck-timeout", 0, FLAG_IGNORED, NULL, NULL},                                                    \
-        {"etcd-readycheck-timeout", 0, FLAG_IGNORED, NULL, NULL},                                                     \
-        {"lease-reuse-duration-seconds", 0, FLAG_IGNORED, NULL, NULL}
+        FLAG_ONLY("etcd-servers-overrides", "|[]", "there is one store"),                                            \
+        FLAG_NO_EFFECT("etcd-count-metric-poll-period", "objects are counted where they are kept in memory"),        \
+        FLAG_NO_EFFECT("etcd-db-metric-poll-interval", "asked every ten seconds"),                                   \
+        FLAG_NO_EFFECT("etcd-healthcheck-timeout", "checks say how the last question went; the next is at most 10 s away"), \
+        FLAG_NO_EFFECT("etcd-readycheck-timeout", "as for health"),                                                  \
+        FLAG_NO_EFFECT("lease-reuse-duration-seconds", "events end by the server's own deletes")
 
 int store_flags_check(const struct store_flags *f, struct err *e);
 int store_flags_open(struct store_flags *f, struct arena *a, struct store **ret, struct err *e); /* waits */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "apiserver/state.h"
+#include "client/zpages.h"
 #include "names.h"
 #include "types.h"
 #include "wire/json.h"
@@ -26,6 +27,11 @@ static const struct page {
     {"/api", true, true, page_api},
     {"/apis", true, true, page_apis},
     {"/debug/api_priority_and_fairness/dump_priority_levels", false, false, page_flow},
+    {"/debug/flags", true, true, page_zpage},
+    {"/debug/pprof", true, true, page_zpage},
+    {"/flagz", false, true, page_zpage},
+    {"/statusz", false, true, page_zpage},
+    {"/metrics/slis", false, true, page_slis},
     {"/openapi/v2", false, true, page_openapi_v2},
     {"/openapi/v3", true, true, page_openapi_v3},
     {"/.well-known/openid-configuration", false, false, page_openid_configuration},
@@ -98,6 +104,29 @@ int page_metrics(struct request *r)
     CLEANUP_BUF struct buf b = BUF_INIT;
     metrics_write(r->server, &b);
     answer_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", arena_str(r->arena, buf_str(&b)));
+    return 0;
+}
+
+int page_slis(struct request *r)
+{
+    CLEANUP_BUF struct buf b = BUF_INIT;
+    health_metrics(r->server, &b);
+    answer_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", arena_str(r->arena, buf_str(&b)));
+    return 0;
+}
+
+/* Pages that every program has (client/zpages.h). */
+int page_zpage(struct request *r)
+{
+    static const char *const paths[] = {"/debug", "/flagz", "/healthz", "/livez", "/metrics", "/readyz", "/statusz", "/version", NULL};
+    struct zpages z = {.component = "kube-apiserver", .flags = r->server->config.flags, .started = r->server->started, .paths = paths};
+    struct zpage p;
+    int e = request_read_body(r);
+    if (e || !r->x || !zpages_serve(&z, r->x->method, r->info.path, http_header(&r->x->headers, "accept"), r->body, r->arena, &p))
+        return e;
+    if (p.warning)
+        http_add_header(r->x, "Warning", str_of(p.warning));
+    answer_text(r, p.code, p.content_type, p.body);
     return 0;
 }
 

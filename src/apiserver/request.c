@@ -18,7 +18,7 @@ struct held {
 };
 
 static request_stage *const stages[] = {
-    request_parse, request_authenticate, audit_begin,       request_impersonate,
+    request_parse, request_bound, request_authenticate, audit_begin,       request_impersonate,
     request_limit, request_authorize,    request_negotiate, request_route,
 };
 
@@ -28,6 +28,7 @@ void request_init(struct request *r, struct apiserver *s, struct arena *a, struc
     status_init(&r->status, a);
     r->now = os_wall();
     r->begun = os_mono();
+    r->deadline = MONO_NEVER;
     r->opt.grace = -1;
     r->opt.send_initial = r->opt.orphan = -1;
 }
@@ -47,6 +48,8 @@ void request_done(struct request *r)
     if (r->in_flight)
         --*r->in_flight;
     r->in_flight = NULL;
+    if (r->server->winding_down)
+        waitq_wake_all(&r->server->idle_q);
 }
 
 static void hold(struct request *r, struct object *o, struct tree *t)
@@ -98,7 +101,9 @@ int request_read_body(struct request *r)
     if (r->body_read || !r->x)
         return 0;
     size_t max = r->server->config.max_body;
-    int e = http_read_all(r->x, max, mono_add(os_mono(), SECONDS(60)), &r->body);
+    int e = http_read_all(r->x, max, r->deadline, &r->body);
+    if (e == -ETIMEDOUT)
+        return status_set(&r->status, 504, "Timeout", "Timeout: request did not complete within the allotted timeout");
     if (e == -EFBIG)
         return status_set(&r->status, 413, "RequestEntityTooLarge",
                           "Request entity too large: limit is %zu", max);
@@ -129,10 +134,28 @@ static void fail_fatal(struct request *r, int e)
         status_internal(&r->status, "%s", strerror(-e));
 }
 
+/* Some are told of by metrics. */
+static int run_stage(struct request *r, request_stage *stage)
+{
+    static const struct {
+        request_stage *stage;
+        enum metrics_stage as;
+    } told[] = {{request_authenticate, METRICS_AUTHENTICATION}, {request_impersonate, METRICS_IMPERSONATION},
+                {request_limit, METRICS_FAIRNESS}, {request_authorize, METRICS_AUTHORIZATION}};
+    for (size_t i = 0; r->x && i < ARRAY_SIZE(told); i++)
+        if (told[i].stage == stage) {
+            struct mono begun = os_mono();
+            int e = stage(r);
+            metrics_stage(&r->server->metrics, r, told[i].as, e, begun);
+            return e;
+        }
+    return stage(r);
+}
+
 static void run(struct request *r, size_t first)
 {
     for (size_t i = first; i < ARRAY_SIZE(stages); i++) {
-        int e = stages[i](r);
+        int e = run_stage(r, stages[i]);
         if (e < 0)
             fail_fatal(r, e);
         if (e || r->answer.kind)

@@ -89,7 +89,8 @@ struct request {
     struct arena *arena;
     struct status status;
     struct wall now;
-    struct mono begun;
+    struct mono begun, deadline; /* deadline: MONO_NEVER when it lasts as long as its client likes */
+    int64_t not_ours; /* ns of its time that it waited for its turn and for webhooks */
     struct str audit_id;
 
     struct user user;
@@ -152,6 +153,7 @@ void request_warn(struct request *r, struct str text);        /* a Warning heade
 /* ---- the stages, in order ---------------------------------------------------------------------------- */
 
 request_stage request_parse;        /* info.c: method and path */
+request_stage request_bound;        /* bound.c: until when; not while the server ends */
 request_stage request_authenticate; /* authn.c: who */
 request_stage audit_begin;          /* audit.h: what is to be noted of it */
 request_stage request_impersonate;  /* impersonate.c: on whose behalf */

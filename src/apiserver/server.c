@@ -2,6 +2,7 @@
 #include "apiserver/server.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/admit_config.h"
 #include "apiserver/aggregate.h"
 #include "apiserver/audit.h"
 #include "apiserver/encryption.h"
@@ -242,6 +243,8 @@ static void set_defaults(struct apiserver_config *c)
         c->event_ttl = DEFAULT_EVENT_TTL;
     if (!c->min_request_timeout)
         c->min_request_timeout = 1800;
+    if (!c->request_timeout)
+        c->request_timeout = SECONDS(60);
 }
 
 static int load(struct apiserver *s, struct err *e)
@@ -250,6 +253,8 @@ static int load(struct apiserver *s, struct err *e)
     int r = auth_open(s, e);
     if (!r)
         r = admit_setup(s, e);
+    if (!r && s->config.admission_config)
+        r = admit_config_load(s->config.admission_config, &s->admit_config, e);
     if (!r)
         r = load_tls(s, e);
     if (!r)
@@ -287,7 +292,7 @@ static void renew(void *arg)
 static int serve(struct apiserver *s, struct err *e)
 {
     s->http =
-        http_server_new(&(struct http_server_config){.handler = request_serve, .ctx = s, .tls = s->tls});
+        http_server_new(&(struct http_server_config){.handler = request_serve, .ctx = s, .tls = s->tls, .max_streams = s->config.max_streams});
     int r = s->config.listen ? http_server_listen(s->http, s->config.listen, e) : 0;
     if (!r)
         r = bootstrap_run(s, e);
@@ -351,7 +356,7 @@ int apiserver_address(const struct apiserver *s, char *ret, size_t size)
 
 bool apiserver_ready(const struct apiserver *s)
 {
-    return s->ready && !s->stopping;
+    return s->ready && !s->stopping && !s->winding_down;
 }
 
 /* Nobody holds keys across a wait, so the old ones may go at once. */
@@ -404,6 +409,31 @@ static void free_tokens(struct apiserver *s)
         x509_pool_unref(s->front_proxy_ca);
 }
 
+static bool working(const struct apiserver *s)
+{
+    for (int i = 0; i < IN_FLIGHT_KINDS; i++)
+        if (s->in_flight[i])
+            return true;
+    return false;
+}
+
+void apiserver_wind_down(struct apiserver *s)
+{
+    s->winding_down = true;
+    fiber_sleep(s->config.shutdown_delay);
+    s->refusing = s->config.send_retry_after;
+    if (s->http && !s->refusing)
+        http_server_drain(s->http);
+    struct mono latest = mono_add(os_mono(), s->config.request_timeout);
+    while (working(s) && waitq_wait(&s->idle_q, latest) == 0)
+        ;
+    if (s->http)
+        http_server_drain(s->http);
+    latest = mono_add(os_mono(), s->config.watch_grace);
+    while (s->watches && waitq_wait(&s->idle_q, latest) == 0)
+        ;
+}
+
 void apiserver_stop(struct apiserver *s, int64_t grace_ns)
 {
     if (!s)
@@ -432,6 +462,7 @@ void apiserver_stop(struct apiserver *s, int64_t grace_ns)
     if (s->tls)
         tls_server_unref(s->tls);
     free(s->plugins);
+    admit_config_free(s->admit_config);
     metrics_done(&s->metrics);
     map_done(&s->pages);
     arena_done(&s->pages_arena);

@@ -73,6 +73,7 @@ struct apiserver_config {
     struct review_flags authz_webhook; /* five minutes, thirty seconds */
 
     /* admission */
+    const char *admission_config; /* AdmissionConfiguration file; NULL: none */
     const char *admission_on, *admission_off; /* comma lists on top of the defaults */
 
     /* towards nodes; files */
@@ -94,6 +95,19 @@ struct apiserver_config {
     size_t max_body;                 /* [3 MiB] */
     int64_t min_request_timeout;     /* seconds, [1800]: watches end between that and twice that */
 
+    int64_t request_timeout;         /* ns [60 s] for requests that do not last as long as their client likes */
+    unsigned max_streams;            /* requests of one HTTP/2 connection at once [250] */
+    double goaway_chance;            /* of a request to end its HTTP/2 connection [0] */
+    const char *hsts;                /* value of Strict-Transport-Security; NULL: not sent */
+    int64_t tolerate_not_ready, tolerate_unreachable; /* seconds that pods get by default [300]; -1: none at once */
+
+    /* the end; ns */
+    int64_t shutdown_delay;          /* [0] served as ever, but not ready */
+    int64_t watch_grace;             /* [0] watches have that long after requests have ended */
+    bool send_retry_after;           /* answer 429 while the last requests are worked on, rather than closing the door */
+    int64_t livez_grace;             /* [0] alive that long though the server has not begun to answer */
+    const struct flag_text *flags;   /* client/zpages.h, for /flagz; NULL: none */
+
     int64_t event_ttl; /* seconds, [3600]: Events go that long after they were last seen; -1: never */
 
     struct audit_config audit;
@@ -112,6 +126,9 @@ bool apiserver_ready(const struct apiserver *s);
 int apiserver_reload(struct apiserver *s, struct err *e);
 /* Its HTTP server, for tests that serve a stream of their own. */
 struct http_server *apiserver_http(struct apiserver *s);
+/* Ends as upstream's does: not ready at once, served for shutdown_delay, then no new requests, waits for those in flight as long as
+ * one may take; watches have watch_grace. apiserver_stop comes after it. */
+void apiserver_wind_down(struct apiserver *s);
 /* Ends watches, waits for the requests in flight at most that long, frees. NULL is fine. */
 void apiserver_stop(struct apiserver *s, int64_t grace_ns);
 

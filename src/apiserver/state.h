@@ -12,6 +12,7 @@
 #include "net/http.h"
 
 struct admit_plugin;
+struct admit_settings;
 struct service_alloc;
 struct rbac_index;
 struct auth_state;
@@ -26,6 +27,12 @@ struct encryption;
 
 enum { IN_FLIGHT_READ, IN_FLIGHT_WRITE, IN_FLIGHT_KINDS };
 
+enum { HEALTH_CHECKS = 16, HEALTH_KINDS = 3 };
+struct health_row {
+    uint64_t looks[2]; /* failed, passed */
+    bool last;
+};
+
 struct apiserver {
     struct apiserver_config config;
     struct store *store;
@@ -34,6 +41,8 @@ struct apiserver {
     struct tls_server *tls;
     struct group fibers;
     bool ready, stopping;
+    bool winding_down; /* no longer ready: the end has begun */
+    bool refusing;     /* new requests are told to come back */
     struct mono started;
 
     /* who */
@@ -59,14 +68,17 @@ struct apiserver {
     struct aggregate *aggregate; /* aggregate.h */
     struct dynamic_state *dynamic;    /* dynamic.h */
 
+    struct admit_settings *admit_config;   /* admit_config.h; NULL: no file */
     const struct admit_plugin **plugins; /* those that are on, in order; NULL-terminated */
     struct service_alloc *services;
     struct map quota_locks; /* quota_lock.h, by namespace */
 
-    unsigned in_flight[IN_FLIGHT_KINDS];
+    unsigned in_flight[IN_FLIGHT_KINDS], in_queue[IN_FLIGHT_KINDS];
     unsigned watches;
     bool trimming; /* of stacks; verb_watch.c */
+    struct waitq idle_q; /* woken when a request has ended */
     struct metrics metrics;
+    struct health_row checks[HEALTH_CHECKS][HEALTH_KINDS];
     struct encryption *encryption; /* encryption.h; NULL: everything is stored plain */
     struct flow_control *flow; /* flow.h; NULL: no priority and fairness */
     struct audit *audit; /* audit.h; NULL: none */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* get and list: everything comes from the watch cache (D9). */
 #include "apiserver/select.h"
+
+#include <stdio.h>
 #include "apiserver/state.h"
 #include "apiserver/verbs.h"
 #include "base/os.h"
@@ -60,6 +62,7 @@ int verb_get(struct request *r)
 /* ---- list -------------------------------------------------------------------------------------------- */
 
 struct page {
+    size_t seen; /* objects looked at */
     const struct object **items;
     size_t n, cap;
     struct str last; /* key of the last item when there are more */
@@ -94,6 +97,7 @@ static void read_page(struct request *r, const struct selection *s, const struct
         tree_seek(&it, t, s->start);
     struct str before = STR_NULL;
     for (; tree_in_ns(&it, s->ns); tree_next(&it)) {
+        p->seen++;
         if (!selection_matches(s, it.object))
             continue;
         if (limit && p->n == limit) {
@@ -151,6 +155,18 @@ static int choose_root(struct request *r, const struct selection *s, struct tree
     return 0;
 }
 
+static void count_list(struct request *r, const struct page *p)
+{
+    char text[200];
+    struct metric_set *m = &r->server->metrics.set;
+    int n = snprintf(text, sizeof(text), "group=\"%s\",resource=\"%s\"", r->res->group, r->res->name);
+    struct str labels = str_n(text, MIN((size_t)n, sizeof(text) - 1));
+    metric_add(m, METRIC_LISTS, labels, 1);
+    metric_add(m, METRIC_LIST_FETCHED, labels, (double)p->seen);
+    metric_add(m, METRIC_LIST_EVALUATED, labels, (double)p->seen);
+    metric_add(m, METRIC_LIST_RETURNED, labels, (double)p->n);
+}
+
 int list_selected(struct request *r, const struct selection *s, size_t limit)
 {
     struct tree *t = NULL;
@@ -166,6 +182,7 @@ int list_selected(struct request *r, const struct selection *s, size_t limit)
         read_one(r, s, t, &p);
     else
         read_page(r, s, t, limit, &p);
+    count_list(r, &p);
     r->answer =
         (struct answer){.kind = ANSWER_LIST, .code = 200, .items = p.items, .n_items = p.n, .revision = rev};
     if (p.more) {

@@ -17,6 +17,7 @@ struct watching {
     struct mono end, bookmark;
     bool columns_sent;
     int64_t told; /* the revision the client knows of */
+    struct str labels; /* of metrics */
 };
 
 static const char *const kind_names[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
@@ -36,8 +37,10 @@ static void put_event(struct watching *w, enum watch_event_kind kind, const stru
             encode_bookmark(r, &w->out, w->f.initial_revision, true);
         return;
     }
+    size_t before = w->out.n;
     encode_event(r, &w->out, kind_names[kind], o, !w->columns_sent);
     w->columns_sent = true;
+    metric_observe(&r->server->metrics.set, METRIC_WATCH_BYTES, w->labels, (double)(w->out.n - before));
 }
 
 static void put_expired(struct watching *w)
@@ -239,6 +242,7 @@ int verb_watch(struct request *r)
     http_add_header(r->x, "Cache-Control", STR("no-cache, private"));
     struct watching w = {.r = r, .end = watch_end(r), .bookmark = mono_add(os_mono(), BOOKMARK_EVERY)};
     w.told = s.revision;
+    w.labels = arena_printf(r->arena, "group=\"%s\",resource=\"%s\",version=\"%s\"", r->res->group, r->res->name, r->res->version);
     struct arena *whole = r->arena;
     r->arena = &w.frame_arena; /* a watch lives long: what its events need goes piece by piece */
     e = serve(&w, &s);

@@ -60,10 +60,20 @@ static int set_bool(const struct flag *f, const char *value, struct err *e)
     return invalid(f, value, "true or false", e);
 }
 
+static int set_fixed(const struct flag *f, const char *value, struct err *e)
+{
+    struct str rest = str_of(f->to ? f->to : ""), one;
+    while (str_next(&rest, '|', &one))
+        if (str_is(one, value))
+            return 0;
+    return err_set(e, -EINVAL, "--%s=%s is not supported: %s", f->name, value, f->why);
+}
+
 static int set_value(struct flag *f, const char *value, struct err *e)
 {
     struct str rest = str_of(value), field;
     f->given = true;
+    f->text = value;
     switch (f->kind) {
     case FLAG_BOOL:
     case FLAG_IGNORED_BOOL:
@@ -84,6 +94,8 @@ static int set_value(struct flag *f, const char *value, struct err *e)
         return 0;
     case FLAG_IGNORED:
         return 0;
+    case FLAG_FIXED:
+        return set_fixed(f, value, e);
     }
     return 0;
 }
@@ -176,9 +188,61 @@ static const char *kind_text(const struct flag *f)
         return " strings";
     case FLAG_STRING:
     case FLAG_IGNORED:
+    case FLAG_FIXED:
         return " string";
     }
     return "";
+}
+
+static void put_list(const struct flag_list *l, struct buf *b)
+{
+    buf_putc(b, '[');
+    for (size_t i = 0; i < l->n; i++)
+        buf_printf(b, "%s%s", i ? "," : "", l->items[i]);
+    buf_putc(b, ']');
+}
+
+void flag_value(const struct flag *f, struct buf *b)
+{
+    char text[TIME_TEXT_MAX];
+    switch (f->kind) {
+    case FLAG_BOOL:
+        buf_puts(b, *(const bool *)f->to ? "true" : "false");
+        return;
+    case FLAG_STRING:
+        buf_puts(b, *(const char *const *)f->to ? *(const char *const *)f->to : "");
+        return;
+    case FLAG_INT:
+        buf_printf(b, "%lld", (long long)*(const int64_t *)f->to);
+        return;
+    case FLAG_DURATION:
+        buf_puts(b, duration_format(*(const int64_t *)f->to, text));
+        return;
+    case FLAG_STRINGS:
+    case FLAG_ARRAY:
+        put_list(f->to, b);
+        return;
+    case FLAG_IGNORED:
+    case FLAG_IGNORED_BOOL:
+    case FLAG_FIXED:
+        buf_puts(b, f->text ? f->text : "");
+        return;
+    }
+}
+
+/* What is there for upstream's sake. */
+static void help_upstream(const struct flag *flags, bool fixed, const char *title, struct buf *b)
+{
+    bool any = false;
+    for (const struct flag *f = flags; f->name; f++) {
+        if (f->help || !(fixed ? f->kind == FLAG_FIXED : f->kind == FLAG_IGNORED || f->kind == FLAG_IGNORED_BOOL))
+            continue;
+        if (!any)
+            buf_printf(b, "\n%s\n\n", title);
+        any = true;
+        const char *values = fixed && f->to ? f->to : "";
+        buf_printf(b, "      --%-34s %s%s%s\n", f->name, values, *values ? ": " : "", f->why ? f->why : "");
+    }
 }
 
 void flags_help(const struct flag *flags, struct buf *b)
@@ -192,4 +256,6 @@ void flags_help(const struct flag *flags, struct buf *b)
         snprintf(left, sizeof(left), "%s--%s%s", s, f->name, kind_text(f));
         buf_printf(b, "  %-36s %s\n", left, f->help);
     }
+    help_upstream(flags, true, "Flags of upstream's that are taken with these values only:", b);
+    help_upstream(flags, false, "Flags of upstream's that are taken and change nothing:", b);
 }

@@ -57,12 +57,24 @@ static void run(void *arg)
     c->r = connect_client(c->daemon, &c->client, &c->err);
     if (c->r < 0)
         return;
+    struct serving *serving = NULL;
+    struct serving_config s = {.flags = c->daemon->serving, .name = c->daemon->name, .client = c->client, .table = c->daemon->flags};
+    if (s.flags && (c->r = serving_start(&s, &serving, &c->err)) < 0) {
+        client_free(c->client);
+        return;
+    }
     group_spawn(&g, "part", run_part, c);
     group_spawn(&g, "signal", wait_signal, c);
     while (!c->done && waitq_wait(&c->ended, MONO_NEVER) == 0)
         ;
     group_stop(&g);
+    serving_stop(serving);
     client_free(c->client);
+}
+
+const char *daemon_version(void)
+{
+    return "Kubernetes v1.37.2+cube";
 }
 
 int daemon_main(const struct daemon *d, int argc, char **argv)
@@ -78,6 +90,12 @@ int daemon_main(const struct daemon *d, int argc, char **argv)
     }
     if (r == 0 && operands)
         r = err_set(&e, -EINVAL, "unknown operand \"%s\"", argv[1]);
+    if (r == 0 && d->common->version) {
+        puts(daemon_version());
+        return 0;
+    }
+    if (r == 0)
+        r = log_configure(&d->common->log, &e);
     if (r == 0 && d->prepare)
         r = d->prepare(d->arg, &e);
     if (r > 0)
@@ -86,8 +104,6 @@ int daemon_main(const struct daemon *d, int argc, char **argv)
         fprintf(stderr, "%s: %s\n", d->name, err_text(&e, r));
         return 2;
     }
-    if (d->common->verbosity >= 4)
-        log_set_level(d->common->verbosity >= 8 ? LOG_TRACE : LOG_DEBUG);
     struct daemon_call c = {.daemon = d};
     loop_run(run, &c);
     if (c.r == 0 || c.r == -ECANCELED)

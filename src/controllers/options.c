@@ -6,6 +6,58 @@
 #include "client/leader.h"
 #include "controllers/engine.h"
 
+/* Flags of upstream's that say nothing here. */
+#define ONE_LOOP "a key is worked on when it changes; nothing is to be gained by more workers"
+#define UPSTREAM_FLAGS \
+    FLAG_NO_EFFECT("concurrent-deployment-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-disruption-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-device-taint-eviction-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-resourceclaim-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-statefulset-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-daemonset-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-endpoint-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-service-endpoint-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-gc-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-job-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-cron-job-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-namespace-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-replicaset-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-rc-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-serviceaccount-token-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-ttl-after-finished-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("concurrent-validating-admission-policy-status-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("mirroring-concurrent-service-endpoint-syncs", ONE_LOOP), \
+    FLAG_NO_EFFECT("endpoint-updates-batch-period", "changes that come together are written together by themselves"), \
+    FLAG_NO_EFFECT("endpointslice-updates-batch-period", "changes that come together are written together by themselves"), \
+    FLAG_NO_EFFECT("mirroring-endpointslice-updates-batch-period", "changes that come together are written together by themselves"), \
+    FLAG_NO_EFFECT("mirroring-max-endpoints-per-subset", "1000, as upstream's default"), \
+    FLAG_NO_EFFECT("namespace-sync-period", "namespaces are worked on when they change"), \
+    FLAG_NO_EFFECT("controller-shutdown-timeout", "the process ends when its last write was answered"), \
+    FLAG_NO_EFFECT("route-reconciliation-period", "routes of clouds are not made"), \
+    FLAG_ONLY("cloud-config", "", "there are no clouds in it: a cloud controller manager does that"), \
+    FLAG_ONLY("cidr-allocator-type", "RangeAllocator", "node networks come from --cluster-cidr only"), \
+    FLAG_ONLY_BOOL("enable-leader-migration", "false", "there is one lease only"), \
+    FLAG_ONLY("leader-migration-config", "", "there is one lease only"), \
+    FLAG_ONLY_BOOL("enable-hostpath-provisioner", "false", "local-path provisions on the node"), \
+    FLAG_NO_EFFECT("legacy-service-account-token-clean-up-period", "no tokens are made as Secrets by themselves"), \
+    FLAG_ONLY("large-cluster-size-threshold", "50", "a zone of more than 50 nodes is large"), \
+    FLAG_ONLY("secondary-node-eviction-rate", "0.01", "one node in 100 seconds, where most nodes of a large zone are bad"), \
+    FLAG_ONLY("unhealthy-zone-threshold", "0.55", "a zone is ill when 55 % of its nodes are"), \
+    FLAG_NO_EFFECT("pv-recycler-increment-timeout-nfs", "volumes are not recycled (deprecated)"), \
+    FLAG_NO_EFFECT("pv-recycler-minimum-timeout-hostpath", "volumes are not recycled (deprecated)"), \
+    FLAG_NO_EFFECT("pv-recycler-minimum-timeout-nfs", "volumes are not recycled (deprecated)"), \
+    FLAG_NO_EFFECT("pv-recycler-pod-template-filepath-hostpath", "volumes are not recycled (deprecated)"), \
+    FLAG_NO_EFFECT("pv-recycler-pod-template-filepath-nfs", "volumes are not recycled (deprecated)"), \
+    FLAG_NO_EFFECT("pv-recycler-timeout-increment-hostpath", "volumes are not recycled (deprecated)"), \
+    FLAG_ONLY("cluster-signing-kube-apiserver-client-cert-file", "", "one CA signs for all signers: --cluster-signing-cert-file"), \
+    FLAG_ONLY("cluster-signing-kube-apiserver-client-key-file", "", "one CA signs for all signers: --cluster-signing-key-file"), \
+    FLAG_ONLY("cluster-signing-kubelet-client-cert-file", "", "one CA signs for all signers: --cluster-signing-cert-file"), \
+    FLAG_ONLY("cluster-signing-kubelet-client-key-file", "", "one CA signs for all signers: --cluster-signing-key-file"), \
+    FLAG_ONLY("cluster-signing-kubelet-serving-cert-file", "", "one CA signs for all signers: --cluster-signing-cert-file"), \
+    FLAG_ONLY("cluster-signing-kubelet-serving-key-file", "", "one CA signs for all signers: --cluster-signing-key-file"), \
+    FLAG_ONLY("cluster-signing-legacy-unknown-cert-file", "", "one CA signs for all signers: --cluster-signing-cert-file"), \
+    FLAG_ONLY("cluster-signing-legacy-unknown-key-file", "", "one CA signs for all signers: --cluster-signing-key-file")
+
 struct options {
     struct daemon_flags common;
     struct controllers_config config;
@@ -13,6 +65,7 @@ struct options {
     struct arena arena;
     const char *root_ca_file, *signing_cert_file, *signing_key_file, *eviction_rate, *hpa_tolerance;
     struct leader_config leader;
+    struct serving_flags serving;
     int64_t mask, mask_ipv4, mask_ipv6;
     bool leader_elect, allocate_cidrs, dynamic_provisioning;
 };
@@ -105,6 +158,7 @@ int controller_manager_main(int argc, char **argv)
 {
     struct options o = {
         .leader_elect = true,
+        .serving = {.bind = "0.0.0.0", .port = 10257},
         .dynamic_provisioning = true,
         .leader = {.ns = "kube-system", .name = "kube-controller-manager", .component = "kube-controller-manager"}};
     struct controllers_config *c = &o.config;
@@ -149,33 +203,35 @@ int controller_manager_main(int argc, char **argv)
          "time after a pod's start in which becoming ready is its first time (30s)"},
         {"horizontal-pod-autoscaler-tolerance", 0, FLAG_STRING, &o.hpa_tolerance,
          "how far a metric may be off before anything happens (0.1)"},
-        {"concurrent-horizontal-pod-autoscaler-syncs", 0, FLAG_IGNORED, NULL, NULL},
+        FLAG_NO_EFFECT("concurrent-horizontal-pod-autoscaler-syncs", ONE_LOOP),
         {"resource-quota-sync-period", 0, FLAG_DURATION, &c->quota_sync_period,
          "time between two counts of everything under quota (5m)"},
-        {"concurrent-resource-quota-syncs", 0, FLAG_IGNORED, NULL, NULL},
+        FLAG_NO_EFFECT("concurrent-resource-quota-syncs", ONE_LOOP),
         {"enable-dynamic-provisioning", 0, FLAG_BOOL, &o.dynamic_provisioning,
          "claims may get volumes made for them (true)"},
         {"disable-force-detach-on-timeout", 0, FLAG_BOOL, &c->no_force_detach,
          "volumes of a node that is down stay attached for ever, not for six minutes"},
-        {"pvclaimbinder-sync-period", 0, FLAG_IGNORED, NULL, NULL},
-        {"attach-detach-reconcile-sync-period", 0, FLAG_IGNORED, NULL, NULL},
-        {"disable-attach-detach-reconcile-sync", 0, FLAG_IGNORED_BOOL, NULL, NULL},
-        {"concurrent-ephemeralvolume-syncs", 0, FLAG_IGNORED, NULL, NULL},
-        {"flex-volume-plugin-dir", 0, FLAG_IGNORED, NULL, NULL},
-        {"external-cloud-volume-plugin", 0, FLAG_IGNORED, NULL, NULL},
+        FLAG_NO_EFFECT("pvclaimbinder-sync-period", "claims are worked on when they change"),
+        FLAG_NO_EFFECT("attach-detach-reconcile-sync-period", "attachments are worked on when they change"),
+        FLAG_NO_EFFECT_BOOL("disable-attach-detach-reconcile-sync", "attachments are worked on when they change"),
+        FLAG_NO_EFFECT("concurrent-ephemeralvolume-syncs", ONE_LOOP),
+        FLAG_NO_EFFECT("flex-volume-plugin-dir", "FlexVolume is deprecated and not there"),
+        FLAG_NO_EFFECT("external-cloud-volume-plugin", "volumes of clouds are CSI drivers'"),
         {"max-endpoints-per-slice", 0, FLAG_INT, &c->endpoints_per_slice,
          "endpoints of one EndpointSlice (100)"},
         LEADER_FLAGS(&o.leader_elect, &o.leader),
-        DAEMON_UNUSED_FLAGS,
-        {"service-account-private-key-file", 0, FLAG_IGNORED, NULL, NULL},
+        SERVING_FLAGS(&o.serving),
+        CLIENT_PACE_FLAGS,
+        UPSTREAM_FLAGS,
+        FLAG_NO_EFFECT("service-account-private-key-file", "tokens are made by TokenRequest; none are made as Secrets"),
         {"use-service-account-credentials", 0, FLAG_BOOL, &c->service_accounts,
          "every controller writes as its own service account"},
-        {"cluster-name", 0, FLAG_IGNORED, NULL, NULL},
-        {"min-resync-period", 0, FLAG_IGNORED, NULL, NULL},
-        {"controller-start-interval", 0, FLAG_IGNORED, NULL, NULL},
-        {"cloud-provider", 0, FLAG_IGNORED, NULL, NULL},
-        {"configure-cloud-routes", 0, FLAG_IGNORED_BOOL, NULL, NULL},
-        {"enable-garbage-collector", 0, FLAG_IGNORED_BOOL, NULL, NULL},
+        FLAG_NO_EFFECT("cluster-name", "no cloud asks for it"),
+        FLAG_NO_EFFECT("min-resync-period", "nothing is done again without a change"),
+        FLAG_NO_EFFECT("controller-start-interval", "controllers start at once"),
+        FLAG_NO_EFFECT("cloud-provider", "clouds bring controllers of their own"),
+        FLAG_NO_EFFECT_BOOL("configure-cloud-routes", "routes of clouds are not made"),
+        FLAG_NO_EFFECT_BOOL("enable-garbage-collector", "it always collects"),
         {0},
     };
     struct daemon d = {"kube-controller-manager",
@@ -184,7 +240,8 @@ int controller_manager_main(int argc, char **argv)
                        &o.common,
                        run,
                        &o,
-                       prepare};
+                       prepare,
+                       &o.serving};
     int code = daemon_main(&d, argc, argv);
     flag_list_done(&o.controllers);
     arena_done(&o.arena);

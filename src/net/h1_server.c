@@ -204,6 +204,11 @@ static int h1x_hijack(struct exchange *ex, struct stream **ret)
     return 0;
 }
 
+static void h1x_close_after(struct exchange *ex)
+{
+    conn_of(ex)->keep = false;
+}
+
 static const struct exchange_ops h1_ops = {
     .read = h1x_read,
     .start = h1x_start,
@@ -212,6 +217,7 @@ static const struct exchange_ops h1_ops = {
     .abort = h1x_abort,
     .watch = h1x_watch,
     .hijack = h1x_hijack,
+    .close_after = h1x_close_after,
 };
 
 /* ---- the connection ----------------------------------------------------------------------------------- */

@@ -27,6 +27,8 @@ struct h2_exchange {
     bool head_sent, expects_continue;
 };
 
+static void h2_drain(struct server_conn *c);
+
 static struct h2_exchange *hx_of(struct exchange *ex)
 {
     return CONTAINER_OF(ex, struct h2_exchange, ex);
@@ -123,6 +125,11 @@ static int h2x_hijack(struct exchange *ex, struct stream **ret)
     return -ENOTSUP;
 }
 
+static void h2x_close_after(struct exchange *ex)
+{
+    h2_drain(hx_of(ex)->hc->c);
+}
+
 static const struct exchange_ops h2_ops = {
     .read = h2x_read,
     .start = h2x_start,
@@ -131,6 +138,7 @@ static const struct exchange_ops h2_ops = {
     .abort = h2x_abort,
     .watch = h2x_watch,
     .hijack = h2x_hijack,
+    .close_after = h2x_close_after,
 };
 
 /* ---- requests ----------------------------------------------------------------------------------------- */

@@ -47,6 +47,7 @@ struct exchange_ops {
     void (*abort)(struct exchange *ex);
     void (*watch)(struct exchange *ex); /* begin to look whether the client goes */
     int (*hijack)(struct exchange *ex, struct stream **ret);
+    void (*close_after)(struct exchange *ex);
 };
 
 struct exchange {
@@ -78,6 +79,7 @@ struct http_server {
     struct list listeners, conns, exchanges;
     struct group acceptors, fibers;
     unsigned n_conns;
+    uint64_t tls_failures;
     struct waitq conns_q;
     bool stopping;
 };

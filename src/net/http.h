@@ -80,6 +80,10 @@ void http_server_serve(struct http_server *s, struct stream *stream, const char 
 /* The address of the first listener, e.g. to learn the port after ":0". */
 int http_server_address(const struct http_server *s, char *ret, size_t size);
 unsigned http_server_connections(const struct http_server *s);
+uint64_t http_server_tls_failures(const struct http_server *s); /* handshakes so far that failed */
+/* The first half of http_server_stop: no new connections, GOAWAY and "Connection: close" on those that stand. Waits for nothing that
+ * is being answered. */
+void http_server_drain(struct http_server *s);
 /* Closes listeners, tells clients (GOAWAY, Connection: close), waits until the requests in flight have ended,
  * and at the deadline cancels the rest. 0, or -ETIMEDOUT when some had to be cancelled. */
 int http_server_stop(struct http_server *s, struct mono deadline);
@@ -106,6 +110,9 @@ int http_start(struct http_exchange *x, int status, const char *content_type, in
 int http_write(struct http_exchange *x, struct str piece, struct mono deadline);
 /* Ends the body; at the handler's return this happens by itself. */
 int http_end(struct http_exchange *x);
+/* The connection takes no further requests: HTTP/1.1 closes it after this answer ("Connection: close", before http_start),
+ * HTTP/2 says GOAWAY and ends it after the requests in flight. */
+void http_close_after(struct http_exchange *x);
 /* Makes the client see a broken response: RST_STREAM, or the connection closed without the end of the body.
  */
 void http_abort(struct http_exchange *x);

@@ -209,6 +209,13 @@ void http_abort(struct http_exchange *x)
     ex->ops->abort(ex);
 }
 
+void http_close_after(struct http_exchange *x)
+{
+    struct exchange *ex = ex_of(x);
+    if (!ex->hijacked)
+        ex->ops->close_after(ex);
+}
+
 bool http_gone(const struct http_exchange *x)
 {
     return ex_of_const(x)->gone;
@@ -318,7 +325,9 @@ static int conn_handshake(struct server_conn *c)
     }
     struct mono deadline = mono_add(os_mono(), c->server->config.header_timeout);
     struct err e;
-    return tls_accept(c->server->config.tls, TAKE_FD(c->fd), deadline, &c->stream, &e);
+    int r = tls_accept(c->server->config.tls, TAKE_FD(c->fd), deadline, &c->stream, &e);
+    c->server->tls_failures += r < 0;
+    return r;
 }
 
 static void conn_serve(struct server_conn *c)
@@ -429,6 +438,11 @@ unsigned http_server_connections(const struct http_server *s)
     return s->n_conns;
 }
 
+uint64_t http_server_tls_failures(const struct http_server *s)
+{
+    return s->tls_failures;
+}
+
 /* ---- the server --------------------------------------------------------------------------------------- */
 
 #define DEFAULT(field, value)                                                                                \
@@ -482,10 +496,15 @@ static void begin_stop(struct http_server *s)
     }
 }
 
-int http_server_stop(struct http_server *s, struct mono deadline)
+void http_server_drain(struct http_server *s)
 {
     if (!s->stopping)
         begin_stop(s);
+}
+
+int http_server_stop(struct http_server *s, struct mono deadline)
+{
+    http_server_drain(s);
     int r = 0;
     while (s->n_conns && r == 0)
         r = waitq_wait(&s->conns_q, deadline);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/os.h"
+#include "client/delegate.h"
 #include "client/replica.h"
 #include "node/actions.h"
 #include "node/backoff.h"
@@ -113,7 +114,7 @@ struct kubelet {
 
     struct http_client *http; /* for probes, hooks and the runtime's streaming server */
     struct http_server *server, *healthz;
-    struct map auth_cache, auth_refused; /* server_auth.c */
+    struct delegate delegate; /* server_auth.c */
 };
 
 /* ---- world.c: what a Pod may ask for beyond itself ----------------------------------------------------------- */

@@ -23,6 +23,7 @@ struct kubelet_config {
     struct client *client;          /* borrowed; NULL: static pods only */
     struct runtime *runtime;        /* borrowed; NULL: made for cri_socket */
     struct host *host;              /* borrowed; NULL: this machine */
+    const struct flag_text *flags;  /* client/zpages.h, for /flagz; NULL: none */
     const char *cri_socket;         /* [unix:///run/containerd/containerd.sock] */
     const char *image_socket;       /* [cri_socket] */
     const char *root_dir;           /* [/var/lib/kubelet] */

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "client/client.h"
+#include "client/daemon.h"
+#include "client/zpages.h"
 #include "client/kubeconfig.h"
 #include "names.h"
 #include "node/certs.h"
@@ -34,9 +36,11 @@ struct settings {
     const char *cpu_policy, *reserved_cpus, *memory_policy, *topology_policy, *topology_scope;
     struct flag_list cpu_options, reserved_memory, topology_options;
     bool rotate_client, rotate_server;
-    bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, system_logs, version;
+    bool cgroups, anonymous, webhook, register_node, cfs_quota, serial_pulls, seccomp_default, enable_server, system_logs;
+    const char *version;
+    struct log_config log;
     int64_t evict_grace, evict_transition;
-    int64_t verbosity, port, max_pods, pods_per_core, healthz_port, log_files, pids, gc_high, gc_low, max_images, parallel_pulls;
+    int64_t port, max_pods, pods_per_core, healthz_port, log_files, pids, gc_high, gc_low, max_images, parallel_pulls;
     int64_t status_period, report_period, sync_period, file_period, cfs_period, image_age, crash_most, lease_seconds;
 };
 
@@ -64,39 +68,59 @@ static const struct settings defaults = {
     .max_images = 50,
 };
 
-#define IGNORED(name) {name, 0, FLAG_IGNORED, NULL, NULL}
-#define IGNORED_BOOL(name) {name, 0, FLAG_IGNORED_BOOL, NULL, NULL}
-
-/* Flags that change nothing here: features we do not have a choice about, and logging of upstream's kind. */
-#define IGNORED_FLAGS                                                                                        \
-    IGNORED("authentication-token-webhook-cache-ttl"), IGNORED("authorization-webhook-cache-authorized-ttl"),      \
-        IGNORED("authorization-webhook-cache-unauthorized-ttl"), IGNORED("cgroup-driver"), IGNORED("cloud-provider"), \
-        IGNORED("config-dir"), IGNORED("cpu-manager-policy-options"),               \
-        IGNORED("cpu-manager-reconcile-period"), IGNORED("enforce-node-allocatable"), IGNORED("event-burst"),      \
-        IGNORED("event-qps"),       \
-                                  \
- IGNORED("experimental-mounter-path"), IGNORED("feature-gates"),     \
-        IGNORED("hairpin-mode"), IGNORED("housekeeping-interval"), IGNORED("http-check-frequency"),                \
-        IGNORED("image-credential-provider-bin-dir"), IGNORED("image-credential-provider-config"),                 \
-        IGNORED("kube-api-burst"), IGNORED("kube-api-content-type"), IGNORED("kube-api-qps"),                      \
-        IGNORED("kube-reserved-cgroup"), IGNORED("kubelet-cgroups"), IGNORED("lock-file"),                         \
-        IGNORED("log-flush-frequency"), IGNORED("log-json-info-buffer-size"), IGNORED("log-text-info-buffer-size"), \
-        IGNORED("logging-format"), IGNORED("manifest-url"), IGNORED("manifest-url-header"),                        \
-        IGNORED("max-open-files"), IGNORED("maximum-dead-containers"),                                             \
-        IGNORED("maximum-dead-containers-per-container"), IGNORED("memory-manager-policy"),                        \
-        IGNORED("minimum-container-ttl-duration"), IGNORED("oom-score-adj"), IGNORED("qos-reserved"),              \
-        IGNORED("read-only-port"), IGNORED("registry-burst"), IGNORED("registry-qps"),   \
-        IGNORED("runtime-cgroups"), IGNORED("runtime-request-timeout"),                                            \
-        IGNORED("streaming-connection-idle-timeout"), IGNORED("system-cgroups"), IGNORED("system-reserved-cgroup"), \
-        IGNORED("tls-cipher-suites"), IGNORED("tls-min-version"), IGNORED("topology-manager-policy"),              \
-        IGNORED("topology-manager-policy-options"), IGNORED("topology-manager-scope"), IGNORED("vmodule"),         \
-        IGNORED("volume-plugin-dir"), IGNORED("volume-stats-agg-period"), IGNORED_BOOL("contention-profiling"),    \
-        IGNORED_BOOL("enable-controller-attach-detach"), IGNORED_BOOL("enable-debugging-handlers"),                \
-        IGNORED_BOOL("exit-on-lock-contention"), IGNORED_BOOL("experimental-allocatable-ignore-eviction"),         \
-        IGNORED_BOOL("fail-cgroupv1"), IGNORED_BOOL("fail-swap-on"), IGNORED_BOOL("kernel-memcg-notification"),    \
-        IGNORED_BOOL("local-storage-capacity-isolation"), IGNORED_BOOL("log-json-split-stream"),                   \
-        IGNORED_BOOL("log-text-split-stream"), IGNORED_BOOL("make-iptables-util-chains"),                          \
-        IGNORED_BOOL("protect-kernel-defaults"), IGNORED_BOOL("runonce")
+/* Flags of upstream's that change nothing here, or must not. */
+#define UPSTREAM_FLAGS \
+    FLAG_NO_EFFECT("authentication-token-webhook-cache-ttl", "answers are kept for two minutes"), \
+    FLAG_NO_EFFECT("authorization-webhook-cache-authorized-ttl", "answers are kept for five minutes"), \
+    FLAG_NO_EFFECT("authorization-webhook-cache-unauthorized-ttl", "answers are kept for 30 seconds"), \
+    FLAG_NO_EFFECT("cgroup-driver", "the runtime is asked; cgroups are made as it makes them"), \
+    FLAG_NO_EFFECT("cloud-provider", "clouds bring controllers of their own"), \
+    FLAG_NO_EFFECT("cpu-manager-reconcile-period", "processors are given when containers start"), \
+    FLAG_NO_EFFECT("enforce-node-allocatable", "pods are bounded by the node's allocatable; --cgroup-root is where"), \
+    FLAG_NO_EFFECT("event-burst", "events are not paced"), \
+    FLAG_NO_EFFECT("event-qps", "events are not paced"), \
+    FLAG_NO_EFFECT("experimental-mounter-path", "mounts are made by the kernel"), \
+    FLAG_NO_EFFECT("hairpin-mode", "the CNI plug-in sets it"), \
+    FLAG_NO_EFFECT("housekeeping-interval", "cgroups are read when somebody asks"), \
+    FLAG_NO_EFFECT("http-check-frequency", "there are no pods from URLs"), \
+    FLAG_NO_EFFECT("kube-reserved-cgroup", "reserved resources are counted, not enforced on others"), \
+    FLAG_NO_EFFECT("kubelet-cgroups", "the service manager says where the program runs"), \
+    FLAG_NO_EFFECT("max-open-files", "the service manager sets the limit"), \
+    FLAG_NO_EFFECT("maximum-dead-containers", "dead containers go with their pods"), \
+    FLAG_NO_EFFECT("maximum-dead-containers-per-container", "one dead container of each is kept"), \
+    FLAG_NO_EFFECT("minimum-container-ttl-duration", "dead containers go with their pods"), \
+    FLAG_NO_EFFECT("oom-score-adj", "the service manager sets it"), \
+    FLAG_NO_EFFECT("registry-burst", "pulls are paced by --serialize-image-pulls"), \
+    FLAG_NO_EFFECT("registry-qps", "pulls are paced by --serialize-image-pulls"), \
+    FLAG_NO_EFFECT("runtime-cgroups", "the service manager says where the runtime runs"), \
+    FLAG_NO_EFFECT("runtime-request-timeout", "two minutes, as upstream's default"), \
+    FLAG_NO_EFFECT("streaming-connection-idle-timeout", "streams last as long as their two ends"), \
+    FLAG_NO_EFFECT("system-cgroups", "reserved resources are counted, not enforced on others"), \
+    FLAG_NO_EFFECT("system-reserved-cgroup", "reserved resources are counted, not enforced on others"), \
+    FLAG_NO_EFFECT("tls-cipher-suites", "TLS 1.2 and later with AEAD suites only"), \
+    FLAG_NO_EFFECT("tls-min-version", "TLS 1.2 and later with AEAD suites only"), \
+    FLAG_NO_EFFECT("volume-plugin-dir", "FlexVolume is deprecated and not there"), \
+    FLAG_NO_EFFECT("volume-stats-agg-period", "volumes are looked at when somebody asks"), \
+    FLAG_NO_EFFECT_BOOL("enable-controller-attach-detach", "the controller always attaches"), \
+    FLAG_NO_EFFECT_BOOL("enable-debugging-handlers", "logs, exec and port-forward are there; --enable-server=false switches off the whole server"), \
+    FLAG_NO_EFFECT_BOOL("experimental-allocatable-ignore-eviction", "deprecated"), \
+    FLAG_NO_EFFECT_BOOL("fail-cgroupv1", "cgroup v2 is needed anyway"), \
+    FLAG_NO_EFFECT_BOOL("fail-swap-on", "swap is no obstacle"), \
+    FLAG_NO_EFFECT_BOOL("kernel-memcg-notification", "memory is watched by pressure"), \
+    FLAG_NO_EFFECT_BOOL("local-storage-capacity-isolation", "local storage is always counted"), \
+    FLAG_NO_EFFECT_BOOL("make-iptables-util-chains", "no chains are made for others"), \
+    FLAG_NO_EFFECT_BOOL("protect-kernel-defaults", "kernel settings are left alone"), \
+    FLAG_ONLY("config-dir", "", "only --config is read"), \
+    FLAG_ONLY("image-credential-provider-bin-dir", "", "credential plug-ins are not there: imagePullSecrets are"), \
+    FLAG_ONLY("image-credential-provider-config", "", "credential plug-ins are not there: imagePullSecrets are"), \
+    FLAG_ONLY("lock-file", "", "there is no lock: the service manager runs it once"), \
+    FLAG_ONLY("manifest-url", "", "static pods come from files: --pod-manifest-path"), \
+    FLAG_ONLY("manifest-url-header", "|[]", "static pods come from files: --pod-manifest-path"), \
+    FLAG_ONLY("qos-reserved", "|[]", "an alpha feature that is off in v1.37"), \
+    FLAG_NO_EFFECT("read-only-port", "nothing is served without authentication; use --port"), \
+    FLAG_ONLY_BOOL("exit-on-lock-contention", "false|0", "there is no lock"), \
+    FLAG_ONLY_BOOL("runonce", "false|0", "static pods are run for as long as the program runs"), \
+    PROFILING_FLAGS, CLIENT_PACE_FLAGS
 
 #define FLAGS(s)                                                                                             \
     {                                                                                                        \
@@ -168,8 +192,7 @@ static const struct settings defaults = {
         {"container-log-max-size", 0, FLAG_STRING, &(s)->log_max_size, "size at which a log is rotated"},    \
         {"container-log-max-files", 0, FLAG_INT, &(s)->log_files, "files kept of each log"},                 \
         {"seccomp-default", 0, FLAG_BOOL, &(s)->seccomp_default, "RuntimeDefault for those that say nothing"}, \
-        {"v", 'v', FLAG_INT, &(s)->verbosity, "how much to log: 0 to 10"},                                   \
-        {"version", 0, FLAG_BOOL, &(s)->version, "print the version"}, IGNORED_FLAGS,                        \
+        LOGGING_FLAGS(&(s)->log), RELEASE_FLAGS(&(s)->version), UPSTREAM_FLAGS,                              \
         {0},                                                                                                 \
     }
 
@@ -529,8 +552,8 @@ static int apply(struct kubelet_options *o, const struct settings *s, struct err
                       : arena_printf(&o->arena, "%s/pki", o->config.root_dir && *o->config.root_dir ? o->config.root_dir : "/var/lib/kubelet").p;
     o->rotate_client = s->rotate_client;
     o->rotate_server = s->rotate_server;
-    o->verbosity = s->verbosity;
-    o->version = s->version;
+    o->log = s->log;
+    o->version = s->version != NULL;
     return set_files(o, s, e);
 }
 
@@ -571,6 +594,8 @@ int kubelet_options_read(struct kubelet_options *o, int argc, char **argv, struc
         r = parse(&o->arena, flags, argc, argv, e);
     if (r == 0)
         r = apply(o, &s, e);
+    if (r == 0)
+        o->config.flags = zpages_flags(&o->arena, flags);
     settings_done(&first);
     settings_done(&s);
     return r;
@@ -725,17 +750,17 @@ int kubelet_main(int argc, char **argv)
         if (r == FLAGS_HELP)
             print_help();
         else
-            puts("Kubernetes v1.37.2+cube");
+            puts(daemon_version());
         kubelet_options_done(&o);
         return 0;
     }
+    if (r == 0)
+        r = log_configure(&o.log, &p.err);
     if (r < 0) {
         fprintf(stderr, "kubelet: %s\n", err_text(&p.err, r));
         kubelet_options_done(&o);
         return 2;
     }
-    if (o.verbosity >= 4)
-        log_set_level(o.verbosity >= 8 ? LOG_TRACE : LOG_DEBUG);
     loop_run(run, &p);
     kubelet_options_done(&o);
     if (p.r == 0 || p.r == -ECANCELED)

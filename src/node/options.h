@@ -2,6 +2,7 @@
 /* The kubelet's flags and configuration file, as upstream's program takes them. Private to this folder and its tests. */
 #pragma once
 
+#include "base/log.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "node/kubelet.h"
@@ -13,7 +14,7 @@ struct kubelet_options {
     const char *bootstrap;        /* to make that file with, when it is not there; NULL: none */
     const char *cert_dir;
     bool rotate_client, rotate_server;
-    int64_t verbosity;
+    struct log_config log;
     bool version;
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the kubelet answers over HTTPS: logs, exec and the like for the API server, state and numbers for others. */
+#include "client/serving.h"
+#include "client/zpages.h"
 #include "net/http.h"
 
-#include "auth/x509.h"
 #include "net/resolve.h"
 #include "net/tls.h"
 #include "net/url.h"
@@ -233,6 +234,12 @@ static void route_pod(struct kubelet *k, struct http_exchange *x, struct str fir
         serve_exec(k, x, w, container, str_is(first, "attach"));
 }
 
+static bool route_zpages(struct kubelet *k, struct http_exchange *x)
+{
+    static const char *const paths[] = {"/configz", "/debug", "/flagz", "/healthz", "/metrics", "/pods", "/statusz", NULL};
+    return zpages_answer(&(struct zpages){.component = "kubelet", .flags = k->cfg.flags, .started = k->started, .paths = paths}, x);
+}
+
 static void route(struct kubelet *k, struct http_exchange *x)
 {
     static const char *const of_pods[] = {"containerLogs", "exec", "attach", "portForward", "run"};
@@ -243,6 +250,8 @@ static void route(struct kubelet *k, struct http_exchange *x)
             route_pod(k, x, first, parts, n);
             return;
         }
+    if (route_zpages(k, x))
+        return;
     if (str_is(first, "healthz"))
         http_respond(x, 200, TEXT, STR("ok"));
     else if (str_is(first, "pods") || str_is(first, "runningpods"))
@@ -270,40 +279,15 @@ static void handle(void *ctx, struct http_exchange *x)
 
 /* ---- starting -------------------------------------------------------------------------------------------------- */
 
-/* A certificate of our own making, for when none is given: as upstream, its clients cannot verify it. */
-static int self_signed(struct kubelet *k, struct buf *cert_pem, struct buf *key_pem, struct err *e)
-{
-    const char *dns[] = {k->cfg.hostname, "localhost", NULL};
-    const char **ips = ARENA_ARRAY(&k->arena, const char *, k->n_ips + 1);
-    struct x509_key *key = NULL;
-    struct x509_cert *cert = NULL;
-    struct wall now = os_wall();
-    for (size_t i = 0; i < k->n_ips; i++)
-        ips[i] = arena_cstr(&k->arena, k->ips[i]);
-    struct x509_spec spec = {
-        .names = {.cn = k->cfg.hostname, .dns = dns, .ips = ips},
-        .usages = X509_SERVER_AUTH | X509_DIGITAL_SIGNATURE | X509_KEY_ENCIPHERMENT,
-        .not_before = {now.ns - SECONDS(3600)},
-        .not_after = {now.ns + SECONDS(365 * 86400)},
-    };
-    int r = x509_key_generate(&key);
-    if (r == 0)
-        r = x509_issue(&spec, key, NULL, NULL, &cert, e);
-    if (r == 0) {
-        x509_cert_pem(cert, cert_pem);
-        x509_key_pem(key, key_pem);
-    }
-    x509_cert_unref(cert);
-    x509_key_unref(key);
-    return r;
-}
-
 static int make_tls(struct kubelet *k, struct tls_server **ret, struct err *e)
 {
     struct buf cert CLEANUP_BUF = BUF_INIT, key CLEANUP_BUF = BUF_INIT;
     struct tls_keypair pair = {k->cfg.tls_cert, k->cfg.tls_key};
     if (!pair.cert_pem.n) {
-        int r = self_signed(k, &cert, &key, e);
+        const char **ips = ARENA_ARRAY(&k->arena, const char *, k->n_ips + 1);
+        for (size_t i = 0; i < k->n_ips; i++)
+            ips[i] = arena_cstr(&k->arena, k->ips[i]);
+        int r = serving_certificate(k->cfg.hostname, ips, &cert, &key, e);
         if (r < 0)
             return err_wrap(e, r, "the kubelet's certificate");
         pair = (struct tls_keypair){buf_str(&cert), buf_str(&key)};

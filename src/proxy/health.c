@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/health.h"
 
+#include "client/zpages.h"
 #include "base/log.h"
 #include "base/os.h"
 #include "net/http.h"
@@ -113,9 +114,13 @@ static void handle_port(void *ctx, struct http_exchange *x)
 
 static void handle_page(void *ctx, struct http_exchange *x)
 {
+    static const char *const paths[] = {"/configz", "/flagz", "/healthz", "/metrics", "/proxyMode", "/statusz", NULL};
     struct health *h = ctx;
+    struct zpages z = {.component = "kube-proxy", .flags = h->flags, .started = h->started, .paths = paths, .no_debug = true};
     struct buf b CLEANUP_BUF = BUF_INIT;
     const char *type = "text/plain; charset=utf-8";
+    if (zpages_answer(&z, x))
+        return;
     if (str_is(x->path, "/metrics")) {
         proxy_metrics_write(h->metrics, &b);
         type = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";

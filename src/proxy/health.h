@@ -21,6 +21,8 @@ struct health {
     bool node_known, node_going; /* going: is being deleted, or is to be (the autoscaler's taint) */
     struct metrics *metrics;
     struct str configz;
+    const struct flag_text *flags; /* client/zpages.h */
+    struct mono started;
     const char *mode;
     struct http_server *healthz, *pages;
     struct map ports[2]; /* "ns/name" -> struct health_port * */

@@ -6,6 +6,7 @@
 #include "base/fiber.h"
 #include "base/os.h"
 #include "client/daemon.h"
+#include "client/zpages.h"
 #include "names.h"
 #include "proxy/model.h"
 #include "proxy/proxy.h"
@@ -26,7 +27,6 @@ static const struct setting {
     {"healthz-bind-address", NULL, "address and port of /healthz and /livez (0.0.0.0:10256)", {N_healthzBindAddress}, {0}},
     {"metrics-bind-address", NULL, "address and port of /metrics, /proxyMode, /configz (127.0.0.1:10249)", {N_metricsBindAddress}, {0}},
     {"bind-address-hard-fail", "true", "end when one of them cannot be had", {N_bindAddressHardFail}, {0}},
-    {"show-hidden-metrics-for-version", NULL, NULL, {N_showHiddenMetricsForVersion}, {0}},
     {"masquerade-all", "true", "give all traffic to ClusterIPs the node's address", {N_iptables, N_masqueradeAll}, {N_nftables, N_masqueradeAll}},
     {"iptables-masquerade-bit", NULL, "bit of the packet mark for traffic that gets the node's address (14)", {N_iptables, N_masqueradeBit}, {0}},
     {"iptables-localhost-nodeports", "true", "serve NodePorts on loopback addresses, too (iptables mode, IPv4)", {N_iptables, N_localhostNodePorts}, {0}},
@@ -59,6 +59,7 @@ static const struct setting {
 };
 
 struct options {
+    const struct flag *flags;
     struct daemon_flags common;
     struct proxy_config config;
     struct proxy_conntrack conntrack;
@@ -450,6 +451,7 @@ static int prepare(void *arg, struct err *e)
     val_set_str(&o->arena, v, N_kind, STR("KubeProxyConfiguration"));
     read_configuration(o, v);
     keep_configz(o, v);
+    o->config.flags = zpages_flags(&o->arena, o->flags);
     if (o->write_to)
         return alone(o, v, write_defaults, e);
     if (o->cleanup)
@@ -480,12 +482,13 @@ int proxy_main(int argc, char **argv)
         {"nftables-table", 0, FLAG_STRING, &o.config.table, "name of our table (cube-proxy)"},
         {"healthz-port", 0, FLAG_INT, &o.healthz_port, NULL},
         {"metrics-port", 0, FLAG_INT, &o.metrics_port, NULL},
-        {"kube-api-qps", 0, FLAG_IGNORED, NULL, NULL},
+        FLAG_NO_EFFECT("kube-api-qps", "requests are not paced"),
     };
     struct flag flags[ARRAY_SIZE(own) + ARRAY_SIZE(settings) + 1] = {0};
     memcpy(flags, own, sizeof(own));
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
         flags[ARRAY_SIZE(own) + i] = (struct flag){settings[i].flag, 0, FLAG_STRING, &o.values[i], settings[i].help, settings[i].no_value};
+    o.flags = flags;
     struct daemon d = {"kube-proxy", "The service proxy of a node.", flags, &o.common, run, &o, prepare};
     int r = daemon_main(&d, argc, argv);
     arena_done(&o.arena);

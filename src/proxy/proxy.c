@@ -698,6 +698,8 @@ int proxy_run(const struct proxy_config *c, struct err *e)
         p->metrics.mode = p->health.mode = modes[mode].name;
         p->health.metrics = &p->metrics;
         p->health.configz = c->configz;
+        p->health.flags = c->flags;
+        p->health.started = os_mono();
         p->health.timeout_ns = 2 * (c->sync_ns ? c->sync_ns : SECONDS(30));
         start_sides(p, mode, &settings);
         clean_other_modes(p, modes[mode].name, &settings);

@@ -29,6 +29,7 @@ struct proxy_config {
     const char *healthz_address;      /* /healthz, /livez; NULL: none */
     const char *metrics_address;      /* /metrics, /proxyMode, /configz; NULL: none */
     bool bind_hard_fail;              /* an address that cannot be had is fatal */
+    const struct flag_text *flags;    /* client/zpages.h, for /flagz; NULL: none */
     struct str configz;               /* the configuration as JSON; empty: {} */
     int64_t min_sync_ns;              /* 0: 100 ms; changes are gathered that long at most */
     int64_t sync_ns;                  /* 0: 30 s; how often the kernel is looked at */

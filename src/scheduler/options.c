@@ -13,6 +13,7 @@ struct options {
     struct daemon_flags common;
     struct scheduler_config config;
     struct leader_config leader;
+    struct serving_flags serving;
     struct arena arena; /* what the configuration file says */
     const char *config_file;
     bool leader_elect;
@@ -139,6 +140,7 @@ int scheduler_main(int argc, char **argv)
 {
     struct options o = {
         .leader_elect = true,
+        .serving = {.bind = "0.0.0.0", .port = 10259},
         .leader = {.ns = "kube-system", .name = "kube-scheduler", .component = "default-scheduler"}};
     struct flag flags[] = {
         DAEMON_FLAGS(&o.common),
@@ -147,11 +149,14 @@ int scheduler_main(int argc, char **argv)
         {"scheduler-name", 0, FLAG_STRING, &o.config.name,
          "pods with this schedulerName (default-scheduler)"},
         LEADER_FLAGS(&o.leader_elect, &o.leader),
-        DAEMON_UNUSED_FLAGS,
+        SERVING_FLAGS(&o.serving),
+        CLIENT_PACE_FLAGS,
+        FLAG_ONLY("write-config-to", "", "the configuration is not written; /configz and docs tell the defaults"),
+        FLAG_NO_EFFECT("pod-max-in-unschedulable-pods-duration", "a pod is tried again when something changes that may help it, and every five minutes"),
         {0},
     };
     o.flags = flags;
-    struct daemon d = {"kube-scheduler", "Finds a node for every pod.", flags, &o.common, run, &o, prepare};
+    struct daemon d = {"kube-scheduler", "Finds a node for every pod.", flags, &o.common, run, &o, prepare, &o.serving};
     int code = daemon_main(&d, argc, argv);
     arena_done(&o.arena);
     return code;

@@ -2,6 +2,12 @@
 /* Admission: a behaviour of each plugin. */
 #include "fixture.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "apiserver/admit_config.h"
+
 #define NS "/api/v1/namespaces/default"
 #define PODS NS "/pods"
 
@@ -271,6 +277,61 @@ FIBER_TEST(pod_security_levels)
     fixture_stop(&f);
 }
 
+/* The file's text goes to a file of its own. */
+static void with_settings(struct fixture *f, const char *text, char path[static 64])
+{
+    struct apiserver_config c = {.authorization = "AlwaysAllow", .admission_config = path};
+    snprintf(path, 64, "/tmp/cube-admission-XXXXXX");
+    close(mkstemp(path));
+    assert_int_equal(os_write_file(path, str_of(text), 0600), 0);
+    fixture_start(f, &c);
+    assert_code(post(f, NS "/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}"), 201);
+}
+
+#define ADMISSION "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
+#define POD_SECURITY "{apiVersion: pod-security.admission.config.k8s.io/v1, kind: PodSecurityConfiguration, "
+
+FIBER_TEST(pod_security_by_file)
+{
+    struct fixture f;
+    char path[64];
+    with_settings(&f, ADMISSION "- {name: PodSecurity, configuration: " POD_SECURITY "defaults: {enforce: baseline}, exemptions: {runtimeClasses: [fast], usernames: [ann]}}}\n", path);
+    assert_code(post(&f, "/apis/node.k8s.io/v1/runtimeclasses", "{\"metadata\":{\"name\":\"fast\"},\"handler\":\"h\"}"), 201);
+    assert_code(pod(&f, "\"hostNetwork\":true,", ""), 403);
+    assert_code(pod(&f, "\"hostNetwork\":true,\"runtimeClassName\":\"fast\",", ""), 201);
+    assert_code(ask(&f, "POST", PODS "?dryRun=All", "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"hostNetwork\":true,\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}",
+                    "Impersonate-User: ann\nContent-Type: application/json"), 201);
+    assert_code(patch(&f, NS, "merge-patch+json", "{\"metadata\":{\"labels\":{\"pod-security.kubernetes.io/enforce\":\"privileged\"}}}"), 200);
+    assert_code(pod(&f, "\"hostNetwork\":true,", ""), 201); /* what the namespace says goes before */
+    fixture_stop(&f);
+    unlink(path);
+}
+
+FIBER_TEST(settings_that_are_refused)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"kind: X", "AdmissionConfiguration"},
+        {ADMISSION "- {name: PodSecurity, configuration: {kind: X}}", "expected a pod-security.admission.config.k8s.io/v1"},
+        {ADMISSION "- {name: PodSecurity, configuration: " POD_SECURITY "defaults: {enforce: strict}}}", "\"strict\" is not one of"},
+        {ADMISSION "- {name: PodSecurity, configuration: " POD_SECURITY "defaults: {warn-version: v1.20}}}", "the rules are those of v1.37"},
+        {ADMISSION "- {name: EventRateLimit, configuration: {a: b}}", "plugin \"EventRateLimit\": the plugin is not there"},
+        {ADMISSION "- {name: PodSecurity, path: /none}", "/none: "},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char path[] = "/tmp/cube-admission-XXXXXX";
+        struct admit_settings *c = NULL;
+        struct err e = {0};
+        close(mkstemp(path));
+        assert_int_equal(os_write_file(path, str_of(cases[i].text), 0600), 0);
+        assert_true(admit_config_load(path, &c, &e) < 0);
+        unlink(path);
+        if (!strstr(e.text, cases[i].says))
+            fail_msg("case %zu says: %s", i, e.text);
+    }
+}
+
 FIBER_TEST(runtime_classes)
 {
     struct fixture f;
@@ -397,6 +458,8 @@ int main(void)
         cmocka_unit_test(quotas_of_changes),
         cmocka_unit_test(limits_say_why),
         cmocka_unit_test(pod_security_levels),
+        cmocka_unit_test(pod_security_by_file),
+        cmocka_unit_test(settings_that_are_refused),
         cmocka_unit_test(runtime_classes),
         cmocka_unit_test(defaults_of_classes),
         cmocka_unit_test(external_ips_are_refused),

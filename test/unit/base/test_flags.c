@@ -78,11 +78,55 @@ static void refuses_with_the_flags_name(void **state UNUSED)
     assert_int_equal(parse(&v, help, &operands, NULL, NULL), FLAGS_HELP);
 }
 
+static void flags_of_upstream(void **state UNUSED)
+{
+    bool on = true;
+    int64_t wait = SECONDS(90);
+    struct flag_list list = {0};
+    struct flag flags[] = {
+        {"on", 0, FLAG_BOOL, &on, "does something"},
+        {"wait", 0, FLAG_DURATION, &wait, "waits"},
+        {"list", 0, FLAG_STRINGS, &list, "names"},
+        FLAG_NO_EFFECT("idle", "there is nothing to do"),
+        FLAG_ONLY("mode", "|plain", "only plain is there"),
+        FLAG_ONLY_BOOL("extra", "false", "there is no extra"),
+        {0},
+    };
+    static const struct {
+        const char *word, *text; /* NULL: taken */
+    } cases[] = {
+        {"--idle=yes", NULL}, {"--mode=plain", NULL}, {"--mode=", NULL}, {"--extra=false", NULL}, {"--list=a,b", NULL},
+        {"--mode=fancy", "--mode=fancy is not supported: only plain is there"},
+        {"--extra", "--extra=true is not supported: there is no extra"},
+    };
+    struct err e = {0};
+    int operands;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *argv[] = {(char *)"x", (char *)cases[i].word, NULL};
+        assert_int_equal(flags_parse(flags, 2, argv, &operands, NULL, &e), cases[i].text ? -EINVAL : 0);
+        if (cases[i].text)
+            assert_string_equal(e.text, cases[i].text);
+    }
+    static const char *const values[] = {"true", "1m30s", "[a,b]", "yes"};
+    for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+        CLEANUP_BUF struct buf b = BUF_INIT;
+        flag_value(&flags[i], &b);
+        assert_str(buf_str(&b), values[i]);
+    }
+    CLEANUP_BUF struct buf help = BUF_INIT;
+    flags_help(flags, &help);
+    assert_true(str_contains(buf_str(&help), STR("with these values only:\n\n      --mode ")));
+    assert_true(str_contains(buf_str(&help), STR("|plain: only plain is there\n")));
+    assert_true(str_contains(buf_str(&help), STR("change nothing:\n\n      --idle ")));
+    flag_list_done(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_every_form),
         cmocka_unit_test(refuses_with_the_flags_name),
+        cmocka_unit_test(flags_of_upstream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
